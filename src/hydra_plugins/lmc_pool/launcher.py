@@ -1,0 +1,178 @@
+"""``hydra/launcher=pool``: the jobs of a sweep in local processes, one thread each, as many at a time as there are cores.
+
+A job that fails or is killed costs only itself; whoever repeats the sweep computes only what is missing. Imports are
+light, since Hydra imports every plugin before it answers ``--help``.
+"""
+
+import logging
+import multiprocessing
+import os
+import threading
+import traceback
+from collections.abc import Sequence
+from concurrent.futures import Future, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides, run_job, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+
+log = logging.getLogger(__name__)
+
+# Imported once by the fork server, so that a job starts in milliseconds instead of the seconds that torch takes.
+_PRELOAD = ["torch", "lightning.pytorch", "torchmetrics", "hydra_plugins.lmc_pool.launcher", "lmc_lab.compose"]
+
+
+@dataclass
+class PoolLauncherConf:
+    """The node ``hydra.launcher``.
+
+    `n_jobs` is the number of jobs at a time, all cores for null.
+    """
+
+    _target_: str = "hydra_plugins.lmc_pool.launcher.PoolLauncher"
+    n_jobs: int | None = None
+
+
+ConfigStore.instance().store(group="hydra/launcher", name="pool", node=PoolLauncherConf, provider="lmc_lab")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker needs to run one job of a sweep."""
+
+    context: HydraContext
+    task_function: TaskFunction
+    config: DictConfig
+    singletons: dict[Any, Any]
+    index: int
+    overrides: list[str]
+
+    def __call__(self) -> str | None:
+        """Runs the job here; returns None, or what went wrong."""
+        Singleton.set_state(self.singletons)
+        setup_globals()
+        config = self.context.config_loader.load_sweep_config(self.config, self.overrides)
+        with open_dict(config):
+            config.hydra.job.id = f"{config.hydra.job.name}_{self.index}"
+            config.hydra.job.num = self.index
+        result = run_job(
+            hydra_context=self.context,
+            task_function=self.task_function,
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+        return None if result.status == JobStatus.COMPLETED else _describe(result._return_value)
+
+
+class PoolLauncher(Launcher):
+    """See the module."""
+
+    def __init__(self, n_jobs: int | None = None) -> None:
+        self._num_workers = n_jobs or len(os.sched_getaffinity(0))
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Keeps what Hydra gives."""
+        self._context, self._task_function, self._config = hydra_context, task_function, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Runs all jobs and returns when the last is done.
+
+        Raises:
+            UserError: jobs failed; it says which, and how to repeat them.
+        """
+        setup_globals()
+        configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
+        Path(str(self._config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
+        jobs = [
+            Job(
+                self._context,
+                self._task_function,
+                self._config,
+                Singleton.get_state(),
+                initial_job_idx + i,
+                list(overrides),
+            )
+            for i, overrides in enumerate(job_overrides)
+        ]
+        failures = run_jobs(jobs, num_workers=self._num_workers)
+        if failures:
+            raise _failure(failures, len(jobs))
+        return [_completed(job) for job in jobs]
+
+
+def run_jobs(jobs: Sequence[Job], *, num_workers: int) -> dict[str, str]:
+    """Runs `jobs` in worker processes; returns the overrides of those that failed, with the reasons."""
+    import cloudpickle
+    from pebble import ProcessPool
+
+    forkserver = multiprocessing.get_context("forkserver")
+    forkserver.set_forkserver_preload(_PRELOAD)
+    names = {job.index: " ".join(filter_overrides(job.overrides)) for job in jobs}
+    failures: dict[str, str] = {}
+    # One job a process: what a job leaves behind (threads, generators, memory) is gone with it.
+    with ProcessPool(num_workers, max_tasks=1, context=forkserver, initializer=_end_with_parent) as pool:
+        # cloudpickle, since Hydra's state holds the closures that are OmegaConf's resolvers.
+        futures: dict[Future[str | None], Job] = {pool.schedule(_run, args=(cloudpickle.dumps(job),)): job for job in jobs}
+        for number, future in enumerate(as_completed(futures), 1):
+            name = names[futures[future].index]
+            reason = _outcome(future)
+            log.info("%d/%d %s: %s", number, len(jobs), name, "done" if reason is None else f"FAILED: {reason}")
+            if reason is not None:
+                failures[name] = reason
+    return failures
+
+
+def _run(job: bytes) -> str | None:
+    import cloudpickle
+
+    return cloudpickle.loads(job)()
+
+
+def _outcome(future: "Future[str | None]") -> str | None:
+    """Returns None, or why the job failed; a worker that was killed raises pebble's ProcessExpired here."""
+    try:
+        return future.result()
+    except Exception as error:
+        return f"{error}"
+
+
+def _end_with_parent() -> None:
+    """Ends this worker when the process that started the sweep is gone, however it went."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _describe(error: Any) -> str:
+    """Returns one sentence for what the user can mend, a traceback for anything else."""
+    from lmc_lab.cli import sentence
+
+    return sentence(error) or "".join(traceback.format_exception(error))
+
+
+def _failure(failures: dict[str, str], num_jobs: int) -> Exception:
+    from lmc_lab.cli import this_command
+    from lmc_lab.errors import UserError
+
+    reasons = sorted(set(failures.values()))
+    first = f" ({reasons[0].strip().splitlines()[-1]})" if len(reasons) == 1 else ""
+    return UserError(
+        f"{len(failures)} of {num_jobs} jobs failed{first}: {'; '.join(failures)}; "
+        f"repeat them (finished ones are skipped) with: {this_command()}"
+    )
+
+
+def _completed(job: Job) -> JobReturn:
+    return JobReturn(overrides=job.overrides, status=JobStatus.COMPLETED)

@@ -1,0 +1,88 @@
+"""What an analysis is: it reads a mode, yields measurements, and neither logs nor stores them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import ClassVar
+
+from scipy import stats
+from torch import Tensor
+
+from lmc_lab.landscape.statistics import wilson_interval
+from lmc_lab.runs.endpoints import Mode
+from lmc_lab.tasks.task import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One number with its interval and its sample size; what does not apply is None."""
+
+    quantity: str
+    value: float
+    low: float | None = None  # 95 % interval
+    high: float | None = None
+    num_samples: int | None = None
+    subset: str | None = None  # of the examples: train, test
+    branch: int | None = None
+    step: int | None = None
+    index: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysis(ABC):
+    """A question about one mode; its fields are its settings, and name its results together with the endpoints."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def measure(self, mode: Mode, task: Task) -> Iterator[Measurement]:
+        """Yields the answer as measurements."""
+
+    def settings(self) -> dict[str, object]:
+        """Returns the fields that the result depends on, as plain data."""
+        return asdict(self)
+
+
+def mean(quantity: str, values: Tensor, *, subset: str | None = None) -> Measurement:
+    """Returns the mean of independent `values` (n,) with Student's t interval."""
+    value = float(values.double().mean())
+    error = float(values.double().std() / len(values) ** 0.5) if len(values) > 1 else None
+    return _with_t_interval(quantity, value, error, len(values), subset=subset)
+
+
+def pair_mean(quantity: str, matrix: Tensor) -> Measurement:
+    """Returns the mean over all pairs of a symmetric `matrix` (P, P), with the jackknife interval over its P members.
+
+    The pairs share members, so their own scatter would understate the error.
+    """
+    num_members = len(matrix)
+    total = matrix.double().sum() - matrix.double().trace()
+    value = float(total / (num_members * (num_members - 1)))
+    error = None
+    if num_members > 2:
+        left_out = (total - 2 * matrix.double().sum(dim=1)) / ((num_members - 1) * (num_members - 2))
+        error = float(((num_members - 1) / num_members * (left_out - left_out.mean()).square().sum()).sqrt())
+    return _with_t_interval(quantity, value, error, num_members)
+
+
+def probability(quantity: str, indicators: Tensor, *, subset: str | None = None) -> Measurement:
+    """Returns the share of true `indicators` (n,) with its Wilson interval."""
+    num_true, num_samples = int(indicators.sum()), len(indicators)
+    low, high = wilson_interval(num_true, num_samples)
+    return Measurement(
+        quantity=quantity, value=num_true / num_samples, low=low, high=high, num_samples=num_samples, subset=subset
+    )
+
+
+def _with_t_interval(
+    quantity: str, value: float, error: float | None, num_samples: int, *, subset: str | None = None
+) -> Measurement:
+    half = None if error is None else float(stats.t.ppf(0.975, num_samples - 1)) * error
+    return Measurement(
+        quantity=quantity,
+        value=value,
+        low=None if half is None else value - half,
+        high=None if half is None else value + half,
+        num_samples=num_samples,
+        subset=subset,
+    )

@@ -1,0 +1,76 @@
+"""Algorithm 1 on a mode: are random points of the hull better than their nearest endpoint (Figure 2, top)?"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+from torch import Tensor
+
+from lmc_lab.analyses.base import Analysis, Measurement, mean, probability
+from lmc_lab.landscape.hull import Evaluation, HullProbe, probe_hull, sample_hull
+from lmc_lab.runs.endpoints import Mode
+from lmc_lab.tasks.objective import BatchNormPolicy, Objective
+from lmc_lab.tasks.task import Task
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ConvexMode(Analysis):
+    """`p_conv` and `p_rand`, the losses and accuracies behind them, and the Jensen gap; on training and test set.
+
+    Args:
+        num_samples: J.
+        seed: of hull weights and perturbations.
+        concentration: of the Dirichlet distribution of the weights; 1 is uniform on the simplex.
+        bn_policy: where BatchNorm moments come from at a point that was never trained at.
+        bn_examples: training examples in the fixed batch of `reestimate`.
+    """
+
+    name: ClassVar[str] = "convex_mode"
+    num_samples: int
+    seed: int = 0
+    concentration: float = 1.0
+    bn_policy: str = BatchNormPolicy.REESTIMATE
+    bn_examples: int = 2048
+
+    def measure(self, mode: Mode, task: Task) -> Iterator[Measurement]:
+        """Yields the rows of each subset."""
+        dataset = task.dataset
+        objective = Objective(
+            task.initialise(mode.trunk_seed),
+            train=dataset.train,
+            bn_policy=BatchNormPolicy(self.bn_policy),
+            bn_examples=self.bn_examples,
+        )
+        sample = sample_hull(mode.endpoints, self.num_samples, seed=self.seed, concentration=self.concentration)
+        for subset, examples in dataset.subsets.items():
+            probe = probe_hull(objective.evaluator(examples, mode.buffers), mode.endpoints, sample)
+            yield from _probabilities(probe, subset)
+            yield from _levels(probe, mode.seeds, subset)
+
+
+def _probabilities(probe: HullProbe, subset: str) -> Iterator[Measurement]:
+    yield probability("p_conv", probe.is_conv_better, subset=subset)
+    yield probability("p_rand", probe.is_rand_better, subset=subset)
+    yield mean("jensen_gap", probe.jensen_gap, subset=subset)
+
+
+def _levels(probe: HullProbe, seeds: tuple[int, ...], subset: str) -> Iterator[Measurement]:
+    """Yields mean loss and accuracy of each kind of point, and of each endpoint alone."""
+    kinds = {
+        "endpoint": probe.endpoints,
+        "hull_point": probe.conv,
+        "perturbation": probe.rand,
+        "centre": probe.centre,
+    }
+    for kind, evaluation in kinds.items():
+        for level, values in _columns(evaluation).items():
+            yield mean(f"{kind}_{level}", values, subset=subset)
+    for level, values in _columns(probe.endpoints).items():
+        for seed, value in zip(seeds, values, strict=True):
+            yield Measurement(quantity=f"branch_{level}", value=float(value), subset=subset, branch=seed)
+
+
+def _columns(evaluation: Evaluation) -> dict[str, Tensor]:
+    columns = {"loss": evaluation.loss, "accuracy": evaluation.accuracy}
+    return {name: values for name, values in columns.items() if values is not None}

@@ -1,0 +1,38 @@
+"""How large is a hull beside the trajectory that led to it (Figure 2, bottom)?"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+from lmc_lab.analyses.base import Analysis, Measurement, mean, pair_mean
+from lmc_lab.landscape.geometry import centre, distances_to, pairwise_distances
+from lmc_lab.landscape.hull import sample_hull
+from lmc_lab.runs.endpoints import Mode
+from lmc_lab.tasks.task import Task
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Distances(Analysis):
+    """Euclidean distances between endpoints, hull points, W_k and W_0, the path's length and the hull's radius.
+
+    Args:
+        num_samples: hull points.
+        seed: of the hull points.
+    """
+
+    name: ClassVar[str] = "distances"
+    num_samples: int
+    seed: int = 0
+
+    def measure(self, mode: Mode, task: Task) -> Iterator[Measurement]:
+        """Yields one row a distance."""
+        endpoints = mode.endpoints
+        sample = sample_hull(endpoints, self.num_samples, seed=self.seed)
+        yield pair_mean("endpoint_endpoint", pairwise_distances(endpoints))
+        yield mean("endpoint_hull_point", sample.distance)
+        yield mean("endpoint_split", distances_to(endpoints, mode.at_split))
+        yield mean("endpoint_start", distances_to(endpoints, mode.at_start))
+        yield mean("split_start", distances_to(mode.at_split[None], mode.at_start))
+        yield mean("path_length", mode.path_lengths)
+        yield mean("hull_radius", distances_to(endpoints, centre(endpoints)))

@@ -1,0 +1,149 @@
+"""What the four entry points share: the order of arguments, where conf/ is, and errors as one sentence."""
+
+import errno
+import os
+import re
+import shlex
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lmc_lab.errors import UserError, nearest
+
+_FLAGS_WITH_VALUE = {
+    *("-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir"),
+    "--experimental-rerun",
+}
+_PARENT = "LMC_PARENT_PID"  # set for a process that must not outlive the one that started it
+
+
+def main(config_name: str, job: Callable[[DictConfig], None]) -> None:
+    """Runs `job` with the primary config `config_name`; what the user can mend is one sentence and exit code 1."""
+    sys.argv[1:] = overrides_first(sys.argv[1:])
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # lets errors reach this function
+    _end_with_parent()
+    try:
+        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(job)()
+    except Exception as error:
+        text = None if os.environ.get("LMC_DEBUG") else sentence(error)
+        if text is None:
+            raise
+        print(f"lmc_lab: {text}", file=sys.stderr)
+        sys.exit(1)
+
+
+def config_dir() -> Path:
+    """Returns conf/: inside an installed package, at the top of a checkout otherwise."""
+    package = Path(__file__).resolve().parent
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parents[1] / "conf"
+
+
+def overrides_first(arguments: Sequence[str]) -> list[str]:
+    """Returns the arguments with all overrides before all flags: Hydra 1.3 refuses them on both sides of ``-m``."""
+    overrides: list[str] = []
+    flags: list[str] = []
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        if not argument.startswith("-"):
+            overrides.append(argument)
+            continue
+        flags.append(argument)
+        takes_value = argument in _FLAGS_WITH_VALUE or (argument in ("-i", "--info") and rest and "=" not in rest[0])
+        if takes_value and rest:
+            flags.append(rest.pop(0))
+    return overrides + flags
+
+
+def config_dir_flags() -> list[str]:
+    """Returns this command's own --config-dir, for a command started from here."""
+    arguments = sys.argv[1:]
+    flags: list[str] = []
+    for i, argument in enumerate(arguments):
+        name, _, value = argument.partition("=")
+        if name in ("-cd", "--config-dir"):
+            flags = ["--config-dir", value or arguments[i + 1]]
+    return flags
+
+
+def this_command() -> str:
+    """Returns the command line of this process as the user may type it again."""
+    module = getattr(sys.modules.get("__main__"), "__spec__", None)
+    program = f"python -m {module.name}" if module else Path(sys.argv[0]).name
+    return f"{program} {shlex.join(sys.argv[1:])}"
+
+
+def child_environment() -> dict[str, str]:
+    """Returns the environment of a process that ends when this one does."""
+    return os.environ | {_PARENT: str(os.getpid())}
+
+
+def _end_with_parent() -> None:
+    parent = os.environ.pop(_PARENT, None)
+
+    def watch() -> None:
+        while str(os.getppid()) == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    if parent is not None:
+        threading.Thread(target=watch, daemon=True).start()
+
+
+def sentence(error: BaseException) -> str | None:
+    """Returns what was expected, what was found and what to do, or None if `error` is not the user's to mend."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return _no_space(error.filename)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"expected to read and write {error.filename}, found '{error.strerror}'; mend its permissions or set output_dir"
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return _config_error(str(error) + (f"\n{error.__cause__}" if error.__cause__ else ""))
+    return None
+
+
+def _no_space(path: Any) -> str:
+    return f"expected room on the disk to write {path or 'a file'}, found none; free some or set output_dir to another disk"
+
+
+def _config_error(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if match := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
+        group, name = match.groups()
+        return f"expected a config of the group '{group}', found '{name}'; {nearest(name, _options(group))}"
+    if match := re.search(r"Key '([^']+)' is not in struct", text) or re.search(r"Could not override '([^']+)'", text):
+        override = re.search(r"Could not override '([^']+)'", text)
+        key = override[1] if override else match[1]
+        return f"expected a key of the config, found '{key}'; {nearest(key, config_keys())}"
+    return f"expected overrides that the config takes, found: {' '.join(lines)}; --help lists the keys"
+
+
+def _options(group: str) -> list[str]:
+    return [path.stem for path in (config_dir() / group).glob("*.yaml")] or [path.name for path in config_dir().iterdir()]
+
+
+def config_keys() -> set[str]:
+    """Returns every key of every shipped config, as it is written in an override."""
+    keys: set[str] = set()
+    for path in config_dir().rglob("*.yaml"):
+        parent = path.relative_to(config_dir()).parent.parts
+        node = OmegaConf.load(path)
+        keys |= {".".join((*parent, key)) for key in _leaves(OmegaConf.to_container(node))}
+    return keys
+
+
+def _leaves(node: Any) -> list[str]:
+    if not isinstance(node, dict):
+        return []
+    inner = [f"{key}.{leaf}" for key, value in node.items() for leaf in _leaves(value)]
+    return [str(key) for key in node if key != "defaults"] + inner

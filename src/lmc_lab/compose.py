@@ -1,0 +1,88 @@
+"""From a composed config to objects: the one place that instantiates."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from lmc_lab.analyses.base import Analysis
+from lmc_lab.errors import UserError, nearest
+from lmc_lab.runs.experiment import BranchLength, Experiment, RunName, RunSettings
+from lmc_lab.runs.layout import Layout
+from lmc_lab.runs.split import parse_split_step
+from lmc_lab.tasks.task import Task
+
+
+def fingerprint(config: DictConfig) -> str:
+    """Returns the short hash of the task subtree: whatever changes the weights changes it, nothing else does."""
+    content = OmegaConf.to_container(config.task, resolve=True)
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def layout_of(config: DictConfig) -> Layout:
+    """Returns where the files of the config's task lie."""
+    return Layout.of(Path(config.output_dir).absolute(), config.task.name, fingerprint(config))
+
+
+def build_experiment(config: DictConfig) -> Experiment:
+    """Returns the experiment that the config describes."""
+    torch.set_num_threads(1)  # one core a process: two threads collapse when a core is shared
+    task = config.task
+    load_data = instantiate(task.data)
+    return Experiment(
+        task=Task(
+            name=task.name,
+            fingerprint=fingerprint(config),
+            batch_size=task.batch_size,
+            max_steps=task.max_steps,
+            precision=task.precision,
+            build_model=lambda: instantiate(task.model),
+            build_module=lambda model: instantiate(task.module)(model, instantiate(task.optimizer)),
+            load_data=lambda: load_data(data_dir=Path(config.data_dir), cache_dir=Path(config.cache_dir).absolute()),
+        ),
+        layout=layout_of(config),
+        trunk_seed=config.trunk_seed,
+        make_trainer=instantiate(config.trainer),
+        make_logger=_logger_factory(config),
+        settings=RunSettings(**cast("dict[str, Any]", OmegaConf.to_container(config.run, resolve=True))),
+        config_text=OmegaConf.to_yaml(config, resolve=True),
+        carry_optimizer_state=config.carry_optimizer_state,
+        branch_length=_member(BranchLength, config.branch_length, "branch_length"),
+    )
+
+
+def split_steps(experiment: Experiment, value: Any) -> list[int]:
+    """Returns the split steps in `value`: one, a list, or None."""
+    texts = [] if value is None else [value] if isinstance(value, str | int) else list(value)
+    # Epochs need the data; steps do not, and an entry point should refuse a bad one before it loads anything.
+    needs_epochs = any(str(text).endswith("ep") for text in texts)
+    steps_per_epoch = experiment.task.steps_per_epoch if needs_epochs else 1
+    return [
+        parse_split_step(text, steps_per_epoch=steps_per_epoch, max_steps=experiment.task.max_steps) for text in texts
+    ]
+
+
+def build_analyses(config: DictConfig) -> list[Analysis]:
+    """Returns the analyses of the config, in its order."""
+    return [instantiate(node) for node in config.analysis.values()]
+
+
+def _logger_factory(config: DictConfig) -> Any:
+    if not config.logger:
+        return _no_logger
+    return instantiate(config.logger, output_dir=str(config.output_dir))
+
+
+def _no_logger(name: RunName) -> None:
+    return None
+
+
+def _member(enum: type[BranchLength], value: str, key: str) -> BranchLength:
+    try:
+        return enum(value)
+    except ValueError as error:
+        raise UserError(f"expected {key} to be one of {', '.join(enum)}, found '{value}'; {nearest(value, enum)}") from error

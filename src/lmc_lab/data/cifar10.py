@@ -1,0 +1,86 @@
+"""CIFAR-10 (Krizhevsky 2009), from parquet files, a torchvision folder or torchvision's download, in this order."""
+
+import hashlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lmc_lab.data.cache import Arrays, decoded_once
+from lmc_lab.data.examples import Dataset, Examples, take
+from lmc_lab.data.images import NormaliseImages
+from lmc_lab.errors import UserError
+
+NORMALISE = NormaliseImages(mean=(0.4914, 0.4822, 0.4465), deviation=(0.2470, 0.2435, 0.2616), side=32)
+
+
+def load(*, data_dir: Path, cache_dir: Path, num_train: int | None = None, num_test: int | None = None) -> Dataset:
+    """Returns CIFAR-10 as uint8 images (N, 32, 32, 3), normalised batch by batch.
+
+    The first of these that exists is decoded, once: ``data_dir/cifar10/{train,test}-*.parquet`` (columns ``img.bytes``
+    and ``label``, as the data set is published in parquet), ``data_dir/cifar-10-batches-py``, torchvision's download.
+
+    Raises:
+        UserError: there are no data and no network.
+    """
+    name, decode = _source(Path(data_dir))
+    decoded = decoded_once(Path(cache_dir) / f"cifar10-{name}", decode)
+
+    def examples(subset: str, count: int | None) -> Examples:
+        images, labels = (torch.from_numpy(decoded.arrays[f"{subset}_{part}"]) for part in ("images", "labels"))
+        return take(Examples(images, labels, NORMALISE), count, f"num_{subset}")
+
+    return Dataset(examples("train", num_train), examples("test", num_test), decoded.digest)
+
+
+def _source(data_dir: Path) -> tuple[str, Callable[[], Arrays]]:
+    """Returns a name for the decoded data that follows from the files they come from, and the function that decodes them."""
+    files = {subset: sorted((data_dir / "cifar10").glob(f"{subset}-*.parquet")) for subset in ("train", "test")}
+    if all(files.values()):
+        stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for paths in files.values() for path in paths]
+        return f"parquet-{hashlib.sha256(repr(stats).encode()).hexdigest()[:8]}", lambda: _decode_parquet(files)
+    return "torchvision", lambda: _decode_torchvision(data_dir)
+
+
+def _decode_parquet(files: dict[str, list[Path]]) -> Arrays:
+    import pyarrow.parquet as pq
+
+    arrays: Arrays = {}
+    for subset, paths in files.items():
+        rows = [row for path in paths for row in pq.read_table(path, columns=["img", "label"]).to_pylist()]
+        arrays[f"{subset}_images"] = np.stack([_decode_image(row["img"]["bytes"]) for row in rows])
+        arrays[f"{subset}_labels"] = np.array([row["label"] for row in rows], dtype=np.int64)
+    return arrays
+
+
+def _decode_image(encoded: bytes) -> np.ndarray:
+    from PIL import Image
+
+    return np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB"))
+
+
+def _decode_torchvision(data_dir: Path) -> Arrays:
+    """Returns the arrays of torchvision's own archive, the one pickle that is read here: its md5 is checked first."""
+    arrays: Arrays = {}
+    for subset in ("train", "test"):
+        pictures = _torchvision_cifar10(data_dir, subset)
+        arrays[f"{subset}_images"] = np.asarray(pictures.data)
+        arrays[f"{subset}_labels"] = np.array(pictures.targets, dtype=np.int64)
+    return arrays
+
+
+def _torchvision_cifar10(data_dir: Path, subset: str) -> Any:
+    from torchvision.datasets import CIFAR10
+
+    data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        return CIFAR10(str(data_dir), train=subset == "train", download=True)
+    except (OSError, RuntimeError) as error:
+        raise UserError(
+            f"expected CIFAR-10 under {data_dir.resolve()}, found none, and it cannot be downloaded ({error}); "
+            f"put train-*.parquet and test-*.parquet into {data_dir.resolve() / 'cifar10'} or the folder "
+            "cifar-10-batches-py beside it, or set data_dir or LMC_DATA_DIR to where they are"
+        ) from error

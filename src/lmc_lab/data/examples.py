@@ -1,0 +1,56 @@
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Examples in memory as they are stored; `prepare` turns a batch of them into what the model takes."""
+
+    inputs: Tensor  # (N, ...) e.g. uint8 images
+    targets: Tensor  # (N,) classes or (N, outputs) values
+    prepare: Callable[[Tensor], Tensor]  # (B, ...) stored -> (B, ...) float
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def batch(self, index: Tensor | slice) -> tuple[Tensor, Tensor]:
+        """Returns the model inputs and targets of the examples at `index`."""
+        return self.prepare(self.inputs[index]), self.targets[index]
+
+    def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields all examples in their order, `size` at a time."""
+        for start in range(0, len(self), size):
+            yield self.batch(slice(start, start + size))
+
+    def first(self, count: int) -> "Examples":
+        """Returns the first `count` examples."""
+        return Examples(self.inputs[:count], self.targets[:count], self.prepare)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a task trains and is measured on; `digest` names the decoded data whatever file they came from."""
+
+    train: Examples
+    test: Examples | None
+    digest: str
+
+    @property
+    def subsets(self) -> dict[str, Examples]:
+        """Returns the subsets that exist by name: train, and test where the task has one."""
+        return {"train": self.train} | ({"test": self.test} if self.test is not None else {})
+
+
+def take(examples: Examples, count: int | None, what: str) -> Examples:
+    """Returns the first `count` examples (all for None).
+
+    Raises:
+        ValueError: `count` is not between 1 and the number of examples.
+    """
+    if count is None:
+        return examples
+    if not 1 <= count <= len(examples):
+        raise ValueError(f"expected {what} between 1 and {len(examples)}, found {count}")
+    return examples.first(count)

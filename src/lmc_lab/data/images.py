@@ -1,0 +1,28 @@
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class NormaliseImages:
+    """Turns uint8 images (B, H, W, 3) into float32 (B, 3, H, W) with zero mean and unit deviation, in channels-last memory.
+
+    Mean and deviation are of pixels in [0, 1]. They are spread to a whole image row once, since a broadcast over the
+    three innermost values would not vectorise.
+    """
+
+    mean: tuple[float, float, float]
+    deviation: tuple[float, float, float]
+    side: int
+    _scale: Tensor = field(init=False, repr=False)  # (H * W * 3,)
+    _shift: Tensor = field(init=False, repr=False)  # (H * W * 3,)
+
+    def __post_init__(self) -> None:
+        mean, deviation = torch.tensor(self.mean), torch.tensor(self.deviation)
+        object.__setattr__(self, "_scale", (1 / (255 * deviation)).repeat(self.side**2))
+        object.__setattr__(self, "_shift", (-mean / deviation).repeat(self.side**2))
+
+    def __call__(self, images: Tensor) -> Tensor:
+        pixels = torch.addcmul(self._shift, images.flatten(1).float(), self._scale)
+        return pixels.view(images.shape).permute(0, 3, 1, 2)

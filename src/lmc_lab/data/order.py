@@ -1,0 +1,82 @@
+"""Which examples are in batch t: a pure function of the order's seeds and t, and the one source of SGD noise."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import lru_cache
+from itertools import count
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lmc_lab.data.examples import Examples
+
+
+class Role(IntEnum):
+    """Who draws the order: no seed of a branch can collide with a trunk's order."""
+
+    TRUNK = 0
+    BRANCH = 1
+
+
+@dataclass(frozen=True)
+class DataOrder:
+    """The batches of one run, addressed by step (z_0 ... z_P of Algorithm 1).
+
+    Epoch e is the permutation of ``SeedSequence([role, trunk_seed, seed, e])``. ``seed + epoch`` would make the orders of
+    neighbouring seeds shifted copies of each other. The permutation is a stable argsort of PCG64's raw output, since
+    numpy's own shuffles may change between versions. An incomplete last batch is dropped.
+    """
+
+    role: Role
+    trunk_seed: int
+    seed: int
+    num_examples: int
+    batch_size: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Returns the number of whole batches in an epoch."""
+        return self.num_examples // self.batch_size
+
+    def indices(self, step: int) -> Tensor:
+        """Returns the examples of batch `step`, int64 (batch_size,)."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        return _permutation(self, epoch)[position * self.batch_size : (position + 1) * self.batch_size]
+
+    def noise_seed(self, step: int) -> int:
+        """Returns the seed of everything else that is random at `step` (dropout, augmentation)."""
+        sequence = np.random.SeedSequence([self.role, self.trunk_seed, self.seed, step], spawn_key=(1,))
+        return int(sequence.generate_state(1, np.uint64)[0] >> 1)
+
+
+def trunk_order(trunk_seed: int, num_examples: int, batch_size: int) -> DataOrder:
+    """Returns z_0, the order of the trunk."""
+    return DataOrder(Role.TRUNK, trunk_seed, 0, num_examples, batch_size)
+
+
+def branch_order(trunk_seed: int, seed: int, num_examples: int, batch_size: int) -> DataOrder:
+    """Returns the order of the branch with this data-order seed."""
+    return DataOrder(Role.BRANCH, trunk_seed, seed, num_examples, batch_size)
+
+
+@dataclass(frozen=True)
+class StepBatches:
+    """The endless batches of an order from step `start` on: whoever trains stops at a step, never at an epoch."""
+
+    examples: Examples
+    order: DataOrder
+    start: int
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for step in count(self.start):
+            yield self.examples.batch(self.order.indices(step))
+
+
+@lru_cache(maxsize=2)
+def _permutation(order: DataOrder, epoch: int) -> Tensor:
+    """Returns the permutation of one epoch, int64 (num_examples,)."""
+    entropy = [order.role, order.trunk_seed, order.seed, epoch]
+    raw = np.random.PCG64(np.random.SeedSequence(entropy)).random_raw(order.num_examples)
+    return torch.from_numpy(np.argsort(raw, kind="stable"))

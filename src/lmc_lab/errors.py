@@ -1,0 +1,13 @@
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """What the user can mend: one sentence with what was expected, what was found and what to do."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """Returns ``did you mean 'lenet'?`` for the closest valid name, else the list of valid names."""
+    names = sorted(set(valid))
+    close = get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"did you mean '{close[0]}'?" if close else f"choose one of: {', '.join(names)}"

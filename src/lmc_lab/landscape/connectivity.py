@@ -1,0 +1,93 @@
+"""Linear mode connectivity of a pair (Frankle et al. 2020, arXiv:1912.05671)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lmc_lab.landscape.hull import hull_points
+
+# "We consider instability < 2% to be stable", in error (their section 3.2: a margin for noise).
+STABLE_INSTABILITY = 0.02
+
+
+def line_weights(num_points: int) -> Tensor:
+    """Returns the weights (1 - t, t) of both ends at `num_points` even steps from t = 0 to 1, float64 (num_points, 2).
+
+    Frankle et al. take 30 points; an odd number has the midpoint among them.
+
+    Raises:
+        ValueError: fewer than three points: there would be nothing between the ends.
+    """
+    if num_points < 3:
+        raise ValueError(f"expected at least 3 points on the line, both ends included, found {num_points}")
+    t = torch.linspace(0, 1, num_points, dtype=torch.float64)
+    return torch.stack([1 - t, t], dim=1)
+
+
+def line_points(theta_a: Tensor, theta_b: Tensor, num_points: int) -> Tensor:
+    """Returns the line from `theta_a` to `theta_b` (D,), (num_points, D); its two ends are bit-equal to these."""
+    points = hull_points(torch.stack([theta_a, theta_b]), line_weights(num_points))
+    points[0], points[-1] = theta_a, theta_b
+    return points
+
+
+@dataclass(frozen=True)
+class LineProfile:
+    """A quantity (loss or error) along the line between two points, both ends included."""
+
+    fractions: Tensor  # (R,) float64, t from 0 to 1: the second column of `line_weights`
+    values: Tensor  # (R,) float64
+
+    def __post_init__(self) -> None:
+        t = self.fractions
+        if t.ndim != 1 or t.shape != self.values.shape or len(t) < 2 or t[0] != 0 or t[-1] != 1:
+            shapes = f"{tuple(t.shape)} and {tuple(self.values.shape)}"
+            raise ValueError(f"expected fractions from 0 to 1 and as many values, found shapes {shapes}")
+
+    @property
+    def barrier(self) -> float:
+        """Returns the largest height above the chord between the ends, >= 0 (NaN if any value is)."""
+        values = self.values.double()
+        return float((values - torch.lerp(values[0], values[-1], self.fractions.double())).max())
+
+    @property
+    def instability(self) -> float:
+        """Returns the largest value above the mean of the two ends, >= 0 (NaN if any value is)."""
+        values = self.values.double()
+        return float(values.max() - (values[0] + values[-1]) / 2)
+
+
+def is_stable(instability_in_error: float, threshold: float = STABLE_INSTABILITY) -> bool:
+    """Returns whether a pair is linearly mode connected, from the instability of its error (a fraction of examples)."""
+    return instability_in_error < threshold
+
+
+@dataclass(frozen=True)
+class Onset:
+    """The bracket of the step from which a criterion holds: it lies after `failed` and not after `held`."""
+
+    failed: int | None  # the last split that fails the criterion; None: none does
+    held: int | None  # the first split from which it holds at this and every later split; None: not even at the last
+
+
+def onset(steps: Sequence[int], values: Sequence[float], *, threshold: float, at_least: bool = True) -> Onset:
+    """Returns from which split step on a criterion holds at every split that was measured.
+
+    Args:
+        steps: split steps k, increasing.
+        values: the quantity at each; NaN fails.
+        threshold: the criterion is value >= threshold (``p_conv`` >= 0.9) …
+        at_least: … or, where False, value < threshold (instability < 0.02).
+
+    Raises:
+        ValueError: no steps, not increasing, or not as many as values.
+    """
+    if not steps or list(steps) != sorted(set(steps)) or len(steps) != len(values):
+        raise ValueError(f"expected increasing steps, one a value, found {list(steps)} and {len(values)} values")
+    failures = [i for i, value in enumerate(values) if not (value >= threshold if at_least else value < threshold)]
+    if not failures:
+        return Onset(None, steps[0])
+    after = failures[-1] + 1
+    return Onset(steps[failures[-1]], steps[after] if after < len(steps) else None)

@@ -1,0 +1,156 @@
+"""Algorithm 1: do random points of the hull have lower loss than their nearest endpoint?
+
+Shapes: P endpoints of D parameters, J samples of the hull.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.distributions import Dirichlet
+
+from lmc_lab.landscape.geometry import column_blocks, differences_gram
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a loss function says of n points on one set of examples."""
+
+    loss: Tensor  # (n,) float64
+    accuracy: Tensor | None  # (n,) float64; None where the task has no right or wrong
+
+    @classmethod
+    def join(cls, parts: list["Evaluation"]) -> "Evaluation":
+        """Returns the evaluations of several lots of points as one."""
+        accuracies = [part.accuracy for part in parts if part.accuracy is not None]
+        return cls(torch.cat([part.loss for part in parts]), torch.cat(accuracies) if accuracies else None)
+
+
+# Takes points (n, D) and, for whatever else belongs to a point (buffers), the weights (n, P) of the endpoints in it.
+Evaluate = Callable[[Tensor, Tensor], Evaluation]
+
+
+@dataclass(frozen=True)
+class HullSample:
+    """J random hull points of P endpoints, with what Algorithm 1 needs to perturb their nearest endpoints equally far."""
+
+    weights: Tensor  # (J, P) float64, a^j of Algorithm 1, rows in the simplex
+    nearest: Tensor  # (J,) int64, index of W_end
+    distance: Tensor  # (J,) float64, ||W_conv - W_end||
+    noise_seeds: Tensor  # (J,) int64, one a sample, so that no perturbation depends on how samples are grouped
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    def rows(self, start: int, stop: int) -> "HullSample":
+        """Returns samples `start` to `stop`."""
+        cut = slice(start, stop)
+        return HullSample(self.weights[cut], self.nearest[cut], self.distance[cut], self.noise_seeds[cut])
+
+
+def sample_hull(endpoints: Tensor, num_samples: int, *, seed: int, concentration: float = 1.0) -> HullSample:
+    """Draws `num_samples` points of the hull of `endpoints` (P, D), by default uniformly on the simplex.
+
+    Args:
+        endpoints: the vertices, (P, D).
+        num_samples: J.
+        seed: of the weights and of the perturbations.
+        concentration: of the symmetric Dirichlet distribution of the weights; 1 is uniform, as in Algorithm 1.
+
+    Raises:
+        ValueError: fewer than two endpoints, or no samples.
+    """
+    if len(endpoints) < 2 or num_samples < 1:
+        raise ValueError(f"expected P >= 2 endpoints and J >= 1 samples, found P = {len(endpoints)}, J = {num_samples}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        concentrations = torch.full((len(endpoints),), concentration, dtype=torch.float64)
+        weights = Dirichlet(concentrations).sample(torch.Size([num_samples]))
+        noise_seeds = torch.randint(2**62, (num_samples,))
+    squares = _squared_distances(differences_gram(endpoints).cpu(), weights)
+    distance, nearest = squares.clamp(min=0).sqrt().min(dim=1)
+    return HullSample(weights, nearest, distance, noise_seeds)
+
+
+def _squared_distances(gram: Tensor, weights: Tensor) -> Tensor:
+    """Returns ||sum_l a_l W_l - W_i||^2 = (a - e_i)' G (a - e_i) for every i, (J, P), from the Gram matrix of differences."""
+    projected = weights @ gram  # (J, P)
+    return (projected * weights).sum(dim=1, keepdim=True) - 2 * projected + gram.diagonal()
+
+
+def hull_points(endpoints: Tensor, weights: Tensor) -> Tensor:
+    """Returns W_conv (n, D) for weights (n, P): base + sum a_i (W_i - base) in float64, rounded once.
+
+    Of equal endpoints every hull point is then exactly that endpoint, which sum a_i W_i in float32 is not.
+    """
+    weights = weights.to(endpoints.device)
+    blocks = [block[0] + weights @ (block - block[0]) for block in column_blocks(endpoints)]
+    return torch.cat([block.to(endpoints.dtype) for block in blocks], dim=1)
+
+
+def matched_perturbations(endpoints: Tensor, sample: HullSample) -> Tensor:
+    """Returns W_rand (n, D): the nearest endpoint, moved in a random direction as far as the hull point is from it."""
+    points = endpoints[sample.nearest.to(endpoints.device)]
+    for point, distance, noise_seed in zip(points, sample.distance, sample.noise_seeds, strict=True):
+        generator = torch.Generator().manual_seed(int(noise_seed))
+        noise = torch.randn(point.shape, generator=generator, dtype=endpoints.dtype)
+        point += (noise * (float(distance) / noise.norm(dtype=torch.float64))).to(point)
+    return points
+
+
+@dataclass(frozen=True)
+class HullProbe:
+    """The losses (and accuracies) of Algorithm 1 on one set of examples, and what follows from them."""
+
+    sample: HullSample
+    endpoints: Evaluation  # P
+    conv: Evaluation  # J
+    rand: Evaluation  # J
+    centre: Evaluation  # 1
+
+    @property
+    def is_conv_better(self) -> Tensor:
+        """Returns I_conv (J,): the hull point's loss is lower than its nearest endpoint's; a tie is not."""
+        return self.conv.loss < self.endpoints.loss[self.sample.nearest]
+
+    @property
+    def is_rand_better(self) -> Tensor:
+        """Returns I_rand (J,): the matched perturbation's loss is lower than its endpoint's."""
+        return self.rand.loss < self.endpoints.loss[self.sample.nearest]
+
+    @property
+    def jensen_gap(self) -> Tensor:
+        """Returns L(sum a_i W_i) - sum a_i L(W_i), float64 (J,): positive where the loss is not convex over the hull."""
+        return self.conv.loss - self.sample.weights @ self.endpoints.loss
+
+
+def probe_hull(evaluate: Evaluate, endpoints: Tensor, sample: HullSample, *, points_per_chunk: int = 64) -> HullProbe:
+    """Evaluates the endpoints (P, D), the sampled hull points, their matched perturbations and the hull's centre.
+
+    All come through the same `evaluate`, since a strict ``<`` between them decides. Points are made a chunk at a time:
+    memory is bounded by `points_per_chunk` x D, whatever J.
+    """
+    num_endpoints = len(endpoints)
+    vertices = torch.eye(num_endpoints, dtype=torch.float64)
+    middle = torch.full((1, num_endpoints), 1 / num_endpoints, dtype=torch.float64)
+    chunks = list(_chunks(sample, points_per_chunk))
+    return HullProbe(
+        sample=sample,
+        endpoints=Evaluation.join(
+            [evaluate(endpoints[cut], vertices[cut]) for cut in _slices(num_endpoints, points_per_chunk)]
+        ),
+        conv=Evaluation.join([evaluate(hull_points(endpoints, part.weights), part.weights) for part in chunks]),
+        rand=Evaluation.join(
+            [evaluate(matched_perturbations(endpoints, part), vertices[part.nearest]) for part in chunks]
+        ),
+        centre=evaluate(hull_points(endpoints, middle), middle),
+    )
+
+
+def _chunks(sample: HullSample, size: int) -> Iterator[HullSample]:
+    return (sample.rows(cut.start, cut.stop) for cut in _slices(len(sample), size))
+
+
+def _slices(total: int, size: int) -> Iterator[slice]:
+    return (slice(start, min(start + size, total)) for start in range(0, total, size))

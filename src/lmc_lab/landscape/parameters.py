@@ -1,0 +1,44 @@
+"""The flat view of a model: theta (D,) and the names and shapes that its parts have in the model."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ParameterLayout:
+    """Where each named tensor lies in theta (D,)."""
+
+    names: tuple[str, ...]
+    shapes: tuple[torch.Size, ...]
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor]) -> "ParameterLayout":
+        """Returns the layout in which `tensors` follow each other in their own order."""
+        return cls(tuple(tensors), tuple(tensor.shape for tensor in tensors.values()))
+
+    @property
+    def sizes(self) -> list[int]:
+        """Returns the number of elements of each named tensor."""
+        return [prod(shape) for shape in self.shapes]
+
+    @property
+    def dimension(self) -> int:
+        """Returns D."""
+        return sum(self.sizes)
+
+    def flatten(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Returns theta (D,), or (n, D) for tensors with a leading dimension n."""
+        batched = tensors[self.names[0]].dim() - len(self.shapes[0])
+        return torch.cat([tensors[name].flatten(batched) for name in self.names], dim=-1)
+
+    def unflatten(self, theta: Tensor) -> dict[str, Tensor]:
+        """Returns the named tensors (*shape), or (n, *shape), as views of theta (D,), or (n, D)."""
+        parts = theta.split(self.sizes, dim=-1)
+        return {
+            name: part.unflatten(-1, shape) if shape else part.squeeze(-1)
+            for name, shape, part in zip(self.names, self.shapes, parts, strict=True)
+        }

@@ -1,0 +1,31 @@
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+
+class ConvNet1d(nn.Module):
+    """The convolutional net of MNIST-1D (Greydanus 2020, package `mnist1d`): three stride-2 convolutions, one linear layer.
+
+    Maps signals (B, 1, in_length) to logits (B, num_classes); 5,210 parameters by default.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int = 25,
+        kernels: Sequence[int] = (5, 3, 3),
+        in_length: int = 40,
+        num_classes: int = 10,
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        in_channels, length = 1, in_length
+        for kernel in kernels:
+            layers += [nn.Conv1d(in_channels, channels, kernel, stride=2, padding=1), nn.ReLU()]
+            in_channels, length = channels, (length + 2 - kernel) // 2 + 1
+        self.features = nn.Sequential(*layers)
+        self.classifier = nn.Sequential(nn.Flatten(), nn.Linear(in_channels * length, num_classes))
+
+    def forward(self, signals: Tensor) -> Tensor:
+        """Returns the logits (B, num_classes) of signals (B, 1, in_length)."""
+        return self.classifier(self.features(signals))

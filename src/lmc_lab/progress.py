@@ -1,0 +1,81 @@
+"""How far the branches of a study are, read off their status files."""
+
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from types import TracebackType
+
+from tqdm import tqdm
+
+from lmc_lab.files import read_json
+from lmc_lab.runs.layout import RunFolder
+
+
+class BranchProgress:
+    """A line with the branches done, running and failed, and the time left; silent when stderr is no terminal."""
+
+    def __init__(self, folders: Sequence[RunFolder], *, seconds: float = 1.0) -> None:
+        self._folders = folders
+        self._seconds = seconds
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> "BranchProgress":
+        # A tenth of a branch is the unit, so that the time left is known before the first branch is done.
+        self._bar = tqdm(
+            total=len(self._folders), disable=None, bar_format="{l_bar}{bar}| {elapsed}, {remaining} left{postfix}"
+        )
+        self._bar.n = self._bar.initial = sum(share(folder) for folder in self._folders)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopped.set()
+        self._thread.join()
+        self._bar.close()
+
+    def _watch(self) -> None:
+        while not self._bar.disable:
+            states = count_states(self._folders)
+            self._bar.n = sum(share(folder) for folder in self._folders)
+            self._bar.set_postfix_str(
+                f"{states['finished']} of {len(self._folders)} branches done, {states['running']} running, "
+                f"{states['failed']} failed"
+            )
+            if self._stopped.wait(self._seconds):
+                break
+
+
+def count_states(folders: Sequence[RunFolder]) -> Counter[str]:
+    """Returns how many runs are finished, running, failed (with an error, or killed) or waiting."""
+    return Counter(_state(read_json(folder.status)) for folder in folders)
+
+
+def share(folder: RunFolder) -> float:
+    """Returns how much of a run is done, between 0 and 1."""
+    status = read_json(folder.status)
+    if status.get("state") == "finished":
+        return 1.0
+    return status.get("step", 0) / max(status.get("stop", 1), 1)
+
+
+def _state(status: dict[str, object]) -> str:
+    state = str(status.get("state", "waiting"))
+    return "failed" if state == "running" and not _is_alive(status) else state
+
+
+def _is_alive(status: dict[str, object]) -> bool:
+    """Returns whether the process that wrote this lives; one on another machine counts as alive while it still writes."""
+    if status.get("host") != os.uname().nodename:
+        return time.time() - float(str(status.get("time", 0))) < 600
+    try:
+        os.kill(int(str(status["pid"])), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,210 @@
+"""What happens beside the training loop: states at exact steps, states to resume from, the loss curve, the heartbeat."""
+
+import csv
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+from tqdm import tqdm
+
+from lmc_lab.data.order import DataOrder
+from lmc_lab.files import read_json, write_json, write_text
+from lmc_lab.runs.layout import RunFolder
+
+
+class StepNoise(Callback):
+    """Seeds everything random in a step (dropout) from the data order: all SGD noise has one source, and resumes exactly."""
+
+    def __init__(self, order: DataOrder) -> None:
+        self._order = order
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Seeds torch for the step that begins."""
+        torch.manual_seed(self._order.noise_seed(trainer.global_step))
+
+
+class Trajectory(Callback):
+    """The loss curve, a mean over each `log_every` steps, and the length of the path from W_0, summed in float64.
+
+    Both live in the checkpoints, so a branch goes on from its trunk's values and a killed run from its own.
+    """
+
+    def __init__(self, path: Path, *, log_every: int) -> None:
+        self._path = path
+        self._log_every = log_every
+        self._losses: list[float] = []
+        self.path_length = 0.0
+        self._covered = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Cuts rows that a killed run wrote beyond the state from which this one goes on."""
+        rows = read_rows(self._path)
+        self._covered = max((int(row["step"]) for row in rows), default=0)
+        if trainer.max_steps > self._covered or trainer.max_steps < 0:
+            self._covered = trainer.global_step
+            write_rows(self._path, [row for row in rows if int(row["step"]) <= trainer.global_step])
+        self._previous = _theta(pl_module)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Adds a step; writes a row at the end of a window."""
+        theta = _theta(pl_module)
+        self.path_length += float(torch.linalg.vector_norm(theta - self._previous, dtype=torch.float64))
+        self._previous = theta
+        self._losses.append(float(outputs["loss"]))
+        if trainer.global_step % self._log_every == 0:
+            self._log(trainer)
+
+    def _log(self, trainer: Trainer) -> None:
+        row = {
+            "step": trainer.global_step,
+            "train_loss": sum(self._losses) / len(self._losses),
+            "path_length": self.path_length,
+        }
+        self._losses = []
+        if trainer.global_step <= self._covered:  # a stretch trained before, only to save a state inside it
+            return
+        with self._path.open("a") as file:
+            csv.writer(file).writerow(row.values())
+        if trainer.logger:
+            trainer.logger.log_metrics({name: float(value) for name, value in row.items()}, trainer.global_step)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns what a checkpoint keeps."""
+        return {"losses": list(self._losses), "path_length": self.path_length}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on from what a checkpoint kept."""
+        self._losses, self.path_length = list(state_dict["losses"]), state_dict["path_length"]
+
+
+CURVE_COLUMNS = ("step", "train_loss", "path_length")
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Returns the whole rows of a metrics.csv; a last row cut off by a kill is left out."""
+    if not path.exists():
+        return []
+    lines = path.read_text().splitlines(keepends=True)
+    return list(csv.DictReader(line for line in lines if line.endswith("\n")))
+
+
+def write_rows(path: Path, rows: list[dict[str, str]]) -> None:
+    """Writes a metrics.csv with these rows."""
+    lines = [CURVE_COLUMNS, *([row[name] for name in CURVE_COLUMNS] for row in rows)]
+    write_text(path, "".join(",".join(line) + "\n" for line in lines))
+
+
+def _theta(module: LightningModule) -> Tensor:
+    return torch.cat([parameter.detach().reshape(-1) for parameter in module.parameters()])
+
+
+class SplitCheckpoint(Callback):
+    """Saves the whole training state at exact steps, step 0 included, and tells `on_saved` of each."""
+
+    def __init__(self, folder: RunFolder, steps: Collection[int], on_saved: Callable[[int], None]) -> None:
+        self._folder = folder
+        self._steps = frozenset(steps)
+        self._on_saved = on_saved
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Saves step 0."""
+        if trainer.global_step == 0:
+            self._save(trainer)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Saves any other step."""
+        self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        step = trainer.global_step
+        if step in self._steps and step not in self._folder.saved_steps():
+            trainer.save_checkpoint(self._folder.step(step))
+            self._on_saved(step)
+
+
+class ResumeCheckpoint(Callback):
+    """Saves a state to resume from every `seconds`; SIGKILL gives no time to do it then."""
+
+    def __init__(self, folder: RunFolder, *, seconds: float) -> None:
+        self._folder = folder
+        self._seconds = seconds
+        self._last = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Saves if it is time."""
+        if time.monotonic() - self._last >= self._seconds:
+            trainer.save_checkpoint(self._folder.resume)
+            self._last = time.monotonic()
+
+
+class Heartbeat(Callback):
+    """Says how far the run is: in status.json for those who watch, as a progress line for who sits at the terminal."""
+
+    def __init__(self, folder: RunFolder, *, name: str, stop: int, seconds: float = 2.0) -> None:
+        self._folder = folder
+        self._name = name
+        self._stop = stop
+        self._seconds = seconds
+        self._last = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the progress line, unless this is a worker process or no terminal."""
+        in_worker = multiprocessing.parent_process() is not None
+        self._bar = tqdm(
+            total=self._stop,
+            initial=trainer.global_step,
+            desc=self._name,
+            unit="step",
+            disable=True if in_worker else None,
+            leave=False,
+        )
+        self._beat(trainer)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Beats if it is time."""
+        if time.monotonic() - self._last >= self._seconds:
+            self._beat(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Ends the progress line."""
+        self._bar.close()
+
+    def _beat(self, trainer: Trainer) -> None:
+        self._last = time.monotonic()
+        self._bar.update(trainer.global_step - self._bar.n)
+        write_status(self._folder, state="running", step=trainer.global_step, stop=self._stop)
+
+
+def write_status(folder: RunFolder, *, state: str, **content: Any) -> None:
+    """Writes status.json; what it said before and is not mentioned stays."""
+    owner = {"pid": os.getpid(), "host": os.uname().nodename, "time": round(time.time(), 1)}
+    write_json(folder.status, read_json(folder.status) | {"state": state} | owner | content)
+
+
+class OptimizerLayout(Callback):
+    """Gives restored optimizer state the memory layout of its parameters.
+
+    Checkpoints are contiguous; a contiguous momentum beside a channels-last weight would take the slow path of every step.
+    """
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Copies state of a parameter's shape into the parameter's layout."""
+        for optimizer in trainer.optimizers:
+            for parameter, state in optimizer.state.items():
+                for name, value in state.items():
+                    if isinstance(value, Tensor) and value.shape == parameter.shape:
+                        state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

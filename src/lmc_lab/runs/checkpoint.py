@@ -1,0 +1,146 @@
+"""The one checkpoint format: tensors in safetensors, everything else as JSON in its header, and a digest over both. No pickle."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import CheckpointIO
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lmc_lab.errors import UserError
+from lmc_lab.files import replacing
+
+State = dict[str, Any]  # nested dicts, lists and tuples of tensors, numbers, strings, None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a file held, and the digest that names its content."""
+
+    state: State
+    digest: str
+
+
+def save(state: State, path: Path) -> str:
+    """Writes `state` to `path` in one atomic step and returns its digest.
+
+    Raises:
+        TypeError: `state` holds something that is neither a tensor nor plain data.
+    """
+    tensors: dict[str, Tensor] = {}
+    tree = json.dumps(_encode(state, tensors))
+    digest = _digest(tree, tensors)
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={"tree": tree, "digest": digest})
+    return digest
+
+
+def load(path: Path) -> Stored:
+    """Returns what `save` wrote.
+
+    Raises:
+        UserError: the file is missing, damaged or not one of ours.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118: not a dict
+    except FileNotFoundError as error:
+        raise UserError(f"expected a checkpoint at {path}, found none; train it first") from error
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"expected a whole checkpoint at {path}, found a damaged one ({error}); {_MEND}") from error
+    if header.get("digest") != _digest(header.get("tree", ""), tensors):
+        raise UserError(f"expected the checkpoint {path} to match its own digest, found other content; {_MEND}")
+    return Stored(_decode(json.loads(header["tree"]), tensors), header["digest"])
+
+
+_MEND = "delete that file and run the command again, which computes it anew"
+
+
+def _digest(tree: str, tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256(tree.encode())
+    for index in range(len(tensors)):
+        tensor = tensors.get(str(index))
+        if tensor is not None:
+            digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _encode(node: Any, tensors: dict[str, Tensor]) -> Any:
+    """Returns `node` as JSON; tensors go into `tensors` and leave their number, dicts become pairs (JSON has no int keys)."""
+    if isinstance(node, Tensor):
+        # Cloned: safetensors refuses channels-last and shared memory.
+        tensors[name := str(len(tensors))] = node.detach().cpu().clone(memory_format=torch.contiguous_format)
+        return {"tensor": name}
+    if isinstance(node, dict):
+        return {"dict": [[key, _encode(value, tensors)] for key, value in node.items()]}
+    if isinstance(node, tuple):
+        return {"tuple": [_encode(value, tensors) for value in node]}
+    if isinstance(node, list):
+        return [_encode(value, tensors) for value in node]
+    if node is None or isinstance(node, (bool, int, float, str)):
+        return node
+    raise TypeError(f"expected tensors, numbers, strings and containers of them in a checkpoint, found {type(node)}")
+
+
+def _decode(node: Any, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(node, list):
+        return [_decode(value, tensors) for value in node]
+    if not isinstance(node, dict):
+        return node
+    ((kind, content),) = node.items()
+    if kind == "tensor":
+        return tensors[content]
+    if kind == "tuple":
+        return tuple(_decode(value, tensors) for value in content)
+    return {key: _decode(value, tensors) for key, value in content}
+
+
+class SafetensorsIO(CheckpointIO):
+    """Carries Lightning's whole checkpoint (weights, optimizer, loops, callbacks) through `save` and `load`.
+
+    Args:
+        data_digest: of the decoded data; written into every checkpoint and compared when one is read.
+        carry_optimizer_state: whether a checkpoint's optimizer state is taken over; without, the optimizer starts afresh.
+    """
+
+    def __init__(self, *, data_digest: str, carry_optimizer_state: bool = True) -> None:
+        self._data_digest = data_digest
+        self._carry_optimizer_state = carry_optimizer_state
+
+    def save_checkpoint(self, checkpoint: State, path: Any, storage_options: Any | None = None) -> None:
+        """Writes Lightning's checkpoint."""
+        save(checkpoint | {"data_digest": self._data_digest}, Path(path))
+
+    def load_checkpoint(self, path: Any, map_location: Any | None = None, weights_only: bool | None = None) -> State:
+        """Returns Lightning's checkpoint.
+
+        Raises:
+            UserError: the checkpoint is damaged, or comes from other data.
+        """
+        state = load(Path(path)).state
+        if state["data_digest"] != self._data_digest:
+            raise UserError(
+                f"expected {path} to be trained on the present data ({self._data_digest[:8]}), found data "
+                f"{state['data_digest'][:8]}; set data_dir back or choose another output_dir"
+            )
+        if not self._carry_optimizer_state:
+            for optimizer_state in state["optimizer_states"]:
+                optimizer_state["state"] = {}
+        return state
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Deletes a checkpoint."""
+        Path(path).unlink(missing_ok=True)
+
+
+def model_state(state: State) -> dict[str, Tensor]:
+    """Returns the model's parameters and buffers from a checkpoint of Lightning's."""
+    prefix = "model."
+    return {name.removeprefix(prefix): value for name, value in state["state_dict"].items() if name.startswith(prefix)}

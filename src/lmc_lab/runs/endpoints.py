@@ -1,0 +1,98 @@
+"""A mode: the endpoints of one split of one trunk, stacked."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lmc_lab.errors import UserError
+from lmc_lab.landscape.parameters import ParameterLayout
+from lmc_lab.runs import checkpoint
+from lmc_lab.runs.branch import is_finished
+from lmc_lab.runs.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class Mode:
+    """All finished endpoints of one split of one trunk, seen as one region. P endpoints of D parameters."""
+
+    trunk_seed: int
+    split_step: int
+    seeds: tuple[int, ...]  # P data-order seeds
+    layout: ParameterLayout
+    endpoints: Tensor  # (P, D)
+    buffers: Mapping[str, Tensor]  # name -> (P, *shape)
+    path_lengths: Tensor  # (P,) float64, from W_0
+    digests: tuple[str, ...]  # P, of the endpoints' files
+    data_digest: str
+    at_split: Tensor  # (D,) W_k
+    at_start: Tensor  # (D,) W_0
+
+    def __len__(self) -> int:
+        """Returns P."""
+        return len(self.seeds)
+
+
+def load_mode(
+    experiment: Experiment, split_step: int, *, seeds: Sequence[int] | None = None, allow_missing: bool = False
+) -> Mode:
+    """Returns the mode of the split at `split_step`.
+
+    Args:
+        experiment: names the trunk and the way branches are made.
+        split_step: k.
+        seeds: the branches that are meant; all that exist if None. Always integers: ``seed=trunk`` is no endpoint.
+        allow_missing: leave unfinished branches out instead of refusing.
+
+    Raises:
+        UserError: branches are missing or unfinished, fewer than two are left, or they were trained on different data.
+    """
+    wanted = experiment.split_folder(split_step).branch_seeds() if seeds is None else sorted(seeds)
+    finished = _finished(experiment, split_step, wanted, allow_missing=allow_missing)
+    stored = [
+        checkpoint.load(experiment.split_folder(split_step).branch(seed).endpoint) for seed in finished
+    ]
+    digests = {item.state["data_digest"] for item in stored} | {experiment.task.dataset.digest}
+    if len(digests) > 1:
+        raise UserError(
+            f"expected all endpoints and the present data to agree, found {len(digests)} data sets among them; "
+            "set data_dir back to the data that the branches were trained on, or choose another output_dir"
+        )
+    parameters = [name for name, _ in experiment.task.build_model().named_parameters()]
+    models = [item.state["model"] for item in stored]
+    layout = ParameterLayout.of({name: models[0][name] for name in parameters})
+    return Mode(
+        trunk_seed=experiment.trunk_seed,
+        split_step=split_step,
+        seeds=tuple(finished),
+        layout=layout,
+        endpoints=torch.stack([layout.flatten(model) for model in models]),
+        buffers={name: torch.stack([m[name] for m in models]) for name in models[0] if name not in parameters},
+        path_lengths=torch.tensor([item.state["path_length"] for item in stored], dtype=torch.float64),
+        digests=tuple(item.digest for item in stored),
+        data_digest=experiment.task.dataset.digest,
+        at_split=layout.flatten(_trunk_state(experiment, split_step)),
+        at_start=layout.flatten(_trunk_state(experiment, 0)),
+    )
+
+
+def _trunk_state(experiment: Experiment, step: int) -> dict[str, Tensor]:
+    return checkpoint.model_state(checkpoint.load(experiment.trunk_folder.step(step)).state)
+
+
+def _finished(experiment: Experiment, split_step: int, seeds: Sequence[int], *, allow_missing: bool) -> list[int]:
+    folder = experiment.split_folder(split_step)
+    finished = [seed for seed in seeds if is_finished(folder.branch(seed))]
+    unfinished = [seed for seed in seeds if seed not in finished]
+    if unfinished and not allow_missing:
+        raise UserError(
+            f"expected all branches of {folder.path} to be finished, found unfinished ones with "
+            f"seed={','.join(map(str, unfinished))}; train them, or set allow_missing=true to leave them out"
+        )
+    if len(finished) < 2:
+        raise UserError(
+            f"expected at least 2 finished branches in {folder.path}, since a hull needs P >= 2, found {len(finished)}; "
+            f"train some: python -m lmc_lab.train task={experiment.task.name} split_step={split_step} -m 'seed=range(5)'"
+        )
+    return finished

@@ -1,0 +1,92 @@
+import logging
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lightning.pytorch import Callback
+
+from lmc_lab.data.order import DataOrder, StepBatches
+from lmc_lab.files import write_text
+from lmc_lab.runs.callbacks import Heartbeat, OptimizerLayout, ResumeCheckpoint, StepNoise, Trajectory, write_status
+from lmc_lab.runs.checkpoint import SafetensorsIO
+from lmc_lab.runs.experiment import Experiment, RunName
+from lmc_lab.runs.layout import RunFolder
+from lmc_lab.tasks.supervised import SupervisedTask
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Steps `start` to `stop` of a run, from the state in `checkpoint` (None: from W_0)."""
+
+    start: int
+    stop: int
+    checkpoint: Path | None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The module after a stretch and the length of its path from W_0."""
+
+    module: SupervisedTask
+    path_length: float
+
+
+def fit(
+    experiment: Experiment,
+    folder: RunFolder,
+    name: RunName,
+    order: DataOrder,
+    stretch: Stretch,
+    *,
+    callbacks: Sequence[Callback] = (),
+    carry_optimizer_state: bool = True,
+) -> Trained:
+    """Trains one stretch of a trunk or a branch with Lightning; the one place where a Trainer is made.
+
+    `callbacks` see each step after its place in the trajectory is known.
+    """
+    _quiet()
+    write_text(folder.config, experiment.config_text)
+    task, settings = experiment.task, experiment.settings
+    module = task.initialise(experiment.trunk_seed)
+    trajectory = Trajectory(folder.metrics, log_every=settings.log_every)
+    logger = experiment.make_logger(name)
+    trainer = experiment.make_trainer(
+        max_steps=stretch.stop,
+        precision=task.precision,
+        logger=logger or False,
+        val_check_interval=settings.evaluate_every,
+        check_val_every_n_epoch=None,
+        plugins=[SafetensorsIO(data_digest=task.dataset.digest, carry_optimizer_state=carry_optimizer_state)],
+        callbacks=[
+            OptimizerLayout(),
+            StepNoise(order),
+            trajectory,
+            *callbacks,
+            ResumeCheckpoint(folder, seconds=settings.resume_seconds),
+            Heartbeat(folder, name=str(name), stop=stretch.stop),
+        ],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+    batches = StepBatches(task.dataset.train, order, stretch.start)
+    test = task.dataset.test if settings.evaluate_every else None
+    try:
+        trainer.fit(module, batches, list(test.chunks(task.batch_size)) if test else None, ckpt_path=stretch.checkpoint)
+    except BaseException:
+        write_status(folder, state="failed")
+        raise
+    finally:
+        if logger is not None:
+            logger.finalize("success" if trainer.global_step == stretch.stop else "failed")
+    return Trained(module, trajectory.path_length)
+
+
+def _quiet() -> None:
+    """Silences what Lightning says on every start, and its advice about loaders and devices that does not apply here."""
+    for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning.*")

@@ -1,0 +1,120 @@
+"""Where everything lies: the only file that spells a path. An address follows from what a thing is."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+TRUNK = "trunk"  # the seed of the branch that continues in the trunk's own order
+
+Seed = int | str
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one trunk or one branch."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved config of the run."""
+        return self.path / "config.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        """The training loss curve."""
+        return self.path / "metrics.csv"
+
+    @property
+    def status(self) -> Path:
+        """How far the run is; written last."""
+        return self.path / "status.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one process that computes this run."""
+        return self.path / ".lock"
+
+    @property
+    def resume(self) -> Path:
+        """The state from which a killed run goes on; removed when the run is finished."""
+        return self.path / "resume.safetensors"
+
+    @property
+    def endpoint(self) -> Path:
+        """Weights and buffers at step T of a branch."""
+        return self.path / "endpoint.safetensors"
+
+    def step(self, step: int) -> Path:
+        """The whole training state at a step."""
+        return self.path / f"step-{step}.safetensors"
+
+    def saved_steps(self) -> set[int]:
+        """Returns the steps whose state is on disk."""
+        found = (re.fullmatch(r"step-(\d+)\.safetensors", path.name) for path in self.path.glob("step-*.safetensors"))
+        return {int(match[1]) for match in found if match}
+
+
+@dataclass(frozen=True)
+class SplitFolder:
+    """One split of one trunk and its branches."""
+
+    path: Path
+
+    @property
+    def manifest(self) -> Path:
+        """What the split is: `runs.split.Split` as JSON."""
+        return self.path / "split.json"
+
+    def branch(self, seed: Seed) -> RunFolder:
+        """The branch with this data-order seed."""
+        return RunFolder(self.path / f"branch-{seed}")
+
+    def branch_seeds(self) -> list[int]:
+        """Returns the integer seeds whose branches exist, finished or not, in order; `branch-trunk` is not one of them."""
+        found = (re.fullmatch(r"branch-(\d+)", path.name) for path in self.path.glob("branch-*"))
+        return sorted(int(match[1]) for match in found if match)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The files of one task."""
+
+    root: Path  # <output_dir>/<task>-<fingerprint>
+
+    @classmethod
+    def of(cls, output_dir: Path, task: str, fingerprint: str) -> "Layout":
+        """Returns the layout of the task with this fingerprint below `output_dir`."""
+        return cls(output_dir / f"{task}-{fingerprint}")
+
+    def trunk(self, trunk_seed: int) -> RunFolder:
+        """The trunk with this seed."""
+        return RunFolder(self.root / f"trunk-{trunk_seed}")
+
+    def split(self, trunk_seed: int, step: int, variant: str = "") -> SplitFolder:
+        """The split at `step`; `variant` names branches that are made otherwise than by default."""
+        return SplitFolder(self.trunk(trunk_seed).path / f"split-{step}{variant}")
+
+    @property
+    def results(self) -> Path:
+        """The folder of all measurement rows of this task."""
+        return self.root / "results"
+
+    def result(self, analysis: str, key: str) -> Path:
+        """The rows of one analysis of one mode."""
+        return self.results / f"{analysis}-{key}.parquet"
+
+    @property
+    def manifest(self) -> Path:
+        """What the rows in `results` were computed with."""
+        return self.results / "manifest.json"
+
+
+def reports(output_dir: Path, study: str) -> Path:
+    """The folder of a study's figures and page."""
+    return output_dir / "reports" / study
+
+
+def logs(output_dir: Path) -> Path:
+    """The folder of what the stages of a study print."""
+    return output_dir / "logs"

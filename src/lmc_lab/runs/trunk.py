@@ -1,0 +1,75 @@
+"""The shared run from W_0: trained once, to exactly where somebody needs it, by whoever comes first."""
+
+from collections.abc import Collection, Iterable
+
+from filelock import FileLock
+
+from lmc_lab.files import read_json
+from lmc_lab.runs import checkpoint
+from lmc_lab.runs.callbacks import SplitCheckpoint, write_status
+from lmc_lab.runs.experiment import Experiment, RunName
+from lmc_lab.runs.fit import Stretch, fit
+from lmc_lab.runs.layout import RunFolder
+from lmc_lab.runs.split import Split
+
+
+def ensure_split(experiment: Experiment, step: int) -> Split:
+    """Returns the split at `step`, after training the trunk to exactly there if nobody has, or waiting for who does."""
+    ensure_trunk(experiment, {step}, splits={step})
+    return experiment.split(step)
+
+
+def ensure_trunk(experiment: Experiment, steps: Collection[int], *, splits: Collection[int] = ()) -> None:
+    """Trains the trunk until its state at each of `steps` is on disk; publishes those that are `splits`.
+
+    A step is reached from the nearest earlier state. The trunk's lock is held meanwhile.
+    """
+    folder = experiment.trunk_folder
+
+    def publish(step: int) -> None:
+        if step in splits:
+            experiment.split(step).publish(experiment.split_folder(step))
+
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.lock):
+        for stretch in stretches(_states(folder, set(steps)), steps):
+            _train(experiment, stretch, SplitCheckpoint(folder, {0, *steps}, publish))
+        for step in splits:
+            publish(step)
+
+
+def stretches(states: Iterable[Stretch], steps: Collection[int]) -> list[Stretch]:
+    """Returns what is to be trained so that every one of `steps` is reached, each from the latest state before it.
+
+    Args:
+        states: the states on disk, as stretches of length zero.
+        steps: the steps whose states are wanted.
+    """
+    origins = [Stretch(0, 0, None), *states]
+    saved = {state.start for state in states}
+    stops: dict[Stretch, int] = {}
+    for step in sorted(set(steps) - saved):
+        origin = max((state for state in origins if state.start <= step), key=lambda state: state.start)
+        stops[origin] = step
+    return [Stretch(origin.start, stop, origin.checkpoint) for origin, stop in stops.items()]
+
+
+def _states(folder: RunFolder, steps: Collection[int]) -> list[Stretch]:
+    """Returns the states on disk; one to resume from counts unless it stands at a wanted step, which it must not replace."""
+    states = [Stretch(step, step, folder.step(step)) for step in folder.saved_steps()]
+    if folder.resume.exists():
+        step = checkpoint.load(folder.resume).state["global_step"]
+        if step not in steps:
+            states.append(Stretch(step, step, folder.resume))
+    return states
+
+
+def _train(experiment: Experiment, stretch: Stretch, split_checkpoint: SplitCheckpoint) -> None:
+    folder = experiment.trunk_folder
+    name = RunName(experiment.task.name, experiment.trunk_seed)
+    # Lightning takes max_steps=0 as nothing to do and would not even start, so W_0 is saved by a run of one step.
+    steps = Stretch(stretch.start, max(stretch.stop, 1), stretch.checkpoint)
+    fit(experiment, folder, name, experiment.trunk_order(), steps, callbacks=[split_checkpoint])
+    folder.resume.unlink(missing_ok=True)
+    trained_to = max(stretch.stop, read_json(folder.status).get("trained_to", 0))
+    write_status(folder, state="finished", step=stretch.stop, trained_to=trained_to)

@@ -1,0 +1,53 @@
+"""Commands that start commands: a `@hydra.main` cannot be nested, so each stage is a process of its own."""
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from lmc_lab import cli
+from lmc_lab.errors import UserError
+
+
+def command(entry_point: str, *overrides: str, multirun: bool = False) -> list[str]:
+    """Returns the command line of an entry point of this package."""
+    flags = [*cli.config_dir_flags(), *(["-m"] if multirun else [])]
+    return [sys.executable, "-m", f"lmc_lab.{entry_point}", *overrides, *flags]
+
+
+def shown(arguments: list[str]) -> str:
+    """Returns the command line as a user would type it."""
+    return shlex.join(["python", *arguments[1:]])
+
+
+def start(arguments: list[str], *, log: Path | None = None) -> "subprocess.Popen[bytes]":
+    """Prints a command and starts it; what it prints goes into `log`, if given. It ends when this process does."""
+    print(f"$ {shown(arguments)}", flush=True)
+    if log is None:
+        return subprocess.Popen(arguments, env=cli.child_environment())
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as file:
+        return subprocess.Popen(arguments, env=cli.child_environment(), stdout=file, stderr=subprocess.STDOUT)
+
+
+def finish(process: "subprocess.Popen[bytes]", *, log: Path | None = None) -> None:
+    """Waits for a started command.
+
+    Raises:
+        UserError: it failed; repeats its last line, which says why.
+    """
+    if process.wait() == 0:
+        return
+    lines = log.read_text(errors="replace").splitlines() if log else []
+    reason = lines[-1].removeprefix("lmc_lab: ") if lines else f"it printed why above and ended with {process.returncode}"
+    where = f" (all of it: {log})" if log else ""
+    raise UserError(f"expected a stage of this command to succeed, found that it failed: {reason}{where}")
+
+
+def run(arguments: list[str], *, log: Path | None = None) -> None:
+    """Starts a command and waits for it."""
+    process = start(arguments, log=log)
+    try:
+        finish(process, log=log)
+    finally:
+        process.kill()  # without effect on one that has ended; Ctrl-C must not leave it behind

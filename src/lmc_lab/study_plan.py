@@ -1,0 +1,104 @@
+"""What a study consists of: the commands of its stages, and where its branches lie."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hydra import compose
+from omegaconf import DictConfig, OmegaConf
+
+from lmc_lab import stages
+from lmc_lab.errors import UserError
+from lmc_lab.runs.layout import Layout, RunFolder
+
+_SHARED_KEYS = ("data_dir", "cache_dir", "output_dir")
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """A study's yaml, and the overrides that every stage gets."""
+
+    name: str
+    shared: tuple[str, ...]
+    sweep: tuple[str, ...]
+    trunks: tuple[int, ...]
+    splits: tuple[int | str, ...]
+    branches: int
+    analyses: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def of(cls, config: DictConfig) -> "StudyPlan":
+        """Returns the plan in the config of the entry points ``study`` and ``report``.
+
+        Raises:
+            UserError: the study makes fewer than two branches.
+        """
+        study = config.study
+        if study.branches < 2:
+            raise UserError(f"expected study.branches >= 2, since a hull needs P >= 2, found {study.branches}; raise it")
+        places = [f"{key}={_quoted(config[key])}" for key in _SHARED_KEYS]
+        return cls(
+            name=study.name,
+            shared=(*study.overrides, *config.overrides, *places),
+            sweep=tuple(config.sweep),
+            trunks=tuple(study.trunks),
+            splits=tuple(study.splits),
+            branches=study.branches,
+            analyses=OmegaConf.to_container(study.analyses),  # type: ignore[arg-type]
+        )
+
+    def commands(self) -> dict[str, list[str]]:
+        """Returns the command of each stage, in their order."""
+        trunks = f"trunk_seed={_list(self.trunks)}"
+        splits = f"split_step={_list(self.splits)}"
+        seeds = f"seed=range({self.branches})"
+        settings = [f"analysis.{name}.{key}={_value(value)}" for name, keys in self.analyses.items() for key, value in keys.items()]
+        return {
+            "trunks": self._sweep("train", f"split_step=[{_list(self.splits)}]", trunks),
+            "branches": self._sweep("train", trunks, splits, seeds),
+            "analyses": self._sweep("analyze", f"analysis=[{_list(self.analyses)}]", *settings, trunks, splits),
+            "report": stages.command("report", f"study={self.name}", *self._report_overrides()),
+        }
+
+    def _sweep(self, entry_point: str, *overrides: str) -> list[str]:
+        return stages.command(entry_point, *self.shared, *overrides, *self.sweep, multirun=True)
+
+    def _report_overrides(self) -> list[str]:
+        return [item for item in self.shared if item.split("=")[0] in _SHARED_KEYS]
+
+    def task_config(self) -> DictConfig:
+        """Returns the training config of the study's task."""
+        return compose("train", overrides=list(self.shared))
+
+    def layout(self) -> Layout:
+        """Returns where the study's files lie."""
+        from lmc_lab.compose import layout_of
+
+        return layout_of(self.task_config())
+
+    def branch_folders(self) -> list[RunFolder]:
+        """Returns the folders of all branches of the study."""
+        from lmc_lab.compose import build_experiment, split_steps
+
+        experiment = build_experiment(self.task_config())
+        steps = split_steps(experiment, list(self.splits))
+        return [
+            experiment.layout.split(trunk, step, experiment.variant).branch(seed)
+            for trunk in self.trunks
+            for step in steps
+            for seed in range(self.branches)
+        ]
+
+
+def _list(values: Any) -> str:
+    return ",".join(str(value) for value in values)
+
+
+def _value(value: Any) -> str:
+    return f"[{_list(value)}]" if isinstance(value, list) else "null" if value is None else str(value)
+
+
+def _quoted(path: str) -> str:
+    """Returns a path so that Hydra takes it as one string whatever is in it."""
+    escaped = str(path).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'" if any(c in str(path) for c in " ,=()[]{}':\"\\") else str(path)

@@ -1,0 +1,42 @@
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
+
+
+class SupervisedTask(LightningModule, ABC):
+    """How a model is trained and judged: what a task of one's own derives from.
+
+    Besides the loss per example, which everything here is made of, a subclass says which examples count as right, if
+    its task has right and wrong.
+    """
+
+    def __init__(self, model: nn.Module, optimizer: OptimizerFactory) -> None:
+        super().__init__()
+        self.model = model
+        self._optimizer = optimizer
+
+    @abstractmethod
+    def per_example_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Returns the loss of each of the B examples, (B,)."""
+
+    @abstractmethod
+    def is_correct(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
+        """Returns which of the B examples are right, bool (B,), or None if the task has no right and wrong."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Returns the model's outputs."""
+        return self.model(inputs)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Returns the mean loss of a batch."""
+        inputs, targets = batch
+        return self.per_example_loss(self(inputs), targets).mean()
+
+    def configure_optimizers(self) -> Optimizer:
+        """Returns the task's optimizer."""
+        return self._optimizer(self.parameters())

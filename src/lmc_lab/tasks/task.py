@@ -1,0 +1,56 @@
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import nn
+
+from lmc_lab.data.examples import Dataset
+from lmc_lab.errors import UserError
+from lmc_lab.tasks.supervised import SupervisedTask
+
+# Keeps the entropy of initialisations apart from that of data orders (`data.order.Role`).
+_INIT_ROLE = 2
+
+
+@dataclass(frozen=True)
+class Task:
+    """One row of Table 1: model, data, loss, optimizer, batch size, precision and number of steps T."""
+
+    name: str
+    fingerprint: str
+    batch_size: int
+    max_steps: int
+    precision: str
+    build_model: Callable[[], nn.Module]
+    build_module: Callable[[nn.Module], SupervisedTask]
+    load_data: Callable[[], Dataset]
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """Returns the data, loaded when first asked for.
+
+        Raises:
+            UserError: there are fewer examples than one batch takes.
+        """
+        dataset = self.load_data()
+        if len(dataset.train) < self.batch_size:
+            raise UserError(
+                f"expected at least one batch of {self.batch_size} training examples, found {len(dataset.train)}; "
+                "lower task.batch_size or raise task.data.num_train"
+            )
+        return dataset
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Returns the number of whole batches in the training set."""
+        return len(self.dataset.train) // self.batch_size
+
+    def initialise(self, trunk_seed: int) -> SupervisedTask:
+        """Returns the module with weights W_0, a function of `trunk_seed` alone; its convolutions are channels-last."""
+        seed = np.random.SeedSequence([_INIT_ROLE, trunk_seed]).generate_state(1, np.uint64)[0]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(seed >> np.uint64(1)))
+            model = self.build_model()
+        return self.build_module(model.to(memory_format=torch.channels_last))

@@ -1,0 +1,69 @@
+"""Trains a trunk or a branch: ``python -m lmc_lab.train task=lenet split_step=2000 -m 'seed=range(20)'``."""
+
+from omegaconf import DictConfig
+
+from lmc_lab import cli
+
+
+def main() -> None:
+    """Runs the command line."""
+    cli.main("train", job)
+
+
+def job(config: DictConfig) -> None:
+    """Trains the branch `seed`, or without it the trunk; with `branches`, the trunk to k and then that many branches."""
+    from lmc_lab.compose import build_experiment, split_steps
+    from lmc_lab.runs.branch import train_branch
+    from lmc_lab.runs.trunk import ensure_split, ensure_trunk
+
+    _check(config)
+    experiment = build_experiment(config)
+    steps = split_steps(experiment, config.split_step)
+    if config.seed is not None:
+        train_branch(experiment, steps[0], config.seed)
+    elif config.branches is None:
+        ensure_trunk(experiment, {*steps, experiment.task.max_steps}, splits=steps)
+    else:
+        for step in sorted(steps):
+            ensure_split(experiment, step)
+            _branch_out(step, config.branches)
+
+
+def _check(config: DictConfig) -> None:
+    from lmc_lab.errors import UserError
+    from lmc_lab.runs.layout import TRUNK
+
+    if config.seed is not None and not (isinstance(config.seed, int) and config.seed >= 0) and config.seed != TRUNK:
+        raise UserError(f"expected seed to be a whole number or '{TRUNK}', found '{config.seed}'; try seed=0")
+    if config.seed is not None and not isinstance(config.split_step, int | str):
+        raise UserError(f"expected one split_step for a branch, found {config.split_step}; add split_step=2000, say")
+    if config.branches is None:
+        return
+    if config.seed is not None:
+        raise UserError("expected either seed (one branch) or branches (that many), found both; drop one")
+    if config.branches < 2:
+        raise UserError(f"expected branches >= 2, since a hull needs P >= 2, found {config.branches}; raise it")
+    if config.split_step is None:
+        raise UserError("expected a split_step for the branches to leave the trunk at, found none; add split_step=2000, say")
+
+
+def _branch_out(step: int, num_branches: int) -> None:
+    """Starts the sweep over data-order seeds as a command of its own and waits for it: Hydra does not nest."""
+    import multiprocessing
+
+    from hydra.core.hydra_config import HydraConfig
+
+    from lmc_lab.stages import command, run
+
+    given = HydraConfig.get().overrides
+    kept = [item for item in given.task if item.lstrip("+~").split("=")[0] not in ("branches", "split_step")]
+    hydra = [item for item in given.hydra if not item.startswith("hydra.mode")]
+    if multiprocessing.parent_process() is not None:  # a job of a sweep has one core
+        hydra.append("hydra.launcher.n_jobs=1")
+    run(command("train", *kept, *hydra, f"split_step={step}", f"seed=range({num_branches})", multirun=True))
+
+
+if __name__ == "__main__":
+    from lmc_lab import train  # by its name, so that worker processes can import the job
+
+    train.main()
