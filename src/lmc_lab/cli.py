@@ -1,6 +1,7 @@
 """What the four entry points share: the order of arguments, where conf/ is, and errors as one sentence."""
 
 import errno
+import functools
 import os
 import re
 import shlex
@@ -30,8 +31,21 @@ def main(config_name: str, job: Callable[[DictConfig], None]) -> None:
     sys.argv[1:] = overrides_first(sys.argv[1:])
     os.environ["HYDRA_FULL_ERROR"] = "1"  # lets errors reach this function
     _end_with_parent()
+    errors: list[Exception] = []
+
+    @functools.wraps(job)
+    def keep_error(config: DictConfig) -> None:  # Hydra would print lines of its own about an error that it sees
+        try:
+            job(config)
+        except Exception as error:
+            errors.append(error)
+
+    is_sweep = {"-m", "--multirun"} & set(sys.argv)
     try:
-        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(job)()
+        run = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)
+        run(job if is_sweep else keep_error)()
+        if errors:
+            raise errors[0]
     except Exception as error:
         text = None if os.environ.get("LMC_DEBUG") else sentence(error)
         if text is None:
@@ -103,13 +117,18 @@ def sentence(error: BaseException) -> str | None:
     """Returns what was expected, what was found and what to do, or None if `error` is not the user's to mend."""
     if isinstance(error, UserError):
         return str(error)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and _is_lack_of_space(error):
         return _no_space(error.filename)
     if isinstance(error, OSError) and error.filename is not None:
         return f"expected to read and write {error.filename}, found '{error.strerror}'; mend its permissions or set output_dir"
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _config_error(str(error) + (f"\n{error.__cause__}" if error.__cause__ else ""))
     return None
+
+
+def _is_lack_of_space(error: OSError) -> bool:
+    # numpy writes arrays with C's fwrite and knows no errno: "1000 requested and 0 written".
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "requested and" in str(error)
 
 
 def _no_space(path: Any) -> str:
@@ -129,7 +148,9 @@ def _config_error(text: str) -> str:
 
 
 def _options(group: str) -> list[str]:
-    return [path.stem for path in (config_dir() / group).glob("*.yaml")] or [path.name for path in config_dir().iterdir()]
+    return [path.stem for path in (config_dir() / group).glob("*.yaml")] or [
+        path.name for path in config_dir().iterdir()
+    ]
 
 
 def config_keys() -> set[str]:

@@ -85,4 +85,6 @@ def _member(enum: type[BranchLength], value: str, key: str) -> BranchLength:
     try:
         return enum(value)
     except ValueError as error:
-        raise UserError(f"expected {key} to be one of {', '.join(enum)}, found '{value}'; {nearest(value, enum)}") from error
+        raise UserError(
+            f"expected {key} to be one of {', '.join(enum)}, found '{value}'; {nearest(value, enum)}"
+        ) from error

@@ -39,7 +39,9 @@ def finish(process: "subprocess.Popen[bytes]", *, log: Path | None = None) -> No
     if process.wait() == 0:
         return
     lines = log.read_text(errors="replace").splitlines() if log else []
-    reason = lines[-1].removeprefix("lmc_lab: ") if lines else f"it printed why above and ended with {process.returncode}"
+    reason = (
+        lines[-1].removeprefix("lmc_lab: ") if lines else f"it printed why above and ended with {process.returncode}"
+    )
     where = f" (all of it: {log})" if log else ""
     raise UserError(f"expected a stage of this command to succeed, found that it failed: {reason}{where}")
 

@@ -35,7 +35,9 @@ class StudyPlan:
         """
         study = config.study
         if study.branches < 2:
-            raise UserError(f"expected study.branches >= 2, since a hull needs P >= 2, found {study.branches}; raise it")
+            raise UserError(
+                f"expected study.branches >= 2, since a hull needs P >= 2, found {study.branches}; raise it"
+            )
         places = [f"{key}={_quoted(config[key])}" for key in _SHARED_KEYS]
         return cls(
             name=study.name,
@@ -52,7 +54,11 @@ class StudyPlan:
         trunks = f"trunk_seed={_list(self.trunks)}"
         splits = f"split_step={_list(self.splits)}"
         seeds = f"seed=range({self.branches})"
-        settings = [f"analysis.{name}.{key}={_value(value)}" for name, keys in self.analyses.items() for key, value in keys.items()]
+        settings = [
+            f"analysis.{name}.{key}={_value(value)}"
+            for name, keys in self.analyses.items()
+            for key, value in keys.items()
+        ]
         return {
             "trunks": self._sweep("train", f"split_step=[{_list(self.splits)}]", trunks),
             "branches": self._sweep("train", trunks, splits, seeds),

@@ -44,7 +44,9 @@ def _check(config: DictConfig) -> None:
     if config.branches < 2:
         raise UserError(f"expected branches >= 2, since a hull needs P >= 2, found {config.branches}; raise it")
     if config.split_step is None:
-        raise UserError("expected a split_step for the branches to leave the trunk at, found none; add split_step=2000, say")
+        raise UserError(
+            "expected a split_step for the branches to leave the trunk at, found none; add split_step=2000, say"
+        )
 
 
 def _branch_out(step: int, num_branches: int) -> None:

@@ -45,3 +45,23 @@ def onset_by_trying(steps: Sequence[int], holds: Sequence[bool]) -> tuple[int | 
     failed = [k for k, is_held in zip(steps, holds, strict=True) if not is_held]
     held = [k for i, k in enumerate(steps) if all(holds[i:])]
     return (failed[-1] if failed else None, held[0] if held else None)
+
+
+def algorithm_1(
+    loss: Callable[[Tensor], float],
+    endpoints: Sequence[Tensor],
+    weights: Sequence[Sequence[float]],
+    noises: Sequence[Tensor],
+) -> tuple[float, float]:
+    """(P_conv, P_rand) of Algorithm 1 for given draws of a^j and epsilon^j, in its own order and words."""
+    num_conv = num_rand = 0
+    for a, epsilon in zip(weights, noises, strict=True):
+        w_conv = torch.zeros_like(endpoints[0])
+        for a_i, w_i in zip(a, endpoints, strict=True):
+            w_conv = w_conv + a_i * w_i
+        distances = [torch.linalg.norm(w_conv - w_i).item() for w_i in endpoints]
+        w_end = endpoints[distances.index(min(distances))]
+        w_rand = w_end + torch.linalg.norm(w_end - w_conv) / torch.linalg.norm(epsilon) * epsilon
+        num_conv += loss(w_conv) < loss(w_end)
+        num_rand += loss(w_rand) < loss(w_end)
+    return num_conv / len(weights), num_rand / len(weights)

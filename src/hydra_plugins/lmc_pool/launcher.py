@@ -17,7 +17,7 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides, run_job, setup_globals
+from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
@@ -114,12 +114,14 @@ def run_jobs(jobs: Sequence[Job], *, num_workers: int) -> dict[str, str]:
 
     forkserver = multiprocessing.get_context("forkserver")
     forkserver.set_forkserver_preload(_PRELOAD)
-    names = {job.index: " ".join(filter_overrides(job.overrides)) for job in jobs}
+    names = _names(jobs)
     failures: dict[str, str] = {}
     # One job a process: what a job leaves behind (threads, generators, memory) is gone with it.
     with ProcessPool(num_workers, max_tasks=1, context=forkserver, initializer=_end_with_parent) as pool:
         # cloudpickle, since Hydra's state holds the closures that are OmegaConf's resolvers.
-        futures: dict[Future[str | None], Job] = {pool.schedule(_run, args=(cloudpickle.dumps(job),)): job for job in jobs}
+        futures: dict[Future[str | None], Job] = {
+            pool.schedule(_run, args=(cloudpickle.dumps(job),)): job for job in jobs
+        }
         for number, future in enumerate(as_completed(futures), 1):
             name = names[futures[future].index]
             reason = _outcome(future)
@@ -127,6 +129,12 @@ def run_jobs(jobs: Sequence[Job], *, num_workers: int) -> dict[str, str]:
             if reason is not None:
                 failures[name] = reason
     return failures
+
+
+def _names(jobs: Sequence[Job]) -> dict[int, str]:
+    """Returns what tells each job from the others: the overrides that not all share."""
+    shared = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
+    return {job.index: " ".join(item for item in job.overrides if item not in shared) for job in jobs}
 
 
 def _run(job: bytes) -> str | None:

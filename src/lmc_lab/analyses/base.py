@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
-from scipy import stats
+from scipy.special import stdtrit
 from torch import Tensor
 
 from lmc_lab.landscape.statistics import wilson_interval
@@ -77,7 +77,7 @@ def probability(quantity: str, indicators: Tensor, *, subset: str | None = None)
 def _with_t_interval(
     quantity: str, value: float, error: float | None, num_samples: int, *, subset: str | None = None
 ) -> Measurement:
-    half = None if error is None else float(stats.t.ppf(0.975, num_samples - 1)) * error
+    half = None if error is None else float(stdtrit(num_samples - 1, 0.975)) * error
     return Measurement(
         quantity=quantity,
         value=value,

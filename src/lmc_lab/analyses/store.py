@@ -47,7 +47,9 @@ def ensure_rows(experiment: Experiment, mode: Mode, analysis: Analysis, *, seeds
     Its key hashes the settings and the endpoints: more samples or more endpoints is another file. `seeds` says that the
     mode was cut down to these on purpose, and goes into the settings, so that it never passes for the whole mode.
     """
-    settings = json.dumps(analysis.settings() | {"variant": experiment.variant} | ({"seeds": list(seeds)} if seeds else {}))
+    settings = json.dumps(
+        analysis.settings() | {"variant": experiment.variant} | ({"seeds": list(seeds)} if seeds else {})
+    )
     key = _key(settings, mode)
     path = experiment.layout.result(analysis.name, key)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +81,7 @@ def read_results(layout: Layout) -> pd.DataFrame:
 
 def empty_frame() -> pd.DataFrame:
     """Returns a table with the schema's columns and no rows."""
-    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in SCHEMA.items()})  # type: ignore[call-overload]
+    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in SCHEMA.items()})
 
 
 def _key(settings: str, mode: Mode) -> str:
@@ -99,7 +101,7 @@ def _frame(
         num_endpoints=len(mode),
         bn_policy=getattr(analysis, "bn_policy", None),
         settings=settings,
-    )[list(SCHEMA)].astype(SCHEMA)  # type: ignore[call-overload]
+    )[list(SCHEMA)].astype(SCHEMA)
 
 
 def _record(layout: Layout, path: Path, experiment: Experiment, seconds: float) -> None:

@@ -40,7 +40,9 @@ def _source(data_dir: Path) -> tuple[str, Callable[[], Arrays]]:
     """Returns a name for the decoded data that follows from the files they come from, and the function that decodes them."""
     files = {subset: sorted((data_dir / "cifar10").glob(f"{subset}-*.parquet")) for subset in ("train", "test")}
     if all(files.values()):
-        stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for paths in files.values() for path in paths]
+        stats = [
+            (path.name, path.stat().st_size, path.stat().st_mtime_ns) for paths in files.values() for path in paths
+        ]
         return f"parquet-{hashlib.sha256(repr(stats).encode()).hexdigest()[:8]}", lambda: _decode_parquet(files)
     return "torchvision", lambda: _decode_torchvision(data_dir)
 

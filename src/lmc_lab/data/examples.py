@@ -3,6 +3,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from lmc_lab.errors import UserError
+
 
 @dataclass(frozen=True)
 class Examples:
@@ -47,10 +49,12 @@ def take(examples: Examples, count: int | None, what: str) -> Examples:
     """Returns the first `count` examples (all for None).
 
     Raises:
-        ValueError: `count` is not between 1 and the number of examples.
+        UserError: `count` is not between 1 and the number of examples.
     """
     if count is None:
         return examples
     if not 1 <= count <= len(examples):
-        raise ValueError(f"expected {what} between 1 and {len(examples)}, found {count}")
+        raise UserError(
+            f"expected {what} between 1 and {len(examples)}, found {count}; change it or set it to null for all"
+        )
     return examples.first(count)

@@ -24,5 +24,6 @@ class NormaliseImages:
         object.__setattr__(self, "_shift", (-mean / deviation).repeat(self.side**2))
 
     def __call__(self, images: Tensor) -> Tensor:
+        """Returns the normalised images (B, 3, H, W)."""
         pixels = torch.addcmul(self._shift, images.flatten(1).float(), self._scale)
         return pixels.view(images.shape).permute(0, 3, 1, 2)

@@ -48,7 +48,10 @@ def _generate() -> Arrays:
 def _global_generators_kept() -> Iterator[None]:
     """Puts the global numpy and Python generators back: `make_dataset` seeds both."""
     numpy_state, python_state = np.random.get_state(), random.getstate()
-    restore: list[Callable[[], None]] = [lambda: np.random.set_state(numpy_state), lambda: random.setstate(python_state)]
+    restore: list[Callable[[], None]] = [
+        lambda: np.random.set_state(numpy_state),
+        lambda: random.setstate(python_state),
+    ]
     try:
         yield
     finally:

@@ -11,7 +11,7 @@ _COLUMNS = 16_384
 
 def column_blocks(points: Tensor) -> Iterator[Tensor]:
     """Yields the columns of `points` (n, D) in float64, a block at a time, so that memory does not double."""
-    for block in points.split(_COLUMNS, dim=-1):
+    for block in torch.split(points, _COLUMNS, dim=-1):
         yield block.double()
 
 

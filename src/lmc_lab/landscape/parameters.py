@@ -32,13 +32,14 @@ class ParameterLayout:
 
     def flatten(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """Returns theta (D,), or (n, D) for tensors with a leading dimension n."""
-        batched = tensors[self.names[0]].dim() - len(self.shapes[0])
-        return torch.cat([tensors[name].flatten(batched) for name in self.names], dim=-1)
+        first = tensors[self.names[0]]
+        leading = first.shape[: first.dim() - len(self.shapes[0])]
+        return torch.cat([tensors[name].reshape((*leading, -1)) for name in self.names], dim=-1)
 
     def unflatten(self, theta: Tensor) -> dict[str, Tensor]:
         """Returns the named tensors (*shape), or (n, *shape), as views of theta (D,), or (n, D)."""
-        parts = theta.split(self.sizes, dim=-1)
+        parts = torch.split(theta, self.sizes, dim=-1)
         return {
-            name: part.unflatten(-1, shape) if shape else part.squeeze(-1)
+            name: part.reshape(theta.shape[:-1] + shape)
             for name, shape, part in zip(self.names, self.shapes, parts, strict=True)
         }

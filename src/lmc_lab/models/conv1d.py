@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 
 class ConvNet1d(nn.Module):
-    """The convolutional net of MNIST-1D (Greydanus 2020, package `mnist1d`): three stride-2 convolutions, one linear layer.
+    """The convolutional net of MNIST-1D (Greydanus 2020, package `mnist1d`): stride-2 convolutions and one linear layer.
 
     Maps signals (B, 1, in_length) to logits (B, num_classes); 5,210 parameters by default.
     """

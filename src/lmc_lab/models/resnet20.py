@@ -62,7 +62,7 @@ class BasicBlock(nn.Module):
 
 
 class Subsample(nn.Module):
-    """Option A: every `stride`-th pixel, and zeros for the channels that the input lacks, half of them on either side."""
+    """Option A: every `stride`-th pixel, and zeros for the channels that the input lacks, half on either side."""
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class Subsample(nn.Module):
 
 
 def _convolution(in_channels: int, out_channels: int, *, stride: int, norm: Norm) -> nn.Conv2d:
-    """Returns a 3x3 convolution with Kaiming's normal initialization (He et al. 2015); a bias only where no norm has one."""
+    """Returns a 3x3 convolution with the initialization of He et al. 2015, and a bias only where no norm has one."""
     convolution = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=norm == "none")
     nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
     if convolution.bias is not None:

@@ -21,7 +21,7 @@ class Sine(nn.Module):
 
 
 class Siren(nn.Module):
-    """The sinusoidal network of Sitzmann et al. 2020; the defaults are its audio experiment (section 4 and its repository).
+    """The sinusoidal network of Sitzmann et al. 2020; the defaults are those of its audio experiment.
 
     Maps coordinates in [-1, 1], (B, in_features), to signals (B, out_features). 198,145 parameters by default.
 
@@ -58,7 +58,7 @@ class Siren(nn.Module):
 
 
 def _linear(in_features: int, out_features: int, *, bound: float) -> nn.Module:
-    """Returns a linear layer with weights uniform in [-bound, bound]; biases as torch has them, as in the repository."""
+    """Returns a linear layer with weights uniform in [-bound, bound], and biases as torch and SIREN's code have them."""
     linear = nn.Linear(in_features, out_features)
     nn.init.uniform_(linear.weight, -bound, bound)
     return linear

@@ -6,6 +6,7 @@ import matplotlib
 import pandas as pd
 
 matplotlib.use("agg")
+matplotlib.rcParams["svg.hashsalt"] = "lmc_lab"  # the same rows make the same file
 import matplotlib.pyplot as plt  # noqa: E402: the backend comes first, since there may be no display
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402

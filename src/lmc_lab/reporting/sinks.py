@@ -15,5 +15,10 @@ def wandb_logger(name: RunName, *, project: str, mode: str, output_dir: str) -> 
     folder.mkdir(parents=True, exist_ok=True)
     group = str(name).rpartition("/")[0] if name.seed is not None else str(name)
     return WandbLogger(
-        project=project, name=str(name), group=group, job_type=name.job_type, save_dir=str(folder), offline=mode == "offline"
+        project=project,
+        name=str(name),
+        group=group,
+        job_type=name.job_type,
+        save_dir=str(folder),
+        offline=mode == "offline",
     )

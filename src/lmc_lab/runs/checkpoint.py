@@ -1,5 +1,6 @@
-"""The one checkpoint format: tensors in safetensors, everything else as JSON in its header, and a digest over both. No pickle."""
+"""The one checkpoint format: tensors in safetensors, all else as JSON in its header, and a digest over both. No pickle."""
 
+import errno
 import hashlib
 import json
 from dataclasses import dataclass
@@ -36,7 +37,10 @@ def save(state: State, path: Path) -> str:
     tree = json.dumps(_encode(state, tensors))
     digest = _digest(tree, tensors)
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={"tree": tree, "digest": digest})
+        try:
+            save_file(tensors, temporary, metadata={"tree": tree, "digest": digest})
+        except SafetensorError as error:  # its only trouble with valid tensors is the disk
+            raise OSError(errno.ENOSPC, str(error), str(path)) from error
     return digest
 
 
@@ -49,7 +53,8 @@ def load(path: Path) -> Stored:
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118: not a dict
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
     except FileNotFoundError as error:
         raise UserError(f"expected a checkpoint at {path}, found none; train it first") from error
     except (SafetensorError, OSError) as error:

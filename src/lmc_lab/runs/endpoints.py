@@ -50,9 +50,7 @@ def load_mode(
     """
     wanted = experiment.split_folder(split_step).branch_seeds() if seeds is None else sorted(seeds)
     finished = _finished(experiment, split_step, wanted, allow_missing=allow_missing)
-    stored = [
-        checkpoint.load(experiment.split_folder(split_step).branch(seed).endpoint) for seed in finished
-    ]
+    stored = [checkpoint.load(experiment.split_folder(split_step).branch(seed).endpoint) for seed in finished]
     digests = {item.state["data_digest"] for item in stored} | {experiment.task.dataset.digest}
     if len(digests) > 1:
         raise UserError(

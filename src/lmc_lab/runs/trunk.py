@@ -1,6 +1,6 @@
 """The shared run from W_0: trained once, to exactly where somebody needs it, by whoever comes first."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 from filelock import FileLock
 
@@ -38,14 +38,14 @@ def ensure_trunk(experiment: Experiment, steps: Collection[int], *, splits: Coll
             publish(step)
 
 
-def stretches(states: Iterable[Stretch], steps: Collection[int]) -> list[Stretch]:
+def stretches(states: Collection[Stretch], steps: Collection[int]) -> list[Stretch]:
     """Returns what is to be trained so that every one of `steps` is reached, each from the latest state before it.
 
     Args:
         states: the states on disk, as stretches of length zero.
         steps: the steps whose states are wanted.
     """
-    origins = [Stretch(0, 0, None), *states]
+    origins = [*states, Stretch(0, 0, None)]  # max() takes the first of equals: the saved W_0, if there is one
     saved = {state.start for state in states}
     stops: dict[Stretch, int] = {}
     for step in sorted(set(steps) - saved):

@@ -73,7 +73,9 @@ class Objective:
         mixed = self._mix(mixture, buffers)
         states = []
         for i, theta in enumerate(thetas):
-            state = _as_stored(self.layout.unflatten(theta)) | {name: values[i].clone() for name, values in mixed.items()}
+            state = _as_stored(self.layout.unflatten(theta)) | {
+                name: values[i].clone() for name, values in mixed.items()
+            }
             if self.bn_policy is BatchNormPolicy.REESTIMATE and self._bn_inputs is not None:
                 _reestimate(self.model, state, self._bn_inputs)
             states.append(state)

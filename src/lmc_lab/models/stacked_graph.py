@@ -1,0 +1,143 @@
+"""What a model does, as a list of calls without those that do nothing in eval mode, ready to be stacked."""
+
+import operator
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import torch
+from torch import fx, nn
+from torch.nn import functional as F
+
+RELUS = {nn.ReLU, torch.relu, F.relu, "relu"}
+MAX_POOLS = {nn.MaxPool1d, nn.MaxPool2d, F.max_pool1d, F.max_pool2d}
+CONVOLUTIONS = {nn.Conv1d, nn.Conv2d}
+BATCH_NORMS = {nn.BatchNorm1d, nn.BatchNorm2d}
+FLATTENS = {nn.Flatten, torch.flatten, "flatten", "view", "reshape", torch.reshape}
+_VIEWS = FLATTENS | {operator.getitem, "unsqueeze", torch.unsqueeze}
+_IN_PLACE_OPERATORS = {operator.iadd, operator.isub, operator.imul, operator.itruediv}
+_NOTHING = {nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout, nn.FeatureAlphaDropout, "contiguous"}
+
+
+class UnsupportedModel(Exception):  # noqa: N818  it says what the model is, and a caller goes on without stacking
+    """The model has an operation that cannot be stacked; evaluate such a model point by point."""
+
+
+@dataclass(eq=False)
+class Call:
+    """One operation of the traced model."""
+
+    name: str
+    op: str  # placeholder, call_module, call_function, call_method, ...: see torch.fx.Node
+    kind: Any  # a module's class, a function, or a method's name
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    module: Any = None
+    path: str = ""  # the module's name in the model, or ""
+    norm: "Call | None" = None  # the BatchNorm that alone takes a convolution's result, to be folded into its weights
+    users: "list[Call]" = field(default_factory=list)
+
+    @property
+    def inputs(self) -> "list[Call]":
+        """Returns the calls whose results are positional arguments."""
+        return [argument for argument in self.args if isinstance(argument, Call)]
+
+    def unsupported(self, why: str) -> NoReturn:
+        """Raises `UnsupportedModel` for this call."""
+        kind = self.kind if isinstance(self.kind, str) else getattr(self.kind, "__name__", self.kind)
+        raise UnsupportedModel(f"cannot stack {kind} ({self.path or self.name}): {why}")
+
+
+def trace(model: nn.Module, *, fold_batch_norm: bool) -> list[Call]:
+    """Returns the calls of `model`, which must be in eval mode, from its input to its output.
+
+    Raises:
+        UnsupportedModel: the model cannot be traced, or overwrites what it needs again.
+    """
+    try:
+        graph = fx.Tracer().trace(model)
+    except Exception as error:  # whatever the model does with the placeholders that fx gives it
+        raise UnsupportedModel(f"cannot trace {type(model).__name__}: {error}") from error
+    calls = _calls(graph, dict(model.named_modules()))
+    for call in calls:
+        if call.kind in BATCH_NORMS and not call.module.track_running_stats:
+            call.unsupported("without running statistics it depends on the batch")
+        _refuse_overwriting(call)
+    _move_relu_after_max_pool(calls)
+    return _fold_batch_norm(calls) if fold_batch_norm else calls
+
+
+def _calls(graph: fx.Graph, modules: dict[str, nn.Module]) -> list[Call]:
+    by_node: dict[fx.Node, Call] = {}
+    calls: list[Call] = []
+    for node in graph.nodes:
+        args, kwargs = (_with_calls(given, by_node) for given in (node.args, node.kwargs))
+        path = str(node.target) if node.op == "call_module" else ""
+        module = modules[path] if path else None
+        call = Call(
+            node.name, node.op, type(module) if module else node.target, tuple(args), dict(kwargs), module, path
+        )
+        computed = {by_node[source] for source in node.all_input_nodes} - set(call.inputs)
+        if computed and call.kind not in FLATTENS:  # a shape may hold the batch size
+            call.unsupported("an argument is computed by the model")
+        if node.op.startswith("call") and call.inputs and _does_nothing(call):
+            by_node[node] = call.inputs[0]
+            continue
+        by_node[node] = call
+        calls.append(call)
+    for call in calls:
+        for source in dict.fromkeys(call.inputs):
+            source.users.append(call)
+    return calls
+
+
+def _with_calls(given: Any, by_node: dict[fx.Node, Call]) -> Any:
+    """Returns a node's arguments with the calls in place of their nodes."""
+    replace: Any = by_node.__getitem__  # fx expects its own types
+    return fx.map_arg(given, replace)
+
+
+def _does_nothing(call: Call) -> bool:
+    is_off = call.kwargs.get("training", (*call.args, True, True, True)[2]) is False  # dropout(x, p, training)
+    return call.kind in _NOTHING or (call.kind is F.dropout and is_off)
+
+
+def _refuse_overwriting(call: Call) -> None:
+    """An operation in place is done out of place, which is the same only if nothing else sees its input."""
+    in_place = (
+        getattr(call.module, "inplace", False)
+        or call.kwargs.pop("inplace", False)
+        or (call.op == "call_method" and call.kind.endswith("_"))
+        or (call.op == "call_function" and call.kind in _IN_PLACE_OPERATORS)
+    )
+    if in_place and any(map(_is_seen_elsewhere, call.inputs[:1])):
+        call.unsupported("it overwrites a tensor that is used elsewhere")
+    if getattr(call.module, "inplace", False):
+        call.module.inplace = False
+
+
+def _is_seen_elsewhere(call: Call) -> bool:
+    return len(call.users) > 1 or (call.kind in _VIEWS and _is_seen_elsewhere(call.args[0]))
+
+
+def _move_relu_after_max_pool(calls: list[Call]) -> None:
+    """Swaps the two, which commute: ReLU then has a quarter of the numbers to do."""
+    for relu in calls:
+        if relu.kind in RELUS and len(relu.users) == 1 and (pool := relu.users[0]).kind in MAX_POOLS:
+            relu.args, pool.args = (*relu.args[:1], *pool.args[1:]), (*pool.args[:1], *relu.args[1:])
+            for name in ("op", "kind", "kwargs", "module", "path"):
+                swapped = getattr(pool, name), getattr(relu, name)
+                setattr(relu, name, swapped[0])
+                setattr(pool, name, swapped[1])
+
+
+def _fold_batch_norm(calls: list[Call]) -> list[Call]:
+    """Returns the calls without the BatchNorms that alone take a convolution's result."""
+    kept = []
+    for call in calls:
+        if call.kind in BATCH_NORMS and (source := call.args[0]).kind in CONVOLUTIONS and source.users == [call]:
+            source.norm, source.users = call, call.users
+            for user in call.users:
+                user.args = tuple(source if argument is call else argument for argument in user.args)
+        else:
+            kept.append(call)
+    return kept

@@ -1,0 +1,51 @@
+import pandas as pd
+import pytest
+
+from lmc_lab.analyses.store import SCHEMA
+from lmc_lab.reporting.figures import figure2
+from lmc_lab.reporting.page import write_report
+from lmc_lab.reporting.table import as_text, mode_table
+
+
+@pytest.fixture
+def rows():
+    """Rows as analyses write them, for two trunks and three splits."""
+    lines = []
+    for trunk in (0, 1):
+        for i, step in enumerate((0, 50, 800)):
+            common = {"task": "lenet", "trunk": trunk, "split_step": step, "num_endpoints": 5, "num_samples": 50}
+            for subset in ("train", "test"):
+                value = i / 2
+                lines.append(
+                    common | {"quantity": "p_conv", "subset": subset, "value": value, "low": value, "high": value}
+                )
+                lines.append(common | {"quantity": "p_rand", "subset": subset, "value": 0.02, "low": 0.0, "high": 0.1})
+                lines.append(common | {"quantity": "centre_loss", "subset": subset, "value": 0.123456})
+            lines.append(common | {"quantity": "hull_radius", "value": 3.0 - i})
+    return pd.DataFrame(lines).reindex(columns=list(SCHEMA)).astype(SCHEMA)
+
+
+def test_the_figure_shows_every_trunk_at_every_split(rows):
+    top, bottom = figure2(rows).axes
+    points = {(x, y) for line in top.lines if line.get_marker() == "o" for x, y in zip(*line.get_data(), strict=True)}
+    assert points == {(0.0, 0.0), (50.0, 0.5), (800.0, 1.0)}
+    assert [label.get_text() for label in bottom.get_xticklabels()] == ["0", "50", "800"]
+    assert bottom.get_xscale() == "symlog"
+
+
+def test_the_table_has_a_line_a_mode_with_intervals(rows):
+    table = mode_table(rows)
+    assert len(table) == 6
+    assert table.loc[0, "p_rand"] == "0.02 [0.00, 0.10]" and table.loc[0, "centre"] == "0.123"
+    assert "p_conv" in as_text(table)
+
+
+def test_a_report_needs_rows_only(rows, tmp_path):
+    written = write_report(rows, tmp_path, title="lenet")
+    assert {path.name for path in written} == {"figure2.png", "figure2.svg", "index.html"}
+    assert "<td>0.02 [0.00, 0.10]</td>" in (tmp_path / "index.html").read_text()
+
+
+def test_a_report_from_the_same_rows_is_the_same(rows, tmp_path):
+    contents = [[path.read_bytes() for path in write_report(rows, tmp_path / name, title="t")] for name in "ab"]
+    assert contents[0] == contents[1]

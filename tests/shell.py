@@ -1,0 +1,67 @@
+"""Running the commands of the README in a shell, as a user does."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from lmc_lab.files import read_json
+
+BIN = Path(sys.executable).parent
+
+
+def environment(**extra):
+    """Returns an environment in which `python` and the console scripts are those of the tests."""
+    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+    return os.environ | {"PATH": path, "PYTHONWARNINGS": "ignore"} | extra
+
+
+def shell(command, *, timeout=280, cwd=None, **extra):
+    return subprocess.run(
+        command, shell=True, executable="/bin/bash", capture_output=True, text=True, timeout=timeout, cwd=cwd,
+        env=environment(**extra),
+    )  # fmt: skip
+
+
+def succeed(command, **keywords):
+    result = shell(command, **keywords)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def start(command, **extra):
+    """Starts a command in a process group of its own."""
+    return subprocess.Popen(
+        f"exec {command}", shell=True, executable="/bin/bash", start_new_session=True, env=environment(**extra),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def wait_for(condition, *, seconds=120):
+    """Polls until `condition` returns something true, and returns that."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.02)
+    raise TimeoutError("waited in vain")
+
+
+def running_pids(root):
+    """Returns the processes of all runs below `root` that say that they are running."""
+    statuses = [read_json(path) for path in root.rglob("status.json")]
+    return {status["pid"] for status in statuses if status.get("state") == "running"}
+
+
+def is_alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+
+
+def kill(pid):
+    os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,121 @@
+import pytest
+import torch
+from torch import nn
+
+from lmc_lab.data.examples import Examples
+from lmc_lab.landscape.parameters import ParameterLayout
+from lmc_lab.tasks.classification import Classification
+from lmc_lab.tasks.objective import BatchNormPolicy, Objective
+from lmc_lab.tasks.regression import Regression
+
+NUM_EXAMPLES = 53
+
+
+def sgd(parameters):
+    return torch.optim.SGD(parameters, lr=0.1)
+
+
+def two_layers():
+    return nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3)).double()
+
+
+def some_examples(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(NUM_EXAMPLES, 4, generator=generator, dtype=torch.float64) * 2 + 1
+    return Examples(inputs, torch.randint(3, (NUM_EXAMPLES,), generator=generator), lambda x: x)
+
+
+def endpoints_of(models):
+    layout = ParameterLayout.of(dict(models[0].named_parameters()))
+    thetas = torch.stack([layout.flatten(dict(model.named_parameters())).detach() for model in models])
+    names = [name for name, _ in models[0].named_buffers()]
+    return thetas, {name: torch.stack([model.get_buffer(name) for model in models]) for name in names}
+
+
+def three_models():
+    torch.manual_seed(0)
+    models = [two_layers() for _ in range(3)]
+    for model in models:
+        model[1].running_mean.normal_()
+        model[1].running_var.uniform_(0.5, 2)
+    return models
+
+
+def by_hand(theta, moments, examples):
+    """Loss and accuracy of the two-layer network, written out."""
+    w1, b1, scale, shift, w2, b2 = theta.split([24, 6, 6, 6, 18, 3])
+    hidden = examples.inputs @ w1.view(6, 4).T + b1
+    mean, variance = moments(hidden)
+    normal = (hidden - mean) / (variance + 1e-5).sqrt() * scale + shift
+    outputs = normal.clamp(min=0) @ w2.view(3, 6).T + b2
+    chosen = outputs.log_softmax(1)[torch.arange(NUM_EXAMPLES), examples.targets]
+    return -chosen.mean(), (outputs.argmax(1) == examples.targets).double().mean()
+
+
+MIXTURE = torch.tensor([[0.2, 0.5, 0.3], [0.0, 0.0, 1.0]], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("policy", list(BatchNormPolicy))
+def test_batch_norm_policies_by_hand_on_a_two_layer_network(policy):
+    models, examples = three_models(), some_examples()
+    thetas, buffers = endpoints_of(models)
+    means, variances = buffers["1.running_mean"], buffers["1.running_var"]
+    fixed = some_examples().inputs[:20]
+
+    def moments(row, theta):
+        def reestimate(hidden):
+            first = fixed @ theta[:24].view(6, 4).T + theta[24:30]
+            return first.mean(0), first.var(0, correction=1)
+
+        return {
+            "reestimate": reestimate,
+            "interpolate": lambda hidden: (MIXTURE[row] @ means, MIXTURE[row] @ variances),
+            "keep": lambda hidden: (means[MIXTURE[row].argmax()], variances[MIXTURE[row].argmax()]),
+        }[policy]
+
+    points = MIXTURE @ thetas
+    task = Classification(two_layers(), sgd, num_classes=3)
+    objective = Objective(task, train=examples, bn_policy=policy, bn_examples=20, chunk_size=7)
+    found = objective.evaluator(examples, buffers)(points, MIXTURE)
+    for row, theta in enumerate(points):
+        loss, accuracy = by_hand(theta, moments(row, theta), examples)
+        torch.testing.assert_close(found.loss[row], loss)
+        torch.testing.assert_close(found.accuracy[row], accuracy)
+
+
+def test_reestimation_leaves_the_model_and_the_endpoints_buffers_alone():
+    models, examples = three_models(), some_examples()
+    thetas, buffers = endpoints_of(models)
+    before = {name: values.clone() for name, values in buffers.items()}
+    task = Classification(two_layers(), sgd, num_classes=3)
+    objective = Objective(task, train=examples, bn_policy=BatchNormPolicy.REESTIMATE)
+    state = {name: value.clone() for name, value in task.model.state_dict().items()}
+    objective.evaluator(examples, buffers)(thetas, torch.eye(3, dtype=torch.float64))
+    assert all(torch.equal(buffers[name], before[name]) for name in buffers)
+    assert all(torch.equal(task.model.state_dict()[name], state[name]) for name in state)
+    assert task.model[1].momentum == 0.1
+
+
+def test_regression_has_no_accuracy():
+    generator = torch.Generator().manual_seed(0)
+    inputs, targets = torch.randn(30, 2, generator=generator), torch.randn(30, 1, generator=generator)
+    examples = Examples(inputs, targets, lambda x: x)
+    task = Regression(nn.Linear(2, 1), sgd)
+    theta = torch.tensor([[1.0, -2.0, 0.5]])
+    found = Objective(task, train=examples, chunk_size=8).evaluator(examples, {})(theta, torch.ones(1, 1))
+    expected = (inputs @ theta[0, :2, None] + 0.5 - targets).square().mean()
+    torch.testing.assert_close(found.loss[0].float(), expected)
+    assert found.accuracy is None
+
+
+def test_the_loss_does_not_depend_on_chunks_beyond_rounding():
+    examples = some_examples()
+    thetas, buffers = endpoints_of(three_models())
+    losses = [
+        Objective(Classification(two_layers(), sgd, num_classes=3), train=examples, chunk_size=size)
+        .evaluator(examples, buffers)(thetas, torch.eye(3, dtype=torch.float64))
+        .loss
+        for size in (5, 53, 100)
+    ]
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-12, atol=0)
+    assert torch.equal(losses[1], losses[2])

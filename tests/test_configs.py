@@ -1,0 +1,115 @@
+"""Every shipped config composes and becomes objects."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import OverrideParseException
+
+from lmc_lab.analyses.base import Analysis
+from lmc_lab.cli import sentence
+from lmc_lab.compose import build_analyses, build_experiment, fingerprint
+from lmc_lab.study_plan import StudyPlan
+
+CONF = Path(__file__).parents[1] / "conf"
+
+
+def names(group):
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+@pytest.fixture(autouse=True)
+def _configs():
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield
+
+
+@pytest.mark.parametrize("task", names("task"))
+def test_every_task_becomes_a_model_that_trains_a_step(task, request, tmp_path):
+    needs_files = task != "mnist1d"
+    data_dir = request.getfixturevalue("real_data") if needs_files else tmp_path
+    cache = request.getfixturevalue("shared_cache")
+    config = compose("train", [f"task={task}", f"data_dir={data_dir}", f"cache_dir={cache}", f"output_dir={tmp_path}"])
+    experiment = build_experiment(config)
+    module = experiment.task.initialise(0)
+    inputs, targets = experiment.task.dataset.train.batch(slice(0, 4))
+    loss = module.training_step((inputs, targets), 0)
+    loss.backward()
+    assert loss > 0 and module.configure_optimizers().step() is None
+
+
+@pytest.mark.parametrize("logger", names("logger"))
+@pytest.mark.parametrize("trainer", names("trainer"))
+def test_every_trainer_and_logger_composes(trainer, logger):
+    build_experiment(compose("train", [f"trainer={trainer}", f"logger={logger}"]))
+
+
+@pytest.mark.parametrize("analysis", names("analysis"))
+def test_every_analysis_becomes_an_object(analysis):
+    (built,) = build_analyses(compose("analyze", [f"analysis=[{analysis}]", "split_step=0"]))
+    assert isinstance(built, Analysis) and built.name == analysis
+
+
+@pytest.mark.parametrize("study", names("study"))
+def test_every_study_is_a_plan_whose_stages_compose(study):
+    plan = StudyPlan.of(compose("study", [f"study={study}"]))
+    assert plan.name == study
+    for stage in plan.commands().values():
+        entry_point = stage[2].removeprefix("lmc_lab.")
+        overrides = OverridesParser.create().parse_overrides([item for item in stage[3:] if item != "-m"])
+        compose(entry_point, [first_of_sweep(override) for override in overrides])
+
+
+def first_of_sweep(override):
+    if not override.is_sweep_override():
+        return override.input_line
+    return f"{override.key_or_group}={next(override.sweep_string_iterator())}"
+
+
+def test_the_fingerprint_follows_what_changes_the_weights_and_nothing_else():
+    def of(*overrides):
+        return fingerprint(compose("train", list(overrides)))
+
+    base = of()
+    unchanged = [
+        "data_dir=/x",
+        "output_dir=/y",
+        "trainer=gpu",
+        "logger=wandb",
+        "trunk_seed=3",
+        "run.log_every=7",
+        "seed=1",
+    ]
+    assert {of(item) for item in unchanged} == {base}
+    changed = [
+        "task.optimizer.lr=0.1",
+        "task.data.num_train=100",
+        "task.precision=bf16-mixed",
+        "task=lenet",
+        "task.max_steps=9",
+    ]
+    assert len({of(item) for item in changed} | {base}) == len(changed) + 1
+
+
+@pytest.mark.parametrize(
+    ("override", "suggestion"),
+    [
+        ("task.optimiser.lr=1", "task.optimizer.lr"),
+        ("split_stp=3", "split_step"),
+        ("task=lenett", "lenet"),
+        ("task/model=conv1", "conv1d"),
+        ("run.log_evry=3", "run.log_every"),
+    ],
+)
+def test_a_mistyped_key_or_name_is_answered_with_the_nearest(override, suggestion):
+    with pytest.raises(Exception) as error:  # noqa: PT011: Hydra raises several kinds
+        compose("train", [override])
+    text = sentence(error.value)
+    assert f"did you mean '{suggestion}'?" in text and "\n" not in text and override.split("=")[0].split(".")[0] in text
+
+
+def test_an_override_that_is_no_override_is_one_sentence():
+    with pytest.raises(OverrideParseException) as error:
+        compose("train", ["task.optimizer"])
+    assert "\n" not in sentence(error.value)

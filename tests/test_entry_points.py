@@ -1,0 +1,182 @@
+"""The commands a user types, through the shell."""
+
+import json
+
+import pytest
+
+from lmc_lab.runs import checkpoint
+from shell import is_alive, kill, running_pids, shell, start, succeed, wait_for
+
+TINY = "task.max_steps=40 task.data.num_train=400"
+
+
+@pytest.fixture
+def places(tmp_path, shared_cache):
+    return f"output_dir={tmp_path} cache_dir={shared_cache}"
+
+
+def endpoints(folder):
+    """Returns the digest of each endpoint below `folder`, by its address within the task."""
+    paths = sorted(folder.glob("*-*/trunk-*/split-*/branch-*/endpoint.safetensors"))
+    return {"/".join(path.parts[-4:-1]): checkpoint.load(path).digest for path in paths}
+
+
+def finished(folder):
+    return [
+        path for path in folder.rglob("branch-*/status.json") if json.loads(path.read_text())["state"] == "finished"
+    ]
+
+
+def test_the_command_of_the_user_with_overrides_on_both_sides_of_the_flag(tmp_path, shared_cache, real_data):
+    command = "python -m lmc_lab.train task=lenet split_step=2000 -m 'seed=range(20)'"
+    small = f"task.max_steps=2002 task.data.num_train=256 data_dir={real_data}"
+    succeed(f"{command} {small} output_dir={tmp_path} cache_dir={shared_cache}")
+    found = endpoints(tmp_path)
+    assert list(found) == sorted(f"trunk-0/split-2000/branch-{seed}" for seed in range(20))
+    assert len(set(found.values())) == 20
+
+
+def test_branches_spawned_at_the_split_equal_those_of_the_sweep(tmp_path, shared_cache):
+    cache = f"cache_dir={shared_cache}"
+    succeed(f"python -m lmc_lab.train {TINY} split_step=20 -m 'seed=range(3)' output_dir={tmp_path}/swept {cache}")
+    printed = succeed(f"python -m lmc_lab.train {TINY} split_step=20 branches=3 output_dir={tmp_path}/spawned {cache}")
+    one_by_one = f"hydra/launcher=basic output_dir={tmp_path}/basic {cache}"
+    succeed(f"python -m lmc_lab.train {TINY} split_step=20 -m seed=2,0,1 {one_by_one}")
+    assert endpoints(tmp_path / "swept") == endpoints(tmp_path / "spawned") == endpoints(tmp_path / "basic")
+    assert "split_step=20 'seed=range(3)' -m" in printed
+    # Trained to the split and no further.
+    assert not list(tmp_path.glob("spawned/*/trunk-0/step-40.safetensors"))
+
+
+def test_splits_trunks_and_seeds_sweep_together(tmp_path, places):
+    succeed(f"python -m lmc_lab.train {TINY} {places} -m split_step=0,10,1ep trunk_seed=0,1 'seed=range(2)'")
+    assert set(endpoints(tmp_path)) == {
+        f"trunk-{trunk}/split-{step}/branch-{seed}" for trunk in (0, 1) for step in (0, 10, 8) for seed in (0, 1)
+    }
+
+
+def test_the_trunk_alone_goes_to_its_end_and_writes_the_splits(tmp_path, places):
+    succeed(f"python -m lmc_lab.train {TINY} {places} 'split_step=[0,15]'")
+    (trunk,) = tmp_path.glob("*/trunk-0")
+    assert {path.name for path in trunk.glob("step-*")} == {f"step-{step}.safetensors" for step in (0, 15, 40)}
+    assert {path.parent.name for path in trunk.glob("split-*/split.json")} == {"split-0", "split-15"}
+
+
+def test_analyze_writes_rows_for_one_mode_and_does_not_repeat_itself(tmp_path, places):
+    import pandas as pd
+
+    succeed(f"python -m lmc_lab.train {TINY} {places} split_step=20 -m 'seed=range(3)'")
+    command = f"python -m lmc_lab.analyze {TINY} {places} split_step=20"
+    first = succeed(command).split()
+    modified = [(tmp_path / path).stat().st_mtime_ns for path in first]
+    assert succeed(command).split() == first
+    assert [(tmp_path / path).stat().st_mtime_ns for path in first] == modified
+    rows = pd.concat(pd.read_parquet(path) for path in first)
+    assert {"p_conv", "p_rand", "jensen_gap", "centre_loss", "hull_radius", "path_length"} <= set(rows["quantity"])
+    assert set(rows["subset"].dropna()) == {"train", "test"} and set(rows["num_endpoints"]) == {3}
+    more = succeed(f"{command} analysis.convex_mode.num_samples=7").split()
+    assert more[0] not in first and more[1] == first[1]
+
+
+@pytest.mark.parametrize(
+    "command", ["lmc-train --help", "lmc-study --cfg job --resolve", "lmc-train --cfg job --resolve"]
+)
+def test_answers_about_the_config_come_without_torch(command):
+    result = shell(command, PYTHONPROFILEIMPORTTIME="1")
+    assert result.returncode == 0 and "mnist1d" in result.stdout
+    imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
+    assert "hydra" in imported and not imported & {"torch", "lightning", "wandb", "pandas", "numpy"}
+
+
+@pytest.mark.parametrize("program", ["lmc-train", "lmc-analyze"])
+def test_tab_completion_offers_the_tasks(program):
+    script = f'eval "$({program} -sc install=bash)"; export COMP_LINE="{program} task=le" COMP_POINT=99; {program} -sc query=bash'
+    assert "task=lenet" in succeed(script).split()
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("train task=lenett", "did you mean 'lenet'?"),
+        ("train split_step=40", "expected a split step k with 0 <= k < T = 40"),
+        ("train split_step=soon seed=0", "expected a split step like 2000, 400it or 2ep"),
+        ("train split_step=3 branches=1", "expected branches >= 2"),
+        ("train split_step=3 seed=one", "expected seed to be a whole number or 'trunk'"),
+        ("train seed=1", "expected one split_step for a branch"),
+        ("train split_step=3 seed=1 branches=4", "found both"),
+        ("train task.optimizer.learning_rate=1", "did you mean 'task.optimizer.lr'?"),
+        ("train branch_length=to_totl", "did you mean 'to_total'?"),
+        ("train task.data.num_train=20", "expected at least one batch of 50 training examples, found 20"),
+        ("train task=lenet data_dir=nowhere cache_dir=nowhere", "expected CIFAR-10 under"),
+        ("train output_dir=/proc/nowhere", "mend its permissions or set output_dir"),
+        ("analyze split_step=20", "expected at least 2 finished branches"),
+        ("analyze", "split_step"),
+        ("study study=lenet_n", "did you mean 'lenet_m'?"),
+        ("study study.branches=1", "expected study.branches >= 2"),
+        ("report", "expected measurements of the study 'mnist1d'"),
+    ],
+)
+def test_bad_input_is_one_sentence(command, expected, tmp_path, shared_cache):
+    entry_point, *overrides = command.split()
+    task = [] if entry_point in ("study", "report") or "task=" in command else TINY.split()
+    given = {item.split("=")[0] for item in overrides}
+    defaults = [f"output_dir={tmp_path}", f"cache_dir={shared_cache}", *task]
+    kept = [item for item in defaults if item.split("=")[0] not in given]
+    result = shell(
+        " ".join(["python -m", f"lmc_lab.{entry_point}", *overrides, *kept]),
+        cwd=tmp_path,
+        HTTPS_PROXY="http://127.0.0.1:9",
+    )
+    assert result.returncode == 1
+    lines = result.stderr.strip().splitlines()
+    assert lines[-1].startswith("lmc_lab: expected") and expected in lines[-1]
+    assert "Traceback" not in result.stderr + result.stdout and len(lines) == 1
+
+
+def test_no_disk_space_is_one_sentence(tmp_path, shared_cache):
+    limited = f"ulimit -f 8; python -m lmc_lab.train {TINY} output_dir={tmp_path} cache_dir={shared_cache}"
+    result = shell(limited)
+    assert result.returncode == 1 and result.stderr.startswith("lmc_lab: expected room on the disk")
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_corrupt_checkpoint_costs_its_own_branch_only(tmp_path, places):
+    command = f"python -m lmc_lab.train {TINY} {places} split_step=20 -m 'seed=range(3)'"
+    succeed(f"python -m lmc_lab.train {TINY} {places} split_step=20 seed=0")
+    (split,) = tmp_path.glob("*/trunk-0/split-20")
+    (split / "branch-1").mkdir()
+    (split / "branch-1" / "resume.safetensors").write_bytes(b"damaged")
+    result = shell(command)
+    last = result.stderr.strip().splitlines()[-1]
+    assert result.returncode == 1 and "1 of 3 jobs failed" in last and "delete that file" in last and "seed=1" in last
+    assert last.endswith(f"{TINY} {places} split_step=20 'seed=range(3)' -m")
+    assert {path.parent.name for path in finished(tmp_path)} == {"branch-0", "branch-2"}
+    (split / "branch-1" / "resume.safetensors").unlink()
+    succeed(command)
+    assert len(finished(tmp_path)) == 3
+
+
+LONG = "task.max_steps=20000 task.data.num_train=400"
+
+
+def test_a_killed_job_costs_only_itself(tmp_path, places):
+    sweep = start(
+        f"python -m lmc_lab.train {LONG} {places} split_step=19700 -m 'seed=range(3)' hydra.launcher.n_jobs=2"
+    )
+    status = wait_for(lambda: next(iter(tmp_path.glob("*/trunk-0/split-19700/branch-0/status.json")), None))
+    kill(json.loads(status.read_text())["pid"])
+    _, errors = sweep.communicate(timeout=200)
+    assert sweep.returncode == 1 and "1 of 3 jobs failed" in errors.splitlines()[-1] and "seed=0" in errors
+    assert {path.parent.name for path in finished(tmp_path)} == {"branch-1", "branch-2"}
+
+
+@pytest.mark.parametrize("entry_point", ["train", "study"])
+def test_no_worker_outlives_its_parent(tmp_path, places, entry_point):
+    if entry_point == "train":
+        parent = start(f"python -m lmc_lab.train {LONG} {places} split_step=3 -m 'seed=range(2)'")
+    else:
+        parent = start(f"python -m lmc_lab.study {places} 'overrides=[\"task.max_steps=20000\"]'")
+    pids = wait_for(lambda: running_pids(tmp_path))
+    kill(parent.pid)
+    wait_for(lambda: not any(is_alive(pid) for pid in pids), seconds=20)
+    parent.communicate()

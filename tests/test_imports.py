@@ -1,0 +1,86 @@
+"""A module imports from its own folder without cycles, or from layers with a smaller number."""
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "src" / "lmc_lab"
+FOLDERS = {"landscape": 0, "models": 1, "data": 1, "tasks": 2, "runs": 3, "analyses": 4, "reporting": 5}
+ROOTS = {"errors": -1, "files": -1, "__init__": -1}  # every other module at the top is an entry point or its helper
+ENTRY_LAYER = 6
+MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
+
+
+def name_of(path):
+    return ".".join(("lmc_lab", *path.relative_to(PACKAGE).with_suffix("").parts))
+
+
+def layer(module):
+    parts = module.split(".")
+    if len(parts) > 2:
+        return FOLDERS[parts[1]]
+    return FOLDERS.get(parts[1], ROOTS.get(parts[1], ENTRY_LAYER))
+
+
+def imported(path, *, top_level_only=False):
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if top_level_only else ast.walk(tree)
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            submodules = [f"{node.module}.{alias.name}" for alias in node.names]
+            known = {name_of(module) for module in MODULES}
+            yield from (name if name in known else node.module for name in submodules)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_module_imports_a_later_layer(path):
+    own = name_of(path)
+    for module in imported(path):
+        if not module.startswith("lmc_lab."):
+            continue
+        same_folder = module.split(".")[1] == own.split(".")[1]
+        assert layer(module) < layer(own) or same_folder or layer(own) == ENTRY_LAYER, f"{own} imports {module}"
+
+
+def test_there_are_no_cycles():
+    graph = {
+        name_of(path): {m for m in imported(path) if m.startswith("lmc_lab.") and m != name_of(path)}
+        for path in MODULES
+    }
+    list(TopologicalSorter(graph).static_order())
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "landscape").glob("*.py")), ids=name_of)
+def test_the_landscape_imports_torch_and_the_standard_library_only(path):
+    import sys
+
+    for module in imported(path):
+        top = module.split(".")[0]
+        assert top in {"torch", "lmc_lab"} or top in sys.stdlib_module_names, f"{path.name} imports {module}"
+
+
+def test_hydra_is_known_to_the_entry_points_only():
+    for path in MODULES:
+        if layer(name_of(path)) < ENTRY_LAYER:
+            assert not {m.split(".")[0] for m in imported(path)} & {"hydra", "omegaconf"}, path
+
+
+def test_wandb_is_imported_in_one_file():
+    users = [path.name for path in MODULES if "wandb" in path.read_text().lower() and "WandbLogger" in path.read_text()]
+    assert users == ["sinks.py"]
+
+
+@pytest.mark.parametrize("name", ["train", "analyze", "study", "report", "cli"])
+def test_entry_points_import_nothing_heavy_before_they_run(name):
+    heavy = {"torch", "lightning", "wandb", "pandas", "matplotlib", "torchmetrics", "torchvision", "numpy", "scipy"}
+    path = PACKAGE / f"{name}.py"
+    for module in imported(path, top_level_only=True):
+        assert module.split(".")[0] not in heavy
+        if module.startswith("lmc_lab."):
+            inner = PACKAGE / f"{module.split('.')[1]}.py"
+            assert not {m.split(".")[0] for m in imported(inner, top_level_only=True)} & heavy

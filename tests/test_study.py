@@ -1,0 +1,37 @@
+"""A study as a whole: from one command to its report, and killed half-way."""
+
+import re
+
+import pandas as pd
+
+from shell import kill, start, succeed, wait_for
+
+OVERRIDES = """'overrides=["task.max_steps=600","task.data.num_train=400","run.resume_seconds=0.05"]'"""
+STUDY = f"python -m lmc_lab.study {OVERRIDES} study.splits=[0,100,400] study.trunks=[0] study.branches=3"
+
+
+def rows_of(folder):
+    """Returns all measurement rows, in an order of their own."""
+    rows = pd.concat(pd.read_parquet(path) for path in folder.glob("*/results/*.parquet"))
+    return rows.sort_values(["analysis", "split_step", "quantity", "subset", "branch"]).reset_index(drop=True)
+
+
+def test_a_killed_study_goes_on_to_the_same_rows_bit_for_bit(tmp_path, shared_cache):
+    cache = f"cache_dir={shared_cache}"
+    printed = succeed(f"{STUDY} output_dir={tmp_path}/whole {cache}")
+    for at_least in (1, 4):  # in the first branches, and again among the last
+        study = start(f"{STUDY} output_dir={tmp_path}/killed {cache}")
+        wait_for(lambda: len(list(tmp_path.glob("killed/*/trunk-0/split-*/branch-*/status.json"))) >= at_least)
+        wait_for(lambda: list(tmp_path.glob("killed/*/trunk-0/split-*/branch-*/resume.safetensors")))
+        kill(study.pid)
+        study.communicate()
+    assert not list(tmp_path.glob("killed/*/results/*.parquet"))
+    succeed(f"{STUDY} output_dir={tmp_path}/killed {cache}")
+    whole, killed = rows_of(tmp_path / "whole"), rows_of(tmp_path / "killed")
+    assert len(whole) > 100
+    pd.testing.assert_frame_equal(whole, killed, check_exact=True)
+
+    assert printed.count("$ python -m lmc_lab.") == 4 and "p_conv" in printed
+    report = tmp_path / "whole" / "reports" / "mnist1d"
+    assert {"figure2.png", "figure2.svg", "index.html"} <= {path.name for path in report.iterdir()}
+    assert set(re.findall(r'src="([^"]+)"', (report / "index.html").read_text())) <= {p.name for p in report.iterdir()}

@@ -1,0 +1,53 @@
+"""A task that trains in milliseconds: three clouds of points, a small network with dropout and momentum."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Trainer
+from torch import nn
+
+from lmc_lab.data.examples import Dataset, Examples
+from lmc_lab.runs.experiment import Experiment, RunSettings
+from lmc_lab.runs.layout import Layout
+from lmc_lab.tasks.classification import Classification
+from lmc_lab.tasks.task import Task
+
+
+def clouds(num_examples=200, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    targets = torch.randint(3, (num_examples,), generator=generator)
+    inputs = torch.randn(num_examples, 2, generator=generator) + 2 * torch.eye(3)[targets][:, :2]
+    return Examples(inputs, targets, lambda x: x)
+
+
+def build_model():
+    return nn.Sequential(nn.Linear(2, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, 3))
+
+
+def build_module(model):
+    return Classification(model, partial(torch.optim.SGD, lr=0.05, momentum=0.9), num_classes=3)
+
+
+def tiny_experiment(output_dir: Path, *, max_steps=40, digest="clouds", **changes) -> Experiment:
+    task = Task(
+        name="tiny",
+        fingerprint="0",
+        batch_size=16,
+        max_steps=max_steps,
+        precision="32-true",
+        build_model=build_model,
+        build_module=build_module,
+        load_data=lambda: Dataset(clouds(), clouds(90, seed=1), digest),
+    )
+    experiment = Experiment(
+        task=task,
+        layout=Layout.of(output_dir, task.name, task.fingerprint),
+        trunk_seed=0,
+        make_trainer=partial(Trainer, accelerator="cpu", devices=1),
+        make_logger=lambda name: None,
+        settings=RunSettings(log_every=5),
+        config_text="task: tiny\n",
+    )
+    return replace(experiment, **changes)
