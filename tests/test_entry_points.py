@@ -90,7 +90,8 @@ def test_answers_about_the_config_come_without_torch(command):
 
 @pytest.mark.parametrize("program", ["lmc-train", "lmc-analyze"])
 def test_tab_completion_offers_the_tasks(program):
-    script = f'eval "$({program} -sc install=bash)"; export COMP_LINE="{program} task=le" COMP_POINT=99; {program} -sc query=bash'
+    typed = f'COMP_LINE="{program} task=le" COMP_POINT=99'
+    script = f'eval "$({program} -sc install=bash)"; {typed} {program} -sc query=bash'
     assert "task=lenet" in succeed(script).split()
 
 

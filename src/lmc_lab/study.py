@@ -17,12 +17,14 @@ def job(config: DictConfig) -> None:
     """
     from pathlib import Path
 
+    from hydra.core.hydra_config import HydraConfig
+
     from lmc_lab import stages
     from lmc_lab.progress import BranchProgress
     from lmc_lab.runs.layout import logs
     from lmc_lab.study_plan import StudyPlan
 
-    plan = StudyPlan.of(config)
+    plan = StudyPlan.of(config, given=HydraConfig.get().overrides.task)
     folder = logs(Path(config.output_dir).absolute())
     for stage, arguments in plan.commands().items():
         log = None if stage == "report" else folder / f"{plan.name}-{stage}.log"

@@ -1,6 +1,6 @@
 """What a study consists of: the commands of its stages, and where its branches lie."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ class StudyPlan:
     """A study's yaml, and the overrides that every stage gets."""
 
     name: str
+    given: tuple[str, ...]  # the overrides on the study's own command line
     shared: tuple[str, ...]
     sweep: tuple[str, ...]
     trunks: tuple[int, ...]
@@ -27,8 +28,8 @@ class StudyPlan:
     analyses: Mapping[str, Mapping[str, Any]]
 
     @classmethod
-    def of(cls, config: DictConfig) -> "StudyPlan":
-        """Returns the plan in the config of the entry points ``study`` and ``report``.
+    def of(cls, config: DictConfig, given: Sequence[str] = ()) -> "StudyPlan":
+        """Returns the plan in the config of the entry points ``study`` and ``report``, which take the same overrides.
 
         Raises:
             UserError: the study makes fewer than two branches.
@@ -41,6 +42,7 @@ class StudyPlan:
         places = [f"{key}={_quoted(config[key])}" for key in _SHARED_KEYS]
         return cls(
             name=study.name,
+            given=tuple(given),
             shared=(*study.overrides, *config.overrides, *places),
             sweep=tuple(config.sweep),
             trunks=tuple(study.trunks),
@@ -63,14 +65,11 @@ class StudyPlan:
             "trunks": self._sweep("train", f"split_step=[{_list(self.splits)}]", trunks),
             "branches": self._sweep("train", trunks, splits, seeds),
             "analyses": self._sweep("analyze", f"analysis=[{_list(self.analyses)}]", *settings, trunks, splits),
-            "report": stages.command("report", f"study={self.name}", *self._report_overrides()),
+            "report": stages.command("report", *self.given),
         }
 
     def _sweep(self, entry_point: str, *overrides: str) -> list[str]:
         return stages.command(entry_point, *self.shared, *overrides, *self.sweep, multirun=True)
-
-    def _report_overrides(self) -> list[str]:
-        return [item for item in self.shared if item.split("=")[0] in _SHARED_KEYS]
 
     def task_config(self) -> DictConfig:
         """Returns the training config of the study's task."""

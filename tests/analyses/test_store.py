@@ -6,6 +6,7 @@ from lmc_lab.analyses.store import SCHEMA, ensure_rows, read_results
 from lmc_lab.files import read_json
 from lmc_lab.runs.branch import train_branch
 from lmc_lab.runs.endpoints import load_mode
+from lmc_lab.tasks.objective import EvaluationSettings
 from tiny import tiny_experiment
 
 
@@ -34,7 +35,7 @@ def test_losses_of_endpoints_are_those_of_a_plain_evaluation(experiment):
     import torch
 
     mode = load_mode(experiment, 13)
-    ensure_rows(experiment, mode, ConvexMode(num_samples=5, bn_policy="keep"))
+    ensure_rows(experiment, mode, ConvexMode(num_samples=5, evaluation=EvaluationSettings(bn_policy="keep")))
     rows = read_results(experiment.layout).query("quantity == 'branch_loss' and subset == 'test'").set_index("branch")
     module = experiment.task.initialise(0).eval()
     inputs, targets = experiment.task.dataset.test.batch(slice(None))

@@ -4,8 +4,9 @@ from torch import nn
 
 from lmc_lab.data.examples import Examples
 from lmc_lab.landscape.parameters import ParameterLayout
+from lmc_lab.models.stacked import UnsupportedModel
 from lmc_lab.tasks.classification import Classification
-from lmc_lab.tasks.objective import BatchNormPolicy, Objective
+from lmc_lab.tasks.objective import BatchNormPolicy, EvaluationSettings, Objective
 from lmc_lab.tasks.regression import Regression
 
 NUM_EXAMPLES = 53
@@ -55,8 +56,9 @@ def by_hand(theta, moments, examples):
 MIXTURE = torch.tensor([[0.2, 0.5, 0.3], [0.0, 0.0, 1.0]], dtype=torch.float64)
 
 
+@pytest.mark.parametrize("path", ["loop", "stacked", "vmap"])
 @pytest.mark.parametrize("policy", list(BatchNormPolicy))
-def test_batch_norm_policies_by_hand_on_a_two_layer_network(policy):
+def test_batch_norm_policies_by_hand_on_a_two_layer_network(policy, path):
     models, examples = three_models(), some_examples()
     thetas, buffers = endpoints_of(models)
     means, variances = buffers["1.running_mean"], buffers["1.running_var"]
@@ -75,7 +77,7 @@ def test_batch_norm_policies_by_hand_on_a_two_layer_network(policy):
 
     points = MIXTURE @ thetas
     task = Classification(two_layers(), sgd, num_classes=3)
-    objective = Objective(task, train=examples, bn_policy=policy, bn_examples=20, chunk_size=7)
+    objective = Objective(task, examples, EvaluationSettings(bn_policy=policy, bn_examples=20, path=path))
     found = objective.evaluator(examples, buffers)(points, MIXTURE)
     for row, theta in enumerate(points):
         loss, accuracy = by_hand(theta, moments(row, theta), examples)
@@ -83,12 +85,13 @@ def test_batch_norm_policies_by_hand_on_a_two_layer_network(policy):
         torch.testing.assert_close(found.accuracy[row], accuracy)
 
 
-def test_reestimation_leaves_the_model_and_the_endpoints_buffers_alone():
+@pytest.mark.parametrize("path", ["loop", "stacked"])
+def test_reestimation_leaves_the_model_and_the_endpoints_buffers_alone(path):
     models, examples = three_models(), some_examples()
     thetas, buffers = endpoints_of(models)
     before = {name: values.clone() for name, values in buffers.items()}
     task = Classification(two_layers(), sgd, num_classes=3)
-    objective = Objective(task, train=examples, bn_policy=BatchNormPolicy.REESTIMATE)
+    objective = Objective(task, examples, EvaluationSettings(bn_policy="reestimate", path=path))
     state = {name: value.clone() for name, value in task.model.state_dict().items()}
     objective.evaluator(examples, buffers)(thetas, torch.eye(3, dtype=torch.float64))
     assert all(torch.equal(buffers[name], before[name]) for name in buffers)
@@ -102,20 +105,52 @@ def test_regression_has_no_accuracy():
     examples = Examples(inputs, targets, lambda x: x)
     task = Regression(nn.Linear(2, 1), sgd)
     theta = torch.tensor([[1.0, -2.0, 0.5]])
-    found = Objective(task, train=examples, chunk_size=8).evaluator(examples, {})(theta, torch.ones(1, 1))
+    found = Objective(task, examples).evaluator(examples, {})(theta, torch.ones(1, 1))
     expected = (inputs @ theta[0, :2, None] + 0.5 - targets).square().mean()
     torch.testing.assert_close(found.loss[0].float(), expected)
     assert found.accuracy is None
 
 
-def test_the_loss_does_not_depend_on_chunks_beyond_rounding():
-    examples = some_examples()
-    thetas, buffers = endpoints_of(three_models())
-    losses = [
-        Objective(Classification(two_layers(), sgd, num_classes=3), train=examples, chunk_size=size)
-        .evaluator(examples, buffers)(thetas, torch.eye(3, dtype=torch.float64))
-        .loss
-        for size in (5, 53, 100)
-    ]
-    torch.testing.assert_close(losses[0], losses[1], rtol=1e-12, atol=0)
-    assert torch.equal(losses[1], losses[2])
+class Odd(nn.Module):
+    """A model that cannot be stacked: its parameter is not in a layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(4, 3, dtype=torch.float64))
+
+    def forward(self, inputs):
+        return inputs @ self.weight
+
+
+def test_a_model_that_cannot_be_stacked_is_evaluated_in_a_loop_unless_stacked_is_asked_for():
+    examples, task = some_examples(), Classification(Odd(), sgd, num_classes=3)
+    theta = torch.randn(2, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = Objective(task, examples).evaluator(examples, {})(theta, torch.eye(2))
+    outputs = examples.inputs @ theta[1].view(4, 3)
+    torch.testing.assert_close(found.loss[1], nn.functional.cross_entropy(outputs, examples.targets))
+    with pytest.raises(UnsupportedModel):
+        Objective(task, examples, EvaluationSettings(path="stacked"))
+
+
+def test_correct_masks_are_the_examples_behind_the_accuracy():
+    examples, models = some_examples(), three_models()
+    thetas, buffers = endpoints_of(models)
+    objective = Objective(
+        Classification(two_layers(), sgd, num_classes=3), examples, EvaluationSettings(bn_policy="keep")
+    )
+    points = objective.points(thetas, torch.eye(3), buffers)
+    masks = objective.correct_masks(points, examples)
+    for mask, model in zip(masks, models, strict=True):
+        assert torch.equal(mask, model.eval()(examples.inputs).argmax(1) == examples.targets)
+    assert torch.equal(masks.double().mean(1), objective.evaluate(points, examples).accuracy)
+
+
+def test_a_point_has_the_same_loss_whoever_is_evaluated_beside_it():
+    examples, generator = some_examples(), torch.Generator().manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
+    examples = Examples(examples.inputs.float(), examples.targets, examples.prepare)
+    thetas = torch.randn(11, 51, generator=generator)
+    evaluate = Objective(Classification(model, sgd, num_classes=3), examples).evaluator(examples, {})
+    together = evaluate(thetas, torch.eye(11))
+    alone = [evaluate(theta[None], torch.ones(1, 1)).loss for theta in thetas]
+    assert torch.equal(together.loss, torch.cat(alone))

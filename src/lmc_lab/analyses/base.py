@@ -38,6 +38,12 @@ class Analysis(ABC):
     def measure(self, mode: Mode, task: Task) -> Iterator[Measurement]:
         """Yields the answer as measurements."""
 
+    @property
+    def bn_policy(self) -> str | None:
+        """Returns where BatchNorm moments came from, if points are evaluated."""
+        evaluation = getattr(self, "evaluation", None)
+        return evaluation.bn_policy if evaluation else None
+
     def settings(self) -> dict[str, object]:
         """Returns the fields that the result depends on, as plain data."""
         return asdict(self)

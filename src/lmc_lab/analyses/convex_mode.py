@@ -9,7 +9,7 @@ from torch import Tensor
 from lmc_lab.analyses.base import Analysis, Measurement, mean, probability
 from lmc_lab.landscape.hull import Evaluation, HullProbe, probe_hull, sample_hull
 from lmc_lab.runs.endpoints import Mode
-from lmc_lab.tasks.objective import BatchNormPolicy, Objective
+from lmc_lab.tasks.objective import EvaluationSettings, Objective
 from lmc_lab.tasks.task import Task
 
 
@@ -22,26 +22,19 @@ class ConvexMode(Analysis):
         num_samples: J.
         seed: of hull weights and perturbations.
         concentration: of the Dirichlet distribution of the weights; 1 is uniform on the simplex.
-        bn_policy: where BatchNorm moments come from at a point that was never trained at.
-        bn_examples: training examples in the fixed batch of `reestimate`.
+        evaluation: how the loss of a point is computed.
     """
 
     name: ClassVar[str] = "convex_mode"
     num_samples: int
     seed: int = 0
     concentration: float = 1.0
-    bn_policy: str = BatchNormPolicy.REESTIMATE
-    bn_examples: int = 2048
+    evaluation: EvaluationSettings = EvaluationSettings()
 
     def measure(self, mode: Mode, task: Task) -> Iterator[Measurement]:
         """Yields the rows of each subset."""
         dataset = task.dataset
-        objective = Objective(
-            task.initialise(mode.trunk_seed),
-            train=dataset.train,
-            bn_policy=BatchNormPolicy(self.bn_policy),
-            bn_examples=self.bn_examples,
-        )
+        objective = Objective(task.initialise(mode.trunk_seed), dataset.train, self.evaluation)
         sample = sample_hull(mode.endpoints, self.num_samples, seed=self.seed, concentration=self.concentration)
         for subset, examples in dataset.subsets.items():
             probe = probe_hull(objective.evaluator(examples, mode.buffers), mode.endpoints, sample)

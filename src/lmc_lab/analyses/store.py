@@ -99,7 +99,7 @@ def _frame(
         split_step=mode.split_step,
         analysis=analysis.name,
         num_endpoints=len(mode),
-        bn_policy=getattr(analysis, "bn_policy", None),
+        bn_policy=analysis.bn_policy,
         settings=settings,
     )[list(SCHEMA)].astype(SCHEMA)
 

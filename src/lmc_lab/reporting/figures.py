@@ -2,16 +2,11 @@
 
 from collections.abc import Sequence
 
-import matplotlib
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-matplotlib.use("agg")
-matplotlib.rcParams["svg.hashsalt"] = "lmc_lab"  # the same rows make the same file
-import matplotlib.pyplot as plt  # noqa: E402: the backend comes first, since there may be no display
-from matplotlib.axes import Axes  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
-
-from lmc_lab.reporting.table import select  # noqa: E402
+from lmc_lab.reporting.table import select
 
 _PROBABILITIES = {"p_conv": ("hull point", "C0", "o"), "p_rand": ("matched perturbation", "C1", "s")}
 _DISTANCES = {
@@ -28,9 +23,8 @@ _DISTANCES = {
 def figure2(rows: pd.DataFrame) -> Figure:
     """Returns Figure 2: `p_conv` and `p_rand` (top) and distances (bottom) against the split step, one column a task."""
     tasks = list(dict.fromkeys(rows["task"]))
-    figure, axes = plt.subplots(
-        2, len(tasks), figsize=(4.6 * len(tasks) + 2.2, 6.4), sharex="col", squeeze=False, layout="constrained"
-    )
+    figure = Figure(figsize=(4.6 * len(tasks) + 2.2, 6.4), layout="constrained")
+    axes = figure.subplots(2, len(tasks), sharex="col", squeeze=False)
     for (top, bottom), task in zip(axes.T, tasks, strict=True):
         own = rows[rows["task"] == task]
         top.set_title(task)

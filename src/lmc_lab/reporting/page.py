@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
+import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -41,11 +41,11 @@ def write_report(rows: pd.DataFrame, folder: Path, *, title: str) -> list[Path]:
 def _save(figure: Figure, stem: Path) -> list[Path]:
     paths = [stem.with_suffix(suffix) for suffix in (".png", ".svg")]
     for path in paths:
-        with replacing(path) as temporary:
+        # The salt and no date: the same rows make the same file.
+        with replacing(path) as temporary, matplotlib.rc_context({"svg.hashsalt": "lmc_lab"}):
             figure.savefig(
                 temporary, format=path.suffix[1:], dpi=150, metadata={"Date": None} if path.suffix == ".svg" else {}
             )
-    plt.close(figure)
     return paths
 
 

@@ -3,14 +3,15 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from lmc_lab.data.examples import Examples
 from lmc_lab.landscape.hull import Evaluation
 from lmc_lab.landscape.parameters import ParameterLayout
+from lmc_lab.tasks.forward import EvaluationPath, States, build_forward
 from lmc_lab.tasks.supervised import SupervisedTask
 
 Buffers = Mapping[str, Tensor]  # name -> (P, *shape), the buffers that belong to P endpoints
@@ -24,126 +25,115 @@ class BatchNormPolicy(StrEnum):
     KEEP = "keep"  # the moments of the endpoint with the largest weight
 
 
-@dataclass(frozen=True)
-class Points:
-    """n points with the buffers that go with them."""
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
+    """How points are evaluated.
 
-    states: list[dict[str, Tensor]]  # one state a point, names as in the model
+    Args:
+        bn_policy: without effect for a model without BatchNorm.
+        bn_examples: training examples in the fixed batch of `reestimate`.
+        path: one point after another, or many at once.
+    """
 
-    def __len__(self) -> int:
-        return len(self.states)
+    bn_policy: str = BatchNormPolicy.REESTIMATE
+    bn_examples: int = 2048
+    path: str = EvaluationPath.AUTO
 
 
 class Objective:
-    """Losses of points of a task's parameter space; the same examples in the same order and chunks for each."""
+    """Losses of points of a task's parameter space: for each point the same examples in the same order and chunks.
 
-    def __init__(
-        self,
-        module: SupervisedTask,
-        *,
-        train: Examples,
-        bn_policy: BatchNormPolicy = BatchNormPolicy.REESTIMATE,
-        bn_examples: int = 2048,
-        chunk_size: int = 256,
-    ) -> None:
-        """Takes the model and the loss from `module`.
+    Args:
+        module: the model and the loss; its parameters' values do not matter.
+        train: the training set, from which `reestimate` takes its batch.
+        settings: how.
+    """
 
-        Args:
-            module: its parameters' values do not matter.
-            train: the training set, from which `reestimate` takes the first `bn_examples`.
-            bn_policy: see `BatchNormPolicy`; without effect for a model without running moments.
-            bn_examples: size of the fixed batch.
-            chunk_size: examples that are read at a time.
-        """
-        self.module = module
-        self.model = module.model.eval()
-        self.layout = ParameterLayout.of(dict(self.model.named_parameters()))
-        self.bn_policy = bn_policy
-        self._bn_inputs = train.batch(slice(0, bn_examples))[0] if _moment_layers(self.model) else None
-        self._chunk_size = chunk_size
+    def __init__(self, module: SupervisedTask, train: Examples, settings: EvaluationSettings | None = None) -> None:
+        settings = settings or EvaluationSettings()
+        self._module = module
+        self._model = module.model.eval()
+        self._layout = ParameterLayout.of(dict(self._model.named_parameters()))
+        self._policy = BatchNormPolicy(settings.bn_policy)
+        self._bn_inputs = train.batch(slice(0, settings.bn_examples))[0] if _has_batch_norm(self._model) else None
+        self._forward = build_forward(self._model, train.batch(slice(0, 64))[0], EvaluationPath(settings.path))
 
-    def points(self, thetas: Tensor, mixture: Tensor, buffers: Buffers) -> Points:
+    def points(self, thetas: Tensor, mixture: Tensor, buffers: Buffers) -> States:
         """Returns points with parameters `thetas` (n, D) and the buffers that the policy gives them.
 
         Args:
             thetas: the parameters, (n, D).
-            mixture: the weights of the P endpoints in each point, (n, P): `buffers` are mixed by them.
+            mixture: the weights of the P endpoints in each point, (n, P), by which their `buffers` are mixed.
             buffers: the endpoints' own.
         """
-        mixed = self._mix(mixture, buffers)
-        states = []
-        for i, theta in enumerate(thetas):
-            state = _as_stored(self.layout.unflatten(theta)) | {
-                name: values[i].clone() for name, values in mixed.items()
-            }
-            if self.bn_policy is BatchNormPolicy.REESTIMATE and self._bn_inputs is not None:
-                _reestimate(self.model, state, self._bn_inputs)
-            states.append(state)
-        return Points(states)
+        states = self._layout.unflatten(thetas) | self._mix(mixture, buffers)
+        if self._policy is BatchNormPolicy.REESTIMATE and self._bn_inputs is not None:
+            states |= self._forward.moments(states, self._bn_inputs)
+        return states
 
-    def evaluate(self, points: Points, examples: Examples) -> Evaluation:
+    def evaluate(self, points: States, examples: Examples) -> Evaluation:
         """Returns mean loss (and accuracy) of each point over `examples`, summed in float64."""
-        loss_sum = torch.zeros(len(points), dtype=torch.float64)
-        num_correct = torch.zeros(len(points), dtype=torch.float64)
+        num_points = len(next(iter(points.values())))
+        loss_sum = torch.zeros(num_points, dtype=torch.float64)
+        num_correct = torch.zeros(num_points, dtype=torch.float64)
         has_accuracy = True
-        for i, outputs, targets in self._outputs(points, examples):
-            loss_sum[i] += self.module.per_example_loss(outputs, targets).sum(dtype=torch.float64)
-            correct = self.module.is_correct(outputs, targets)
+        for cut, _, losses, correct in self._judgements(points, examples):
+            loss_sum[cut] += losses.sum(dim=1, dtype=torch.float64)
             has_accuracy = correct is not None
-            num_correct[i] += correct.sum() if correct is not None else 0
+            num_correct[cut] += 0 if correct is None else correct.sum(dim=1)
         return Evaluation(loss_sum / len(examples), num_correct / len(examples) if has_accuracy else None)
+
+    def correct_masks(self, points: States, examples: Examples) -> Tensor | None:
+        """Returns which examples each point has right, bool (n, N), or None if the task has no right and wrong."""
+        masks = torch.zeros(len(next(iter(points.values()))), len(examples), dtype=torch.bool)
+        for cut, place, _, correct in self._judgements(points, examples):
+            if correct is None:
+                return None
+            masks[cut, place] = correct
+        return masks
 
     def evaluator(self, examples: Examples, buffers: Buffers) -> Callable[[Tensor, Tensor], Evaluation]:
         """Returns the function (thetas, mixture) -> Evaluation that `landscape.hull.probe_hull` takes."""
         return lambda thetas, mixture: self.evaluate(self.points(thetas, mixture, buffers), examples)
 
     @torch.no_grad()
-    def _outputs(self, points: Points, examples: Examples) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """Yields (point, outputs, targets): a chunk of examples is read once for all points."""
-        for inputs, targets in examples.chunks(self._chunk_size):
-            for i, state in enumerate(points.states):
-                yield i, functional_call(self.model, state, (inputs,)), targets
+    def _judgements(self, points: States, examples: Examples) -> Iterator[tuple[slice, slice, Tensor, Tensor | None]]:
+        """Yields (points, examples, losses (n, B), correct (n, B)): each chunk of examples is read once for all points."""
+        groups = list(self._groups(points))
+        start = 0
+        for inputs, targets in examples.chunks(self._forward.num_examples):
+            place = slice(start, start + len(targets))
+            for cut, prepared in groups:
+                outputs = self._forward.outputs(prepared, inputs)
+                yield cut, place, *self._judge(outputs, targets)
+            start = place.stop
+
+    def _groups(self, points: States) -> Iterator[tuple[slice, Any]]:
+        num_points, size = len(next(iter(points.values()))), self._forward.num_models
+        for start in range(0, num_points, size):
+            cut = slice(start, min(start + size, num_points))
+            yield cut, self._forward.prepare({name: values[cut] for name, values in points.items()})
+
+    def _judge(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Returns losses and correctness (n, B) of outputs (n, B, ...)."""
+        num_models, num_examples = outputs.shape[:2]
+        flat, repeated = outputs.flatten(0, 1), targets.repeat(num_models, *[1] * (targets.dim() - 1))
+        correct = self._module.is_correct(flat, repeated)
+        losses = self._module.per_example_loss(flat, repeated).view(num_models, num_examples)
+        return losses, None if correct is None else correct.view(num_models, num_examples)
 
     def _mix(self, mixture: Tensor, buffers: Buffers) -> dict[str, Tensor]:
-        if self.bn_policy is BatchNormPolicy.INTERPOLATE:
+        if self._policy is BatchNormPolicy.INTERPOLATE:
             return {name: _mean(mixture, values) for name, values in buffers.items()}
         return {name: values[mixture.argmax(dim=1)] for name, values in buffers.items()}
 
 
 def _mean(mixture: Tensor, values: Tensor) -> Tensor:
-    """Returns the mixtures of `values` (P, *shape), (n, *shape), in float64 and rounded once; integers are not mixed."""
+    """Returns the mixtures of `values` (P, *shape), (n, *shape), in float64, rounded once; integers are not mixed."""
     if not values.is_floating_point():
         return values[mixture.argmax(dim=1)]
     return torch.tensordot(mixture, values.double(), dims=1).to(values.dtype)
 
 
-def _as_stored(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Returns image filters in channels-last memory, as the trained model has them."""
-    channels_last = torch.channels_last
-    return {
-        name: tensor.contiguous(memory_format=channels_last) if tensor.dim() == 4 else tensor
-        for name, tensor in state.items()
-    }
-
-
-def _moment_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    return [(name, layer) for name, layer in model.named_modules() if getattr(layer, "running_mean", None) is not None]
-
-
-@torch.no_grad()
-def _reestimate(model: nn.Module, state: dict[str, Tensor], inputs: Tensor) -> None:
-    """Sets the running moments in `state` to those of `inputs`, whole: with momentum 1 nothing of the old ones stays.
-
-    PyTorch's default momentum 0.1 would leave an average over the last twenty batches.
-    """
-    layers = [layer for _, layer in _moment_layers(model)]
-    momenta = [layer.momentum for layer in layers]
-    try:
-        for layer in layers:
-            layer.train()
-            layer.momentum = 1.0  # type: ignore[assignment]
-        functional_call(model, state, (inputs,))  # writes the moments into the buffers of `state`
-    finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.eval()
-            layer.momentum = momentum
+def _has_batch_norm(model: nn.Module) -> bool:
+    return any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in model.modules())

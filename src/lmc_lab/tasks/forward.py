@@ -1,0 +1,133 @@
+"""Ways to run one architecture at many points of its parameter space: one by one, side by side, or vectorised."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from lmc_lab.models.stacked import StackedModel, UnsupportedModel, batch_moments
+
+States = Mapping[str, Tensor]  # name -> (n, *shape), the parameters and buffers of n points
+
+
+class EvaluationPath(StrEnum):
+    """How many points are evaluated at once. The results differ by float32 rounding."""
+
+    AUTO = "auto"  # stacked where the model's layers allow it, else loop
+    LOOP = "loop"  # one after another: works for any model
+    STACKED = "stacked"  # side by side as one wide network (`models.stacked`)
+    VMAP = "vmap"  # torch.func.vmap
+
+
+class Forward(ABC):
+    """Runs a model at n points on a chunk of examples; `num_models` and `num_examples` are the sizes it runs best with."""
+
+    num_models: int
+    num_examples: int
+
+    @abstractmethod
+    def prepare(self, states: States) -> Any:
+        """Returns the states of n points in the form that `outputs` takes."""
+
+    @abstractmethod
+    def outputs(self, prepared: Any, inputs: Tensor) -> Tensor:
+        """Returns the outputs (n, B, ...) on `inputs` (B, ...)."""
+
+    @abstractmethod
+    def moments(self, states: States, inputs: Tensor) -> dict[str, Tensor]:
+        """Returns the running moments of every BatchNorm, (n, C) by name, as the batch `inputs` alone would set them."""
+
+
+def build_forward(model: nn.Module, inputs: Tensor, path: EvaluationPath) -> Forward:
+    """Returns the way to evaluate `model`; `inputs` (B, ...) is an example of what it takes.
+
+    Raises:
+        UnsupportedModel: the path is ``stacked`` and the model has a layer that cannot be stacked.
+    """
+    if path is EvaluationPath.LOOP:
+        return Loop(model)
+    if path is EvaluationPath.VMAP:
+        return Vectorised(model)
+    try:
+        return Stacked(model, inputs)
+    except UnsupportedModel:
+        if path is EvaluationPath.STACKED:
+            raise
+        return Loop(model)
+
+
+@final
+class Loop(Forward):
+    """One functional call a point."""
+
+    num_models = 1
+    num_examples = 256
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+
+    def prepare(self, states: States) -> list[dict[str, Tensor]]:
+        """Returns one state a point, image filters in channels-last memory, as the trained model has them."""
+        num_points = len(next(iter(states.values())))
+        return [{name: _as_trained(values[i]) for name, values in states.items()} for i in range(num_points)]
+
+    def outputs(self, prepared: list[dict[str, Tensor]], inputs: Tensor) -> Tensor:
+        """Returns the outputs (n, B, ...)."""
+        return torch.stack([functional_call(self._model, state, (inputs,)) for state in prepared])
+
+    def moments(self, states: States, inputs: Tensor) -> dict[str, Tensor]:
+        """Returns the moments (n, C)."""
+        return batch_moments(self._model, states, inputs)
+
+
+@final
+class Vectorised(Forward):
+    """One vectorised call."""
+
+    num_models = 8
+    num_examples = 64
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+
+    def prepare(self, states: States) -> dict[str, Tensor]:
+        """Returns the states as they are."""
+        return dict(states)
+
+    def outputs(self, prepared: dict[str, Tensor], inputs: Tensor) -> Tensor:
+        """Returns the outputs (n, B, ...)."""
+        return vmap(lambda state: functional_call(self._model, state, (inputs,)))(prepared)
+
+    def moments(self, states: States, inputs: Tensor) -> dict[str, Tensor]:
+        """Returns the moments (n, C)."""
+        return batch_moments(self._model, states, inputs)
+
+
+@final
+class Stacked(Forward):
+    """Side by side as one wide network."""
+
+    def __init__(self, model: nn.Module, inputs: Tensor) -> None:
+        self._stacked = StackedModel(model)
+        chunk = self._stacked.chunk(inputs)
+        self.num_models, self.num_examples = chunk.num_models, chunk.num_examples
+
+    def prepare(self, states: States) -> Any:
+        """Returns the weights as wide layers."""
+        return self._stacked.prepare(dict(states))
+
+    def outputs(self, prepared: Any, inputs: Tensor) -> Tensor:
+        """Returns the outputs (n, B, ...)."""
+        return self._stacked(prepared, inputs)
+
+    def moments(self, states: States, inputs: Tensor) -> dict[str, Tensor]:
+        """Returns the moments (n, C)."""
+        return self._stacked.moments(dict(states), inputs)
+
+
+def _as_trained(tensor: Tensor) -> Tensor:
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
