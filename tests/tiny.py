@@ -48,6 +48,6 @@ def tiny_experiment(output_dir: Path, *, max_steps=40, digest="clouds", **change
         make_trainer=partial(Trainer, accelerator="cpu", devices=1),
         make_logger=lambda name: None,
         settings=RunSettings(log_every=5),
-        config_text="task: tiny\n",
+        config={"task": "tiny"},
     )
     return replace(experiment, **changes)

@@ -49,7 +49,7 @@ def build_experiment(config: DictConfig) -> Experiment:
         make_trainer=instantiate(config.trainer),
         make_logger=_logger_factory(config),
         settings=RunSettings(**cast("dict[str, Any]", OmegaConf.to_container(config.run, resolve=True))),
-        config_text=OmegaConf.to_yaml(config, resolve=True),
+        config=cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True)),
         carry_optimizer_state=config.carry_optimizer_state,
         branch_length=_member(BranchLength, config.branch_length, "branch_length"),
     )

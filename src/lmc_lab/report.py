@@ -11,28 +11,38 @@ def main() -> None:
 
 
 def job(config: DictConfig) -> None:
-    """Writes figures and one HTML page from the rows alone, and prints the table and where the page is."""
+    """Writes figures and one HTML page from the rows alone, and prints the tables and where the page is.
+
+    Studies named in `beside` are drawn as further columns.
+    """
     from pathlib import Path
 
-    from lmc_lab.analyses.store import read_results
+    import pandas as pd
+    from hydra import compose
+
+    from lmc_lab.analyses.store import read_config, read_results
     from lmc_lab.errors import UserError
     from lmc_lab.reporting.page import write_report
-    from lmc_lab.reporting.table import as_text, mode_table
+    from lmc_lab.reporting.table import as_text, mode_table, onset_table
     from lmc_lab.runs.layout import reports
-    from lmc_lab.study_plan import StudyPlan
+    from lmc_lab.study_plan import StudyPlan, places
 
-    plan = StudyPlan.of(config)
-    rows = read_results(plan.layout())
-    if rows.empty:
-        raise UserError(
-            f"expected measurements of the study '{plan.name}' in {plan.layout().results}, found none; "
-            f"run it first: python -m lmc_lab.study study={plan.name}"
-        )
-    folder = reports(Path(config.output_dir).absolute(), plan.name)
-    written = write_report(rows, folder, title=plan.name)
-    print(as_text(mode_table(rows)))
-    for path in written:
-        print(path)
+    others = [compose("report", overrides=[f"study={name}", *places(config)]) for name in config.beside]
+    plans = [StudyPlan.of(part) for part in (config, *others)]
+    frames = []
+    for plan in plans:
+        rows = read_results(plan.layout())
+        if rows.empty:
+            raise UserError(
+                f"expected measurements of the study '{plan.name}' in {plan.layout().results}, found none; "
+                f"run it first: python -m lmc_lab.study study={plan.name}"
+            )
+        frames.append(rows.assign(task=plan.name))
+    rows = pd.concat(frames, ignore_index=True)
+    name = "+".join(plan.name for plan in plans)
+    configs = {plan.name: read_config(plan.layout()) for plan in plans}
+    written = write_report(rows, configs, reports(Path(config.output_dir).absolute(), name), title=name)
+    print(as_text(mode_table(rows)), as_text(onset_table(rows)), *written, sep="\n")
 
 
 if __name__ == "__main__":

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from hydra import compose
+from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from lmc_lab import stages
+from lmc_lab.analyses.base import Analysis, JointAnalysis, ModeAnalysis, TrunkAnalysis
 from lmc_lab.errors import UserError
 from lmc_lab.runs.layout import Layout, RunFolder
 
@@ -39,11 +41,10 @@ class StudyPlan:
             raise UserError(
                 f"expected study.branches >= 2, since a hull needs P >= 2, found {study.branches}; raise it"
             )
-        places = [f"{key}={_quoted(config[key])}" for key in _SHARED_KEYS]
         return cls(
             name=study.name,
             given=tuple(given),
-            shared=(*study.overrides, *config.overrides, *places),
+            shared=(*study.overrides, *config.overrides, *places(config)),
             sweep=tuple(config.sweep),
             trunks=tuple(study.trunks),
             splits=tuple(study.splits),
@@ -53,20 +54,30 @@ class StudyPlan:
 
     def commands(self) -> dict[str, list[str]]:
         """Returns the command of each stage, in their order."""
-        trunks = f"trunk_seed={_list(self.trunks)}"
-        splits = f"split_step={_list(self.splits)}"
-        seeds = f"seed=range({self.branches})"
-        settings = [
-            f"analysis.{name}.{key}={_value(value)}"
-            for name, keys in self.analyses.items()
-            for key, value in keys.items()
-        ]
-        return {
+        trunks, splits = f"trunk_seed={_list(self.trunks)}", f"split_step={_list(self.splits)}"
+        stages_of = {
             "trunks": self._sweep("train", f"split_step=[{_list(self.splits)}]", trunks),
-            "branches": self._sweep("train", trunks, splits, seeds),
-            "analyses": self._sweep("analyze", f"analysis=[{_list(self.analyses)}]", *settings, trunks, splits),
+            "branches": self._sweep("train", trunks, splits, f"seed=range({self.branches})"),
+            "modes": self._analyses(ModeAnalysis, trunks, splits),
+            "trunk-states": self._analyses(TrunkAnalysis, trunks),
+            "across-trunks": self._analyses(JointAnalysis, f"trunks=[{_list(self.trunks)}]", splits)
+            if len(self.trunks) > 1
+            else [],
             "report": stages.command("report", *self.given),
         }
+        return {name: command for name, command in stages_of.items() if command}
+
+    def _analyses(self, kind: type[Analysis], *where: str) -> list[str]:
+        """Returns the command of the analyses of one kind of subject, or nothing if there are none."""
+        names = [name for name, subject in self._kinds().items() if issubclass(subject, kind)]
+        settings = [
+            f"analysis.{name}.{key}={_value(value)}" for name in names for key, value in self.analyses[name].items()
+        ]
+        return self._sweep("analyze", f"analysis=[{_list(names)}]", *settings, *where) if names else []
+
+    def _kinds(self) -> dict[str, type[Analysis]]:
+        nodes = compose("analyze", overrides=[f"analysis=[{_list(self.analyses)}]"]).analysis
+        return {name: get_class(nodes[name]._target_) for name in self.analyses}
 
     def _sweep(self, entry_point: str, *overrides: str) -> list[str]:
         return stages.command(entry_point, *self.shared, *overrides, *self.sweep, multirun=True)
@@ -93,6 +104,11 @@ class StudyPlan:
             for step in steps
             for seed in range(self.branches)
         ]
+
+
+def places(config: DictConfig) -> list[str]:
+    """Returns the overrides that say where things are."""
+    return [f"{key}={_quoted(config[key])}" for key in _SHARED_KEYS]
 
 
 def _list(values: Any) -> str:

@@ -28,7 +28,7 @@ def test_rows_are_tidy_and_say_where_they_come_from(experiment):
     p_conv = rows[(rows["quantity"] == "p_conv") & (rows["subset"] == "train")].iloc[0]
     assert p_conv["num_samples"] == 20 and p_conv["low"] <= p_conv["value"] <= p_conv["high"]
     manifest = read_json(experiment.layout.manifest)
-    assert manifest[path.name]["versions"]["torch"] and manifest[path.name]["config"] == "task: tiny\n"
+    assert manifest[path.name]["versions"]["torch"] and manifest[path.name]["config"] == {"task": "tiny"}
 
 
 def test_losses_of_endpoints_are_those_of_a_plain_evaluation(experiment):

@@ -2,9 +2,23 @@ import pandas as pd
 import pytest
 
 from lmc_lab.analyses.store import SCHEMA
-from lmc_lab.reporting.figures import figure2
+from lmc_lab.reporting.figures.hull import figure2
 from lmc_lab.reporting.page import write_report
 from lmc_lab.reporting.table import as_text, mode_table
+
+CONFIGS = {
+    "lenet": {
+        "task": {
+            "model": {"_target_": "lmc_lab.models.lenet.LeNet"},
+            "data": {"_target_": "lmc_lab.data.cifar10.load"},
+            "module": {"_target_": "lmc_lab.tasks.classification.Classification"},
+            "optimizer": {"_target_": "torch.optim.SGD", "lr": 0.01, "momentum": 0.9},
+            "batch_size": 128,
+            "max_steps": 4680,
+            "precision": "32-true",
+        }
+    }
+}
 
 
 @pytest.fixture
@@ -41,11 +55,13 @@ def test_the_table_has_a_line_a_mode_with_intervals(rows):
 
 
 def test_a_report_needs_rows_only(rows, tmp_path):
-    written = write_report(rows, tmp_path, title="lenet")
+    written = write_report(rows, CONFIGS, tmp_path, title="lenet")
     assert {path.name for path in written} == {"figure2.png", "figure2.svg", "index.html"}
     assert "<td>0.02 [0.00, 0.10]</td>" in (tmp_path / "index.html").read_text()
 
 
 def test_a_report_from_the_same_rows_is_the_same(rows, tmp_path):
-    contents = [[path.read_bytes() for path in write_report(rows, tmp_path / name, title="t")] for name in "ab"]
+    contents = [
+        [path.read_bytes() for path in write_report(rows, CONFIGS, tmp_path / name, title="t")] for name in "ab"
+    ]
     assert contents[0] == contents[1]

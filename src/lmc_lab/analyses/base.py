@@ -1,7 +1,7 @@
-"""What an analysis is: it reads a mode, yields measurements, and neither logs nor stores them."""
+"""What an analysis is: it reads a mode, a trunk or several modes, yields measurements, and neither logs nor stores them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lmc_lab.landscape.statistics import wilson_interval
 from lmc_lab.runs.endpoints import Mode
+from lmc_lab.runs.states import Trunk
 from lmc_lab.tasks.task import Task
 
 
@@ -28,15 +29,19 @@ class Measurement:
     index: int | None = None
 
 
+@dataclass(frozen=True)
+class Record:
+    """Tensors too large for rows, kept beside them."""
+
+    name: str
+    tensor: Tensor
+
+
 @dataclass(frozen=True, kw_only=True)
 class Analysis(ABC):
-    """A question about one mode; its fields are its settings, and name its results together with the endpoints."""
+    """A question; its fields are its settings, and name its results together with what they were measured on."""
 
     name: ClassVar[str]
-
-    @abstractmethod
-    def measure(self, mode: Mode, task: Task) -> Iterator[Measurement]:
-        """Yields the answer as measurements."""
 
     @property
     def bn_policy(self) -> str | None:
@@ -49,6 +54,30 @@ class Analysis(ABC):
         return asdict(self)
 
 
+class ModeAnalysis(Analysis):
+    """A question about the endpoints of one split of one trunk."""
+
+    @abstractmethod
+    def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | Record]:
+        """Yields the answer."""
+
+
+class TrunkAnalysis(Analysis):
+    """A question about the states of one trunk."""
+
+    @abstractmethod
+    def measure(self, trunk: Trunk, task: Task) -> Iterator[Measurement | Record]:
+        """Yields the answer."""
+
+
+class JointAnalysis(Analysis):
+    """A question about the modes of one split step of several trunks."""
+
+    @abstractmethod
+    def measure(self, modes: Sequence[Mode], task: Task) -> Iterator[Measurement | Record]:
+        """Yields the answer."""
+
+
 def mean(quantity: str, values: Tensor, *, subset: str | None = None) -> Measurement:
     """Returns the mean of independent `values` (n,) with Student's t interval."""
     value = float(values.double().mean())
@@ -56,7 +85,7 @@ def mean(quantity: str, values: Tensor, *, subset: str | None = None) -> Measure
     return _with_t_interval(quantity, value, error, len(values), subset=subset)
 
 
-def pair_mean(quantity: str, matrix: Tensor) -> Measurement:
+def pair_mean(quantity: str, matrix: Tensor, *, subset: str | None = None) -> Measurement:
     """Returns the mean over all pairs of a symmetric `matrix` (P, P), with the jackknife interval over its P members.
 
     The pairs share members, so their own scatter would understate the error.
@@ -68,7 +97,7 @@ def pair_mean(quantity: str, matrix: Tensor) -> Measurement:
     if num_members > 2:
         left_out = (total - 2 * matrix.double().sum(dim=1)) / ((num_members - 1) * (num_members - 2))
         error = float(((num_members - 1) / num_members * (left_out - left_out.mean()).square().sum()).sqrt())
-    return _with_t_interval(quantity, value, error, num_members)
+    return _with_t_interval(quantity, value, error, num_members, subset=subset)
 
 
 def probability(quantity: str, indicators: Tensor, *, subset: str | None = None) -> Measurement:

@@ -6,7 +6,7 @@ from typing import ClassVar, final
 
 from torch import Tensor
 
-from lmc_lab.analyses.base import Analysis, Measurement, mean, probability
+from lmc_lab.analyses.base import Measurement, ModeAnalysis, mean, probability
 from lmc_lab.landscape.hull import Evaluation, HullProbe, probe_hull, sample_hull
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.tasks.objective import EvaluationSettings, Objective
@@ -15,7 +15,7 @@ from lmc_lab.tasks.task import Task
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class ConvexMode(Analysis):
+class ConvexMode(ModeAnalysis):
     """`p_conv` and `p_rand`, the losses and accuracies behind them, and the Jensen gap; on training and test set.
 
     Args:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from lmc_lab.analyses.base import Analysis, Measurement, mean, pair_mean
+from lmc_lab.analyses.base import Measurement, ModeAnalysis, mean, pair_mean
 from lmc_lab.landscape.geometry import centre, distances_to, pairwise_distances
 from lmc_lab.landscape.hull import sample_hull
 from lmc_lab.runs.endpoints import Mode
@@ -13,7 +13,7 @@ from lmc_lab.tasks.task import Task
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Distances(Analysis):
+class Distances(ModeAnalysis):
     """Euclidean distances between endpoints, hull points, W_k and W_0, the path's length and the hull's radius.
 
     Args:

@@ -1,4 +1,4 @@
-"""Where measurements go: one parquet file of tidy rows for an analysis of a mode, and a manifest of all of them."""
+"""Where measurements go: one parquet file of tidy rows an analysis and subject, and a manifest of all of them."""
 
 import hashlib
 import json
@@ -12,11 +12,13 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock
 
-from lmc_lab.analyses.base import Analysis, Measurement
+from lmc_lab.analyses.base import Analysis, Measurement, Record
 from lmc_lab.files import read_json, replacing, write_json
+from lmc_lab.runs import checkpoint
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.layout import Layout
+from lmc_lab.runs.states import Trunk
 
 SCHEMA = {
     "task": "string",
@@ -41,22 +43,29 @@ SCHEMA = {
 _PACKAGES = ("lmc_lab", "torch", "lightning", "hydra-core", "numpy", "pandas", "scipy")
 
 
-def ensure_rows(experiment: Experiment, mode: Mode, analysis: Analysis, *, seeds: Sequence[int] | None = None) -> Path:
-    """Returns the file with the rows of `analysis` on `mode`, after measuring them if nobody has.
+Subject = Mode | Trunk | Sequence[Mode]  # what a ModeAnalysis, a TrunkAnalysis, a JointAnalysis measures
 
-    Its key hashes the settings and the endpoints: more samples or more endpoints is another file. `seeds` says that the
-    mode was cut down to these on purpose, and goes into the settings, so that it never passes for the whole mode.
+
+def ensure_rows(
+    experiment: Experiment, subject: Subject, analysis: Analysis, *, seeds: Sequence[int] | None = None
+) -> Path:
+    """Returns the file with the rows of `analysis` on `subject`, after measuring them if nobody has.
+
+    Its key hashes the settings and what was measured: more samples or more endpoints is another file. `seeds` says that
+    a mode was cut down to these on purpose, and goes into the settings, so that it never passes for the whole mode.
     """
-    settings = json.dumps(
-        analysis.settings() | {"variant": experiment.variant} | ({"seeds": list(seeds)} if seeds else {})
-    )
-    key = _key(settings, mode)
+    chosen = {"seeds": list(seeds)} if seeds else {}
+    settings = json.dumps(analysis.settings() | {"variant": experiment.variant} | chosen)
+    key = hashlib.sha256(json.dumps([settings, *_digests(subject)]).encode()).hexdigest()[:12]
     path = experiment.layout.result(analysis.name, key)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name}.lock")):
         if not path.exists():
             started = time.monotonic()
-            rows = _frame(list(analysis.measure(mode, experiment.task)), experiment, mode, analysis, settings)
+            found = list(analysis.measure(subject, experiment.task))  # type: ignore[attr-defined]
+            rows = _frame(found, experiment, subject, analysis, settings)
+            if records := {item.name: item.tensor for item in found if isinstance(item, Record)}:
+                checkpoint.save(records, experiment.layout.records(analysis.name, key))
             _record(experiment.layout, path, experiment, time.monotonic() - started)
             with replacing(path) as temporary:
                 rows.to_parquet(temporary, index=False)
@@ -74,9 +83,17 @@ def read_results(layout: Layout) -> pd.DataFrame:
         path = layout.results / name
         if path.exists():
             rows = pd.read_parquet(path)
-            newest[tuple(rows.loc[0, ["analysis", "trunk", "split_step", "settings"]])] = rows
+            if not rows.empty:  # an analysis that does not apply, predictions of a regression say, has none
+                newest[tuple(rows.loc[0, ["analysis", "trunk", "split_step", "settings"]])] = rows
     frames = list(newest.values())
     return pd.concat(frames, ignore_index=True) if frames else empty_frame()
+
+
+def read_config(layout: Layout) -> dict[str, Any]:
+    """Returns the config that the newest rows of a task were computed with."""
+    manifest = read_json(layout.manifest)
+    entries = sorted(manifest.values(), key=lambda entry: entry["created"])
+    return entries[-1]["config"] if entries else {}
 
 
 def empty_frame() -> pd.DataFrame:
@@ -84,24 +101,38 @@ def empty_frame() -> pd.DataFrame:
     return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in SCHEMA.items()})
 
 
-def _key(settings: str, mode: Mode) -> str:
-    return hashlib.sha256(json.dumps([settings, sorted(mode.digests)]).encode()).hexdigest()[:12]
+def _digests(subject: Subject) -> list[str]:
+    return sorted(
+        subject.digests if isinstance(subject, Mode | Trunk) else [d for mode in subject for d in mode.digests]
+    )
+
+
+def _columns(subject: Subject) -> dict[str, int | None]:
+    """Returns what the columns say of what was measured."""
+    if isinstance(subject, Trunk):
+        return {"trunk": subject.trunk_seed, "split_step": None, "num_endpoints": None}
+    if isinstance(subject, Mode):
+        return {"trunk": subject.trunk_seed, "split_step": subject.split_step, "num_endpoints": len(subject)}
+    return {"trunk": None, "split_step": subject[0].split_step, "num_endpoints": sum(map(len, subject))}
 
 
 def _frame(
-    measurements: list[Measurement], experiment: Experiment, mode: Mode, analysis: Analysis, settings: str
+    found: list[Measurement | Record], experiment: Experiment, subject: Subject, analysis: Analysis, settings: str
 ) -> pd.DataFrame:
-    frame = pd.DataFrame([vars(measurement) for measurement in measurements])
-    return frame.assign(
-        task=experiment.task.name,
-        fingerprint=experiment.task.fingerprint,
-        trunk=mode.trunk_seed,
-        split_step=mode.split_step,
-        analysis=analysis.name,
-        num_endpoints=len(mode),
-        bn_policy=analysis.bn_policy,
-        settings=settings,
-    )[list(SCHEMA)].astype(SCHEMA)
+    fields = list(Measurement.__dataclass_fields__)
+    measurements = [vars(item) for item in found if isinstance(item, Measurement)]
+    return (
+        pd.DataFrame(measurements, columns=fields)
+        .assign(
+            task=experiment.task.name,
+            fingerprint=experiment.task.fingerprint,
+            analysis=analysis.name,
+            bn_policy=analysis.bn_policy,
+            settings=settings,
+            **_columns(subject),
+        )[list(SCHEMA)]
+        .astype(SCHEMA)
+    )
 
 
 def _record(layout: Layout, path: Path, experiment: Experiment, seconds: float) -> None:
@@ -111,7 +142,7 @@ def _record(layout: Layout, path: Path, experiment: Experiment, seconds: float) 
         "seconds": round(seconds, 3),
         "command": " ".join(sys.argv),
         "versions": {name: version(name) for name in _PACKAGES},
-        "config": experiment.config_text,
+        "config": experiment.config,
     }
     with FileLock(layout.manifest.with_name(".manifest.lock")):
         write_json(layout.manifest, read_json(layout.manifest) | {path.name: entry})

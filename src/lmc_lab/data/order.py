@@ -18,6 +18,7 @@ class Role(IntEnum):
 
     TRUNK = 0
     BRANCH = 1
+    CANDIDATE = 3  # of a pair of updates; 2 is the initialisation's (`tasks.task`)
 
 
 @dataclass(frozen=True)

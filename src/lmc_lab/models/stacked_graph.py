@@ -8,6 +8,8 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
+from lmc_lab.errors import UserError
+
 RELUS = {nn.ReLU, torch.relu, F.relu, "relu"}
 MAX_POOLS = {nn.MaxPool1d, nn.MaxPool2d, F.max_pool1d, F.max_pool2d}
 CONVOLUTIONS = {nn.Conv1d, nn.Conv2d}
@@ -18,7 +20,7 @@ _IN_PLACE_OPERATORS = {operator.iadd, operator.isub, operator.imul, operator.itr
 _NOTHING = {nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout, nn.FeatureAlphaDropout, "contiguous"}
 
 
-class UnsupportedModel(Exception):  # noqa: N818  it says what the model is, and a caller goes on without stacking
+class UnsupportedModel(UserError):  # noqa: N818  it says what the model is, and a caller goes on without stacking
     """The model has an operation that cannot be stacked; evaluate such a model point by point."""
 
 
@@ -44,7 +46,9 @@ class Call:
     def unsupported(self, why: str) -> NoReturn:
         """Raises `UnsupportedModel` for this call."""
         kind = self.kind if isinstance(self.kind, str) else getattr(self.kind, "__name__", self.kind)
-        raise UnsupportedModel(f"cannot stack {kind} ({self.path or self.name}): {why}")
+        raise UnsupportedModel(
+            f"expected layers that can be stacked, found {kind} ({self.path or self.name}): {why}; set evaluation.path=auto"
+        )
 
 
 def trace(model: nn.Module, *, fold_batch_norm: bool) -> list[Call]:
@@ -56,7 +60,9 @@ def trace(model: nn.Module, *, fold_batch_norm: bool) -> list[Call]:
     try:
         graph = fx.Tracer().trace(model)
     except Exception as error:  # whatever the model does with the placeholders that fx gives it
-        raise UnsupportedModel(f"cannot trace {type(model).__name__}: {error}") from error
+        raise UnsupportedModel(
+            f"expected a model that torch.fx can trace, found {type(model).__name__}: {error}; set evaluation.path=auto"
+        ) from error
     calls = _calls(graph, dict(model.named_modules()))
     for call in calls:
         if call.kind in BATCH_NORMS and not call.module.track_running_stats:

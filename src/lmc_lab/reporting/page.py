@@ -1,21 +1,67 @@
 """One folder with a report: figures as PNG and SVG and a page that shows them."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from html import escape
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
 from lmc_lab.files import replacing, write_text
-from lmc_lab.reporting import figures
-from lmc_lab.reporting.table import mode_table
+from lmc_lab.reporting.figures.functions import figure5, shared_correct
+from lmc_lab.reporting.figures.hull import figure2, figure3
+from lmc_lab.reporting.figures.pairs import pairs
+from lmc_lab.reporting.figures.training import figure4, figure6
+from lmc_lab.reporting.table import mode_table, onset_table, task_table
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A figure of the report."""
+
+    draw: Callable[[pd.DataFrame], Figure]
+    needs: str  # the quantity without which it is left out
+    caption: str
+
 
 _FIGURES = {
-    "figure2": (
-        figures.figure2,
+    "figure2": Shown(
+        figure2,
+        "p_conv",
         "Figure 2. Top: the probability that a random point of the hull, or an equally long perturbation, has lower "
         "training loss than the nearest endpoint, with 95 % Wilson intervals over the samples of one hull. Bottom: "
         "distances. Points are trunks.",
+    ),
+    "figure3": Shown(
+        figure3,
+        "singular_value_raw",
+        "Figure 3. Singular values of the stacked endpoints, for the splits from which on the hull's centre is better than "
+        "its endpoints. Centred, P points span at most P - 1 dimensions.",
+    ),
+    "figure4": Shown(
+        figure4,
+        "lambda_max",
+        "Figure 4. The ends of the Hessian's spectrum on a fixed part of the training set, their ratio, and the "
+        "probability that the loss is convex between two candidate updates (Appendix B), along the trunks.",
+    ),
+    "figure5": Shown(
+        figure5,
+        "endpoint_accuracy",
+        "Figure 5. Accuracies, and the share of the training set that all endpoints of a mode, of all modes, and of as "
+        "many endpoints drawn from all modes have right.",
+    ),
+    "shared_correct": Shown(
+        shared_correct, "shared_correct", "The share that all of a number of endpoints of a mode have right."
+    ),
+    "figure6": Shown(figure6, "train_loss", "Figure 6. Training loss of trunks and branches; dotted: the splits."),
+    "pairs": Shown(
+        pairs,
+        "instability_loss",
+        "Linear mode connectivity of pairs of endpoints (Frankle et al. 2020), beside the hull's probabilities. "
+        "Intervals: jackknife over endpoints.",
     ),
 }
 
@@ -25,16 +71,16 @@ img { max-width: 100% } figure { margin: 2rem 0 } figcaption { color: #555; max-
 th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid #ddd }"""
 
 
-def write_report(rows: pd.DataFrame, folder: Path, *, title: str) -> list[Path]:
+def write_report(
+    rows: pd.DataFrame, configs: Mapping[str, Mapping[str, Any]], folder: Path, *, title: str
+) -> list[Path]:
     """Writes every figure that `rows` have data for, and index.html; returns what was written."""
     folder.mkdir(parents=True, exist_ok=True)
-    written: list[Path] = []
-    captions: dict[str, str] = {}
-    for name, (draw, caption) in _FIGURES.items():
-        written += _save(draw(rows), folder / name)
-        captions[name] = caption
+    shown = {name: item for name, item in _FIGURES.items() if item.needs in set(rows["quantity"])}
+    written = [path for name, item in shown.items() for path in _save(item.draw(rows), folder / name)]
+    tables = {"Modes": mode_table(rows), "Onset": onset_table(rows), "Table 1: tasks": task_table(configs)}
     page = folder / "index.html"
-    write_text(page, _page(title, captions, mode_table(rows)))
+    write_text(page, _page(title, shown, tables))
     return [*written, page]
 
 
@@ -43,19 +89,23 @@ def _save(figure: Figure, stem: Path) -> list[Path]:
     for path in paths:
         # The salt and no date: the same rows make the same file.
         with replacing(path) as temporary, matplotlib.rc_context({"svg.hashsalt": "lmc_lab"}):
-            figure.savefig(
-                temporary, format=path.suffix[1:], dpi=150, metadata={"Date": None} if path.suffix == ".svg" else {}
-            )
+            metadata = {"Date": None} if path.suffix == ".svg" else {}
+            figure.savefig(temporary, format=path.suffix[1:], dpi=150, metadata=metadata)
     return paths
 
 
-def _page(title: str, captions: dict[str, str], table: pd.DataFrame) -> str:
-    shown = "\n".join(
-        f'<figure><a href="{name}.svg"><img src="{name}.png" alt="{name}"></a><figcaption>{caption}</figcaption></figure>'
-        for name, caption in captions.items()
+def _page(title: str, shown: Mapping[str, Shown], tables: Mapping[str, pd.DataFrame]) -> str:
+    figures = "\n".join(
+        f'<figure><a href="{name}.svg"><img src="{name}.png" alt="{name}"></a>'
+        f"<figcaption>{escape(item.caption)}</figcaption></figure>"
+        for name, item in shown.items()
+    )
+    sections = "\n".join(
+        f'<h2>{heading}</h2>\n<div class="scroll">{table.to_html(index=False, border=0)}</div>'
+        for heading, table in tables.items()
     )
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style>'
-        f'<h1>{title}</h1>\n{shown}\n<h2>Modes</h2>\n<div class="scroll">{table.to_html(index=False, border=0)}</div></html>\n'
+        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style>\n'
+        f"<h1>{escape(title)}</h1>\n{figures}\n{sections}\n</html>\n"
     )

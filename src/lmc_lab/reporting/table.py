@@ -1,35 +1,106 @@
-"""Rows as tables that fit a terminal and a page."""
+"""Rows as tables that fit a terminal and a page: the modes, the onsets, the tasks (Table 1)."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
+
+from lmc_lab.landscape.connectivity import STABLE_INSTABILITY, Onset, onset
+from lmc_lab.reporting.select import select
 
 _COLUMNS = {  # heading -> (quantity, subset)
     "p_conv": ("p_conv", "train"),
     "p_rand": ("p_rand", "train"),
-    "loss endpoint": ("endpoint_loss", "train"),
+    "loss: endpoint": ("endpoint_loss", "train"),
     "hull point": ("hull_point_loss", "train"),
     "centre": ("centre_loss", "train"),
-    "test acc. endpoint": ("endpoint_accuracy", "test"),
-    "centre ": ("centre_accuracy", "test"),
+    "test acc.: endpoint": ("endpoint_accuracy", "test"),
+    "of centre": ("centre_accuracy", "test"),
     "hull radius": ("hull_radius", None),
 }
 
 
-def select(rows: pd.DataFrame, quantity: str, subset: str | None = None) -> pd.DataFrame:
-    """Returns the rows of a quantity (on a subset of the examples)."""
-    chosen = rows[rows["quantity"] == quantity]
-    return chosen[chosen["subset"] == subset] if subset else chosen
-
-
 def mode_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns one line a mode: trunk, k, P, J, and what Algorithm 1 found; probabilities with their intervals."""
-    modes = rows[rows["quantity"] == "p_conv"].sort_values(["task", "trunk", "split_step"])
+    modes = select(rows, "p_conv", "train").sort_values(["task", "trunk", "split_step"])
     lines = []
-    for _, mode in modes[modes["subset"] == "train"].iterrows():
-        same = rows[(rows["trunk"] == mode["trunk"]) & (rows["split_step"] == mode["split_step"])]
+    for _, mode in modes.iterrows():
+        same = _of_mode(rows, mode)
         line = {"task": mode["task"], "trunk": mode["trunk"], "k": mode["split_step"]}
         line |= {"P": mode["num_endpoints"], "J": mode["num_samples"]}
         lines.append(line | {heading: _cell(same, *what) for heading, what in _COLUMNS.items()})
-    return pd.DataFrame(lines)
+    return _without_empty_columns(pd.DataFrame(lines))
+
+
+def onset_table(rows: pd.DataFrame, *, threshold: float = 0.9) -> pd.DataFrame:
+    """Returns the onset of each trunk, by `p_conv` and by the 2 % criterion of pairs, each beside the loss at that step.
+
+    An onset is a bracket: the last split that failed, the first that held and all later ones too.
+    """
+    lines = []
+    for (task, trunk), own in select(rows, "p_conv", "train").groupby(["task", "trunk"]):
+        of_trunk = rows[(rows["task"] == task) & (rows["trunk"] == trunk)]
+        line = {"task": task, "trunk": trunk}
+        line |= _onset_cells("p_conv", _onset(own, threshold, at_least=True), of_trunk)
+        instability = select(of_trunk, "instability_error", "train")
+        if not instability.empty:
+            line |= _onset_cells("instability", _onset(instability, STABLE_INSTABILITY, at_least=False), of_trunk)
+        lines.append(line | {"loss at start": _loss_at(of_trunk, 0)})
+    return _without_empty_columns(pd.DataFrame(lines))
+
+
+def task_table(configs: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Returns Table 1 from the configs that the rows were computed with."""
+    return pd.DataFrame([{"study": name} | _task_cells(config["task"]) for name, config in configs.items()])
+
+
+def as_text(table: pd.DataFrame) -> str:
+    """Returns the table for a terminal."""
+    return table.to_string(index=False)
+
+
+def _task_cells(task: Mapping[str, Any]) -> dict[str, Any]:
+    optimizer = dict(task["optimizer"])
+    momentum = f" + momentum {optimizer['momentum']}" if optimizer.get("momentum") else ""
+    return {
+        "task": _last(task["module"]["_target_"]),
+        "dataset": task["data"]["_target_"].split(".")[-2],
+        "model": _last(task["model"]["_target_"]),
+        "optimizer": _last(optimizer["_target_"]) + momentum,
+        "LR": optimizer["lr"],
+        "batch size": task["batch_size"],
+        "T": task["max_steps"],
+        "precision": task["precision"],
+    }
+
+
+def _last(target: str) -> str:
+    return target.rpartition(".")[2]
+
+
+def _onset(rows: pd.DataFrame, threshold: float, *, at_least: bool) -> Onset:
+    ordered = rows.sort_values("split_step")
+    return onset(ordered["split_step"].tolist(), ordered["value"].tolist(), threshold=threshold, at_least=at_least)
+
+
+def _onset_cells(criterion: str, found: Onset, rows: pd.DataFrame) -> dict[str, str]:
+    bracket = f"{'-' if found.failed is None else found.failed} .. {'-' if found.held is None else found.held}"
+    loss = "" if found.held is None else _loss_at(rows, found.held)
+    return {f"onset by {criterion}": bracket, f"loss there ({criterion})": loss}
+
+
+def _loss_at(rows: pd.DataFrame, step: int) -> str:
+    """Returns the trunk's training loss in the window that ends at `step`, or in the first one."""
+    curve = select(rows[rows["split_step"].isna()], "train_loss").sort_values("step")
+    if curve.empty:
+        return ""
+    before = curve[curve["step"] <= step]
+    return f"{(before['value'].iloc[-1] if len(before) else curve['value'].iloc[0]):.3g}"
+
+
+def _of_mode(rows: pd.DataFrame, mode: pd.Series) -> pd.DataFrame:
+    keys = ["task", "trunk", "split_step"]
+    return rows[(rows[keys] == mode[keys]).all(axis=1)]
 
 
 def _cell(rows: pd.DataFrame, quantity: str, subset: str | None) -> str:
@@ -42,6 +113,5 @@ def _cell(rows: pd.DataFrame, quantity: str, subset: str | None) -> str:
     return f"{row['value']:.3g}" if abs(row["value"]) < 1e4 else f"{row['value']:.1e}"
 
 
-def as_text(table: pd.DataFrame) -> str:
-    """Returns the table for a terminal."""
-    return table.to_string(index=False)
+def _without_empty_columns(table: pd.DataFrame) -> pd.DataFrame:
+    return table[[name for name in table if (table[name] != "").any()]]

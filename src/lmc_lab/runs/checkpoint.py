@@ -130,11 +130,7 @@ class SafetensorsIO(CheckpointIO):
             UserError: the checkpoint is damaged, or comes from other data.
         """
         state = load(Path(path)).state
-        if state["data_digest"] != self._data_digest:
-            raise UserError(
-                f"expected {path} to be trained on the present data ({self._data_digest[:8]}), found data "
-                f"{state['data_digest'][:8]}; set data_dir back or choose another output_dir"
-            )
+        check_data(state, self._data_digest, path)
         if not self._carry_optimizer_state:
             for optimizer_state in state["optimizer_states"]:
                 optimizer_state["state"] = {}
@@ -143,6 +139,19 @@ class SafetensorsIO(CheckpointIO):
     def remove_checkpoint(self, path: Any) -> None:
         """Deletes a checkpoint."""
         Path(path).unlink(missing_ok=True)
+
+
+def check_data(state: State, data_digest: str, path: Path) -> None:
+    """Refuses a checkpoint that was trained on other data than the present.
+
+    Raises:
+        UserError: it was.
+    """
+    if state["data_digest"] != data_digest:
+        raise UserError(
+            f"expected {path} to be trained on the present data ({data_digest[:8]}), found data "
+            f"{state['data_digest'][:8]}; set data_dir back or choose another output_dir"
+        )
 
 
 def model_state(state: State) -> dict[str, Tensor]:

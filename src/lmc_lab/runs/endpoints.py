@@ -11,6 +11,7 @@ from lmc_lab.landscape.parameters import ParameterLayout
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.branch import is_finished
 from lmc_lab.runs.experiment import Experiment
+from lmc_lab.runs.layout import RunFolder
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Mode:
     data_digest: str
     at_split: Tensor  # (D,) W_k
     at_start: Tensor  # (D,) W_0
+    folders: tuple[RunFolder, ...]  # P
 
     def __len__(self) -> int:
         """Returns P."""
@@ -72,6 +74,7 @@ def load_mode(
         data_digest=experiment.task.dataset.digest,
         at_split=layout.flatten(_trunk_state(experiment, split_step)),
         at_start=layout.flatten(_trunk_state(experiment, 0)),
+        folders=tuple(experiment.split_folder(split_step).branch(seed) for seed in finished),
     )
 
 

@@ -1,6 +1,7 @@
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger
@@ -63,7 +64,7 @@ class Experiment:
     make_trainer: Callable[..., Trainer]
     make_logger: Callable[[RunName], Logger | None]
     settings: RunSettings
-    config_text: str
+    config: Mapping[str, Any]
     carry_optimizer_state: bool = True
     branch_length: BranchLength = BranchLength.TO_TOTAL
 

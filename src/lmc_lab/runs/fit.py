@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
 from lightning.pytorch import Callback
 
 from lmc_lab.data.order import DataOrder, StepBatches
@@ -47,7 +48,7 @@ def fit(
     `callbacks` see each step after its place in the trajectory is known.
     """
     _quiet()
-    write_text(folder.config, experiment.config_text)
+    write_text(folder.config, yaml.safe_dump(dict(experiment.config), sort_keys=False))
     task, settings = experiment.task, experiment.settings
     module = task.initialise(experiment.trunk_seed)
     trajectory = Trajectory(folder.metrics, log_every=settings.log_every)

@@ -104,6 +104,10 @@ class Layout:
         """The rows of one analysis of one mode."""
         return self.results / f"{analysis}-{key}.parquet"
 
+    def records(self, analysis: str, key: str) -> Path:
+        """The tensors that an analysis keeps beside its rows."""
+        return self.results / f"{analysis}-{key}.safetensors"
+
     @property
     def manifest(self) -> Path:
         """What the rows in `results` were computed with."""

@@ -3,15 +3,18 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from lmc_lab.data.examples import Examples
+from lmc_lab.landscape.curvature import ChunkLoss
 from lmc_lab.landscape.hull import Evaluation
 from lmc_lab.landscape.parameters import ParameterLayout
-from lmc_lab.tasks.forward import EvaluationPath, States, build_forward
+from lmc_lab.tasks.forward import EvaluationPath, Loop, States, build_forward
 from lmc_lab.tasks.supervised import SupervisedTask
 
 Buffers = Mapping[str, Tensor]  # name -> (P, *shape), the buffers that belong to P endpoints
@@ -95,6 +98,25 @@ class Objective:
     def evaluator(self, examples: Examples, buffers: Buffers) -> Callable[[Tensor, Tensor], Evaluation]:
         """Returns the function (thetas, mixture) -> Evaluation that `landscape.hull.probe_hull` takes."""
         return lambda thetas, mixture: self.evaluate(self.points(thetas, mixture, buffers), examples)
+
+    def chunk_losses(self, point: States, examples: Examples) -> Callable[[], Iterator[ChunkLoss]]:
+        """Returns what `landscape.curvature.hessian_product` takes: the loss over `examples` as a sum over chunks.
+
+        Each is a differentiable function of theta (D,); the buffers of the one `point` are constants.
+        """
+        buffers = {name: values[0] for name, values in point.items() if name not in self._layout.names}
+
+        def losses() -> Iterator[ChunkLoss]:
+            for inputs, targets in examples.chunks(Loop.num_examples):
+                yield partial(self._chunk_loss, buffers, inputs, targets, len(examples))
+
+        return losses
+
+    def _chunk_loss(
+        self, buffers: dict[str, Tensor], inputs: Tensor, targets: Tensor, num_examples: int, theta: Tensor
+    ) -> Tensor:
+        outputs = functional_call(self._model, self._layout.unflatten(theta) | buffers, (inputs,))
+        return self._module.per_example_loss(outputs, targets).sum() / num_examples
 
     @torch.no_grad()
     def _judgements(self, points: States, examples: Examples) -> Iterator[tuple[slice, slice, Tensor, Tensor | None]]:

@@ -1,0 +1,105 @@
+"""Does the curvature announce the hull? Both ends of the Hessian's spectrum along training (Figure 4, top)."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from lmc_lab.analyses.base import Analysis, Measurement, ModeAnalysis, TrunkAnalysis
+from lmc_lab.errors import UserError, nearest
+from lmc_lab.landscape.curvature import SpectrumEnds, hessian_product, lanczos_extremes, power_extremes
+from lmc_lab.runs.checkpoint import load
+from lmc_lab.runs.endpoints import Mode
+from lmc_lab.runs.states import Trunk
+from lmc_lab.tasks.objective import Buffers, EvaluationSettings, Objective
+from lmc_lab.tasks.task import Task
+
+_METHODS = {"lanczos": lanczos_extremes, "power": power_extremes}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Hessian(Analysis):
+    num_examples: int = 2048
+    method: str = "lanczos"
+    max_products: int = 100
+    tolerance: float = 0.01
+    seed: int = 0
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+    def ends(self, task: Task, trunk_seed: int, theta: Tensor, buffers: Buffers) -> SpectrumEnds:
+        """Returns the ends of the spectrum at theta (D,), on the first `num_examples` training examples."""
+        if self.method not in _METHODS:
+            raise UserError(
+                f"expected method to be lanczos or power, found '{self.method}'; {nearest(self.method, _METHODS)}"
+            )
+        train = task.dataset.train
+        objective = Objective(task.initialise(trunk_seed), train, self.evaluation)
+        point = objective.points(theta[None], torch.ones(1, 1, dtype=torch.float64), buffers)
+        product = hessian_product(objective.chunk_losses(point, train.first(self.num_examples)), theta, keep_graph=True)
+        generator = torch.Generator().manual_seed(self.seed)
+        return _METHODS[self.method](
+            product, len(theta), generator=generator, max_products=self.max_products, tolerance=self.tolerance
+        )
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class TrunkHessian(_Hessian, TrunkAnalysis):
+    """lambda_min, lambda_max and their ratio at the states of a trunk.
+
+    The loss is that of eval mode; the moments of a BatchNorm layer follow the policy and are constants.
+
+    Args:
+        steps: of the states; all that are saved for None.
+        num_examples: the first training examples, over which the loss is a mean.
+        method: ``lanczos`` (one run with full reorthogonalisation) or ``power`` (the paper's power iteration, shifted).
+        max_products: Hessian-vector products after which it gives up; `is_converged` is then 0.
+        tolerance: relative residual at which an end has converged.
+        seed: of the starting vector.
+        evaluation: the BatchNorm policy.
+    """
+
+    name: ClassVar[str] = "trunk_hessian"
+    steps: Sequence[int] | None = None
+
+    def measure(self, trunk: Trunk, task: Task) -> Iterator[Measurement]:
+        """Yields the ends with their residuals at each state."""
+        for state in trunk.states:
+            if self.steps is None or state.step in self.steps:
+                yield from _rows(self.ends(task, trunk.trunk_seed, state.theta, state.buffers), state.step, None)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class BranchHessian(_Hessian, ModeAnalysis):
+    """The same at the endpoints of branches; see `TrunkHessian`.
+
+    Args:
+        num_branches: the branches with the smallest seeds.
+    """
+
+    name: ClassVar[str] = "branch_hessian"
+    num_branches: int = 1
+
+    def measure(self, mode: Mode, task: Task) -> Iterator[Measurement]:
+        """Yields the ends with their residuals at each endpoint."""
+        for i, seed in enumerate(mode.seeds[: self.num_branches]):
+            buffers = {name: values[i : i + 1] for name, values in mode.buffers.items()}
+            step = load(mode.folders[i].endpoint).state["step"]
+            yield from _rows(self.ends(task, mode.trunk_seed, mode.endpoints[i], buffers), step, seed)
+
+
+def _rows(ends: SpectrumEnds, step: int, branch: int | None) -> Iterator[Measurement]:
+    values = {
+        "lambda_min": ends.lambda_min,
+        "lambda_max": ends.lambda_max,
+        "hessian_ratio": ends.ratio,
+        "residual_min": ends.residual_min,
+        "residual_max": ends.residual_max,
+        "num_products": ends.num_products,
+        "is_converged": float(ends.is_converged),
+    }
+    for quantity, value in values.items():
+        yield Measurement(quantity=quantity, value=value, step=step, branch=branch)

@@ -1,0 +1,98 @@
+"""How alike are the functions at a hull's corners, and in other hulls (section 4, Figure 5)?"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from lmc_lab.analyses.base import JointAnalysis, Measurement, ModeAnalysis, Record
+from lmc_lab.data.examples import Examples
+from lmc_lab.landscape.predictions import equal_count_control, inter_mode, intra_mode, pack_mask, shrinkage
+from lmc_lab.runs.endpoints import Mode
+from lmc_lab.tasks.objective import EvaluationSettings, Objective
+from lmc_lab.tasks.task import Task
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Predictions(ModeAnalysis):
+    """|S_j|, the share of examples that all endpoints of a mode have right, against the number of endpoints.
+
+    A task without right and wrong has no rows.
+
+    Args:
+        evaluation: how an endpoint is evaluated.
+    """
+
+    name: ClassVar[str] = "predictions"
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+    def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | Record]:
+        """Yields the mean share for every number of endpoints (`index`), and the packed correct masks C_i^j."""
+        for subset, examples in task.dataset.subsets.items():
+            masks = _correct_masks(mode, task, examples, self.evaluation)
+            if masks is None:
+                continue
+            for count, share in enumerate(shrinkage(masks), 1):
+                yield Measurement(quantity="shared_correct", value=float(share), index=count, subset=subset)
+            yield _share("intra_mode", intra_mode(masks), subset)
+            yield Record(f"{subset}_correct", pack_mask(masks))
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class InterMode(JointAnalysis):
+    """|S*|, the share that all endpoints of all modes have right, and the same for as many endpoints as one mode has.
+
+    S* intersects M times as many sets as an S_j, so it is smaller by construction; the control of equal counts is the
+    intersection of P endpoints drawn P / M from each mode.
+
+    Args:
+        num_draws: of the control.
+        seed: of the draws.
+        evaluation: how an endpoint is evaluated.
+    """
+
+    name: ClassVar[str] = "inter_mode"
+    num_draws: int = 100
+    seed: int = 0
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+    def measure(self, modes: Sequence[Mode], task: Task) -> Iterator[Measurement | Record]:
+        """Yields S*, the control with the range of 95 % of its draws, and the packed sets S_j."""
+        for subset, examples in task.dataset.subsets.items():
+            masks = [_correct_masks(mode, task, examples, self.evaluation) for mode in modes]
+            known = [mask for mask in masks if mask is not None]
+            if not known:
+                continue
+            sets = [intra_mode(mask) for mask in known]
+            yield _share("inter_mode", inter_mode(sets), subset)
+            yield from self._control(known, subset)
+            yield Record(f"{subset}_intra_mode", pack_mask(torch.stack(sets)))
+
+    def _control(self, masks: list[Tensor], subset: str) -> Iterator[Measurement]:
+        generator = torch.Generator().manual_seed(self.seed)
+        control = equal_count_control(masks, generator=generator, num_draws=self.num_draws)
+        low, high = control.draws.quantile(torch.tensor([0.025, 0.975], dtype=control.draws.dtype)).tolist()
+        yield Measurement(
+            quantity="equal_count_control",
+            value=control.mean,
+            low=low,
+            high=high,
+            num_samples=self.num_draws,
+            subset=subset,
+            index=control.num_endpoints,
+        )
+
+
+def _correct_masks(mode: Mode, task: Task, examples: Examples, settings: EvaluationSettings) -> Tensor | None:
+    """Returns C_i^j of all endpoints, bool (P, N)."""
+    objective = Objective(task.initialise(mode.trunk_seed), task.dataset.train, settings)
+    points = objective.points(mode.endpoints, torch.eye(len(mode), dtype=torch.float64), mode.buffers)
+    return objective.correct_masks(points, examples)
+
+
+def _share(quantity: str, members: Tensor, subset: str) -> Measurement:
+    return Measurement(quantity=quantity, value=float(members.double().mean()), subset=subset)

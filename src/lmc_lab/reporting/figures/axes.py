@@ -1,0 +1,97 @@
+"""What all figures share: one column a task, split steps on a symlog axis, a point a trunk."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Style:
+    """How one quantity is drawn."""
+
+    label: str
+    colour: str
+    marker: str = "o"
+    line: str = "-"
+
+
+def task_columns(
+    rows: pd.DataFrame, num_rows: int, *, share_x: bool = True
+) -> tuple[Figure, list[tuple[list[Axes], pd.DataFrame]]]:
+    """Returns a figure with one column of `num_rows` axes for every task, and each column with its task's rows."""
+    tasks = list(dict.fromkeys(rows["task"]))
+    figure = Figure(figsize=(4.6 * len(tasks) + 2.4, 2.9 * num_rows + 0.5), layout="constrained")
+    axes = figure.subplots(num_rows, len(tasks), sharex="col" if share_x else False, squeeze=False)
+    columns = []
+    for column, task in zip(axes.T, tasks, strict=True):
+        column[0].set_title(task)
+        columns.append((list(column), rows[rows["task"] == task]))
+    return figure, columns
+
+
+def legends(figure: Figure, columns: list[tuple[list[Axes], pd.DataFrame]]) -> Figure:
+    """Puts the legend of each row of axes beside its last column, from the first column that has entries."""
+    for row, last in enumerate(columns[-1][0]):
+        entries: dict[str, Artist] = {}
+        for axes, _ in columns:
+            handles, labels = axes[row].get_legend_handles_labels()
+            entries = dict(zip(labels, handles, strict=True)) | entries
+        if entries:
+            last.legend(
+                list(entries.values()), list(entries), loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False
+            )
+    return figure
+
+
+def draw_against_split(axis: Axes, rows: pd.DataFrame, style: Style) -> None:
+    """Draws `value` against `split_step`: a point with its interval for every trunk, a line through the trunks' means.
+
+    An interval covers the sampling of one hull; trunks are never pooled with it.
+    """
+    draw_points(axis, rows, "split_step", style)
+
+
+def draw_points(axis: Axes, rows: pd.DataFrame, column: str, style: Style) -> None:
+    """Draws `value` with its interval against `column`, a point for every trunk."""
+    for own, label in _by_trunk(rows, style.label):
+        low, high = own["low"].fillna(own["value"]), own["high"].fillna(own["value"])
+        axis.errorbar(
+            own[column].astype(float),
+            own["value"],
+            yerr=[(own["value"] - low).clip(lower=0), (high - own["value"]).clip(lower=0)],
+            fmt=style.marker,
+            color=style.colour,
+            markersize=5,
+            linewidth=1,
+            capsize=2,
+            alpha=0.85,
+            label=label,
+        )
+    means = rows.groupby(column)["value"].mean()
+    axis.plot(means.index.astype(float), means, style.line, color=style.colour, linewidth=1, alpha=0.6)
+
+
+def _by_trunk(rows: pd.DataFrame, label: str) -> Iterator[tuple[pd.DataFrame, str | None]]:
+    """Yields the rows of each trunk, with a label for the first only."""
+    for number, (_, own) in enumerate(rows.groupby("trunk", dropna=False)):
+        yield own, label if number == 0 else None
+
+
+def step_axis(axis: Axes, steps: Collection[int], label: str) -> None:
+    """Makes the horizontal axis one of steps: logarithmic from the first positive one on, linear below, with 0."""
+    ticks = sorted(int(step) for step in steps)
+    first = min((step for step in ticks if step > 0), default=1)
+    axis.set_xscale("symlog", linthresh=first, linscale=0.5)
+    axis.set_xticks(ticks, [str(tick) for tick in ticks], rotation=45 if len(ticks) > 6 else 0)
+    axis.minorticks_off()
+    axis.set_xlim(left=-0.1 * first)
+    axis.set_xlabel(label)
+
+
+def split_axis(axis: Axes, rows: pd.DataFrame) -> None:
+    """Makes the horizontal axis one of the split steps in `rows`."""
+    step_axis(axis, rows["split_step"].dropna().unique(), "split step k")

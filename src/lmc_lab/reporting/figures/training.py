@@ -1,0 +1,50 @@
+"""What training shows along the way: curvature, convexity between updates, loss (Figures 4 and 6)."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lmc_lab.reporting.figures.axes import Style, draw_points, legends, step_axis, task_columns
+from lmc_lab.reporting.select import select
+
+_CURVATURE = {"lambda_max": Style(r"$\lambda_{max}$", "C3", "^"), "lambda_min": Style(r"$\lambda_{min}$", "C0", "v")}
+
+
+def figure4(rows: pd.DataFrame) -> Figure:
+    """Returns Figure 4: the ends of the Hessian's spectrum, their ratio, and P(g < 0), along trunks and at endpoints."""
+    figure, columns = task_columns(rows, 3)
+    for (ends, ratio, gap), own in columns:
+        trunk = own[own["split_step"].isna()]
+        for quantity, style in _CURVATURE.items():
+            draw_points(ends, select(trunk, quantity), "step", style)
+        ends.axhline(0, color="grey", linewidth=0.5)
+        draw_points(ratio, select(trunk, "hessian_ratio"), "step", Style("trunk", "C0", "o"))
+        branches = select(own[own["split_step"].notna()], "hessian_ratio")
+        draw_points(ratio, branches, "step", Style("endpoints of branches", "C1", "x", ""))
+        ratio.axhline(0, color="grey", linewidth=0.5)
+        draw_points(gap, select(trunk, "p_gap_negative"), "step", Style("P(g < 0)", "C2", "o"))
+        gap.set_ylim(-0.05, 1.05)
+        step_axis(gap, select(trunk, "p_gap_negative")["step"].unique(), "step")
+    ends, ratio, gap = columns[0][0]
+    ends.set_ylabel("eigenvalue")
+    ratio.set_ylabel(r"$\lambda_{min} / \lambda_{max}$")
+    gap.set_ylabel("probability that the loss is convex\nbetween two updates")
+    return legends(figure, columns)
+
+
+def figure6(rows: pd.DataFrame) -> Figure:
+    """Returns Figure 6: training loss of trunks and branches, with the splits marked."""
+    figure, columns = task_columns(rows, 1)
+    for (axis,), own in columns:
+        losses = select(own, "train_loss")
+        for _, curve in losses[losses["branch"].notna()].groupby(["trunk", "split_step", "branch"]):
+            curve = curve.sort_values("step")
+            axis.plot(curve["step"], curve["value"], color="C1", linewidth=0.5, alpha=0.25, label="branches")
+        for _, curve in losses[losses["branch"].isna()].groupby("trunk"):
+            curve = curve.sort_values("step")
+            axis.plot(curve["step"], curve["value"], color="C0", linewidth=1.2, label="trunk")
+        for step in select(own, "p_conv")["split_step"].unique():
+            axis.axvline(float(step), color="grey", linewidth=0.7, linestyle=":", label="splits")
+        axis.set_yscale("log")
+        axis.set_xlabel("step")
+    columns[0][0][0].set_ylabel("training loss")
+    return legends(figure, columns)

@@ -1,0 +1,75 @@
+"""The states that a trunk, or a branch, left on disk on its way."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from lmc_lab.errors import UserError
+from lmc_lab.landscape.parameters import ParameterLayout
+from lmc_lab.runs import checkpoint
+from lmc_lab.runs.callbacks import read_rows
+from lmc_lab.runs.experiment import Experiment
+from lmc_lab.runs.layout import RunFolder
+
+
+@dataclass(frozen=True)
+class RunState:
+    """Weights, buffers and optimizer state of a run at one step."""
+
+    step: int
+    theta: Tensor  # (D,)
+    buffers: Mapping[str, Tensor]  # name -> (1, *shape), as those of one endpoint
+    optimizer: Mapping[str, Any]  # a state dict
+    digest: str
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """A trunk's states and its loss curve."""
+
+    trunk_seed: int
+    states: tuple[RunState, ...]
+    curve: tuple[Mapping[str, str], ...]  # rows of metrics.csv
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Returns the digests of the states."""
+        return tuple(state.digest for state in self.states)
+
+
+def load_trunk(experiment: Experiment) -> Trunk:
+    """Returns the trunk with all its saved states.
+
+    Raises:
+        UserError: there are none.
+    """
+    folder = experiment.trunk_folder
+    steps = sorted(folder.saved_steps())
+    if not steps:
+        raise UserError(
+            f"expected saved states of a trunk in {folder.path}, found none; train it first: "
+            f"python -m lmc_lab.train task={experiment.task.name} trunk_seed={experiment.trunk_seed}"
+        )
+    states = tuple(load_states(experiment, folder, steps))
+    return Trunk(experiment.trunk_seed, states, tuple(read_rows(folder.metrics)))
+
+
+def load_states(experiment: Experiment, folder: RunFolder, steps: Sequence[int]) -> list[RunState]:
+    """Returns the states of the run in `folder` at `steps`.
+
+    Raises:
+        UserError: one is missing, damaged, or was trained on other data.
+    """
+    parameters = dict(experiment.task.build_model().named_parameters())
+    layout = ParameterLayout.of(parameters)
+    found = []
+    for step in steps:
+        stored = checkpoint.load(folder.step(step))
+        checkpoint.check_data(stored.state, experiment.task.dataset.digest, folder.step(step))
+        model = checkpoint.model_state(stored.state)
+        buffers = {name: value[None] for name, value in model.items() if name not in parameters}
+        optimizer = stored.state["optimizer_states"][0]
+        found.append(RunState(step, layout.flatten(model), buffers, optimizer, stored.digest))
+    return found
