@@ -6,7 +6,7 @@ import torch
 from lmc_lab.data.examples import Examples
 from lmc_lab.data.order import DataOrder, Role, StepBatches, branch_order, trunk_order
 
-PINNED = {"trunk": [11, 92, 3, 20, 13], "branch": [38, 6, 2, 60, 34], "noise": 7449321450133671266}
+PINNED = {"trunk": [11, 92, 3, 20, 13], "branch": [38, 6, 2, 60, 34], "noise": 7432190470832128292}
 
 
 def epoch_of(order, epoch):

@@ -18,6 +18,48 @@ from lmc_lab.files import read_json, write_json, write_text
 from lmc_lab.runs.layout import RunFolder
 
 
+class Together(Callback):
+    """Several callbacks as one, in their order.
+
+    Lightning enters a profiling context for every callback at each of six hooks of a step; with seven callbacks that
+    took 0.4 ms a step, a quarter of a step of the MNIST-1D net. Only the hooks below are passed on.
+    """
+
+    def __init__(self, *parts: Callback) -> None:
+        self._parts = parts
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Passes it on."""
+        for part in self._parts:
+            part.on_train_start(trainer, pl_module)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Passes it on."""
+        for part in self._parts:
+            part.on_train_batch_start(trainer, pl_module, batch, batch_idx)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Passes it on."""
+        for part in self._parts:
+            part.on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Passes it on."""
+        for part in self._parts:
+            part.on_train_end(trainer, pl_module)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the states of all, by class."""
+        return {type(part).__name__: part.state_dict() for part in self._parts}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Gives each its state."""
+        for part in self._parts:
+            part.load_state_dict(state_dict.get(type(part).__name__, {}))
+
+
 class StepNoise(Callback):
     """Seeds everything random in a step (dropout) from the data order: all SGD noise has one source, and resumes exactly."""
 
@@ -26,7 +68,14 @@ class StepNoise(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Seeds torch for the step that begins."""
-        torch.manual_seed(self._order.noise_seed(trainer.global_step))
+        seed_generators(self._order.noise_seed(trainer.global_step))
+
+
+def seed_generators(seed: int) -> None:
+    """Does what `torch.manual_seed` does, which formats a stack trace for every device that is not there (0.9 ms)."""
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.manual_seed_all(seed)
 
 
 class Trajectory(Callback):
@@ -82,7 +131,8 @@ class Trajectory(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on from what a checkpoint kept."""
-        self._losses, self.path_length = list(state_dict["losses"]), state_dict["path_length"]
+        if state_dict:
+            self._losses, self.path_length = list(state_dict["losses"]), state_dict["path_length"]
 
 
 CURVE_COLUMNS = ("step", "train_loss", "path_length")

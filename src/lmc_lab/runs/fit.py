@@ -9,7 +9,15 @@ from lightning.pytorch import Callback
 
 from lmc_lab.data.order import DataOrder, StepBatches
 from lmc_lab.files import write_text
-from lmc_lab.runs.callbacks import Heartbeat, OptimizerLayout, ResumeCheckpoint, StepNoise, Trajectory, write_status
+from lmc_lab.runs.callbacks import (
+    Heartbeat,
+    OptimizerLayout,
+    ResumeCheckpoint,
+    StepNoise,
+    Together,
+    Trajectory,
+    write_status,
+)
 from lmc_lab.runs.checkpoint import SafetensorsIO
 from lmc_lab.runs.experiment import Experiment, RunName
 from lmc_lab.runs.layout import RunFolder
@@ -60,14 +68,14 @@ def fit(
         val_check_interval=settings.evaluate_every,
         check_val_every_n_epoch=None,
         plugins=[SafetensorsIO(data_digest=task.dataset.digest, carry_optimizer_state=carry_optimizer_state)],
-        callbacks=[
+        callbacks=Together(
             OptimizerLayout(),
             StepNoise(order),
             trajectory,
             *callbacks,
             ResumeCheckpoint(folder, seconds=settings.resume_seconds),
             Heartbeat(folder, name=str(name), stop=stretch.stop),
-        ],
+        ),
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
