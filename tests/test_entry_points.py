@@ -49,7 +49,7 @@ def test_branches_spawned_at_the_split_equal_those_of_the_sweep(tmp_path, shared
 
 
 def test_splits_trunks_and_seeds_sweep_together(tmp_path, places):
-    succeed(f"python -m lmc_lab.train {TINY} {places} -m split_step=0,10,1ep trunk_seed=0,1 'seed=range(2)'")
+    succeed(f"python -m lmc_lab.train {TINY} {places} -m split_step=0,10,2ep trunk_seed=0,1 'seed=range(2)'")
     assert set(endpoints(tmp_path)) == {
         f"trunk-{trunk}/split-{step}/branch-{seed}" for trunk in (0, 1) for step in (0, 10, 8) for seed in (0, 1)
     }
@@ -107,7 +107,7 @@ def test_tab_completion_offers_the_tasks(program):
         ("train split_step=3 seed=1 branches=4", "found both"),
         ("train task.optimizer.learning_rate=1", "did you mean 'task.optimizer.lr'?"),
         ("train branch_length=to_totl", "did you mean 'to_total'?"),
-        ("train task.data.num_train=20", "expected at least one batch of 50 training examples, found 20"),
+        ("train task.data.num_train=20", "expected at least one batch of 100 training examples, found 20"),
         ("train task=lenet data_dir=nowhere cache_dir=nowhere", "expected CIFAR-10 under"),
         ("train output_dir=/proc/nowhere", "mend its permissions or set output_dir"),
         ("analyze split_step=20", "expected at least 2 finished branches"),
