@@ -103,7 +103,7 @@ def test_the_fingerprint_follows_what_changes_the_weights_and_nothing_else():
     ],
 )
 def test_a_mistyped_key_or_name_is_answered_with_the_nearest(override, suggestion):
-    with pytest.raises(Exception) as error:  # noqa: PT011: Hydra raises several kinds
+    with pytest.raises(Exception) as error:
         compose("train", [override])
     text = sentence(error.value)
     assert f"did you mean '{suggestion}'?" in text and "\n" not in text and override.split("=")[0].split(".")[0] in text

@@ -1,0 +1,206 @@
+"""The measurements behind Figures 3 to 6 and the pairs, on trained branches of a tiny task, against slow ways."""
+
+from dataclasses import replace
+from itertools import combinations
+
+import pytest
+import torch
+
+from lmc_lab.analyses.base import Measurement, Record
+from lmc_lab.analyses.curves import BranchCurves, TrunkCurve
+from lmc_lab.analyses.hessian import BranchHessian, TrunkHessian
+from lmc_lab.analyses.midpoint_gap import TrunkMidpointGap, candidate_update
+from lmc_lab.analyses.pairs import Pairs
+from lmc_lab.analyses.predictions import InterMode, Predictions
+from lmc_lab.analyses.spectrum import Spectrum
+from lmc_lab.data.order import DataOrder, Role
+from lmc_lab.errors import UserError
+from lmc_lab.landscape.predictions import unpack_mask
+from lmc_lab.runs.branch import train_branch
+from lmc_lab.runs.callbacks import read_rows
+from lmc_lab.runs.endpoints import load_mode
+from lmc_lab.runs.states import load_trunk
+from lmc_lab.runs.trunk import ensure_trunk
+from lmc_lab.tasks.objective import EvaluationSettings
+from tiny import clouds, tiny_experiment
+
+KEEP = EvaluationSettings(bn_policy="keep")
+
+
+@pytest.fixture(scope="module")
+def experiments(tmp_path_factory):
+    """Two trunks to their end, three branches each."""
+    folder = tmp_path_factory.mktemp("tiny")
+    trunks = [tiny_experiment(folder, trunk_seed=seed) for seed in range(2)]
+    for experiment in trunks:
+        ensure_trunk(experiment, {13, 40})
+        for seed in range(3):
+            train_branch(experiment, 13, seed)
+    return trunks
+
+
+def values(found, quantity, **where):
+    rows = [m for m in found if isinstance(m, Measurement) and m.quantity == quantity]
+    return [m.value for m in rows if all(getattr(m, name) == value for name, value in where.items())]
+
+
+def outputs_at(experiment, mode, theta, buffers, examples):
+    """The model's outputs in eval mode, by loading the point into it."""
+    model = experiment.task.initialise(0).model.eval()
+    model.load_state_dict(mode.layout.unflatten(theta) | buffers)
+    with torch.no_grad():
+        return model(examples.batch(slice(None))[0])
+
+
+def endpoint_outputs(experiment, mode, examples):
+    return [
+        outputs_at(experiment, mode, theta, {name: v[i] for name, v in mode.buffers.items()}, examples)
+        for i, theta in enumerate(mode.endpoints)
+    ]
+
+
+def test_spectrum_holds_all_singular_values_and_the_number_of_outputs(experiments):
+    mode = load_mode(experiments[0], 13)
+    found = list(Spectrum().measure(mode, experiments[0].task))
+    raw = torch.linalg.svdvals(mode.endpoints.double())
+    assert values(found, "singular_value_raw") == pytest.approx(raw.tolist(), rel=1e-6)
+    centred = torch.linalg.svdvals(mode.endpoints.double() - mode.endpoints.double().mean(0))
+    assert values(found, "singular_value_centred")[:2] == pytest.approx(centred.tolist()[:2], rel=1e-6)
+    assert values(found, "num_outputs") == [3]
+
+
+def test_barriers_and_instabilities_are_those_of_every_line(experiments):
+    mode, task = load_mode(experiments[0], 13), experiments[0].task
+    found = list(Pairs(num_points=5, evaluation=KEEP).measure(mode, task))
+    examples = task.dataset.train
+    barriers, instabilities = [], []
+    for i, j in combinations(range(3), 2):
+        losses = []
+        for t in torch.linspace(0, 1, 5, dtype=torch.float64):
+            theta = ((1 - t) * mode.endpoints[i].double() + t * mode.endpoints[j].double()).float()
+            nearest = i if t <= 0.5 else j  # "keep": the moments of the endpoint with the larger weight
+            buffers = {name: v[nearest] for name, v in mode.buffers.items()}
+            outputs = outputs_at(experiments[0], mode, theta, buffers, examples)
+            losses.append(torch.nn.functional.cross_entropy(outputs.double(), examples.targets).item())
+        chords = [losses[0] + t / 4 * (losses[-1] - losses[0]) for t in range(5)]
+        barriers.append(max(loss - chord for loss, chord in zip(losses, chords, strict=True)))
+        instabilities.append(max(losses) - (losses[0] + losses[-1]) / 2)
+    assert values(found, "barrier_loss", subset="train") == pytest.approx([sum(barriers) / 3], abs=1e-6)
+    assert values(found, "instability_loss", subset="train") == pytest.approx([sum(instabilities) / 3], abs=1e-6)
+    assert values(found, "max_barrier_loss", subset="train") == pytest.approx([max(barriers)], abs=1e-6)
+
+
+def test_shared_predictions_are_intersections_of_sets(experiments):
+    modes = [load_mode(experiment, 13) for experiment in experiments]
+    task, examples = experiments[0].task, clouds()
+    sets = [
+        [
+            set((out.argmax(1) == examples.targets).nonzero().flatten().tolist())
+            for out in endpoint_outputs(e, mode, examples)
+        ]
+        for e, mode in zip(experiments, modes, strict=True)
+    ]
+    found = list(Predictions(evaluation=KEEP).measure(modes[0], task))
+    inside = [set.intersection(*of_mode) for of_mode in sets]
+    assert values(found, "intra_mode", subset="train") == [len(inside[0]) / 200]
+    pairs = [len(a & b) / 200 for a, b in combinations(sets[0], 2)]
+    assert values(found, "shared_correct", subset="train", index=2) == pytest.approx([sum(pairs) / 3])
+    (record,) = [item for item in found if isinstance(item, Record) and item.name == "train_correct"]
+    masks = unpack_mask(record.tensor, 200)
+    assert [set(mask.nonzero().flatten().tolist()) for mask in masks] == sets[0]
+    joint = list(InterMode(num_draws=7, evaluation=KEEP).measure(modes, task))
+    assert values(joint, "inter_mode", subset="train") == [len(inside[0] & inside[1]) / 200]
+    (control,) = values(joint, "equal_count_control", subset="train", index=3)
+    assert len(inside[0] & inside[1]) / 200 <= control <= 1
+
+
+def test_curves_are_the_rows_of_the_runs(experiments):
+    trunk, mode = load_trunk(experiments[0]), load_mode(experiments[0], 13)
+    found = list(TrunkCurve().measure(trunk, experiments[0].task))
+    rows = read_rows(experiments[0].trunk_folder.metrics)
+    assert [(m.step, m.value) for m in found] == [(int(row["step"]), float(row["train_loss"])) for row in rows]
+    branches = list(BranchCurves().measure(mode, experiments[0].task))
+    assert {m.branch for m in branches} == {0, 1, 2} and max(m.step for m in branches) == 40
+
+
+def dense_hessian(experiment, state, examples):
+    module = experiment.task.initialise(0).eval().double()
+    from lmc_lab.landscape.parameters import ParameterLayout
+
+    layout = ParameterLayout.of(dict(module.model.named_parameters()))
+    buffers = {name: v[0].double() if v.is_floating_point() else v[0] for name, v in state.buffers.items()}
+    inputs, targets = examples.inputs.double(), examples.targets
+
+    def loss(theta):
+        outputs = torch.func.functional_call(module.model, layout.unflatten(theta) | buffers, (inputs,))
+        return torch.nn.functional.cross_entropy(outputs, targets)
+
+    return torch.autograd.functional.hessian(loss, state.theta.double())
+
+
+@pytest.mark.parametrize("method", ["lanczos", "power"])
+def test_hessian_ends_are_those_of_the_dense_matrix_at_every_saved_state(experiments, method):
+    trunk = load_trunk(experiments[0])
+    settings = {"num_examples": 120, "tolerance": 1e-4, "max_products": 2000, "method": method, "evaluation": KEEP}
+    found = list(TrunkHessian(**settings).measure(trunk, experiments[0].task))
+    for state in trunk.states:
+        ends = torch.linalg.eigvalsh(dense_hessian(experiments[0], state, clouds().first(120)))[[0, -1]]
+        assert values(found, "lambda_max", step=state.step) == pytest.approx([ends[1].item()], rel=2e-3)
+        if method == "lanczos":
+            assert values(found, "lambda_min", step=state.step) == pytest.approx([ends[0].item()], rel=2e-2, abs=1e-4)
+            assert values(found, "is_converged", step=state.step) == [1]
+    assert {m.step for m in found} == {0, 13, 40}
+
+
+def test_the_hessian_of_branches_is_taken_at_their_endpoints(experiments):
+    mode = load_mode(experiments[0], 13)
+    found = list(BranchHessian(num_branches=2, num_examples=100, evaluation=KEEP).measure(mode, experiments[0].task))
+    assert {(m.branch, m.step) for m in found} == {(0, 40), (1, 40)}
+    assert values(found, "lambda_max", branch=0)[0] > 0
+
+
+def test_an_unknown_method_is_one_sentence(experiments):
+    with pytest.raises(
+        UserError, match="expected method to be lanczos or power, found 'lanczo'; did you mean 'lanczos'"
+    ):
+        list(TrunkHessian(method="lanczo").measure(load_trunk(experiments[0]), experiments[0].task))
+
+
+def test_a_candidate_update_is_what_the_optimizer_does_from_its_state(experiments):
+    """With momentum: the same step taken by hand from the checkpoint's buffers."""
+    experiment = experiments[0]
+    state = load_trunk(experiment).states[1]
+    task, examples = experiment.task, clouds()
+    found = candidate_update(task, 0, state, examples, seed=5)
+    module = task.initialise(0)
+    from lmc_lab.landscape.parameters import ParameterLayout
+
+    layout = ParameterLayout.of(dict(module.model.named_parameters()))
+    module.model.load_state_dict(layout.unflatten(state.theta) | {name: v[0] for name, v in state.buffers.items()})
+    order = DataOrder(Role.CANDIDATE, 0, 5, len(examples), task.batch_size)
+    torch.manual_seed(order.noise_seed(state.step))
+    loss = module.training_step(examples.batch(order.indices(state.step)), 0)
+    gradients = layout.flatten(
+        dict(zip(layout.names, torch.autograd.grad(loss, list(module.parameters())), strict=True))
+    )
+    momenta = [state.optimizer["state"][i]["momentum_buffer"] for i in range(len(layout.names))]
+    momentum = layout.flatten(dict(zip(layout.names, momenta, strict=True)))
+    torch.testing.assert_close(found, state.theta - 0.05 * (0.9 * momentum + gradients))
+    assert not torch.equal(found, candidate_update(task, 0, state, examples, seed=6))
+
+
+def test_midpoint_gaps_are_counted_at_every_state(experiments):
+    trunk = load_trunk(experiments[0])
+    found = list(TrunkMidpointGap(num_pairs=6, num_examples=80, evaluation=KEEP).measure(trunk, experiments[0].task))
+    assert [m.step for m in found if m.quantity == "p_gap_negative"] == [0, 13, 40]
+    assert values(found, "p_gap_resolved") == [1, 1, 1]
+    for m in found:
+        if m.quantity == "p_gap_negative":
+            assert m.num_samples == 6 and m.low <= m.value <= m.high
+
+
+def test_one_state_chosen_by_step(experiments):
+    trunk = load_trunk(experiments[0])
+    found = TrunkHessian(steps=[13], num_examples=50, evaluation=KEEP).measure(trunk, experiments[0].task)
+    assert {m.step for m in found} == {13}
+    assert replace(trunk, states=()).digests == ()
