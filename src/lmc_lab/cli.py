@@ -23,6 +23,11 @@ _FLAGS_WITH_VALUE = {
     *("-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir"),
     "--experimental-rerun",
 }
+_OF_ONE_RUN = (
+    "WANDB_RUN_ID",
+    "WANDB_SWEEP_ID",
+    "WANDB_SERVICE",
+)  # a child that inherited them would log into its parent's run
 _PARENT = "LMC_PARENT_PID"  # set for a process that must not outlive the one that started it
 
 
@@ -98,7 +103,8 @@ def this_command() -> str:
 
 def child_environment() -> dict[str, str]:
     """Returns the environment of a process that ends when this one does."""
-    return os.environ | {_PARENT: str(os.getpid())}
+    inherited = {name: value for name, value in os.environ.items() if name not in _OF_ONE_RUN}
+    return inherited | {_PARENT: str(os.getpid())}
 
 
 def _end_with_parent() -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -74,7 +75,9 @@ def build_analyses(config: DictConfig) -> list[Analysis]:
 def _logger_factory(config: DictConfig) -> Any:
     if not config.logger:
         return _no_logger
-    return instantiate(config.logger, output_dir=str(config.output_dir))
+    content = OmegaConf.to_container(config, resolve=True)
+    # Not through instantiate, which would take the `_target_`s inside the content for calls.
+    return partial(instantiate(config.logger, output_dir=str(Path(config.output_dir).absolute())), config=content)
 
 
 def _no_logger(name: RunName) -> None:

@@ -349,7 +349,9 @@ UNSUPPORTED: dict[str, Callable[[], nn.Module]] = {
 
 @pytest.mark.parametrize("name", UNSUPPORTED)
 def test_what_cannot_be_stacked_is_refused_at_construction(name):
-    with pytest.raises(UnsupportedModel, match=r"expected (layers that can be stacked|a model that torch.fx can trace), found \w+"):
+    with pytest.raises(
+        UnsupportedModel, match=r"expected (layers that can be stacked|a model that torch.fx can trace), found \w+"
+    ):
         StackedModel(UNSUPPORTED[name]())
 
 
