@@ -1,9 +1,11 @@
 """The commands a user types, through the shell."""
 
 import json
+from textwrap import dedent
 
 import pytest
 
+from conftest import REPOSITORY
 from lmc_lab.runs import checkpoint
 from shell import is_alive, kill, running_pids, shell, start, succeed, wait_for
 
@@ -93,6 +95,54 @@ def test_tab_completion_offers_the_tasks(program):
     typed = f'COMP_LINE="{program} task=le" COMP_POINT=99'
     script = f'eval "$({program} -sc install=bash)"; {typed} {program} -sc query=bash'
     assert "task=lenet" in succeed(script).split()
+
+
+OWN_PACKAGE = """
+import torch
+from torch import nn
+import lmc_lab.tasks.supervised
+from lmc_lab.data.examples import Dataset, Examples
+
+
+class MyModel(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(5, width), nn.LayerNorm(width), nn.GELU(), nn.Linear(width, 2))
+
+    def forward(self, x):
+        return self.net(x)
+
+
+def prepare(x):
+    return x
+
+
+def load(*, data_dir, cache_dir):
+    x = torch.randn(400, 5, generator=torch.Generator().manual_seed(0))
+    return Dataset(train=Examples(x, (x[:, 0] > 0).long(), prepare), test=None, digest="mine-v1")
+
+
+class MyTask(lmc_lab.tasks.supervised.SupervisedTask):
+    def per_example_loss(self, outputs, targets):
+        return nn.functional.cross_entropy(outputs, targets, reduction="none")
+
+    def is_correct(self, outputs, targets):
+        return outputs.argmax(1) == targets
+"""
+
+
+def test_a_task_of_ones_own_as_the_readme_describes_it(tmp_path):
+    readme = (REPOSITORY / "README.md").read_text()
+    yaml = readme.split("in a folder of configs:")[1].split("One class")[0]
+    (tmp_path / "task").mkdir()
+    (tmp_path / "task" / "mine.yaml").write_text(dedent(yaml))
+    (tmp_path / "my_package.py").write_text(OWN_PACKAGE)
+    commands = [line.strip() for line in readme.splitlines() if "--config-dir" in line]
+    assert len(commands) == 2
+    for command in commands:
+        succeed(command.replace("split_step=500", "task.max_steps=30 split_step=10"), cwd=tmp_path)
+    succeed("lmc-train --config-dir . task=mine task.max_steps=30 split_step=10 seed=9", cwd=tmp_path)
+    assert len(endpoints(tmp_path / "multirun")) == 9 and list(tmp_path.glob("multirun/mine-*/results/*.parquet"))
 
 
 @pytest.mark.parametrize(

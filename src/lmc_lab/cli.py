@@ -35,6 +35,7 @@ def main(config_name: str, job: Callable[[DictConfig], None]) -> None:
     """Runs `job` with the primary config `config_name`; what the user can mend is one sentence and exit code 1."""
     sys.argv[1:] = overrides_first(sys.argv[1:])
     os.environ["HYDRA_FULL_ERROR"] = "1"  # lets errors reach this function
+    sys.path.insert(0, os.getcwd())  # as `python -m` does: a task of one's own is found by the programs, too
     _end_with_parent()
     errors: list[Exception] = []
 
