@@ -18,6 +18,8 @@ lint: .venv/installed
 	$(BIN)/mypy
 
 .venv/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
+		{ echo "expected Python 3.11 or 3.12, found $$($(PYTHON) -V); call make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@

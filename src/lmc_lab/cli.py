@@ -13,21 +13,29 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra.errors import HydraException
+from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lmc_lab.errors import UserError, nearest
 
-_FLAGS_WITH_VALUE = {
-    *("-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir"),
-    "--experimental-rerun",
-}
-_OF_ONE_RUN = (
-    "WANDB_RUN_ID",
-    "WANDB_SWEEP_ID",
-    "WANDB_SERVICE",
-)  # a child that inherited them would log into its parent's run
+_FLAGS_WITH_VALUE = frozenset(
+    [
+        "-c",
+        "--cfg",
+        "-p",
+        "--package",
+        "-cp",
+        "--config-path",
+        "-cn",
+        "--config-name",
+        "-cd",
+        "--config-dir",
+        "--experimental-rerun",
+    ]
+)
+# A child that inherited these would log into its parent's run.
+_OF_ONE_RUN = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SERVICE")
 _PARENT = "LMC_PARENT_PID"  # set for a process that must not outlive the one that started it
 
 
@@ -46,12 +54,15 @@ def main(config_name: str, job: Callable[[DictConfig], None]) -> None:
         except Exception as error:
             errors.append(error)
 
-    is_sweep = {"-m", "--multirun"} & set(sys.argv)
+    is_sweep = {"-m", "--multirun", "hydra.mode=MULTIRUN"} & set(sys.argv)
     try:
         run = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)
         run(job if is_sweep else keep_error)()
         if errors:
             raise errors[0]
+    except KeyboardInterrupt:
+        print(f"lmc_lab: interrupted; go on with: {this_command()}", file=sys.stderr)
+        sys.exit(130)
     except Exception as error:
         text = None if os.environ.get("LMC_DEBUG") else sentence(error)
         if text is None:
@@ -128,6 +139,14 @@ def sentence(error: BaseException) -> str | None:
         return _no_space(error.filename)
     if isinstance(error, OSError) and error.filename is not None:
         return f"expected to read and write {error.filename}, found '{error.strerror}'; mend its permissions or set output_dir"
+    if isinstance(error, ValueError) and str(error).startswith(
+        "expected "
+    ):  # of the pure functions: arguments are settings
+        return str(error)
+    if type(error).__name__ == "MisconfigurationException":  # Lightning's; importing it would take seconds
+        return f"expected a trainer that this machine can run, found: {error}; try trainer=cpu"
+    if isinstance(error, InstantiationException) and error.__cause__ is not None:
+        return sentence(error.__cause__)  # of a constructor, a user's own perhaps: a traceback unless it is one of ours
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _config_error(str(error) + (f"\n{error.__cause__}" if error.__cause__ else ""))
     return None

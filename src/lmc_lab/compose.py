@@ -11,11 +11,24 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from lmc_lab.analyses.base import Analysis
-from lmc_lab.errors import UserError, nearest
+from lmc_lab.errors import UserError, member
 from lmc_lab.runs.experiment import BranchLength, Experiment, RunName, RunSettings
 from lmc_lab.runs.layout import Layout
 from lmc_lab.runs.split import parse_split_step
 from lmc_lab.tasks.task import Task
+
+_WHOLE_NUMBERS = {"trunk_seed": 0, "task.batch_size": 1, "task.max_steps": 1, "run.log_every": 1}  # key -> minimum
+
+
+def require_whole(config: DictConfig, key: str, minimum: int) -> None:
+    """Refuses a value that is not a whole number, or too small.
+
+    Raises:
+        UserError: it is not.
+    """
+    value = OmegaConf.select(config, key)
+    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+        raise UserError(f"expected {key} to be a whole number >= {minimum}, found '{value}'; change it")
 
 
 def fingerprint(config: DictConfig) -> str:
@@ -31,6 +44,8 @@ def layout_of(config: DictConfig) -> Layout:
 
 def build_experiment(config: DictConfig) -> Experiment:
     """Returns the experiment that the config describes."""
+    for key, minimum in _WHOLE_NUMBERS.items():
+        require_whole(config, key, minimum)
     torch.set_num_threads(1)  # one core a process: two threads collapse when a core is shared
     task = config.task
     load_data = instantiate(task.data)
@@ -52,13 +67,13 @@ def build_experiment(config: DictConfig) -> Experiment:
         settings=RunSettings(**cast("dict[str, Any]", OmegaConf.to_container(config.run, resolve=True))),
         config=cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True)),
         carry_optimizer_state=config.carry_optimizer_state,
-        branch_length=_member(BranchLength, config.branch_length, "branch_length"),
+        branch_length=member(BranchLength, config.branch_length, "branch_length"),
     )
 
 
 def split_steps(experiment: Experiment, value: Any) -> list[int]:
     """Returns the split steps in `value`: one, a list, or None."""
-    texts = [] if value is None else [value] if isinstance(value, str | int) else list(value)
+    texts = [] if value is None else [value] if isinstance(value, str | int | float) else list(value)
     # Epochs need the data; steps do not, and an entry point should refuse a bad one before it loads anything.
     needs_epochs = any(str(text).endswith("ep") for text in texts)
     steps_per_epoch = experiment.task.steps_per_epoch if needs_epochs else 1
@@ -82,12 +97,3 @@ def _logger_factory(config: DictConfig) -> Any:
 
 def _no_logger(name: RunName) -> None:
     return None
-
-
-def _member(enum: type[BranchLength], value: str, key: str) -> BranchLength:
-    try:
-        return enum(value)
-    except ValueError as error:
-        raise UserError(
-            f"expected {key} to be one of {', '.join(enum)}, found '{value}'; {nearest(value, enum)}"
-        ) from error

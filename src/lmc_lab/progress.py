@@ -23,7 +23,6 @@ class BranchProgress:
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> "BranchProgress":
-        # A tenth of a branch is the unit, so that the time left is known before the first branch is done.
         self._bar = tqdm(
             total=len(self._folders), disable=None, bar_format="{l_bar}{bar}| {elapsed}, {remaining} left{postfix}"
         )
@@ -60,7 +59,8 @@ def share(folder: RunFolder) -> float:
     status = read_json(folder.status)
     if status.get("state") == "finished":
         return 1.0
-    return status.get("step", 0) / max(status.get("stop", 1), 1)
+    start, step, stop = (status.get(name, 0) for name in ("start", "step", "stop"))
+    return (step - start) / (stop - start) if stop > start else 0.0
 
 
 def _state(status: dict[str, object]) -> str:

@@ -20,7 +20,7 @@ def job(config: DictConfig) -> None:
     import pandas as pd
     from hydra import compose
 
-    from lmc_lab.analyses.store import read_config, read_results
+    from lmc_lab.analyses.store import read_config
     from lmc_lab.errors import UserError
     from lmc_lab.reporting.page import write_report
     from lmc_lab.reporting.table import as_text, mode_table, onset_table
@@ -31,7 +31,7 @@ def job(config: DictConfig) -> None:
     plans = [StudyPlan.of(part) for part in (config, *others)]
     frames = []
     for plan in plans:
-        rows = read_results(plan.layout())
+        rows = plan.results()
         if rows.empty:
             raise UserError(
                 f"expected measurements of the study '{plan.name}' in {plan.layout().results}, found none; "

@@ -15,6 +15,7 @@ def job(config: DictConfig) -> None:
 
     What is finished is skipped, so the same command goes on where a study stopped.
     """
+    from contextlib import nullcontext
     from pathlib import Path
 
     from hydra.core.hydra_config import HydraConfig
@@ -28,10 +29,8 @@ def job(config: DictConfig) -> None:
     folder = logs(Path(config.output_dir).absolute())
     for stage, arguments in plan.commands().items():
         log = None if stage == "report" else folder / f"{plan.name}-{stage}.log"
-        if stage == "branches":
-            with BranchProgress(plan.branch_folders()):
-                stages.run(arguments, log=log)
-        else:
+        progress = BranchProgress(plan.branch_folders()) if stage == "branches" else nullcontext()
+        with progress:
             stages.run(arguments, log=log)
 
 

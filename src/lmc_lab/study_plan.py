@@ -1,15 +1,18 @@
 """What a study consists of: the commands of its stages, and where its branches lie."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 from hydra import compose
 from hydra.utils import get_class
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from lmc_lab import stages
 from lmc_lab.analyses.base import Analysis, JointAnalysis, ModeAnalysis, TrunkAnalysis
+from lmc_lab.analyses.store import read_results, settings_text
+from lmc_lab.compose import build_analyses, build_experiment, layout_of, split_steps
 from lmc_lab.errors import UserError
 from lmc_lab.runs.layout import Layout, RunFolder
 
@@ -28,6 +31,7 @@ class StudyPlan:
     splits: tuple[int | str, ...]
     branches: int
     analyses: Mapping[str, Mapping[str, Any]]
+    evaluation: Mapping[str, Any]  # of the loss at a point, for all analyses
 
     @classmethod
     def of(cls, config: DictConfig, given: Sequence[str] = ()) -> "StudyPlan":
@@ -37,7 +41,10 @@ class StudyPlan:
             UserError: the study makes fewer than two branches.
         """
         study = config.study
-        if study.branches < 2:
+        for key in ("trunks", "splits", "overrides"):
+            if not isinstance(study[key], ListConfig):
+                raise UserError(f"expected study.{key} to be a list, found '{study[key]}'; write [{study[key]}]")
+        if not isinstance(study.branches, int) or study.branches < 2:
             raise UserError(
                 f"expected study.branches >= 2, since a hull needs P >= 2, found {study.branches}; raise it"
             )
@@ -50,6 +57,7 @@ class StudyPlan:
             splits=tuple(study.splits),
             branches=study.branches,
             analyses=OmegaConf.to_container(study.analyses),  # type: ignore[arg-type]
+            evaluation=study.get("evaluation", {}),
         )
 
     def commands(self) -> dict[str, list[str]]:
@@ -70,14 +78,25 @@ class StudyPlan:
     def _analyses(self, kind: type[Analysis], *where: str) -> list[str]:
         """Returns the command of the analyses of one kind of subject, or nothing if there are none."""
         names = [name for name, subject in self._kinds().items() if issubclass(subject, kind)]
-        settings = [
-            f"analysis.{name}.{key}={_value(value)}" for name in names for key, value in self.analyses[name].items()
-        ]
-        return self._sweep("analyze", f"analysis=[{_list(names)}]", *settings, *where) if names else []
+        if not names:
+            return []
+        return self._sweep("analyze", f"analysis=[{_list(names)}]", *self._analysis_settings(names), *where)
+
+    def _analysis_settings(self, names: Iterable[str]) -> list[str]:
+        own = [f"analysis.{name}.{key}={_value(value)}" for name in names for key, value in self.analyses[name].items()]
+        return [*own, *(f"evaluation.{key}={_value(value)}" for key, value in self.evaluation.items())]
 
     def _kinds(self) -> dict[str, type[Analysis]]:
         nodes = compose("analyze", overrides=[f"analysis=[{_list(self.analyses)}]"]).analysis
         return {name: get_class(nodes[name]._target_) for name in self.analyses}
+
+    def results(self) -> pd.DataFrame:
+        """Returns the study's own rows: those with its settings, whatever else was measured on its endpoints."""
+        overrides = [f"analysis=[{_list(self.analyses)}]", *self._analysis_settings(self.analyses)]
+        config = compose("analyze", overrides=[*self.shared, *overrides])
+        variant = build_experiment(config).variant
+        settings = {settings_text(analysis, variant=variant, trunks=self.trunks) for analysis in build_analyses(config)}
+        return read_results(self.layout(), settings)
 
     def _sweep(self, entry_point: str, *overrides: str) -> list[str]:
         return stages.command(entry_point, *self.shared, *overrides, *self.sweep, multirun=True)
@@ -88,14 +107,10 @@ class StudyPlan:
 
     def layout(self) -> Layout:
         """Returns where the study's files lie."""
-        from lmc_lab.compose import layout_of
-
         return layout_of(self.task_config())
 
     def branch_folders(self) -> list[RunFolder]:
         """Returns the folders of all branches of the study."""
-        from lmc_lab.compose import build_experiment, split_steps
-
         experiment = build_experiment(self.task_config())
         steps = split_steps(experiment, list(self.splits))
         return [

@@ -41,7 +41,7 @@ def _check(config: DictConfig) -> None:
         return
     if config.seed is not None:
         raise UserError("expected either seed (one branch) or branches (that many), found both; drop one")
-    if config.branches < 2:
+    if not isinstance(config.branches, int) or config.branches < 2:
         raise UserError(f"expected branches >= 2, since a hull needs P >= 2, found {config.branches}; raise it")
     if config.split_step is None:
         raise UserError(
@@ -60,8 +60,9 @@ def _branch_out(step: int, num_branches: int) -> None:
     given = HydraConfig.get().overrides
     kept = [item for item in given.task if item.lstrip("+~").split("=")[0] not in ("branches", "split_step")]
     hydra = [item for item in given.hydra if not item.startswith("hydra.mode")]
-    if multiprocessing.parent_process() is not None:  # a job of a sweep has one core
-        hydra.append("hydra.launcher.n_jobs=1")
+    if multiprocessing.parent_process() is not None:  # a job of a local sweep has one core
+        hydra = []
+        hydra += ["hydra/launcher=pool", "hydra.launcher.n_jobs=1"]
     run(command("train", *kept, *hydra, f"split_step={step}", f"seed=range({num_branches})", multirun=True))
 
 

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 from lmc_lab.files import read_json
 from lmc_lab.runs import checkpoint
@@ -85,3 +86,38 @@ def test_trunk_seeds_give_other_weights_and_other_orders(tmp_path):
         ensure_trunk(experiment, {3})
     assert not torch.equal(weights(one, 0)["0.weight"], weights(two, 0)["0.weight"])
     assert not torch.equal(one.trunk_order().indices(0), two.trunk_order().indices(0))
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_a_killed_trunk_keeps_its_progress_when_an_earlier_split_is_asked_for(tmp_path, monkeypatch):
+    from lmc_lab.runs import callbacks
+    from lmc_lab.runs.experiment import RunSettings
+
+    class KillingHeartbeat(callbacks.Heartbeat):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            if trainer.global_step == 30:
+                raise Killed
+
+    experiment = tiny_experiment(tmp_path / "killed", settings=RunSettings(log_every=5, resume_seconds=0.0))
+    with monkeypatch.context() as patch:
+        patch.setattr("lmc_lab.runs.fit.Heartbeat", KillingHeartbeat)
+        with pytest.raises(Killed):
+            ensure_trunk(experiment, {40})
+    ensure_split(experiment, 7)
+    assert checkpoint.load(experiment.trunk_folder.resume).state["global_step"] == 30
+    ensure_trunk(experiment, {11, 40})
+    assert experiment.trunk_folder.saved_steps() == {0, 7, 11, 40} and not experiment.trunk_folder.resume.exists()
+    whole = tiny_experiment(tmp_path / "whole")
+    ensure_trunk(whole, {7, 11, 40})
+    assert all(same(weights(whole, step), weights(experiment, step)) for step in (7, 11, 40))
+    assert read_rows(whole.trunk_folder.metrics) == read_rows(experiment.trunk_folder.metrics)
+
+
+def test_a_published_split_does_not_wait_for_the_trunk(tmp_path):
+    experiment = tiny_experiment(tmp_path)
+    ensure_split(experiment, 9)
+    with FileLock(experiment.trunk_folder.lock):
+        assert ensure_split(experiment, 9).step == 9

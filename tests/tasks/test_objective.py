@@ -77,7 +77,7 @@ def test_batch_norm_policies_by_hand_on_a_two_layer_network(policy, path):
 
     points = MIXTURE @ thetas
     task = Classification(two_layers(), sgd, num_classes=3)
-    objective = Objective(task, examples, EvaluationSettings(bn_policy=policy, bn_examples=20, path=path))
+    objective = Objective(task, examples, EvaluationSettings(bn_policy=policy, num_bn_examples=20, path=path))
     found = objective.evaluator(examples, buffers)(points, MIXTURE)
     for row, theta in enumerate(points):
         loss, accuracy = by_hand(theta, moments(row, theta), examples)

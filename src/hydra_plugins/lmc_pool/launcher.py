@@ -9,8 +9,9 @@ import multiprocessing
 import os
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,10 @@ def run_jobs(jobs: Sequence[Job], *, num_workers: int) -> dict[str, str]:
     names = _names(jobs)
     failures: dict[str, str] = {}
     # One job a process: what a job leaves behind (threads, generators, memory) is gone with it.
-    with ProcessPool(num_workers, max_tasks=1, context=forkserver, initializer=_end_with_parent) as pool:
+    with (
+        ProcessPool(num_workers, max_tasks=1, context=forkserver, initializer=_end_with_parent) as pool,
+        _stopped_on_interrupt(pool),
+    ):
         # cloudpickle, since Hydra's state holds the closures that are OmegaConf's resolvers.
         futures: dict[Future[str | None], Job] = {
             pool.schedule(_run, args=(cloudpickle.dumps(job),)): job for job in jobs
@@ -131,6 +135,16 @@ def run_jobs(jobs: Sequence[Job], *, num_workers: int) -> dict[str, str]:
     return failures
 
 
+@contextmanager
+def _stopped_on_interrupt(pool: Any) -> Iterator[None]:
+    """Ends all workers when this process is interrupted; a pool would finish its queue first."""
+    try:
+        yield
+    except BaseException:
+        pool.stop()
+        raise
+
+
 def _names(jobs: Sequence[Job]) -> dict[int, str]:
     """Returns what tells each job from the others: the overrides that not all share."""
     shared = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
@@ -140,7 +154,10 @@ def _names(jobs: Sequence[Job]) -> dict[int, str]:
 def _run(job: bytes) -> str | None:
     import cloudpickle
 
-    return cloudpickle.loads(job)()
+    try:
+        return cloudpickle.loads(job)()
+    except SystemExit as error:  # Lightning's answer to SIGTERM; it would end the whole sweep
+        return f"it ended itself with SystemExit({error.code})"
 
 
 def _outcome(future: "Future[str | None]") -> str | None:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock
 
-from lmc_lab.analyses.base import Analysis, Measurement, Record
+from lmc_lab.analyses.base import Analysis, JointAnalysis, Measurement, Record, TrunkAnalysis
 from lmc_lab.files import read_json, replacing, write_json
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.endpoints import Mode
@@ -54,8 +54,7 @@ def ensure_rows(
     Its key hashes the settings and what was measured: more samples or more endpoints is another file. `seeds` says that
     a mode was cut down to these on purpose, and goes into the settings, so that it never passes for the whole mode.
     """
-    chosen = {"seeds": list(seeds)} if seeds else {}
-    settings = json.dumps(analysis.settings() | {"variant": experiment.variant} | chosen)
+    settings = settings_text(analysis, variant=experiment.variant, trunks=_trunks(subject), seeds=seeds)
     key = hashlib.sha256(json.dumps([settings, *_digests(subject)]).encode()).hexdigest()[:12]
     path = experiment.layout.result(analysis.name, key)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,10 +71,33 @@ def ensure_rows(
     return path
 
 
-def read_results(layout: Layout) -> pd.DataFrame:
-    """Returns all rows of a task; of one analysis of one mode under the same settings only the newest.
+def settings_text(
+    analysis: Analysis, *, variant: str, trunks: Sequence[int], seeds: Sequence[int] | None = None
+) -> str:
+    """Returns the column `settings`: all that two results on the same trunk or split may differ in.
+
+    Args:
+        analysis: whose fields they are.
+        variant: how the branches were made, which a trunk does not depend on.
+        trunks: of a `JointAnalysis`.
+        seeds: to which a mode was cut down on purpose.
+    """
+    content = analysis.settings()
+    if not isinstance(analysis, TrunkAnalysis):
+        content |= {"variant": variant} | ({"seeds": sorted(seeds)} if seeds else {})
+    if isinstance(analysis, JointAnalysis):
+        content |= {"trunks": sorted(trunks)}
+    return json.dumps(content)
+
+
+def read_results(layout: Layout, settings: Collection[str] | None = None) -> pd.DataFrame:
+    """Returns the rows of a task; of one analysis of one mode under the same settings only the newest.
 
     Older ones are those of fewer endpoints.
+
+    Args:
+        layout: of the task.
+        settings: only rows whose column `settings` is one of these; all for None.
     """
     manifest = read_json(layout.manifest)
     newest: dict[tuple[Any, ...], pd.DataFrame] = {}
@@ -83,7 +105,10 @@ def read_results(layout: Layout) -> pd.DataFrame:
         path = layout.results / name
         if path.exists():
             rows = pd.read_parquet(path)
-            if not rows.empty:  # an analysis that does not apply, predictions of a regression say, has none
+            is_meant = settings is None or rows["settings"].isin(settings).all()
+            if (
+                not rows.empty and is_meant
+            ):  # an analysis that does not apply, predictions of a regression say, has none
                 newest[tuple(rows.loc[0, ["analysis", "trunk", "split_step", "settings"]])] = rows
     frames = list(newest.values())
     return pd.concat(frames, ignore_index=True) if frames else empty_frame()
@@ -105,6 +130,10 @@ def _digests(subject: Subject) -> list[str]:
     return sorted(
         subject.digests if isinstance(subject, Mode | Trunk) else [d for mode in subject for d in mode.digests]
     )
+
+
+def _trunks(subject: Subject) -> list[int]:
+    return [subject.trunk_seed] if isinstance(subject, Mode | Trunk) else [mode.trunk_seed for mode in subject]
 
 
 def _columns(subject: Subject) -> dict[str, int | None]:

@@ -1,7 +1,7 @@
 """MNIST-1D (Greydanus 2020): 4,000 training and 1,000 test signals of 40 points in ten classes, generated, not downloaded."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,12 +48,8 @@ def _generate() -> Arrays:
 def _global_generators_kept() -> Iterator[None]:
     """Puts the global numpy and Python generators back: `make_dataset` seeds both."""
     numpy_state, python_state = np.random.get_state(), random.getstate()
-    restore: list[Callable[[], None]] = [
-        lambda: np.random.set_state(numpy_state),
-        lambda: random.setstate(python_state),
-    ]
     try:
         yield
     finally:
-        for put_back in restore:
-            put_back()
+        np.random.set_state(numpy_state)
+        random.setstate(python_state)

@@ -6,7 +6,7 @@ from lmc_lab.runs.callbacks import write_status
 from lmc_lab.runs.experiment import Experiment, RunName
 from lmc_lab.runs.fit import Stretch, Trained, fit
 from lmc_lab.runs.layout import RunFolder, Seed
-from lmc_lab.runs.trunk import ensure_split
+from lmc_lab.runs.trunk import ensure_split, resume_step
 
 
 def is_finished(folder: RunFolder) -> bool:
@@ -27,17 +27,19 @@ def train_branch(experiment: Experiment, split_step: int, seed: Seed) -> RunFold
         if is_finished(folder):
             return folder
         origin = Stretch(split_step, split_step, experiment.trunk_folder.path / split.checkpoint)
-        trained = _train(experiment, folder, _resumed(folder) or origin, split_step, seed)
-        _save_endpoint(experiment, folder, trained, split_step)
+        try:
+            trained = _train(experiment, folder, _resumed(folder) or origin, split_step, seed)
+            _save_endpoint(experiment, folder, trained, split_step)
+        except BaseException:
+            write_status(folder, state="failed")
+            raise
     return folder
 
 
 def _resumed(folder: RunFolder) -> Stretch | None:
     """Returns where a killed run of this branch goes on."""
-    if not folder.resume.exists():
-        return None
-    step = checkpoint.load(folder.resume).state["global_step"]
-    return Stretch(step, step, folder.resume)
+    step = resume_step(folder)
+    return None if step is None else Stretch(step, step, folder.resume)
 
 
 def _train(experiment: Experiment, folder: RunFolder, origin: Stretch, split_step: int, seed: Seed) -> Trained:

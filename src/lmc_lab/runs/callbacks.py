@@ -220,6 +220,7 @@ class Heartbeat(Callback):
             disable=True if in_worker else None,
             leave=False,
         )
+        self._start = trainer.global_step
         self._beat(trainer)
 
     def on_train_batch_end(
@@ -236,7 +237,7 @@ class Heartbeat(Callback):
     def _beat(self, trainer: Trainer) -> None:
         self._last = time.monotonic()
         self._bar.update(trainer.global_step - self._bar.n)
-        write_status(self._folder, state="running", step=trainer.global_step, stop=self._stop)
+        write_status(self._folder, state="running", start=self._start, step=trainer.global_step, stop=self._stop)
 
 
 def write_status(folder: RunFolder, *, state: str, **content: Any) -> None:

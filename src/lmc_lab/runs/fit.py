@@ -2,6 +2,7 @@ import logging
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 import yaml
@@ -50,6 +51,7 @@ def fit(
     *,
     callbacks: Sequence[Callback] = (),
     carry_optimizer_state: bool = True,
+    is_resumable: bool = True,
 ) -> Trained:
     """Trains one stretch of a trunk or a branch with Lightning; the one place where a Trainer is made.
 
@@ -73,7 +75,7 @@ def fit(
             StepNoise(order),
             trajectory,
             *callbacks,
-            ResumeCheckpoint(folder, seconds=settings.resume_seconds),
+            ResumeCheckpoint(folder, seconds=settings.resume_seconds if is_resumable else inf),
             Heartbeat(folder, name=str(name), stop=stretch.stop),
         ),
         enable_checkpointing=False,

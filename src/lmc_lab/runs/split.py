@@ -30,7 +30,7 @@ class Split:
         return cls(**content) if content else None
 
 
-def parse_split_step(text: str | int, *, steps_per_epoch: int, max_steps: int) -> int:
+def parse_split_step(text: str | int | float, *, steps_per_epoch: int, max_steps: int) -> int:
     """Returns k in steps from ``2000``, ``400it`` (iterations) or ``2ep`` (epochs).
 
     Raises:

@@ -15,6 +15,9 @@ from lmc_lab.runs.split import Split
 
 def ensure_split(experiment: Experiment, step: int) -> Split:
     """Returns the split at `step`, after training the trunk to exactly there if nobody has, or waiting for who does."""
+    published = Split.read(experiment.split_folder(step))
+    if published and experiment.trunk_folder.step(step).exists():
+        return published  # without the lock, which a trunk on its way to T may hold for hours
     ensure_trunk(experiment, {step}, splits={step})
     return experiment.split(step)
 
@@ -32,7 +35,9 @@ def ensure_trunk(experiment: Experiment, steps: Collection[int], *, splits: Coll
 
     folder.path.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.lock):
-        for stretch in stretches(_states(folder, set(steps)), steps):
+        missing = stretches(_states(folder, set(steps)), steps)
+        # The one from the state of a killed run first: another may leave a state of its own in that place.
+        for stretch in sorted(missing, key=lambda stretch: stretch.checkpoint != folder.resume):
             _train(experiment, stretch, SplitCheckpoint(folder, {0, *steps}, publish))
         for step in splits:
             publish(step)
@@ -57,11 +62,15 @@ def stretches(states: Collection[Stretch], steps: Collection[int]) -> list[Stret
 def _states(folder: RunFolder, steps: Collection[int]) -> list[Stretch]:
     """Returns the states on disk; one to resume from counts unless it stands at a wanted step, which it must not replace."""
     states = [Stretch(step, step, folder.step(step)) for step in folder.saved_steps()]
-    if folder.resume.exists():
-        step = checkpoint.load(folder.resume).state["global_step"]
-        if step not in steps:
-            states.append(Stretch(step, step, folder.resume))
+    step = resume_step(folder)
+    if step is not None and step not in steps:
+        states.append(Stretch(step, step, folder.resume))
     return states
+
+
+def resume_step(folder: RunFolder) -> int | None:
+    """Returns the step at which a killed run goes on, or None."""
+    return checkpoint.load(folder.resume).state["global_step"] if folder.resume.exists() else None
 
 
 def _train(experiment: Experiment, stretch: Stretch, split_checkpoint: SplitCheckpoint) -> None:
@@ -69,7 +78,10 @@ def _train(experiment: Experiment, stretch: Stretch, split_checkpoint: SplitChec
     name = RunName(experiment.task.name, experiment.trunk_seed)
     # Lightning takes max_steps=0 as nothing to do and would not even start, so W_0 is saved by a run of one step.
     steps = Stretch(stretch.start, max(stretch.stop, 1), stretch.checkpoint)
-    fit(experiment, folder, name, experiment.trunk_order(), steps, callbacks=[split_checkpoint])
-    folder.resume.unlink(missing_ok=True)
+    is_behind = stretch.stop <= (resume_step(folder) or -1)  # of a killed run, whose progress is kept
+    callbacks = [split_checkpoint]
+    fit(experiment, folder, name, experiment.trunk_order(), steps, callbacks=callbacks, is_resumable=not is_behind)
+    if not is_behind:
+        folder.resume.unlink(missing_ok=True)
     trained_to = max(stretch.stop, read_json(folder.status).get("trained_to", 0))
     write_status(folder, state="finished", step=stretch.stop, trained_to=trained_to)

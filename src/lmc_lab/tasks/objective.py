@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from lmc_lab.data.examples import Examples
+from lmc_lab.errors import member
 from lmc_lab.landscape.curvature import ChunkLoss
 from lmc_lab.landscape.hull import Evaluation
 from lmc_lab.landscape.parameters import ParameterLayout
@@ -34,12 +35,12 @@ class EvaluationSettings:
 
     Args:
         bn_policy: without effect for a model without BatchNorm.
-        bn_examples: training examples in the fixed batch of `reestimate`.
+        num_bn_examples: training examples in the fixed batch of `reestimate`.
         path: one point after another, or many at once.
     """
 
     bn_policy: str = BatchNormPolicy.REESTIMATE
-    bn_examples: int = 2048
+    num_bn_examples: int = 2048
     path: str = EvaluationPath.AUTO
 
 
@@ -57,9 +58,10 @@ class Objective:
         self._module = module
         self._model = module.model.eval()
         self._layout = ParameterLayout.of(dict(self._model.named_parameters()))
-        self._policy = BatchNormPolicy(settings.bn_policy)
-        self._bn_inputs = train.batch(slice(0, settings.bn_examples))[0] if _has_batch_norm(self._model) else None
-        self._forward = build_forward(self._model, train.batch(slice(0, 64))[0], EvaluationPath(settings.path))
+        self._policy = member(BatchNormPolicy, settings.bn_policy, "evaluation.bn_policy")
+        self._bn_inputs = train.batch(slice(0, settings.num_bn_examples))[0] if _has_batch_norm(self._model) else None
+        path = member(EvaluationPath, settings.path, "evaluation.path")
+        self._forward = build_forward(self._model, train.batch(slice(0, 64))[0], path)
 
     def points(self, thetas: Tensor, mixture: Tensor, buffers: Buffers) -> States:
         """Returns points with parameters `thetas` (n, D) and the buffers that the policy gives them.

@@ -37,6 +37,15 @@ class SupervisedTask(LightningModule, ABC):
         inputs, targets = batch
         return self.per_example_loss(self(inputs), targets).mean()
 
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Logs the loss, and the accuracy if there is one, on a batch of the test set."""
+        inputs, targets = batch
+        outputs = self(inputs)
+        self.log("test_loss", self.per_example_loss(outputs, targets).mean(), batch_size=len(targets))
+        correct = self.is_correct(outputs, targets)
+        if correct is not None:
+            self.log("test_accuracy", correct.float().mean(), batch_size=len(targets))
+
     def configure_optimizers(self) -> Optimizer:
         """Returns the task's optimizer."""
         return self._optimizer(self.parameters())
