@@ -37,3 +37,14 @@ def test_a_killed_study_goes_on_to_the_same_rows_bit_for_bit(tmp_path, shared_ca
     report = tmp_path / "whole" / "reports" / "mnist1d"
     assert {"figure2.png", "figure2.svg", "index.html"} <= {path.name for path in report.iterdir()}
     assert set(re.findall(r'src="([^"]+)"', (report / "index.html").read_text())) <= {p.name for p in report.iterdir()}
+
+
+def test_a_report_shows_the_studys_own_settings_only(tmp_path, shared_cache):
+    places = f"output_dir={tmp_path} cache_dir={shared_cache}"
+    small = """'overrides=["task.max_steps=30","task.data.num_train=400"]' study.trunks=[0] study.branches=2"""
+    study = f"study.splits=[0,10] {small} '~study.analyses.trunk_hessian' '~study.analyses.trunk_midpoint_gap'"
+    printed = succeed(f"python -m lmc_lab.study {study} {places}")
+    other = "task.max_steps=30 task.data.num_train=400 split_step=10 analysis.convex_mode.num_samples=7"
+    succeed(f"python -m lmc_lab.analyze {other} {places}")
+    again = succeed(f"python -m lmc_lab.report {study} {places}")
+    assert printed.endswith(again) and again.count("mnist1d      0") == 3  # two modes and an onset

@@ -1,0 +1,29 @@
+import subprocess
+import sys
+
+from lmc_lab.progress import BranchProgress, count_states, share
+from lmc_lab.runs.callbacks import write_status
+from lmc_lab.runs.layout import RunFolder
+
+
+def dead_pid():
+    process = subprocess.Popen([sys.executable, "-c", "pass"])
+    process.wait()
+    return process.pid
+
+
+def test_branches_are_done_running_failed_or_waiting(tmp_path):
+    folders = [RunFolder(tmp_path / name) for name in ("done", "running", "failed", "killed", "waiting")]
+    done, running, failed, killed, _ = folders
+    write_status(done, state="finished", step=40)
+    write_status(running, state="running", start=10, step=25, stop=40)
+    write_status(failed, state="failed")
+    write_status(killed, state="running", pid=dead_pid(), start=0, step=1, stop=40)
+    assert count_states(folders) == {"finished": 1, "running": 1, "failed": 2, "waiting": 1}
+    assert [share(folder) for folder in folders] == [1, 0.5, 0, 1 / 40, 0]
+
+
+def test_the_display_is_silent_when_stderr_is_no_terminal(tmp_path, capfd):
+    with BranchProgress([RunFolder(tmp_path)], seconds=0.01):
+        pass
+    assert capfd.readouterr() == ("", "")
