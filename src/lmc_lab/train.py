@@ -20,9 +20,10 @@ def job(config: DictConfig) -> None:
     experiment = build_experiment(config)
     steps = split_steps(experiment, config.split_step)
     if config.seed is not None:
-        train_branch(experiment, steps[0], config.seed)
+        print(train_branch(experiment, steps[0], config.seed).path)
     elif config.branches is None:
         ensure_trunk(experiment, {*steps, experiment.task.max_steps}, splits=steps)
+        print(experiment.trunk_folder.path)
     else:
         for step in sorted(steps):
             ensure_split(experiment, step)
