@@ -2,8 +2,8 @@ import subprocess
 import sys
 
 from lmc_lab.progress import BranchProgress, count_states, share
-from lmc_lab.runs.callbacks import write_status
 from lmc_lab.runs.layout import RunFolder
+from lmc_lab.runs.status import write_status
 
 
 def dead_pid():

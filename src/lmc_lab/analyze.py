@@ -25,11 +25,11 @@ def job(config: DictConfig) -> None:
     experiment = build_experiment(config)
     seeds = None if config.seeds is None else list(config.seeds)
     for analysis in build_analyses(config):
-        subject = _subject(config, experiment, analysis)
+        subject = _subject(config, experiment, analysis, seeds)
         print(ensure_rows(experiment, subject, analysis, seeds=seeds))
 
 
-def _subject(config: DictConfig, experiment: "Experiment", analysis: "Analysis") -> "Subject":
+def _subject(config: DictConfig, experiment: "Experiment", analysis: "Analysis", seeds: list[int] | None) -> "Subject":
     """Returns the trunk, the mode or the modes that the analysis is about."""
     from dataclasses import replace
 
@@ -44,7 +44,6 @@ def _subject(config: DictConfig, experiment: "Experiment", analysis: "Analysis")
     steps = split_steps(experiment, config.split_step)
     if len(steps) != 1:
         raise UserError(f"expected one split_step to analyse, found {config.split_step}; add split_step=2000, say")
-    seeds = None if config.seeds is None else list(config.seeds)
     if not isinstance(analysis, JointAnalysis):
         return load_mode(experiment, steps[0], seeds=seeds, allow_missing=config.allow_missing)
     if config.trunks is None or len(config.trunks) < 2:

@@ -17,7 +17,7 @@ from lmc_lab.data.order import DataOrder, Role
 from lmc_lab.errors import UserError
 from lmc_lab.landscape.predictions import unpack_mask
 from lmc_lab.runs.branch import train_branch
-from lmc_lab.runs.callbacks import read_rows
+from lmc_lab.runs.curve import read_rows
 from lmc_lab.runs.endpoints import load_mode
 from lmc_lab.runs.states import load_trunk
 from lmc_lab.runs.trunk import ensure_trunk

@@ -6,7 +6,7 @@ from filelock import FileLock
 
 from lmc_lab.files import read_json
 from lmc_lab.runs import checkpoint
-from lmc_lab.runs.callbacks import read_rows
+from lmc_lab.runs.curve import read_rows
 from lmc_lab.runs.fit import Stretch
 from lmc_lab.runs.trunk import ensure_split, ensure_trunk, stretches
 from tiny import tiny_experiment

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 from lmc_lab.analyses.base import Measurement, ModeAnalysis, TrunkAnalysis
-from lmc_lab.runs.callbacks import read_rows
+from lmc_lab.runs.curve import read_rows
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.runs.states import Trunk
 from lmc_lab.tasks.task import Task

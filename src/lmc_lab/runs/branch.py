@@ -2,10 +2,10 @@ from filelock import FileLock
 
 from lmc_lab.files import read_json
 from lmc_lab.runs import checkpoint
-from lmc_lab.runs.callbacks import write_status
 from lmc_lab.runs.experiment import Experiment, RunName
 from lmc_lab.runs.fit import Stretch, Trained, fit
 from lmc_lab.runs.layout import RunFolder, Seed
+from lmc_lab.runs.status import failure_recorded, write_status
 from lmc_lab.runs.trunk import ensure_split, resume_step
 
 
@@ -27,12 +27,9 @@ def train_branch(experiment: Experiment, split_step: int, seed: Seed) -> RunFold
         if is_finished(folder):
             return folder
         origin = Stretch(split_step, split_step, experiment.trunk_folder.path / split.checkpoint)
-        try:
+        with failure_recorded(folder):
             trained = _train(experiment, folder, _resumed(folder) or origin, split_step, seed)
             _save_endpoint(experiment, folder, trained, split_step)
-        except BaseException:
-            write_status(folder, state="failed")
-            raise
     return folder
 
 

@@ -2,7 +2,6 @@
 
 import csv
 import multiprocessing
-import os
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -14,8 +13,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lmc_lab.data.order import DataOrder
-from lmc_lab.files import read_json, write_json, write_text
+from lmc_lab.runs.curve import read_rows, write_rows
 from lmc_lab.runs.layout import RunFolder
+from lmc_lab.runs.status import write_status
 
 
 class Together(Callback):
@@ -135,23 +135,6 @@ class Trajectory(Callback):
             self._losses, self.path_length = list(state_dict["losses"]), state_dict["path_length"]
 
 
-CURVE_COLUMNS = ("step", "train_loss", "path_length")
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """Returns the whole rows of a metrics.csv; a last row cut off by a kill is left out."""
-    if not path.exists():
-        return []
-    lines = path.read_text().splitlines(keepends=True)
-    return list(csv.DictReader(line for line in lines if line.endswith("\n")))
-
-
-def write_rows(path: Path, rows: list[dict[str, str]]) -> None:
-    """Writes a metrics.csv with these rows."""
-    lines = [CURVE_COLUMNS, *([row[name] for name in CURVE_COLUMNS] for row in rows)]
-    write_text(path, "".join(",".join(line) + "\n" for line in lines))
-
-
 def _theta(module: LightningModule) -> Tensor:
     return torch.cat([parameter.detach().reshape(-1) for parameter in module.parameters()])
 
@@ -238,12 +221,6 @@ class Heartbeat(Callback):
         self._last = time.monotonic()
         self._bar.update(trainer.global_step - self._bar.n)
         write_status(self._folder, state="running", start=self._start, step=trainer.global_step, stop=self._stop)
-
-
-def write_status(folder: RunFolder, *, state: str, **content: Any) -> None:
-    """Writes status.json; what it said before and is not mentioned stays."""
-    owner = {"pid": os.getpid(), "host": os.uname().nodename, "time": round(time.time(), 1)}
-    write_json(folder.status, read_json(folder.status) | {"state": state} | owner | content)
 
 
 class OptimizerLayout(Callback):

@@ -17,7 +17,6 @@ from lmc_lab.runs.callbacks import (
     StepNoise,
     Together,
     Trajectory,
-    write_status,
 )
 from lmc_lab.runs.checkpoint import SafetensorsIO
 from lmc_lab.runs.experiment import Experiment, RunName
@@ -87,9 +86,6 @@ def fit(
     test = task.dataset.test if settings.evaluate_every else None
     try:
         trainer.fit(module, batches, list(test.chunks(task.batch_size)) if test else None, ckpt_path=stretch.checkpoint)
-    except BaseException:
-        write_status(folder, state="failed")
-        raise
     finally:
         if logger is not None:
             logger.finalize("success" if trainer.global_step == stretch.stop else "failed")

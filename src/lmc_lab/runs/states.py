@@ -9,7 +9,7 @@ from torch import Tensor
 from lmc_lab.errors import UserError
 from lmc_lab.landscape.parameters import ParameterLayout
 from lmc_lab.runs import checkpoint
-from lmc_lab.runs.callbacks import read_rows
+from lmc_lab.runs.curve import read_rows
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.layout import RunFolder
 

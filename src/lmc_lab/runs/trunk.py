@@ -6,11 +6,12 @@ from filelock import FileLock
 
 from lmc_lab.files import read_json
 from lmc_lab.runs import checkpoint
-from lmc_lab.runs.callbacks import SplitCheckpoint, write_status
+from lmc_lab.runs.callbacks import SplitCheckpoint
 from lmc_lab.runs.experiment import Experiment, RunName
 from lmc_lab.runs.fit import Stretch, fit
 from lmc_lab.runs.layout import RunFolder
 from lmc_lab.runs.split import Split
+from lmc_lab.runs.status import failure_recorded, write_status
 
 
 def ensure_split(experiment: Experiment, step: int) -> Split:
@@ -80,7 +81,9 @@ def _train(experiment: Experiment, stretch: Stretch, split_checkpoint: SplitChec
     steps = Stretch(stretch.start, max(stretch.stop, 1), stretch.checkpoint)
     is_behind = stretch.stop <= (resume_step(folder) or -1)  # of a killed run, whose progress is kept
     callbacks = [split_checkpoint]
-    fit(experiment, folder, name, experiment.trunk_order(), steps, callbacks=callbacks, is_resumable=not is_behind)
+    order = experiment.trunk_order()
+    with failure_recorded(folder):
+        fit(experiment, folder, name, order, steps, callbacks=callbacks, is_resumable=not is_behind)
     if not is_behind:
         folder.resume.unlink(missing_ok=True)
     trained_to = max(stretch.stop, read_json(folder.status).get("trained_to", 0))
