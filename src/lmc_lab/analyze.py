@@ -40,7 +40,7 @@ def _subject(config: DictConfig, experiment: "Experiment", analysis: "Analysis",
     from lmc_lab.runs.states import load_trunk
 
     if isinstance(analysis, TrunkAnalysis):
-        return load_trunk(experiment)
+        return load_trunk(experiment, getattr(analysis, "steps", None))
     steps = split_steps(experiment, config.split_step)
     if len(steps) != 1:
         raise UserError(f"expected one split_step to analyse, found {config.split_step}; add split_step=2000, say")

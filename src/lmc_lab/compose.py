@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from lmc_lab.analyses.base import Analysis
 from lmc_lab.errors import UserError, member
@@ -46,6 +46,7 @@ def build_experiment(config: DictConfig) -> Experiment:
     """Returns the experiment that the config describes."""
     for key, minimum in _WHOLE_NUMBERS.items():
         require_whole(config, key, minimum)
+    _check_save_steps(config)
     torch.set_num_threads(1)  # one core a process: two threads collapse when a core is shared
     task = config.task
     load_data = instantiate(task.data)
@@ -69,6 +70,15 @@ def build_experiment(config: DictConfig) -> Experiment:
         carry_optimizer_state=config.carry_optimizer_state,
         branch_length=member(BranchLength, config.branch_length, "branch_length"),
     )
+
+
+def _check_save_steps(config: DictConfig) -> None:
+    steps, last = config.run.save_steps, config.task.max_steps
+    is_list = isinstance(steps, ListConfig)
+    if not is_list or not all(isinstance(step, int) and 0 <= step <= last for step in steps):
+        raise UserError(
+            f"expected run.save_steps to be a list of whole numbers from 0 to T = {last}, found {steps}; change it"
+        )
 
 
 def split_steps(experiment: Experiment, value: Any) -> list[int]:

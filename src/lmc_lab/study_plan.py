@@ -63,8 +63,16 @@ class StudyPlan:
     def commands(self) -> dict[str, list[str]]:
         """Returns the command of each stage, in their order."""
         trunks, splits = f"trunk_seed={_list(self.trunks)}", f"split_step={_list(self.splits)}"
+        on_the_way = self._steps(ModeAnalysis)
+        watched = max((settings.get("num_branches", 1) for settings in self.analyses.values()), default=1)
         stages_of = {
-            "trunks": self._sweep("train", f"split_step=[{_list(self.splits)}]", trunks),
+            "trunks": self._sweep(
+                "train", f"split_step=[{_list(self.splits)}]", trunks, *_saving(self._steps(TrunkAnalysis))
+            ),
+            # Before the others, which skip these: only branches that an analysis follows keep states on their way.
+            "branches-followed": self._sweep("train", trunks, splits, f"seed=range({watched})", *_saving(on_the_way))
+            if on_the_way
+            else [],
             "branches": self._sweep("train", trunks, splits, f"seed=range({self.branches})"),
             "modes": self._analyses(ModeAnalysis, trunks, splits),
             "trunk-states": self._analyses(TrunkAnalysis, trunks),
@@ -74,6 +82,12 @@ class StudyPlan:
             "report": stages.command("report", *self.given),
         }
         return {name: command for name, command in stages_of.items() if command}
+
+    def _steps(self, kind: type[Analysis]) -> list[int]:
+        """Returns the steps whose states the analyses of one kind of subject ask for."""
+        kinds = self._kinds().items()
+        asked = (self.analyses[name].get("steps") or () for name, subject in kinds if issubclass(subject, kind))
+        return sorted({step for steps in asked for step in steps})
 
     def _analyses(self, kind: type[Analysis], *where: str) -> list[str]:
         """Returns the command of the analyses of one kind of subject, or nothing if there are none."""
@@ -124,6 +138,10 @@ class StudyPlan:
 def places(config: DictConfig) -> list[str]:
     """Returns the overrides that say where things are."""
     return [f"{key}={_quoted(config[key])}" for key in _SHARED_KEYS]
+
+
+def _saving(steps: Sequence[int]) -> list[str]:
+    return [f"run.save_steps=[{_list(steps)}]"] if steps else []
 
 
 def _list(values: Any) -> str:

@@ -22,7 +22,7 @@ def job(config: DictConfig) -> None:
     if config.seed is not None:
         print(train_branch(experiment, steps[0], config.seed).path)
     elif config.branches is None:
-        ensure_trunk(experiment, {*steps, experiment.task.max_steps}, splits=steps)
+        ensure_trunk(experiment, {*steps, *experiment.settings.save_steps, experiment.task.max_steps}, splits=steps)
         print(experiment.trunk_folder.path)
     else:
         for step in sorted(steps):

@@ -19,6 +19,7 @@ from lmc_lab.landscape.predictions import unpack_mask
 from lmc_lab.runs.branch import train_branch
 from lmc_lab.runs.curve import read_rows
 from lmc_lab.runs.endpoints import load_mode
+from lmc_lab.runs.experiment import RunSettings
 from lmc_lab.runs.states import load_trunk
 from lmc_lab.runs.trunk import ensure_trunk
 from lmc_lab.tasks.objective import EvaluationSettings
@@ -199,8 +200,21 @@ def test_midpoint_gaps_are_counted_at_every_state(experiments):
             assert m.num_samples == 6 and m.low <= m.value <= m.high
 
 
-def test_one_state_chosen_by_step(experiments):
-    trunk = load_trunk(experiments[0])
-    found = TrunkHessian(steps=[13], num_examples=50, evaluation=KEEP).measure(trunk, experiments[0].task)
+def test_states_are_chosen_by_step(experiments):
+    trunk = load_trunk(experiments[0], steps=[13])
+    found = TrunkHessian(num_examples=50, evaluation=KEEP).measure(trunk, experiments[0].task)
     assert {m.step for m in found} == {13}
+    with pytest.raises(UserError, match=r"expected the state at step 14 .* found none; .*'run.save_steps=\[14\]'"):
+        load_trunk(experiments[0], steps=[13, 14])
     assert replace(trunk, states=()).digests == ()
+
+
+def test_the_hessian_along_a_branch_starts_after_its_split(tmp_path):
+    experiment = tiny_experiment(tmp_path, settings=RunSettings(log_every=5, save_steps=[5, 20]))
+    for seed in range(2):
+        train_branch(experiment, 13, seed)
+    mode = load_mode(experiment, 13)
+    found = list(BranchHessian(steps=[5, 20], num_examples=100, evaluation=KEEP).measure(mode, experiment.task))
+    assert {(m.branch, m.step) for m in found} == {(0, 20), (0, 40)}
+    with pytest.raises(UserError, match="expected the state at step 21"):
+        list(BranchHessian(steps=[21], evaluation=KEEP).measure(mode, experiment.task))

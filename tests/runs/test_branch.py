@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -84,6 +86,24 @@ def test_a_finished_branch_is_not_trained_again(tmp_path):
     modified = folder.endpoint.stat().st_mtime_ns
     train_branch(experiment, 13, 0)
     assert folder.endpoint.stat().st_mtime_ns == modified
+
+
+def test_states_on_the_way_are_kept_and_can_be_asked_for_later(tmp_path):
+    """A finished branch is trained again as far as they go, from the nearest state, and stays what it was."""
+    at_once = tiny_experiment(tmp_path / "at_once", settings=RunSettings(log_every=5, save_steps=[5, 20, 30]))
+    later = tiny_experiment(tmp_path / "later")
+    train_branch(later, 13, 0)
+    whole = later.split_folder(13).branch(0)
+    before = [whole.endpoint.stat().st_mtime_ns, read_rows(whole.metrics)]
+    train_branch(replace(later, settings=RunSettings(log_every=5, save_steps=[20])), 13, 0)
+    train_branch(replace(later, settings=RunSettings(log_every=5, save_steps=[5, 20, 30])), 13, 0)
+    assert [whole.endpoint.stat().st_mtime_ns, read_rows(whole.metrics)] == before
+    expected = train_branch(at_once, 13, 0)
+    assert expected.saved_steps() == whole.saved_steps() == {20, 30}
+    for step in (20, 30):
+        left, right = checkpoint.load(expected.step(step)).state, checkpoint.load(whole.step(step)).state
+        assert same(checkpoint.model_state(left), checkpoint.model_state(right))
+    assert is_finished(whole) and not whole.resume.exists()
 
 
 def test_branches_differ_share_no_storage_and_stack_into_a_mode(tmp_path):

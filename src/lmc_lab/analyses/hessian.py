@@ -12,7 +12,7 @@ from lmc_lab.errors import UserError, nearest
 from lmc_lab.landscape.curvature import SpectrumEnds, hessian_product, lanczos_extremes, power_extremes
 from lmc_lab.runs.checkpoint import load
 from lmc_lab.runs.endpoints import Mode
-from lmc_lab.runs.states import Trunk
+from lmc_lab.runs.states import Trunk, load_states
 from lmc_lab.tasks.objective import Buffers, EvaluationSettings, Objective
 from lmc_lab.tasks.task import Task
 
@@ -67,28 +67,32 @@ class TrunkHessian(_Hessian, TrunkAnalysis):
     def measure(self, trunk: Trunk, task: Task) -> Iterator[Measurement]:
         """Yields the ends with their residuals at each state."""
         for state in trunk.states:
-            if self.steps is None or state.step in self.steps:
-                yield from _rows(self.ends(task, trunk.trunk_seed, state.theta, state.buffers), state.step, None)
+            yield from _rows(self.ends(task, trunk.trunk_seed, state.theta, state.buffers), state.step, None)
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class BranchHessian(_Hessian, ModeAnalysis):
-    """The same at the endpoints of branches; see `TrunkHessian`.
+    """The same along branches and at their endpoints; see `TrunkHessian`.
 
     Args:
+        steps: of the branch on its way; those before the split are the trunk's, and left out.
         num_branches: the branches with the smallest seeds.
     """
 
     name: ClassVar[str] = "branch_hessian"
+    steps: Sequence[int] = ()
     num_branches: int = 1
 
     def measure(self, mode: Mode, task: Task) -> Iterator[Measurement]:
-        """Yields the ends with their residuals at each endpoint."""
-        for i, seed in enumerate(mode.seeds[: self.num_branches]):
+        """Yields the ends with their residuals at each step and at the endpoint."""
+        for i, (seed, folder) in enumerate(zip(mode.seeds[: self.num_branches], mode.folders, strict=False)):
+            last = load(folder.endpoint).state["step"]
+            on_the_way = [step for step in sorted(self.steps) if mode.split_step < step < last]
+            for state in load_states(task, folder, on_the_way):
+                yield from _rows(self.ends(task, mode.trunk_seed, state.theta, state.buffers), state.step, seed)
             buffers = {name: values[i : i + 1] for name, values in mode.buffers.items()}
-            step = load(mode.folders[i].endpoint).state["step"]
-            yield from _rows(self.ends(task, mode.trunk_seed, mode.endpoints[i], buffers), step, seed)
+            yield from _rows(self.ends(task, mode.trunk_seed, mode.endpoints[i], buffers), last, seed)
 
 
 def _rows(ends: SpectrumEnds, step: int, branch: int | None) -> Iterator[Measurement]:

@@ -1,7 +1,7 @@
 """Is the loss convex between two updates that SGD might make (Figure 4, bottom; Appendix B)?"""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
@@ -27,12 +27,14 @@ class TrunkMidpointGap(TrunkAnalysis):
     are in no candidate batch: g is O(lr^2), below float32.
 
     Args:
+        steps: of the states; all that are saved for None.
         num_pairs: pairs of candidate updates at each state.
         num_examples: over which the loss is a mean.
         evaluation: how the loss of a point is computed.
     """
 
     name: ClassVar[str] = "trunk_midpoint_gap"
+    steps: Sequence[int] | None = None
     num_pairs: int = 50
     num_examples: int = 5000
     evaluation: EvaluationSettings = EvaluationSettings()

@@ -1,12 +1,15 @@
+from dataclasses import replace
+
 from filelock import FileLock
 
 from lmc_lab.files import read_json
 from lmc_lab.runs import checkpoint
+from lmc_lab.runs.callbacks import SplitCheckpoint
 from lmc_lab.runs.experiment import Experiment, RunName
 from lmc_lab.runs.fit import Stretch, Trained, fit
 from lmc_lab.runs.layout import RunFolder, Seed
 from lmc_lab.runs.status import failure_recorded, write_status
-from lmc_lab.runs.trunk import ensure_split, resume_step
+from lmc_lab.runs.trunk import ensure_split, resume_step, saved_states, stretches
 
 
 def is_finished(folder: RunFolder) -> bool:
@@ -18,19 +21,27 @@ def train_branch(experiment: Experiment, split_step: int, seed: Seed) -> RunFold
     """Trains the branch from W_k to its endpoint W_T, unless it is finished; returns its folder.
 
     The trunk is trained to k first if that is missing. Branches share W_k and the optimizer state there (unless
-    `carry_optimizer_state` is off) and differ in their data order only.
+    `carry_optimizer_state` is off) and differ in their data order only. States at the settings' `save_steps` are kept; a
+    finished branch that lacks some is trained again as far as they go.
     """
     split = ensure_split(experiment, split_step)
     folder = experiment.split_folder(split_step).branch(seed)
     folder.path.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.lock):
-        if is_finished(folder):
-            return folder
         origin = Stretch(split_step, split_step, experiment.trunk_folder.path / split.checkpoint)
         with failure_recorded(folder):
-            trained = _train(experiment, folder, _resumed(folder) or origin, split_step, seed)
-            _save_endpoint(experiment, folder, trained, split_step)
+            if not is_finished(folder):
+                rest = replace(_resumed(folder) or origin, stop=experiment.last_step(split_step))
+                _save_endpoint(experiment, folder, _train(experiment, folder, rest, split_step, seed), split_step)
+            for missing in stretches([origin, *saved_states(folder)], _steps_to_save(experiment, split_step)):
+                _train(experiment, folder, missing, split_step, seed, is_resumable=False)
+                write_status(folder, state="finished", step=experiment.last_step(split_step))
     return folder
+
+
+def _steps_to_save(experiment: Experiment, split_step: int) -> set[int]:
+    """Returns the steps of a branch, its ends excluded, whose state is to be kept."""
+    return {step for step in experiment.settings.save_steps if split_step < step < experiment.last_step(split_step)}
 
 
 def _resumed(folder: RunFolder) -> Stretch | None:
@@ -39,14 +50,25 @@ def _resumed(folder: RunFolder) -> Stretch | None:
     return None if step is None else Stretch(step, step, folder.resume)
 
 
-def _train(experiment: Experiment, folder: RunFolder, origin: Stretch, split_step: int, seed: Seed) -> Trained:
+def _train(
+    experiment: Experiment,
+    folder: RunFolder,
+    stretch: Stretch,
+    split_step: int,
+    seed: Seed,
+    *,
+    is_resumable: bool = True,
+) -> Trained:
+    is_own = stretch.checkpoint is not None and stretch.checkpoint.parent == folder.path  # not the trunk's
     return fit(
         experiment,
         folder,
         RunName(experiment.task.name, experiment.trunk_seed, split_step, seed),
         experiment.branch_order(seed),
-        Stretch(origin.start, experiment.last_step(split_step), origin.checkpoint),
-        carry_optimizer_state=experiment.carry_optimizer_state or origin.checkpoint == folder.resume,
+        stretch,
+        callbacks=[SplitCheckpoint(folder, _steps_to_save(experiment, split_step))],
+        carry_optimizer_state=experiment.carry_optimizer_state or is_own,
+        is_resumable=is_resumable,
     )
 
 

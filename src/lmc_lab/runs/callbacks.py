@@ -142,7 +142,9 @@ def _theta(module: LightningModule) -> Tensor:
 class SplitCheckpoint(Callback):
     """Saves the whole training state at exact steps, step 0 included, and tells `on_saved` of each."""
 
-    def __init__(self, folder: RunFolder, steps: Collection[int], on_saved: Callable[[int], None]) -> None:
+    def __init__(
+        self, folder: RunFolder, steps: Collection[int], on_saved: Callable[[int], None] = lambda step: None
+    ) -> None:
         self._folder = folder
         self._steps = frozenset(steps)
         self._on_saved = on_saved

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -47,11 +47,14 @@ class RunSettings:
         log_every: steps whose mean loss makes one row of metrics.csv.
         resume_seconds: time between two states from which a killed run goes on.
         evaluate_every: steps between two evaluations on the test set, None for none.
+        save_steps: steps on the way whose whole state is kept: those of a branch for a branch, those of a trunk for a trunk
+            that is trained to T.
     """
 
     log_every: int = 50
     resume_seconds: float = 60.0
     evaluate_every: int | None = None
+    save_steps: Sequence[int] = ()
 
 
 @dataclass(frozen=True)

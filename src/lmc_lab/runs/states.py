@@ -12,6 +12,7 @@ from lmc_lab.runs import checkpoint
 from lmc_lab.runs.curve import read_rows
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.layout import RunFolder
+from lmc_lab.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -39,35 +40,40 @@ class Trunk:
         return tuple(state.digest for state in self.states)
 
 
-def load_trunk(experiment: Experiment) -> Trunk:
-    """Returns the trunk with all its saved states.
+def load_trunk(experiment: Experiment, steps: Sequence[int] | None = None) -> Trunk:
+    """Returns the trunk with its states at `steps`, or with all that were saved.
 
     Raises:
-        UserError: there are none.
+        UserError: one of them, or all, are missing.
     """
     folder = experiment.trunk_folder
-    steps = sorted(folder.saved_steps())
-    if not steps:
+    saved = sorted(folder.saved_steps())
+    if not saved:
         raise UserError(
             f"expected saved states of a trunk in {folder.path}, found none; train it first: "
             f"python -m lmc_lab.train task={experiment.task.name} trunk_seed={experiment.trunk_seed}"
         )
-    states = tuple(load_states(experiment, folder, steps))
+    states = tuple(load_states(experiment.task, folder, saved if steps is None else sorted(steps)))
     return Trunk(experiment.trunk_seed, states, tuple(read_rows(folder.metrics)))
 
 
-def load_states(experiment: Experiment, folder: RunFolder, steps: Sequence[int]) -> list[RunState]:
+def load_states(task: Task, folder: RunFolder, steps: Sequence[int]) -> list[RunState]:
     """Returns the states of the run in `folder` at `steps`.
 
     Raises:
         UserError: one is missing, damaged, or was trained on other data.
     """
-    parameters = dict(experiment.task.build_model().named_parameters())
+    parameters = dict(task.build_model().named_parameters())
     layout = ParameterLayout.of(parameters)
     found = []
     for step in steps:
+        if not folder.step(step).exists():
+            raise UserError(
+                f"expected the state at step {step} in {folder.path}, found none; "
+                f"give the command that trained it once more, with 'run.save_steps=[{step}]'"
+            )
         stored = checkpoint.load(folder.step(step))
-        checkpoint.check_data(stored.state, experiment.task.dataset.digest, folder.step(step))
+        checkpoint.check_data(stored.state, task.dataset.digest, folder.step(step))
         model = checkpoint.model_state(stored.state)
         buffers = {name: value[None] for name, value in model.items() if name not in parameters}
         optimizer = stored.state["optimizer_states"][0]

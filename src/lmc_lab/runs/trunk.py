@@ -60,9 +60,14 @@ def stretches(states: Collection[Stretch], steps: Collection[int]) -> list[Stret
     return [Stretch(origin.start, stop, origin.checkpoint) for origin, stop in stops.items()]
 
 
+def saved_states(folder: RunFolder) -> list[Stretch]:
+    """Returns the states kept on disk, as stretches of length zero."""
+    return [Stretch(step, step, folder.step(step)) for step in folder.saved_steps()]
+
+
 def _states(folder: RunFolder, steps: Collection[int]) -> list[Stretch]:
     """Returns the states on disk; one to resume from counts unless it stands at a wanted step, which it must not replace."""
-    states = [Stretch(step, step, folder.step(step)) for step in folder.saved_steps()]
+    states = saved_states(folder)
     step = resume_step(folder)
     if step is not None and step not in steps:
         states.append(Stretch(step, step, folder.resume))
