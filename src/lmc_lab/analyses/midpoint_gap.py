@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lmc_lab.analyses.base import Measurement, TrunkAnalysis, mean, probability
 from lmc_lab.data.examples import Examples
-from lmc_lab.data.order import DataOrder, Role
+from lmc_lab.data.order import DataOrder, Role, StepBatches
 from lmc_lab.landscape.convexity import MidpointGap, midpoint_gap
 from lmc_lab.landscape.parameters import ParameterLayout
 from lmc_lab.runs.states import RunState, Trunk
@@ -73,7 +73,8 @@ def candidate_update(task: Task, trunk_seed: int, state: RunState, examples: Exa
     optimizer.load_state_dict(copy.deepcopy(dict(state.optimizer)))
     order = DataOrder(Role.CANDIDATE, trunk_seed, seed, len(examples), task.batch_size)
     torch.manual_seed(order.noise_seed(state.step))
-    module.training_step(examples.batch(order.indices(state.step)), 0).backward()  # type: ignore[no-untyped-call]
+    batch = StepBatches(examples, order, augment=task.dataset.augment).at(state.step)
+    module.training_step(batch, 0).backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     return layout.flatten({name: value.detach() for name, value in module.model.named_parameters()})
 

@@ -11,14 +11,21 @@ import torch
 
 from lmc_lab.data.cache import Arrays, decoded_once
 from lmc_lab.data.examples import Dataset, Examples, take
-from lmc_lab.data.images import NormaliseImages
+from lmc_lab.data.images import CropAndFlip, NormaliseImages
 from lmc_lab.errors import UserError
 
 NORMALISE = NormaliseImages(mean=(0.4914, 0.4822, 0.4465), deviation=(0.2470, 0.2435, 0.2616), side=32)
 
 
-def load(*, data_dir: Path, cache_dir: Path, num_train: int | None = None, num_test: int | None = None) -> Dataset:
-    """Returns CIFAR-10 as uint8 images (N, 32, 32, 3), normalised batch by batch.
+def load(
+    *,
+    data_dir: Path,
+    cache_dir: Path,
+    num_train: int | None = None,
+    num_test: int | None = None,
+    augment: bool = False,
+) -> Dataset:
+    """Returns CIFAR-10 as uint8 images (N, 32, 32, 3), normalised batch by batch; `augment` crops and mirrors in training.
 
     The first of these that exists is decoded, once: ``data_dir/cifar10/{train,test}-*.parquet`` (columns ``img.bytes``
     and ``label``, as the data set is published in parquet), ``data_dir/cifar-10-batches-py``, torchvision's download.
@@ -33,7 +40,8 @@ def load(*, data_dir: Path, cache_dir: Path, num_train: int | None = None, num_t
         images, labels = (torch.from_numpy(decoded.arrays[f"{subset}_{part}"]) for part in ("images", "labels"))
         return take(Examples(images, labels, NORMALISE), count, f"num_{subset}")
 
-    return Dataset(examples("train", num_train), examples("test", num_test), decoded.digest)
+    changed = CropAndFlip() if augment else None
+    return Dataset(examples("train", num_train), examples("test", num_test), decoded.digest, changed)
 
 
 def _source(data_dir: Path) -> tuple[str, Callable[[], Arrays]]:

@@ -1,6 +1,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from lmc_lab.errors import UserError
@@ -31,13 +32,20 @@ class Examples:
         return Examples(self.inputs[:count], self.targets[:count], self.prepare)
 
 
+Augment = Callable[[Tensor, torch.Generator], Tensor]  # (B, ...) float, and all its randomness -> the same shape
+
+
 @dataclass(frozen=True)
 class Dataset:
-    """What a task trains and is measured on; `digest` names the decoded data whatever file they came from."""
+    """What a task trains and is measured on; `digest` names the decoded data whatever file they came from.
+
+    `augment` changes training batches only: every loss that is measured is that of the examples as they are.
+    """
 
     train: Examples
     test: Examples | None
     digest: str
+    augment: Augment | None = None
 
     @property
     def subsets(self) -> dict[str, Examples]:

@@ -1,6 +1,7 @@
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -27,3 +28,24 @@ class NormaliseImages:
         """Returns the normalised images (B, 3, H, W)."""
         pixels = torch.addcmul(self._shift, images.flatten(1).float(), self._scale)
         return pixels.view(images.shape).permute(0, 3, 1, 2)
+
+
+@dataclass(frozen=True)
+class CropAndFlip:
+    """Shifts each image by up to `padding` pixels in both directions, and mirrors half of them (He et al. 2016, 4.2).
+
+    What comes in at the edges is zero: the mean colour of normalised images.
+    """
+
+    padding: int = 4
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Returns the changed images (B, 3, H, W), in channels-last memory."""
+        num, _, height, width = images.shape
+        top, left = torch.randint(2 * self.padding + 1, (2, num, 1), generator=generator)
+        is_mirrored = torch.rand(num, 1, generator=generator) < 0.5
+        rows, columns = top + torch.arange(height), left + torch.arange(width)  # (B, H), (B, W)
+        columns = torch.where(is_mirrored, columns.flip(1), columns)
+        padded = F.pad(images, [self.padding] * 4).permute(0, 2, 3, 1)
+        picked = padded[torch.arange(num)[:, None, None], rows[:, :, None], columns[:, None, :]]  # (B, H, W, 3)
+        return picked.permute(0, 3, 1, 2)

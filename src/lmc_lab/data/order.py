@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lmc_lab.data.examples import Examples
+from lmc_lab.data.examples import Augment, Examples
 
 
 class Role(IntEnum):
@@ -47,8 +47,12 @@ class DataOrder:
         return _permutation(self, epoch)[position * self.batch_size : (position + 1) * self.batch_size]
 
     def noise_seed(self, step: int) -> int:
-        """Returns the seed of everything else that is random at `step` (dropout, augmentation)."""
+        """Returns the seed of everything else that is random in the model at `step` (dropout)."""
         return _mixed(_noise_base(self) + step)
+
+    def augmentation_seed(self, step: int) -> int:
+        """Returns the seed of the augmentation of batch `step`."""
+        return _mixed(self.noise_seed(step))
 
 
 def trunk_order(trunk_seed: int, num_examples: int, batch_size: int) -> DataOrder:
@@ -67,11 +71,18 @@ class StepBatches:
 
     examples: Examples
     order: DataOrder
-    start: int
+    start: int = 0
+    augment: Augment | None = None
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for step in count(self.start):
-            yield self.examples.batch(self.order.indices(step))
+        return map(self.at, count(self.start))
+
+    def at(self, step: int) -> tuple[Tensor, Tensor]:
+        """Returns the inputs and targets of batch `step`, a pure function of order and step."""
+        inputs, targets = self.examples.batch(self.order.indices(step))
+        if self.augment is not None:
+            inputs = self.augment(inputs, torch.Generator().manual_seed(self.order.augmentation_seed(step)))
+        return inputs, targets
 
 
 @lru_cache(maxsize=16)

@@ -82,7 +82,7 @@ def fit(
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
-    batches = StepBatches(task.dataset.train, order, stretch.start)
+    batches = StepBatches(task.dataset.train, order, stretch.start, task.dataset.augment)
     test = task.dataset.test if settings.evaluate_every else None
     try:
         trainer.fit(module, batches, list(test.chunks(task.batch_size)) if test else None, ckpt_path=stretch.checkpoint)
