@@ -33,7 +33,7 @@ def test_a_killed_study_goes_on_to_the_same_rows_bit_for_bit(tmp_path, shared_ca
     assert len(whole) > 100
     pd.testing.assert_frame_equal(whole, killed, check_exact=True)
 
-    assert printed.count("$ python -m lmc_lab.") == 5 and "p_conv" in printed
+    assert printed.count("$ python -m lmc_lab.") == 6 and "p_conv" in printed
     report = tmp_path / "whole" / "reports" / "mnist1d"
     assert {"figure2.png", "figure2.svg", "index.html"} <= {path.name for path in report.iterdir()}
     assert set(re.findall(r'src="([^"]+)"', (report / "index.html").read_text())) <= {p.name for p in report.iterdir()}
@@ -42,9 +42,13 @@ def test_a_killed_study_goes_on_to_the_same_rows_bit_for_bit(tmp_path, shared_ca
 def test_a_report_shows_the_studys_own_settings_only(tmp_path, shared_cache):
     places = f"output_dir={tmp_path} cache_dir={shared_cache}"
     small = """'overrides=["task.max_steps=30","task.data.num_train=400"]' study.trunks=[0] study.branches=2"""
-    study = f"study.splits=[0,10] {small} '~study.analyses.trunk_hessian' '~study.analyses.trunk_midpoint_gap'"
+    without = " ".join(
+        f"'~study.analyses.{name}'" for name in ("trunk_hessian", "trunk_midpoint_gap", "branch_hessian")
+    )
+    study = f"study.splits=[0,10] {small} {without}"
     printed = succeed(f"python -m lmc_lab.study {study} {places}")
     other = "task.max_steps=30 task.data.num_train=400 split_step=10 analysis.convex_mode.num_samples=7"
     succeed(f"python -m lmc_lab.analyze {other} {places}")
-    again = succeed(f"python -m lmc_lab.report {study} {places}")
+    again = succeed(f"python -m lmc_lab.report {study} {places} logger=wandb", WANDB_MODE="offline")
     assert printed.endswith(again) and again.count("mnist1d      0") == 3  # two modes and an onset
+    assert len(list(tmp_path.glob("wandb/offline-run-*/run-*.wandb"))) == 2  # of the trunk and of the study

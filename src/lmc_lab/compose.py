@@ -77,7 +77,8 @@ def _check_save_steps(config: DictConfig) -> None:
     is_list = isinstance(steps, ListConfig)
     if not is_list or not all(isinstance(step, int) and 0 <= step <= last for step in steps):
         raise UserError(
-            f"expected run.save_steps to be a list of whole numbers from 0 to T = {last}, found {steps}; change it"
+            f"expected run.save_steps to be a list of whole numbers from 0 to T = {last}, found {steps}; change it, "
+            "or the steps that a study's analyses ask for"
         )
 
 
@@ -94,7 +95,7 @@ def split_steps(experiment: Experiment, value: Any) -> list[int]:
 
 def build_analyses(config: DictConfig) -> list[Analysis]:
     """Returns the analyses of the config, in its order."""
-    return [instantiate(node) for node in config.analysis.values()]
+    return [instantiate(node, _convert_="all") for node in config.analysis.values()]
 
 
 def _logger_factory(config: DictConfig) -> Any:

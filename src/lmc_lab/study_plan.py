@@ -4,14 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
 from hydra import compose
 from hydra.utils import get_class
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from lmc_lab import stages
 from lmc_lab.analyses.base import Analysis, JointAnalysis, ModeAnalysis, TrunkAnalysis
-from lmc_lab.analyses.store import read_results, settings_text
+from lmc_lab.analyses.store import Result, read_results, settings_text
 from lmc_lab.compose import build_analyses, build_experiment, layout_of, split_steps
 from lmc_lab.errors import UserError
 from lmc_lab.runs.layout import Layout, RunFolder
@@ -63,17 +62,20 @@ class StudyPlan:
     def commands(self) -> dict[str, list[str]]:
         """Returns the command of each stage, in their order."""
         trunks, splits = f"trunk_seed={_list(self.trunks)}", f"split_step={_list(self.splits)}"
-        on_the_way = self._steps(ModeAnalysis)
+        logger = [item for item in self.given if item.startswith("logger")]
+        on_the_way = [step for step in self._steps(ModeAnalysis) if step < self.task_config().task.max_steps]
         watched = max((settings.get("num_branches", 1) for settings in self.analyses.values()), default=1)
         stages_of = {
             "trunks": self._sweep(
-                "train", f"split_step=[{_list(self.splits)}]", trunks, *_saving(self._steps(TrunkAnalysis))
+                "train", f"split_step=[{_list(self.splits)}]", trunks, *_saving(self._steps(TrunkAnalysis)), *logger
             ),
             # Before the others, which skip these: only branches that an analysis follows keep states on their way.
-            "branches-followed": self._sweep("train", trunks, splits, f"seed=range({watched})", *_saving(on_the_way))
+            "branches-followed": self._sweep(
+                "train", trunks, splits, f"seed=range({watched})", *_saving(on_the_way), *logger
+            )
             if on_the_way
             else [],
-            "branches": self._sweep("train", trunks, splits, f"seed=range({self.branches})"),
+            "branches": self._sweep("train", trunks, splits, f"seed=range({self.branches})", *logger),
             "modes": self._analyses(ModeAnalysis, trunks, splits),
             "trunk-states": self._analyses(TrunkAnalysis, trunks),
             "across-trunks": self._analyses(JointAnalysis, f"trunks=[{_list(self.trunks)}]", splits)
@@ -104,8 +106,8 @@ class StudyPlan:
         nodes = compose("analyze", overrides=[f"analysis=[{_list(self.analyses)}]"]).analysis
         return {name: get_class(nodes[name]._target_) for name in self.analyses}
 
-    def results(self) -> pd.DataFrame:
-        """Returns the study's own rows: those with its settings, whatever else was measured on its endpoints."""
+    def results(self) -> list[Result]:
+        """Returns the study's own results: those with its settings, whatever else was measured on its endpoints."""
         overrides = [f"analysis=[{_list(self.analyses)}]", *self._analysis_settings(self.analyses)]
         config = compose("analyze", overrides=[*self.shared, *overrides])
         variant = build_experiment(config).variant

@@ -2,7 +2,7 @@ import pytest
 
 from lmc_lab.analyses.convex_mode import ConvexMode
 from lmc_lab.analyses.distances import Distances
-from lmc_lab.analyses.store import SCHEMA, ensure_rows, read_results
+from lmc_lab.analyses.store import SCHEMA, all_rows, ensure_rows, read_results
 from lmc_lab.files import read_json
 from lmc_lab.runs.branch import train_branch
 from lmc_lab.runs.endpoints import load_mode
@@ -20,7 +20,7 @@ def experiment(tmp_path):
 
 def test_rows_are_tidy_and_say_where_they_come_from(experiment):
     path = ensure_rows(experiment, load_mode(experiment, 13), ConvexMode(num_samples=20))
-    rows = read_results(experiment.layout)
+    rows = all_rows(read_results(experiment.layout))
     assert list(rows.columns) == list(SCHEMA)
     assert rows[["task", "trunk", "split_step", "num_endpoints", "bn_policy"]].drop_duplicates().values.tolist() == [
         ["tiny", 0, 13, 3, "reestimate"]
@@ -36,7 +36,11 @@ def test_losses_of_endpoints_are_those_of_a_plain_evaluation(experiment):
 
     mode = load_mode(experiment, 13)
     ensure_rows(experiment, mode, ConvexMode(num_samples=5, evaluation=EvaluationSettings(bn_policy="keep")))
-    rows = read_results(experiment.layout).query("quantity == 'branch_loss' and subset == 'test'").set_index("branch")
+    rows = (
+        all_rows(read_results(experiment.layout))
+        .query("quantity == 'branch_loss' and subset == 'test'")
+        .set_index("branch")
+    )
     module = experiment.task.initialise(0).eval()
     inputs, targets = experiment.task.dataset.test.batch(slice(None))
     for i, seed in enumerate(mode.seeds):
@@ -52,14 +56,14 @@ def test_more_endpoints_or_other_settings_are_another_file_and_the_newest_of_a_m
     second = ensure_rows(experiment, load_mode(experiment, 13), Distances(num_samples=9))
     other = ensure_rows(experiment, load_mode(experiment, 13), Distances(num_samples=8))
     assert len({first, second, other}) == 3
-    rows = read_results(experiment.layout)
+    rows = all_rows(read_results(experiment.layout))
     assert set(rows["num_endpoints"]) == {3} and rows["settings"].nunique() == 2
 
 
 def test_a_mode_cut_down_on_purpose_never_passes_for_the_whole(experiment):
     ensure_rows(experiment, load_mode(experiment, 13), Distances(num_samples=9))
     ensure_rows(experiment, load_mode(experiment, 13, seeds=[0, 1]), Distances(num_samples=9), seeds=[0, 1])
-    assert set(read_results(experiment.layout)["num_endpoints"]) == {2, 3}
+    assert set(all_rows(read_results(experiment.layout))["num_endpoints"]) == {2, 3}
 
 
 def test_distances_are_euclidean(experiment):

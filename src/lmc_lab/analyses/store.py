@@ -5,6 +5,7 @@ import json
 import sys
 import time
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -90,27 +91,40 @@ def settings_text(
     return json.dumps(content)
 
 
-def read_results(layout: Layout, settings: Collection[str] | None = None) -> pd.DataFrame:
-    """Returns the rows of a task; of one analysis of one mode under the same settings only the newest.
+@dataclass(frozen=True)
+class Result:
+    """What one analysis found on one subject."""
+
+    rows: pd.DataFrame
+    seconds: float  # that it took
+    records: Path | None  # tensors kept beside the rows
+
+
+def read_results(layout: Layout, settings: Collection[str] | None = None) -> list[Result]:
+    """Returns the results of a task; of one analysis of one subject under the same settings only the newest.
 
     Older ones are those of fewer endpoints.
 
     Args:
         layout: of the task.
-        settings: only rows whose column `settings` is one of these; all for None.
+        settings: only results whose column `settings` is one of these; all for None.
     """
     manifest = read_json(layout.manifest)
-    newest: dict[tuple[Any, ...], pd.DataFrame] = {}
+    newest: dict[tuple[Any, ...], Result] = {}
     for name in sorted(manifest, key=lambda name: manifest[name]["created"]):
         path = layout.results / name
-        if path.exists():
-            rows = pd.read_parquet(path)
-            is_meant = settings is None or rows["settings"].isin(settings).all()
-            if (
-                not rows.empty and is_meant
-            ):  # an analysis that does not apply, predictions of a regression say, has none
-                newest[tuple(rows.loc[0, ["analysis", "trunk", "split_step", "settings"]])] = rows
-    frames = list(newest.values())
+        rows = pd.read_parquet(path) if path.exists() else empty_frame()
+        is_meant = settings is None or rows["settings"].isin(settings).all()
+        if not rows.empty and is_meant:  # predictions of a regression, say, have no rows
+            records = path.with_suffix(".safetensors")
+            result = Result(rows, manifest[name]["seconds"], records if records.exists() else None)
+            newest[tuple(rows.loc[0, ["analysis", "trunk", "split_step", "settings"]])] = result
+    return list(newest.values())
+
+
+def all_rows(results: Collection[Result]) -> pd.DataFrame:
+    """Returns the rows of all results as one table."""
+    frames = [result.rows for result in results]
     return pd.concat(frames, ignore_index=True) if frames else empty_frame()
 
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import pandas as pd
@@ -15,7 +14,6 @@ from lmc_lab.reporting.figures.functions import figure5, shared_correct
 from lmc_lab.reporting.figures.hull import figure2, figure3
 from lmc_lab.reporting.figures.pairs import pairs
 from lmc_lab.reporting.figures.training import figure4, figure6
-from lmc_lab.reporting.table import mode_table, onset_table, task_table
 
 
 @dataclass(frozen=True)
@@ -71,14 +69,11 @@ img { max-width: 100% } figure { margin: 2rem 0 } figcaption { color: #555; max-
 th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid #ddd }"""
 
 
-def write_report(
-    rows: pd.DataFrame, configs: Mapping[str, Mapping[str, Any]], folder: Path, *, title: str
-) -> list[Path]:
-    """Writes every figure that `rows` have data for, and index.html; returns what was written."""
+def write_report(rows: pd.DataFrame, tables: Mapping[str, pd.DataFrame], folder: Path, *, title: str) -> list[Path]:
+    """Writes every figure that `rows` have data for, and index.html with them and `tables`; returns what was written."""
     folder.mkdir(parents=True, exist_ok=True)
     shown = {name: item for name, item in _FIGURES.items() if item.needs in set(rows["quantity"])}
     written = [path for name, item in shown.items() for path in _save(item.draw(rows), folder / name)]
-    tables = {"Modes": mode_table(rows), "Onset": onset_table(rows), "Table 1: tasks": task_table(configs)}
     page = folder / "index.html"
     write_text(page, _page(title, shown, tables))
     return [*written, page]

@@ -1,10 +1,11 @@
 """Rows as tables that fit a terminal and a page: the modes, the onsets, the tasks (Table 1)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
+from lmc_lab.analyses.store import Result
 from lmc_lab.landscape.connectivity import STABLE_INSTABILITY, Onset, onset
 from lmc_lab.reporting.select import select
 
@@ -32,7 +33,7 @@ def mode_table(rows: pd.DataFrame) -> pd.DataFrame:
     return _without_empty_columns(pd.DataFrame(lines))
 
 
-def onset_table(rows: pd.DataFrame, *, threshold: float = 0.9) -> pd.DataFrame:
+def onset_table(rows: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
     """Returns the onset of each trunk, by `p_conv` and by the 2 % criterion of pairs, each beside the loss at that step.
 
     An onset is a bracket: the last split that failed, the first that held and all later ones too.
@@ -52,6 +53,29 @@ def onset_table(rows: pd.DataFrame, *, threshold: float = 0.9) -> pd.DataFrame:
 def task_table(configs: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     """Returns Table 1 from the configs that the rows were computed with."""
     return pd.DataFrame([{"study": name} | _task_cells(config["task"]) for name, config in configs.items()])
+
+
+def cost_table(results: Iterable[Result]) -> pd.DataFrame:
+    """Returns what each analysis took: the median over its results, and where it looks at checkpoints, for each of them."""
+    lines = []
+    for result in results:
+        products = select(result.rows, "num_products")["value"]
+        num_checkpoints = len(products) or len(select(result.rows, "p_gap_negative"))
+        lines.append(
+            {
+                "task": result.rows.loc[0, "task"],
+                "analysis": result.rows.loc[0, "analysis"],
+                "seconds": result.seconds,
+                "checkpoints": num_checkpoints,
+                "seconds a checkpoint": result.seconds / num_checkpoints if num_checkpoints else None,
+                "products a checkpoint": products.mean() if len(products) else None,
+            }
+        )
+    groups = pd.DataFrame(lines).groupby(["task", "analysis"], sort=False)
+    medians = groups.median(numeric_only=True)
+    medians.insert(0, "results", groups.size())
+    cells = medians.map(lambda value: "" if pd.isna(value) or value == 0 else f"{value:.3g}")
+    return _without_empty_columns(cells.reset_index())
 
 
 def as_text(table: pd.DataFrame) -> str:

@@ -1,6 +1,6 @@
 """What all figures share: one column a task, split steps on a symlog axis, a point a trunk."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 
 import pandas as pd
@@ -73,6 +73,13 @@ def draw_points(axis: Axes, rows: pd.DataFrame, column: str, style: Style) -> No
         )
     means = rows.groupby(column)["value"].mean()
     axis.plot(means.index.astype(float), means, style.line, color=style.colour, linewidth=1, alpha=0.6)
+
+
+def split_colours(splits: Iterable[int]) -> dict[Hashable, tuple[float, float, float]]:
+    """Returns a colour for each split step, from blue for the earliest to red for the latest."""
+    ordered = sorted(set(splits))
+    shades = [0.85 * number / max(len(ordered) - 1, 1) for number in range(len(ordered))]
+    return {split: (shade, 0.3, 1 - shade) for split, shade in zip(ordered, shades, strict=True)}
 
 
 def _by_trunk(rows: pd.DataFrame, label: str) -> Iterator[tuple[pd.DataFrame, str | None]]:

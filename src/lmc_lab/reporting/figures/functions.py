@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lmc_lab.reporting.figures.axes import Style, draw_against_split, legends, split_axis, task_columns
+from lmc_lab.reporting.figures.axes import Style, draw_against_split, legends, split_axis, split_colours, task_columns
 from lmc_lab.reporting.select import select
 
 _KINDS = {"endpoint": "C3", "hull_point": "C0", "centre": "C4", "perturbation": "C1"}
@@ -38,12 +38,9 @@ def shared_correct(rows: pd.DataFrame) -> Figure:
     for axes, own in columns:
         for axis, subset in zip(axes, _SUBSETS, strict=True):
             shares = select(own, "shared_correct", subset)
-            splits = sorted(shares["split_step"].unique())
-            means = shares.groupby(["split_step", "index"])["value"].mean()
-            for number, split in enumerate(splits):
-                shade = 0.85 * number / max(len(splits) - 1, 1)
-                line = means.loc[split]
-                axis.plot(line.index, line, ".-", color=(shade, 0.3, 1 - shade), label=f"k = {split}")
+            for split, colour in split_colours(shares["split_step"]).items():
+                line = shares[shares["split_step"] == split].groupby("index")["value"].mean()
+                axis.plot(line.index, line, ".-", color=colour, label=f"k = {split}")
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes[-1].set_xlabel("number of endpoints")
     for axis, subset in zip(columns[0][0], _SUBSETS, strict=True):

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lmc_lab.reporting.figures.axes import Style, draw_against_split, legends, split_axis, task_columns
+from lmc_lab.reporting.figures.axes import Style, draw_against_split, legends, split_axis, split_colours, task_columns
 from lmc_lab.reporting.select import select
 
 PROBABILITIES = {"p_conv": Style("hull point", "C0", "o"), "p_rand": Style("matched perturbation", "C1", "s")}
@@ -55,9 +55,8 @@ def figure3(rows: pd.DataFrame) -> Figure:
 
 def _draw_spectrum(axis: Axes, rows: pd.DataFrame, kind: str) -> None:
     values = select(rows, f"singular_value_{kind}")
-    splits = sorted(values["split_step"].unique())
+    colours = split_colours(values["split_step"])
     for (trunk, split), own in values.groupby(["trunk", "split_step"]):
-        shade = 0.85 * splits.index(split) / max(len(splits) - 1, 1)
         label = f"k = {split}" if trunk == values["trunk"].min() else None
         own = own.sort_values("index")
         # The last centred value is zero but for rounding: P points span P - 1 dimensions.
@@ -67,9 +66,7 @@ def _draw_spectrum(axis: Axes, rows: pd.DataFrame, kind: str) -> None:
             .max()
         )
         own = own[own["value"] > floor]
-        axis.plot(
-            own["index"], own["value"] / own["value"].max(), ".-", color=(shade, 0.3, 1 - shade), alpha=0.7, label=label
-        )
+        axis.plot(own["index"], own["value"] / own["value"].max(), ".-", color=colours[split], alpha=0.7, label=label)
     num_outputs = select(rows, "num_outputs")["value"]
     if not num_outputs.empty and not values.empty and num_outputs.max() <= values["index"].max():
         axis.axvline(num_outputs.max(), color="grey", linestyle=":", label="number of outputs")

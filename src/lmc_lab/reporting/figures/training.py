@@ -1,16 +1,17 @@
 """What training shows along the way: curvature, convexity between updates, loss (Figures 4 and 6)."""
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lmc_lab.reporting.figures.axes import Style, draw_points, legends, step_axis, task_columns
+from lmc_lab.reporting.figures.axes import Style, draw_points, legends, split_colours, step_axis, task_columns
 from lmc_lab.reporting.select import select
 
 _CURVATURE = {"lambda_max": Style(r"$\lambda_{max}$", "C3", "^"), "lambda_min": Style(r"$\lambda_{min}$", "C0", "v")}
 
 
 def figure4(rows: pd.DataFrame) -> Figure:
-    """Returns Figure 4: the ends of the Hessian's spectrum, their ratio, and P(g < 0), along trunks and at endpoints."""
+    """Returns Figure 4: the ends of the Hessian's spectrum, their ratio, and P(g < 0), along trunks and branches."""
     figure, columns = task_columns(rows, 3)
     for (ends, ratio, gap), own in columns:
         trunk = own[own["split_step"].isna()]
@@ -18,8 +19,7 @@ def figure4(rows: pd.DataFrame) -> Figure:
             draw_points(ends, select(trunk, quantity), "step", style)
         ends.axhline(0, color="grey", linewidth=0.5)
         draw_points(ratio, select(trunk, "hessian_ratio"), "step", Style("trunk", "C0", "o"))
-        branches = select(own[own["split_step"].notna()], "hessian_ratio")
-        draw_points(ratio, branches, "step", Style("endpoints of branches", "C1", "x", ""))
+        _draw_branches(ratio, select(own[own["split_step"].notna()], "hessian_ratio"))
         ratio.axhline(0, color="grey", linewidth=0.5)
         draw_points(gap, select(trunk, "p_gap_negative"), "step", Style("P(g < 0)", "C2", "o"))
         gap.set_ylim(-0.05, 1.05)
@@ -29,6 +29,14 @@ def figure4(rows: pd.DataFrame) -> Figure:
     ratio.set_ylabel(r"$\lambda_{min} / \lambda_{max}$")
     gap.set_ylabel("probability that the loss is convex\nbetween two updates")
     return legends(figure, columns)
+
+
+def _draw_branches(axis: Axes, rows: pd.DataFrame) -> None:
+    """Draws a quantity along each branch, to its endpoint, in the colour of its split."""
+    colours = split_colours(rows["split_step"])
+    for (split, _, _), own in rows.sort_values("step").groupby(["split_step", "trunk", "branch"]):
+        label = f"branches from k = {split}"
+        axis.plot(own["step"], own["value"], "x-", color=colours[split], linewidth=0.7, alpha=0.7, label=label)
 
 
 def figure6(rows: pd.DataFrame) -> Figure:

@@ -1,0 +1,122 @@
+"""What is mirrored to Weights & Biases, seen through a run that only remembers."""
+
+import pandas as pd
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from lmc_lab.analyses.store import SCHEMA, Result
+from lmc_lab.data.examples import Examples
+from lmc_lab.landscape.predictions import pack_mask
+from lmc_lab.reporting import sinks
+from lmc_lab.reporting.examples import example_table
+from lmc_lab.reporting.sinks import ResultsMirror
+from lmc_lab.runs import checkpoint
+
+
+class Remembering:
+    """Stands for a run of Weights & Biases."""
+
+    def __init__(self, **keywords):
+        self.keywords = keywords
+        self.logged, self.artifacts, self.axes, self.is_finished = [], [], {}, False
+
+    def define_metric(self, name, step_metric=None):
+        self.axes[name] = step_metric
+
+    def log(self, values):
+        self.logged.append(values)
+
+    def log_artifact(self, artifact):
+        self.artifacts.append(artifact)
+
+    def finish(self):
+        self.is_finished = True
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    started = []
+
+    def init(**keywords):
+        started.append(Remembering(**keywords))
+        return started[-1]
+
+    monkeypatch.setattr(sinks.wandb, "init", init)
+    return started
+
+
+def result(lines, records=None):
+    return Result(pd.DataFrame(lines).reindex(columns=list(SCHEMA)).astype(SCHEMA), 1.0, records)
+
+
+def masks_of(trunk, split_step, num_examples=20):
+    generator = torch.Generator().manual_seed(100 * trunk + split_step)
+    return torch.rand(3, num_examples, generator=generator) < 0.5
+
+
+@pytest.fixture
+def results(tmp_path):
+    found = []
+    for trunk in range(2):
+        for step in (0, 50):
+            where = {"trunk": trunk, "split_step": step, "analysis": "convex_mode"}
+            lines = [
+                {"quantity": "p_conv", "subset": "train", "value": step / 50},
+                {"quantity": "hull_radius", "value": 3.0},
+            ]
+            lines += [{"quantity": "branch_loss", "subset": "train", "value": 9.0, "branch": 0}]
+            found.append(result([where | line for line in lines]))
+            path = tmp_path / f"predictions-{trunk}-{step}.safetensors"
+            checkpoint.save({"train_correct": pack_mask(masks_of(trunk, step))}, path)
+            line = {"quantity": "shared_correct", "value": 0.5, "index": 1} | where | {"analysis": "predictions"}
+            found.append(result([line], path))
+        curve = [{"trunk": trunk, "step": t, "quantity": "train_loss", "value": 1.0 / t} for t in (5, 10)]
+        found.append(result(curve))
+    found.append(result([{"split_step": 50, "quantity": "inter_mode", "subset": "train", "value": 0.25}]))
+    return found
+
+
+@pytest.fixture
+def picture(tmp_path):
+    path = tmp_path / "figure2.png"
+    Figure().savefig(path)
+    return path
+
+
+def test_a_run_a_trunk_with_its_splits_as_points_and_one_of_the_study(runs, results, picture, tmp_path):
+    images = torch.randint(256, (20, 4, 4, 3), dtype=torch.uint8)
+    examples = Examples(images, torch.arange(20) % 3, lambda x: x)
+    ResultsMirror("small", "lmc", "offline", tmp_path, {"task": "tiny"}).log(results, examples, [picture])
+
+    assert [run.keywords["name"] for run in runs] == [
+        "small/trunk-0/analysis",
+        "small/trunk-1/analysis",
+        "small/study/report",
+    ]
+    assert all(run.is_finished and run.axes["mode/*"] == "split_step" and run.axes["trunk/*"] == "step" for run in runs)
+    assert runs[1].logged[:4] == [
+        {"split_step": 0, "mode/p_conv/train": 0.0, "mode/hull_radius": 3.0},
+        {"split_step": 50, "mode/p_conv/train": 1.0, "mode/hull_radius": 3.0},
+        {"step": 5, "trunk/train_loss": 0.2},
+        {"step": 10, "trunk/train_loss": 0.1},
+    ]
+    assert [artifact.name for artifact in runs[1].artifacts] == ["predictions-1-0", "predictions-1-50"]
+    table = runs[1].logged[4]["examples"]
+    assert table.columns == ["example", "target", "right at k=0", "right at k=50", "picture"] and len(table.data) == 20
+    for example, target, *counts, _ in table.data:
+        assert target == example % 3
+        assert counts == [int(masks_of(1, step)[:, example].sum()) for step in (0, 50)]
+    assert runs[2].logged[0] == {"split_step": 50, "mode/inter_mode/train": 0.25} and set(runs[2].logged[1]) == {
+        "figure2"
+    }
+
+
+def test_examples_run_from_never_right_to_always_right():
+    masks = {0: torch.rand(4, 1000) < torch.rand(1000), 10: torch.rand(4, 1000) < 0.5}
+    table = example_table(masks, torch.arange(1000), num_examples=30)
+    total = table["right at k=0"] + table["right at k=10"]
+    counts = (masks[0].sum(0) + masks[10].sum(0)).tolist()
+    assert len(table) == 30 and total.is_monotonic_increasing
+    assert (total.iloc[0], total.iloc[-1]) == (min(counts), max(counts))
+    assert [counts[i] for i in table["example"]] == total.tolist()
