@@ -5,23 +5,11 @@ import pytest
 import torch
 
 from landscape.slow_references import onset_by_trying
-from lmc_lab.landscape.connectivity import LineProfile, Onset, is_stable, line_points, line_weights, onset
+from lmc_lab.landscape.connectivity import LineProfile, Onset, line_weights, onset
 
 
 def profile(values: list[float]) -> LineProfile:
     return LineProfile(line_weights(len(values))[:, 1], torch.tensor(values, dtype=torch.float64))
-
-
-def test_line_points_include_both_ends_and_the_middle() -> None:
-    for dtype in (torch.float32, torch.float64):
-        a, b = torch.randn(2, 1000, dtype=dtype, generator=torch.Generator().manual_seed(0))
-        points = line_points(a, b, 5)
-        assert points.shape == (5, 1000)
-        assert points.dtype == dtype
-        assert torch.equal(points[0], a)
-        assert torch.equal(points[-1], b)
-        torch.testing.assert_close(points[2], (a + b) / 2)
-        assert torch.equal(line_points(a, a, 7), a.expand(7, -1))
 
 
 def test_line_weights_are_in_the_simplex() -> None:
@@ -50,17 +38,10 @@ def test_neither_is_negative() -> None:
     assert profile([0.3, 0.1, 0.7]).instability == pytest.approx(0.2)
 
 
-def test_a_barrier_of_nan_is_nan_and_not_stable() -> None:
+def test_a_barrier_of_nan_is_nan() -> None:
     line = profile([0.1, nan, 0.1])
     assert isnan(line.barrier)
     assert isnan(line.instability)
-    assert not is_stable(line.instability)
-
-
-def test_the_criterion_is_two_per_cent_of_error() -> None:
-    assert is_stable(0.0199)
-    assert not is_stable(0.02)
-    assert is_stable(0.02, threshold=0.05)
 
 
 def test_a_profile_without_its_ends_is_refused() -> None:

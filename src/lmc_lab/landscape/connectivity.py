@@ -6,8 +6,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lmc_lab.landscape.hull import hull_points
-
 # "We consider instability < 2% to be stable", in error (their section 3.2: a margin for noise).
 STABLE_INSTABILITY = 0.02
 
@@ -24,13 +22,6 @@ def line_weights(num_points: int) -> Tensor:
         raise ValueError(f"expected at least 3 points on the line, both ends included, found {num_points}")
     t = torch.linspace(0, 1, num_points, dtype=torch.float64)
     return torch.stack([1 - t, t], dim=1)
-
-
-def line_points(theta_a: Tensor, theta_b: Tensor, num_points: int) -> Tensor:
-    """Returns the line from `theta_a` to `theta_b` (D,), (num_points, D); its two ends are bit-equal to these."""
-    points = hull_points(torch.stack([theta_a, theta_b]), line_weights(num_points))
-    points[0], points[-1] = theta_a, theta_b
-    return points
 
 
 @dataclass(frozen=True)
@@ -57,11 +48,6 @@ class LineProfile:
         """Returns the largest value above the mean of the two ends, >= 0 (NaN if any value is)."""
         values = self.values.double()
         return float(values.max() - (values[0] + values[-1]) / 2)
-
-
-def is_stable(instability_in_error: float, threshold: float = STABLE_INSTABILITY) -> bool:
-    """Returns whether a pair is linearly mode connected, from the instability of its error (a fraction of examples)."""
-    return instability_in_error < threshold
 
 
 @dataclass(frozen=True)

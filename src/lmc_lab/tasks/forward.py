@@ -42,6 +42,18 @@ class Forward(ABC):
         """Returns the running moments of every BatchNorm, (n, C) by name, as the batch `inputs` alone would set them."""
 
 
+class _PointByPoint(Forward, ABC):
+    """Takes the moments of one point after another."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+
+    @final
+    def moments(self, states: States, inputs: Tensor) -> dict[str, Tensor]:
+        """Returns the moments (n, C)."""
+        return batch_moments(self._model, states, inputs)
+
+
 def build_forward(model: nn.Module, inputs: Tensor, path: EvaluationPath) -> Forward:
     """Returns the way to evaluate `model`; `inputs` (B, ...) is an example of what it takes.
 
@@ -61,14 +73,11 @@ def build_forward(model: nn.Module, inputs: Tensor, path: EvaluationPath) -> For
 
 
 @final
-class Loop(Forward):
+class Loop(_PointByPoint):
     """One functional call a point."""
 
     num_models = 1
     num_examples = 256
-
-    def __init__(self, model: nn.Module) -> None:
-        self._model = model
 
     def prepare(self, states: States) -> list[dict[str, Tensor]]:
         """Returns one state a point, image filters in channels-last memory, as the trained model has them."""
@@ -79,20 +88,13 @@ class Loop(Forward):
         """Returns the outputs (n, B, ...)."""
         return torch.stack([functional_call(self._model, state, (inputs,)) for state in prepared])
 
-    def moments(self, states: States, inputs: Tensor) -> dict[str, Tensor]:
-        """Returns the moments (n, C)."""
-        return batch_moments(self._model, states, inputs)
-
 
 @final
-class Vectorised(Forward):
+class Vectorised(_PointByPoint):
     """One vectorised call."""
 
     num_models = 8
     num_examples = 64
-
-    def __init__(self, model: nn.Module) -> None:
-        self._model = model
 
     def prepare(self, states: States) -> dict[str, Tensor]:
         """Returns the states as they are."""
@@ -101,10 +103,6 @@ class Vectorised(Forward):
     def outputs(self, prepared: dict[str, Tensor], inputs: Tensor) -> Tensor:
         """Returns the outputs (n, B, ...)."""
         return vmap(lambda state: functional_call(self._model, state, (inputs,)))(prepared)
-
-    def moments(self, states: States, inputs: Tensor) -> dict[str, Tensor]:
-        """Returns the moments (n, C)."""
-        return batch_moments(self._model, states, inputs)
 
 
 @final
