@@ -3,11 +3,13 @@ from math import isnan
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional as F
 
 from landscape.slow_references import dense_hessian
 from lmc_lab.landscape.curvature import ChunkLoss, hessian_product, lanczos_extremes, power_extremes
+from lmc_lab.landscape.parameters import ParameterLayout
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -212,3 +214,24 @@ def test_linear_chunks_add_nothing() -> None:
 def test_a_loss_without_gradient_is_refused() -> None:
     with pytest.raises(ValueError, match="without gradient"):
         hessian_product(lambda: [lambda theta: theta.detach().sum()], torch.ones(2), keep_graph=True)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_curvlinops_agrees() -> None:
+    """A product with a small classifier's Hessian, by another library; where that is installed."""
+    curvlinops = pytest.importorskip("curvlinops")
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 3)).double()
+    targets = torch.randint(3, (N,))
+    parameters = dict(model.named_parameters())
+    layout = ParameterLayout.of(parameters)
+
+    def losses() -> Iterator[ChunkLoss]:
+        yield lambda theta: F.cross_entropy(functional_call(model, layout.unflatten(theta), (X,)), targets)
+
+    ours = hessian_product(losses, layout.flatten({name: value.detach() for name, value in parameters.items()}))
+    theirs = curvlinops.HessianLinearOperator(
+        model, nn.CrossEntropyLoss(), list(parameters.values()), [(X, targets)], check_deterministic=False
+    )
+    v = normal(len(layout.flatten(parameters)), seed=6)
+    torch.testing.assert_close(ours(v), theirs @ v)
