@@ -33,7 +33,7 @@ def test_a_killed_study_goes_on_to_the_same_rows_bit_for_bit(tmp_path, shared_ca
     assert len(whole) > 100
     pd.testing.assert_frame_equal(whole, killed, check_exact=True)
 
-    assert printed.count("$ python -m lmc_lab.") == 6 and "p_conv" in printed
+    assert printed.count("$ python -m lmc_lab.") == 5 and "p_conv" in printed
     report = tmp_path / "whole" / "reports" / "mnist1d"
     assert {"figure2.png", "figure2.svg", "index.html"} <= {path.name for path in report.iterdir()}
     assert set(re.findall(r'src="([^"]+)"', (report / "index.html").read_text())) <= {p.name for p in report.iterdir()}

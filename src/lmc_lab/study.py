@@ -29,7 +29,7 @@ def job(config: DictConfig) -> None:
     folder = logs(Path(config.output_dir).absolute())
     for stage, arguments in plan.commands().items():
         log = None if stage == "report" else folder / f"{plan.name}-{stage}.log"
-        progress = BranchProgress(plan.branch_folders()) if stage.startswith("branches") else nullcontext()
+        progress = BranchProgress(plan.branch_folders()) if stage == "branches" else nullcontext()
         with progress:
             stages.run(arguments, log=log)
 

@@ -64,18 +64,13 @@ class StudyPlan:
         trunks, splits = f"trunk_seed={_list(self.trunks)}", f"split_step={_list(self.splits)}"
         logger = [item for item in self.given if item.startswith("logger")]
         on_the_way = [step for step in self._steps(ModeAnalysis) if step < self.task_config().task.max_steps]
-        watched = max((settings.get("num_branches", 1) for settings in self.analyses.values()), default=1)
         stages_of = {
             "trunks": self._sweep(
                 "train", f"split_step=[{_list(self.splits)}]", trunks, *_saving(self._steps(TrunkAnalysis)), *logger
             ),
-            # Before the others, which skip these: only branches that an analysis follows keep states on their way.
-            "branches-followed": self._sweep(
-                "train", trunks, splits, f"seed=range({watched})", *_saving(on_the_way), *logger
-            )
-            if on_the_way
-            else [],
-            "branches": self._sweep("train", trunks, splits, f"seed=range({self.branches})", *logger),
+            "branches": self._sweep(
+                "train", trunks, splits, f"seed=range({self.branches})", *_saving(on_the_way), *logger
+            ),
             "modes": self._analyses(ModeAnalysis, trunks, splits),
             "trunk-states": self._analyses(TrunkAnalysis, trunks),
             "across-trunks": self._analyses(JointAnalysis, f"trunks=[{_list(self.trunks)}]", splits)
