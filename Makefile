@@ -1,10 +1,11 @@
 # make demo   the MNIST-1D study and its report, from a bare clone
 # make test   all tests
+# make bench  the suite beside a plain Lightning script and bare loops -> docs/performance.md
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 BIN = .venv/bin
 
-.PHONY: demo test lint
+.PHONY: demo test bench lint
 
 demo: .venv/installed
 	$(BIN)/python -m lmc_lab.study study=mnist1d
@@ -12,9 +13,13 @@ demo: .venv/installed
 test: .venv/installed
 	$(BIN)/python -m pytest -n 2
 
+bench: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python -m benchmarks
+
 lint: .venv/installed
-	$(BIN)/ruff check src tests
-	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 .venv/installed: pyproject.toml

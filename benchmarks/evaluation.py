@@ -1,0 +1,157 @@
+"""What the loss of a hull point costs, an example: side by side, one by one, and as people do it by hand."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+from torch import Tensor
+
+from benchmarks import suite
+from benchmarks.baseline import best_baseline, trial_cell
+from benchmarks.common import Options, Row, alternate, faster, quotient, skipped, wall
+from benchmarks.flops import flops_per_example, gemm_seconds_per_flop
+from lmc_lab.errors import UserError
+from lmc_lab.landscape.hull import hull_points
+from lmc_lab.landscape.parameters import ParameterLayout
+from lmc_lab.tasks.objective import Buffers, EvaluationSettings, Objective
+from lmc_lab.tasks.task import Task
+
+_PER = " per example and point"
+_NUM_ENDPOINTS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A task, and how many hull points are evaluated on how many of its examples."""
+
+    name: str
+    task: str
+    num_points: int
+    num_examples: int
+    repeats: int
+    share_of_peak: float | None = None  # the goal
+    reason: str = ""  # why it is not twice as fast as its loop
+
+
+_CASES = [
+    Case(name="LeNet-5", task="lenet_m", num_points=32, num_examples=2048, repeats=5, share_of_peak=0.55),
+    Case(name="MNIST-1D", task="mnist1d", num_points=64, num_examples=4000, repeats=5),
+    Case(
+        name="ResNet-20, BatchNorm re-estimated",
+        task="resnet20",
+        num_points=1,
+        num_examples=2048,
+        repeats=2,
+        reason="its layers fill a core alone, so models run one by one",
+    ),
+    Case(
+        name="SIREN",
+        task="siren",
+        num_points=16,
+        num_examples=8192,
+        repeats=5,
+        reason="its layers are large matrix products and sines, which one model at a time does as well",
+    ),
+]
+
+
+def measure(options: Options) -> list[Row]:
+    """Returns the rows of every task, the comparison with the baseline script last."""
+    rows = [row for case in _CASES for row in _unless_missing(_rows, case, options)]
+    return [*rows, *_unless_missing(_against_baseline, _CASES[0], options)]
+
+
+def _unless_missing(measured: Callable[[Case, Options], list[Row]], case: Case, options: Options) -> list[Row]:
+    """Returns the rows of a case, or one that says which data or which script it lacks."""
+    try:
+        return measured(case, options)
+    except UserError as error:
+        return [skipped(f"evaluation, {case.name}", str(error))]
+
+
+def _rows(case: Case, options: Options) -> list[Row]:
+    work = Work.of(case, options)
+    repeats = options.pick(case.repeats, case.repeats // 2)
+    ours, loop, gemm = alternate(work.timed("auto"), work.timed("loop"), gemm_seconds_per_flop, repeats=repeats)
+    peak = [seconds * work.flops for seconds in gemm]  # what an example would take at the speed of a large product
+    share = quotient(peak, ours)
+    note = f"{work.size}; {share:.0%} of the GEMM peak, the loop {quotient(peak, loop):.0%}"
+    note += f"; {case.reason}" if quotient(loop, ours) < 2 and case.reason else ""
+    rows = [faster(f"evaluation, {case.name}, against its plain loop", ours, loop, at_least=2, per=_PER, note=note)]
+    if case.share_of_peak is not None:
+        rows.append(_share_of_peak(case, work.flops / median(ours), 1 / median(gemm), share))
+    return rows
+
+
+def _share_of_peak(case: Case, speed: float, peak: float, share: float) -> Row:
+    return Row(
+        what=f"evaluation, {case.name}, of the float32 GEMM peak",
+        ours=f"{speed / 1e9:.0f} GFLOP/s",
+        theirs=f"{peak / 1e9:.0f} GFLOP/s",
+        ratio=f"{share:.0%}",
+        goal=f">= {case.share_of_peak:.0%}",
+        is_met=case.share_of_peak is not None and share >= case.share_of_peak,
+        note="products of the model alone, two operations a multiply-add; one thread",
+    )
+
+
+def _against_baseline(case: Case, options: Options) -> list[Row]:
+    num_examples = options.pick(10_000, 512)  # that the script loads; those of the small cell
+    baseline, remark = best_baseline(options, num_examples)
+    trial, work = trial_cell(num_examples), Work.of(case, options)
+    ours, theirs = alternate(work.timed("auto"), lambda: baseline.run(trial).per_evaluation, repeats=options.pick(2, 1))
+    what = f"evaluation, {case.name}, against the baseline script"
+    return [faster(what, ours, theirs, at_least=20, per=_PER, note=f"{remark}; ours one thread, theirs all cores")]
+
+
+@dataclass(frozen=True)
+class Work:
+    """Hull points of made-up endpoints, and the examples to evaluate them on."""
+
+    task: Task
+    endpoints: Tensor  # (P, D)
+    buffers: Buffers
+    weights: Tensor  # (n, P)
+    num_examples: int
+    flops: float  # of one example at one point
+
+    @classmethod
+    def of(cls, case: Case, options: Options) -> "Work":
+        """Returns the work of `case`."""
+        torch.manual_seed(0)
+        task = suite.build(f"task={case.task}").task
+        model = task.initialise(0).model.eval()
+        endpoints, buffers = near_start(task, _NUM_ENDPOINTS)
+        weights = torch.rand(
+            options.pick(case.num_points, min(case.num_points, 8)), _NUM_ENDPOINTS, dtype=torch.float64
+        )
+        num_examples = options.pick(case.num_examples, 256)
+        flops = flops_per_example(model, task.dataset.train.batch(slice(0, 64))[0])
+        return cls(task, endpoints, buffers, weights / weights.sum(dim=1, keepdim=True), num_examples, flops)
+
+    @property
+    def size(self) -> str:
+        """Returns how much is evaluated at a time."""
+        return f"{len(self.weights)} points, {self.num_examples:,} examples"
+
+    def timed(self, path: str) -> Callable[[], float]:
+        """Returns the function that makes and evaluates the points and returns the seconds per example and point."""
+        train = self.task.dataset.train
+        objective = Objective(self.task.initialise(0), train, EvaluationSettings(path=path))
+        evaluate = objective.evaluator(train.first(self.num_examples), self.buffers)
+
+        def run() -> float:
+            seconds = wall(lambda: evaluate(hull_points(self.endpoints, self.weights), self.weights))
+            return seconds / len(self.weights) / self.num_examples
+
+        return run
+
+
+def near_start(task: Task, num_endpoints: int) -> tuple[Tensor, Buffers]:
+    """Returns endpoints (P, D) around W_0, with their buffers: what a point costs does not depend on its values."""
+    model = task.initialise(0).model
+    parameters = {name: value.detach() for name, value in model.named_parameters()}
+    start = ParameterLayout.of(parameters).flatten(parameters)
+    endpoints = start + 0.01 * torch.randn(num_endpoints, len(start))
+    return endpoints, {name: value.expand(num_endpoints, *value.shape) for name, value in model.named_buffers()}

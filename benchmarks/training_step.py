@@ -1,0 +1,111 @@
+"""What a training step of the suite costs beside a bare loop that does the same arithmetic."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from benchmarks import suite
+from benchmarks.common import Options, Row, alternate, slower
+from lmc_lab.runs.callbacks import SplitCheckpoint
+from lmc_lab.runs.experiment import Experiment, RunName
+from lmc_lab.runs.fit import Stretch, fit
+from lmc_lab.runs.layout import RunFolder
+from lmc_lab.tasks.task import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A task, the steps of a round, and the goal if it has one."""
+
+    name: str
+    task: str
+    num_steps: int
+    num_quick_steps: int
+    repeats: int
+    num_warm_up: int = 10
+    at_most: float | None = None
+
+
+_CASES = [
+    Case(name="LeNet-5", task="lenet_m", num_steps=120, num_quick_steps=20, repeats=4, at_most=1.1),
+    Case(name="MNIST-1D", task="mnist1d", num_steps=800, num_quick_steps=100, repeats=5),
+    Case(name="ResNet-20", task="resnet20", num_steps=4, num_quick_steps=1, repeats=2, num_warm_up=1),
+]
+
+
+def measure(options: Options) -> list[Row]:
+    """Returns a row for each task."""
+    return [_row(case, options) for case in _CASES]
+
+
+def _row(case: Case, options: Options) -> Row:
+    experiment = suite.build(f"task={case.task}")
+    suite.decode(experiment.task)
+    steps = (case.num_warm_up, options.pick(case.num_steps, case.num_quick_steps))
+    ours, theirs = alternate(
+        lambda: suite_step(experiment, *steps),
+        lambda: bare_step(experiment.task, *steps),
+        repeats=options.pick(case.repeats, 2),
+    )
+    note = f"batch of {experiment.task.batch_size}, one thread, {steps[1]} steps a round, {len(ours)} rounds"
+    return slower(f"training step, {case.name}, against a bare loop", ours, theirs, at_most=case.at_most, note=note)
+
+
+def suite_step(experiment: Experiment, num_warm_up: int, num_steps: int) -> float:
+    """Returns the seconds of a step as a trunk is trained: Trainer, callbacks, a line of csv every 50 steps."""
+    stop = num_warm_up + num_steps
+    clock = _Clock()
+    with TemporaryDirectory() as path:
+        folder = RunFolder(Path(path))
+        name = RunName(experiment.task.name, experiment.trunk_seed)
+        callbacks = [clock, SplitCheckpoint(folder, {0, stop})]  # the clock first: saving is not part of a step
+        fit(experiment, folder, name, experiment.trunk_order(), Stretch(0, stop, None), callbacks=callbacks)
+    return (clock.times[stop] - clock.times[num_warm_up]) / num_steps
+
+
+class _Clock(Callback):
+    """Notes when each step ended."""
+
+    def __init__(self) -> None:
+        self.times: dict[int, float] = {}
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Notes the time."""
+        self.times[trainer.global_step] = time.perf_counter()
+
+
+def bare_step(task: Task, num_warm_up: int, num_steps: int) -> float:
+    """Returns the seconds of a step of the loop that one would write by hand, on the same tensors in memory."""
+    module = task.initialise(0)
+    model, optimizer = module.model.train(), module.configure_optimizers()
+    batches = _batches(task)
+
+    def train(count: int) -> None:
+        for inputs, targets in islice(batches, count):
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs), targets).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+
+    train(num_warm_up)
+    start = time.perf_counter()
+    train(num_steps)
+    return (time.perf_counter() - start) / num_steps
+
+
+def _batches(task: Task) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yields shuffled batches for ever, in channels-last memory where they are images."""
+    examples = task.dataset.train
+    while True:
+        for indices in torch.split(torch.randperm(len(examples)), task.batch_size)[: task.steps_per_epoch]:
+            yield examples.batch(indices)
