@@ -35,7 +35,9 @@ def test_a_killed_study_goes_on_to_the_same_rows_bit_for_bit(tmp_path, shared_ca
 
     assert printed.count("$ python -m lmc_lab.") == 5 and "p_conv" in printed
     report = tmp_path / "whole" / "reports" / "mnist1d"
-    assert {"figure2.png", "figure2.svg", "index.html"} <= {path.name for path in report.iterdir()}
+    figures = {"figure2", "figure3", "figure4", "figure5", "figure6", "shared_correct", "pairs"}
+    expected = {f"{name}.{kind}" for name in figures for kind in ("png", "svg")} | {"index.html"}
+    assert {path.name for path in report.iterdir()} == expected
     assert set(re.findall(r'src="([^"]+)"', (report / "index.html").read_text())) <= {p.name for p in report.iterdir()}
 
 

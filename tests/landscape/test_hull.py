@@ -105,6 +105,23 @@ def test_points_do_not_depend_on_the_chunks_they_are_made_in():
     assert torch.equal(pieces.rand.loss, whole.rand.loss)
 
 
+def test_each_point_comes_with_its_own_mixture_of_endpoints():
+    """A perturbation is a matter of its nearest endpoint alone: that is whose buffers it gets."""
+    seen = []
+
+    def evaluate(thetas, mixture):
+        seen.append(mixture)
+        return Evaluation(torch.zeros(len(thetas), dtype=torch.float64), None)
+
+    endpoints = random_endpoints()
+    sample = sample_hull(endpoints, 12, seed=1)
+    probe_hull(evaluate, endpoints, sample)
+    vertices = torch.eye(5, dtype=torch.float64)
+    expected = [vertices, sample.weights, vertices[sample.nearest], torch.full((1, 5), 0.2, dtype=torch.float64)]
+    assert all(torch.equal(*both) for both in zip(seen, expected, strict=True))
+    assert len(set(sample.nearest.tolist())) > 1
+
+
 def test_weights_are_uniform_on_the_simplex():
     weights = sample_hull(random_endpoints(3), 20_000, seed=0).weights
     torch.testing.assert_close(weights.sum(dim=1), torch.ones(20_000, dtype=torch.float64))

@@ -2,7 +2,9 @@ import pandas as pd
 import pytest
 
 from lmc_lab.analyses.store import SCHEMA, Result
-from lmc_lab.reporting.figures.hull import figure2
+from lmc_lab.reporting.figures.functions import figure5
+from lmc_lab.reporting.figures.hull import figure2, figure3
+from lmc_lab.reporting.figures.pairs import pairs
 from lmc_lab.reporting.figures.training import figure4
 from lmc_lab.reporting.page import write_report
 from lmc_lab.reporting.table import as_text, cost_table, mode_table, onset_table, task_table
@@ -85,6 +87,67 @@ def test_the_cost_of_an_analysis_is_its_median_and_per_checkpoint():
         "30",
         "30",
     ]
+
+
+def with_rows(rows, lines):
+    """Returns rows with more lines, of the task lenet where they do not say otherwise."""
+    extra = pd.DataFrame([{"task": "lenet"} | line for line in lines]).reindex(columns=list(SCHEMA)).astype(SCHEMA)
+    return pd.concat([rows, extra], ignore_index=True)
+
+
+def test_figure_3_has_the_splits_from_which_every_trunks_centre_is_better(rows):
+    """Centres have loss 0.12; trunk 1 is worse at its endpoints there at k = 50 and 800 only, trunk 0 everywhere."""
+    lines = []
+    for trunk, losses in ((0, (0.2, 0.2, 0.2)), (1, (0.1, 0.2, 0.2))):
+        for step, loss in zip((0, 50, 800), losses, strict=True):
+            where = {"trunk": trunk, "split_step": step}
+            lines.append(where | {"quantity": "endpoint_loss", "subset": "train", "value": loss})
+            for kind in ("raw", "centred"):
+                lines += [
+                    where | {"quantity": f"singular_value_{kind}", "index": i, "value": 4.0 / i} for i in (1, 2, 3)
+                ]
+                lines.append(where | {"quantity": f"singular_value_floor_{kind}", "value": 1.5})
+                lines.append(where | {"quantity": f"effective_rank_{kind}", "value": 1.25})
+            lines.append(where | {"quantity": "num_outputs", "value": 10})
+    raw = figure3(with_rows(rows, lines)).axes[0]
+    drawn = {line.get_label(): line for line in raw.lines if not line.get_label().startswith("_")}
+    assert set(drawn) == {"k = 50", "k = 800", "number of outputs K"}
+    assert list(drawn["k = 50"].get_ydata()) == [1.0, 0.5]  # normalised; the third is below the floor
+    assert drawn["number of outputs K"].get_xdata()[0] == 10
+    assert raw.get_title(loc="left") == "effective rank 1.25 to 1.25 of P = 3, K = 10"
+
+
+def test_a_task_without_accuracy_has_a_column_that_says_so(rows, tmp_path):
+    """Every figure and table of two tasks, of which one has neither accuracies nor errors."""
+    lines = []
+    for step in (0, 50, 800):
+        for task in ("lenet", "siren"):
+            where = {"task": task, "trunk": 0, "split_step": step}
+            for quantity in ("p_conv", "instability_loss", "endpoint_loss", "centre_loss"):
+                lines.append(where | {"quantity": quantity, "subset": "train", "value": 0.5})
+            lines.append(where | {"quantity": "train_loss", "branch": 0, "step": step, "value": 2.0})
+        where = {"trunk": 0, "split_step": step, "subset": "train"}
+        lines += [where | {"quantity": name, "value": 0.01} for name in ("endpoint_accuracy", "instability_error")]
+        lines.append(where | {"quantity": "shared_correct", "index": 1, "value": 0.5})
+    both = with_rows(rows[rows["quantity"].eq("hull_radius")], lines)
+    names = {path.stem for path in write_report(both, {}, tmp_path, title="both")}
+    assert names == {"figure2", "figure5", "shared_correct", "figure6", "pairs", "index"}
+    for figure, number in ((figure5(both), 4), (pairs(both), 6)):
+        texts = [[text.get_text() for text in axes.texts] for axes in figure.axes]
+        assert len(texts) == number and any("does not exist" in text for text in texts[-1])  # the last is siren's
+    onsets = onset_table(both, threshold=0.9).set_index("task")["onset by instability"]
+    assert onsets.to_dict() == {"lenet": "- .. 0", "siren": ""}
+
+
+def test_an_end_that_has_not_converged_has_a_ring(rows):
+    lines = []
+    for step, is_converged in ((0, 1), (50, 0)):
+        for quantity, value in (("lambda_min", -1), ("lambda_max", 9), ("hessian_ratio", -0.1)):
+            lines.append({"trunk": 0, "step": step, "quantity": quantity, "value": value})
+        lines.append({"trunk": 0, "step": step, "quantity": "is_converged", "value": is_converged})
+    ends = figure4(with_rows(rows, lines)).axes[0]
+    rings = [list(line.get_xdata()) for line in ends.lines if line.get_label() == "not converged"]
+    assert rings == [[50], [50]]  # one for either end
 
 
 def test_onset_by_a_threshold(rows):

@@ -73,7 +73,11 @@ def results(tmp_path):
             found.append(result([line], path))
         curve = [{"trunk": trunk, "step": t, "quantity": "train_loss", "value": 1.0 / t} for t in (5, 10)]
         found.append(result(curve))
-    found.append(result([{"split_step": 50, "quantity": "inter_mode", "subset": "train", "value": 0.25}]))
+    joint = {"split_step": 50, "subset": "train"}
+    path = tmp_path / "inter_mode-50.safetensors"
+    checkpoint.save({"train_inter_mode": pack_mask(masks_of(0, 50)[0])}, path)
+    shares = (("inter_mode", 0.25), ("equal_count_control", 0.5))
+    found.append(result([joint | {"quantity": name, "value": value} for name, value in shares], path))
     return found
 
 
@@ -107,9 +111,9 @@ def test_a_run_a_trunk_with_its_splits_as_points_and_one_of_the_study(runs, resu
     for example, target, *counts, _ in table.data:
         assert target == example % 3
         assert counts == [int(masks_of(1, step)[:, example].sum()) for step in (0, 50)]
-    assert runs[2].logged[0] == {"split_step": 50, "mode/inter_mode/train": 0.25} and set(runs[2].logged[1]) == {
-        "figure2"
-    }
+    shares = {"mode/inter_mode/train": 0.25, "mode/equal_count_control/train": 0.5}
+    assert runs[2].logged[0] == {"split_step": 50} | shares and set(runs[2].logged[1]) == {"figure2"}
+    assert [artifact.name for artifact in runs[2].artifacts] == ["inter_mode-50"]
 
 
 def test_examples_run_from_never_right_to_always_right():

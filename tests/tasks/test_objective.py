@@ -62,7 +62,7 @@ def test_batch_norm_policies_by_hand_on_a_two_layer_network(policy, path):
     models, examples = three_models(), some_examples()
     thetas, buffers = endpoints_of(models)
     means, variances = buffers["1.running_mean"], buffers["1.running_var"]
-    fixed = some_examples().inputs[:20]
+    fixed = some_examples().draw(20).inputs
 
     def moments(row, theta):
         def reestimate(hidden):

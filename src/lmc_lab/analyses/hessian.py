@@ -26,10 +26,15 @@ class _Hessian(Analysis):
     max_products: int = 100
     tolerance: float = 0.01
     seed: int = 0
+    keep_graph: bool = True
     evaluation: EvaluationSettings = EvaluationSettings()
 
+    def settings(self) -> dict[str, object]:
+        """Returns all fields but `keep_graph`, which changes no number."""
+        return {name: value for name, value in super().settings().items() if name != "keep_graph"}
+
     def ends(self, task: Task, trunk_seed: int, theta: Tensor, buffers: Buffers) -> SpectrumEnds:
-        """Returns the ends of the spectrum at theta (D,), on the first `num_examples` training examples."""
+        """Returns the ends of the spectrum at theta (D,), on `num_examples` fixed training examples."""
         if self.method not in _METHODS:
             raise UserError(
                 f"expected method to be lanczos or power, found '{self.method}'; {nearest(self.method, _METHODS)}"
@@ -37,7 +42,8 @@ class _Hessian(Analysis):
         train = task.dataset.train
         objective = Objective(task.initialise(trunk_seed), train, self.evaluation)
         point = objective.points(theta[None], torch.ones(1, 1, dtype=torch.float64), buffers)
-        product = hessian_product(objective.chunk_losses(point, train.first(self.num_examples)), theta, keep_graph=True)
+        losses = objective.chunk_losses(point, train.draw(self.num_examples))
+        product = hessian_product(losses, theta, keep_graph=self.keep_graph)
         generator = torch.Generator().manual_seed(self.seed)
         return _METHODS[self.method](
             product, len(theta), generator=generator, max_products=self.max_products, tolerance=self.tolerance
@@ -53,11 +59,13 @@ class TrunkHessian(_Hessian, TrunkAnalysis):
 
     Args:
         steps: of the states; all that are saved for None.
-        num_examples: the first training examples, over which the loss is a mean.
+        num_examples: training examples, chosen at random once and for all, over which the loss is a mean.
         method: ``lanczos`` (one run with full reorthogonalisation) or ``power`` (the paper's power iteration, shifted).
         max_products: Hessian-vector products after which it gives up; `is_converged` is then 0.
         tolerance: relative residual at which an end has converged.
         seed: of the starting vector.
+        keep_graph: the gradient's graph is kept for all products; without it each takes half as long again or more, but
+            only one chunk of the examples is in memory.
         evaluation: the BatchNorm policy.
     """
 

@@ -14,8 +14,10 @@ from lmc_lab.data.order import DataOrder, Role, StepBatches
 from lmc_lab.landscape.convexity import MidpointGap, midpoint_gap
 from lmc_lab.landscape.parameters import ParameterLayout
 from lmc_lab.runs.states import RunState, Trunk
-from lmc_lab.tasks.objective import EvaluationSettings, Objective
+from lmc_lab.tasks.objective import Buffers, EvaluationSettings, Objective
 from lmc_lab.tasks.task import Task
+
+_WHOLE = torch.ones(1, 1, dtype=torch.float64)  # the mixture of one point of its own
 
 
 @final
@@ -46,21 +48,25 @@ class TrunkMidpointGap(TrunkAnalysis):
             task.initialise(trunk.trunk_seed).double(), _in_double(task.dataset.train), self.evaluation
         )
         for state in trunk.states:
-            loss = _loss(objective, held_out, state)
+            buffers = {name: _double(values) for name, values in state.buffers.items()}
+            loss = _loss(objective, held_out, buffers)
+            point = objective.points(state.theta.double()[None], _WHOLE, buffers)
+            output_size = max(1.0, objective.output_size(point, held_out))
             gaps = [
                 midpoint_gap(
                     loss,
                     *(candidate_update(task, trunk.trunk_seed, state, rest, seed) for seed in (2 * pair, 2 * pair + 1)),
                     num_examples=len(held_out),
+                    output_size=output_size,
                 )
                 for pair in range(self.num_pairs)
             ]
             yield from _rows(gaps, state.step)
 
 
-def _loss(objective: Objective, examples: Examples, state: RunState) -> Callable[[Tensor], Tensor]:
-    evaluate = objective.evaluator(examples, {name: _double(values) for name, values in state.buffers.items()})
-    return lambda theta: evaluate(theta[None], torch.ones(1, 1, dtype=torch.float64)).loss[0]
+def _loss(objective: Objective, examples: Examples, buffers: Buffers) -> Callable[[Tensor], Tensor]:
+    evaluate = objective.evaluator(examples, buffers)
+    return lambda theta: evaluate(theta[None], _WHOLE).loss[0]
 
 
 def candidate_update(task: Task, trunk_seed: int, state: RunState, examples: Examples, seed: int) -> Tensor:
@@ -82,17 +88,11 @@ def candidate_update(task: Task, trunk_seed: int, state: RunState, examples: Exa
 def _divide(task: Task, num_examples: int) -> tuple[Examples, Examples]:
     """Returns the held-out examples, in float64, and those that candidate batches are drawn from.
 
-    A fixed random choice; at most half of the training set is held out.
+    At most half of the training set is held out.
     """
     train = task.dataset.train
-    generator = torch.Generator().manual_seed(0)
-    permutation = torch.randperm(len(train), generator=generator)
     cut = min(num_examples, len(train) // 2, len(train) - task.batch_size)
-    held_out, rest = (
-        Examples(train.inputs[index], train.targets[index], train.prepare)
-        for index in (permutation[:cut].sort().values, permutation[cut:].sort().values)
-    )
-    return _in_double(held_out), rest
+    return _in_double(train.draw(cut)), train.undrawn(cut)
 
 
 def _in_double(examples: Examples) -> Examples:

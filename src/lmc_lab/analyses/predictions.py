@@ -61,16 +61,18 @@ class InterMode(JointAnalysis):
     evaluation: EvaluationSettings = EvaluationSettings()
 
     def measure(self, modes: Sequence[Mode], task: Task) -> Iterator[Measurement | Record]:
-        """Yields S*, the control with the range of 95 % of its draws, and the packed sets S_j."""
+        """Yields |S*|, the control with the range of 95 % of its draws, and the packed sets S_j and S*."""
         for subset, examples in task.dataset.subsets.items():
             masks = [_correct_masks(mode, task, examples, self.evaluation) for mode in modes]
             known = [mask for mask in masks if mask is not None]
             if not known:
                 continue
             sets = [intra_mode(mask) for mask in known]
-            yield _share("inter_mode", inter_mode(sets), subset)
+            shared = inter_mode(sets)
+            yield _share("inter_mode", shared, subset)
             yield from self._control(known, subset)
             yield Record(f"{subset}_intra_mode", pack_mask(torch.stack(sets)))
+            yield Record(f"{subset}_inter_mode", pack_mask(shared))
 
     def _control(self, masks: list[Tensor], subset: str) -> Iterator[Measurement]:
         generator = torch.Generator().manual_seed(self.seed)
@@ -83,8 +85,8 @@ class InterMode(JointAnalysis):
             high=high,
             num_samples=self.num_draws,
             subset=subset,
-            index=control.num_endpoints,
         )
+        yield Measurement(quantity="equal_count_endpoints", value=control.num_endpoints, subset=subset)
 
 
 def _correct_masks(mode: Mode, task: Task, examples: Examples, settings: EvaluationSettings) -> Tensor | None:

@@ -31,6 +31,24 @@ class Examples:
         """Returns the first `count` examples."""
         return Examples(self.inputs[:count], self.targets[:count], self.prepare)
 
+    def draw(self, count: int) -> "Examples":
+        """Returns `count` examples, chosen at random once and for all, in their order.
+
+        What stands first may be special: the first 46 ms of the Bach clip are silent.
+        """
+        return self._at(self._shuffled()[:count])
+
+    def undrawn(self, count: int) -> "Examples":
+        """Returns the examples that `draw(count)` leaves, in their order."""
+        return self._at(self._shuffled()[count:])
+
+    def _shuffled(self) -> Tensor:
+        return torch.randperm(len(self), generator=torch.Generator().manual_seed(0))
+
+    def _at(self, index: Tensor) -> "Examples":
+        ordered = index.sort().values
+        return Examples(self.inputs[ordered], self.targets[ordered], self.prepare)
+
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]  # (B, ...) float, and all its randomness -> the same shape
 

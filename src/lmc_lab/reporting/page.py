@@ -21,43 +21,45 @@ class Shown:
     """A figure of the report."""
 
     draw: Callable[[pd.DataFrame], Figure]
-    needs: str  # the quantity without which it is left out
+    needs: tuple[str, ...]  # without any of these quantities it is left out
     caption: str
 
 
 _FIGURES = {
     "figure2": Shown(
         figure2,
-        "p_conv",
+        ("p_conv",),
         "Figure 2. Top: the probability that a random point of the hull, or an equally long perturbation, has lower "
         "training loss than the nearest endpoint, with 95 % Wilson intervals over the samples of one hull. Bottom: "
         "distances. Points are trunks.",
     ),
     "figure3": Shown(
         figure3,
-        "singular_value_raw",
+        ("singular_value_raw",),
         "Figure 3. Singular values of the stacked endpoints, for the splits from which on the hull's centre is better than "
-        "its endpoints. Centred, P points span at most P - 1 dimensions.",
+        "the mean endpoint, of every trunk; dotted: the number K of outputs (classes). Centred, P points span at most P - 1 "
+        "dimensions.",
     ),
     "figure4": Shown(
         figure4,
-        "lambda_max",
-        "Figure 4. The ends of the Hessian's spectrum on a fixed part of the training set, their ratio, and the "
-        "probability that the loss is convex between two candidate updates (Appendix B), along the trunks.",
+        ("lambda_max", "p_gap_negative"),
+        "Figure 4. The ends of the Hessian's spectrum on a fixed part of the training set and their ratio, along trunks "
+        "and branches; and the probability that the loss is convex between two candidate updates (Appendix B), along "
+        "the trunks.",
     ),
     "figure5": Shown(
         figure5,
-        "endpoint_accuracy",
+        ("endpoint_accuracy",),
         "Figure 5. Accuracies, and the share of the training set that all endpoints of a mode, of all modes, and of as "
         "many endpoints drawn from all modes have right.",
     ),
     "shared_correct": Shown(
-        shared_correct, "shared_correct", "The share that all of a number of endpoints of a mode have right."
+        shared_correct, ("shared_correct",), "The share that all of a number of endpoints of a mode have right."
     ),
-    "figure6": Shown(figure6, "train_loss", "Figure 6. Training loss of trunks and branches; dotted: the splits."),
+    "figure6": Shown(figure6, ("train_loss",), "Figure 6. Training loss of trunks and branches; dotted: the splits."),
     "pairs": Shown(
         pairs,
-        "instability_loss",
+        ("instability_loss",),
         "Linear mode connectivity of pairs of endpoints (Frankle et al. 2020), beside the hull's probabilities. "
         "Intervals: jackknife over endpoints.",
     ),
@@ -72,7 +74,7 @@ th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid #ddd 
 def write_report(rows: pd.DataFrame, tables: Mapping[str, pd.DataFrame], folder: Path, *, title: str) -> list[Path]:
     """Writes every figure that `rows` have data for, and index.html with them and `tables`; returns what was written."""
     folder.mkdir(parents=True, exist_ok=True)
-    shown = {name: item for name, item in _FIGURES.items() if item.needs in set(rows["quantity"])}
+    shown = {name: item for name, item in _FIGURES.items() if set(item.needs) & set(rows["quantity"])}
     written = [path for name, item in shown.items() for path in _save(item.draw(rows), folder / name)]
     page = folder / "index.html"
     write_text(page, _page(title, shown, tables))

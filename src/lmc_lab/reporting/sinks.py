@@ -62,15 +62,17 @@ class ResultsMirror:
     config: Mapping[str, Any]
 
     def log(self, results: Sequence[Result], examples: Examples, pictures: Sequence[Path]) -> None:
-        """Logs curves against the split step and against the step, correct masks, examples, and figures."""
+        """Logs curves against the split step and against the step, sets of correct examples, examples, and figures."""
         rows = all_rows(results)
         for trunk in sorted(rows["trunk"].dropna().unique()):
             own = [result for result in results if (result.rows["trunk"] == trunk).fillna(False).all()]
             with self._run(f"trunk-{trunk}", "analysis") as run:
                 _log_rows(run, all_rows(own))
-                _log_masks(run, own, examples)
+                _log_records(run, own)
+                _log_examples(run, own, examples)
         with self._run("study", "report") as run:
             _log_rows(run, rows[rows["trunk"].isna()])
+            _log_records(run, [result for result in results if result.rows["trunk"].isna().all()])
             run.log({path.stem: wandb.Image(str(path)) for path in pictures if path.suffix == ".png"})
 
     @contextmanager
@@ -107,17 +109,23 @@ def _log_rows(run: wandb.Run, rows: pd.DataFrame) -> None:
             run.log({column: int(place), **values})
 
 
-def _log_masks(run: wandb.Run, results: Sequence[Result], examples: Examples) -> None:
-    """Logs the packed masks as files, and a table of training examples with how many endpoints have them right."""
-    masks = {}
-    for result in results:
-        if result.records is None:
-            continue
-        artifact = wandb.Artifact(result.records.stem, type="correct_masks")
-        artifact.add_file(str(result.records))
+def _log_records(run: wandb.Run, results: Sequence[Result]) -> None:
+    """Logs the packed masks as files."""
+    for records in (result.records for result in results if result.records is not None):
+        artifact = wandb.Artifact(records.stem, type="correct_masks")
+        artifact.add_file(str(records))
         run.log_artifact(artifact)
-        packed = checkpoint.load(result.records).state["train_correct"]
-        masks[int(result.rows["split_step"].iloc[0])] = unpack_mask(packed, len(examples))
+
+
+def _log_examples(run: wandb.Run, results: Sequence[Result], examples: Examples) -> None:
+    """Logs a table of training examples with how many endpoints of each mode have them right."""
+    masks = {
+        int(result.rows["split_step"].iloc[0]): unpack_mask(
+            checkpoint.load(result.records).state["train_correct"], len(examples)
+        )
+        for result in results
+        if result.records is not None
+    }
     if masks:
         run.log({"examples": _with_pictures(example_table(masks, examples.targets), examples)})
 

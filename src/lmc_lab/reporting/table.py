@@ -18,6 +18,7 @@ _COLUMNS = {  # heading -> (quantity, subset)
     "test acc.: endpoint": ("endpoint_accuracy", "test"),
     "of centre": ("centre_accuracy", "test"),
     "hull radius": ("hull_radius", None),
+    "effective rank, centred": ("effective_rank_centred", None),
 }
 
 
@@ -34,9 +35,10 @@ def mode_table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def onset_table(rows: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
-    """Returns the onset of each trunk, by `p_conv` and by the 2 % criterion of pairs, each beside the loss at that step.
+    """Returns the onset of each trunk, by `p_conv` and by the 2 % criterion of pairs, each beside the trunk's loss there.
 
-    An onset is a bracket: the last split that failed, the first that held and all later ones too.
+    An onset is a bracket: the last split that failed, the first that held and all later ones too. Losses are means over a
+    window of `run.log_every` training steps: the last before the onset, and the first of all.
     """
     lines = []
     for (task, trunk), own in select(rows, "p_conv", "train").groupby(["task", "trunk"]):
@@ -46,8 +48,8 @@ def onset_table(rows: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
         instability = select(of_trunk, "instability_error", "train")
         if not instability.empty:
             line |= _onset_cells("instability", _onset(instability, STABLE_INSTABILITY, at_least=False), of_trunk)
-        lines.append(line | {"loss at start": _loss_at(of_trunk, 0)})
-    return _without_empty_columns(pd.DataFrame(lines))
+        lines.append(line | {"loss of the first steps": _loss_at(of_trunk, 0)})
+    return _without_empty_columns(pd.DataFrame(lines).fillna(""))
 
 
 def task_table(configs: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
@@ -89,13 +91,19 @@ def _task_cells(task: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "task": _last(task["module"]["_target_"]),
         "dataset": task["data"]["_target_"].split(".")[-2],
-        "model": _last(task["model"]["_target_"]),
+        "model": _model(task["model"]),
         "optimizer": _last(optimizer["_target_"]) + momentum,
         "LR": optimizer["lr"],
         "batch size": task["batch_size"],
         "T": task["max_steps"],
         "precision": task["precision"],
     }
+
+
+def _model(model: Mapping[str, Any]) -> str:
+    """Returns the class and, where there are any, its arguments, in which variants of a model differ."""
+    arguments = ", ".join(f"{name}={value}" for name, value in model.items() if name != "_target_")
+    return _last(model["_target_"]) + (f"({arguments})" if arguments else "")
 
 
 def _last(target: str) -> str:
@@ -110,7 +118,7 @@ def _onset(rows: pd.DataFrame, threshold: float, *, at_least: bool) -> Onset:
 def _onset_cells(criterion: str, found: Onset, rows: pd.DataFrame) -> dict[str, str]:
     bracket = f"{'-' if found.failed is None else found.failed} .. {'-' if found.held is None else found.held}"
     loss = "" if found.held is None else _loss_at(rows, found.held)
-    return {f"onset by {criterion}": bracket, f"loss there ({criterion})": loss}
+    return {f"onset by {criterion}": bracket, f"loss just before ({criterion})": loss}
 
 
 def _loss_at(rows: pd.DataFrame, step: int) -> str:

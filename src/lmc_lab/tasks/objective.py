@@ -35,7 +35,7 @@ class EvaluationSettings:
 
     Args:
         bn_policy: without effect for a model without BatchNorm.
-        num_bn_examples: training examples in the fixed batch of `reestimate`.
+        num_bn_examples: training examples, chosen at random once and for all, in the batch of `reestimate`.
         path: one point after another, or many at once.
     """
 
@@ -59,7 +59,7 @@ class Objective:
         self._model = module.model.eval()
         self._layout = ParameterLayout.of(dict(self._model.named_parameters()))
         self._policy = member(BatchNormPolicy, settings.bn_policy, "evaluation.bn_policy")
-        self._bn_inputs = train.batch(slice(0, settings.num_bn_examples))[0] if _has_batch_norm(self._model) else None
+        self._bn_inputs = self._moments_batch(train, settings.num_bn_examples)
         path = member(EvaluationPath, settings.path, "evaluation.path")
         self._forward = build_forward(self._model, train.batch(slice(0, 64))[0], path)
 
@@ -87,6 +87,14 @@ class Objective:
             has_accuracy = correct is not None
             num_correct[cut] += 0 if correct is None else correct.sum(dim=1)
         return Evaluation(loss_sum / len(examples), num_correct / len(examples) if has_accuracy else None)
+
+    @torch.no_grad()
+    def output_size(self, points: States, examples: Examples) -> float:
+        """Returns the largest output, in size, of all points over `examples`."""
+        chunks = examples.chunks(self._forward.num_examples)
+        groups = [prepared for _, prepared in self._groups(points)]
+        sizes = (self._forward.outputs(prepared, inputs).abs().max() for inputs, _ in chunks for prepared in groups)
+        return max(map(float, sizes))
 
     def correct_masks(self, points: States, examples: Examples) -> Tensor | None:
         """Returns which examples each point has right, bool (n, N), or None if the task has no right and wrong."""
@@ -145,6 +153,9 @@ class Objective:
         correct = self._module.is_correct(flat, repeated)
         losses = self._module.per_example_loss(flat, repeated).view(num_models, num_examples)
         return losses, None if correct is None else correct.view(num_models, num_examples)
+
+    def _moments_batch(self, train: Examples, num_examples: int) -> Tensor | None:
+        return train.draw(num_examples).batch(slice(None))[0] if _has_batch_norm(self._model) else None
 
     def _mix(self, mixture: Tensor, buffers: Buffers) -> dict[str, Tensor]:
         if self._policy is BatchNormPolicy.INTERPOLATE:

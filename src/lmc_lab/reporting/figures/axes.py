@@ -33,8 +33,20 @@ def task_columns(
     return figure, columns
 
 
+def note(axis: Axes, text: str) -> None:
+    """Writes into the middle of an axis why nothing, or less than expected, is drawn there."""
+    axis.text(0.5, 0.5, text, transform=axis.transAxes, ha="center", va="center", color="grey", fontsize=9)
+
+
 def legends(figure: Figure, columns: list[tuple[list[Axes], pd.DataFrame]]) -> Figure:
-    """Puts the legend of each row of axes beside its last column, from the first column that has entries."""
+    """Puts the legend of each row of axes beside its last column, from the first column that has entries.
+
+    An axis without data says so.
+    """
+    for axes, _ in columns:
+        for axis in axes:
+            if not axis.has_data():
+                note(axis, "does not exist for this task,\nor was not measured")
     for row, last in enumerate(columns[-1][0]):
         entries: dict[str, Artist] = {}
         for axes, _ in columns:
@@ -56,7 +68,9 @@ def draw_against_split(axis: Axes, rows: pd.DataFrame, style: Style) -> None:
 
 
 def draw_points(axis: Axes, rows: pd.DataFrame, column: str, style: Style) -> None:
-    """Draws `value` with its interval against `column`, a point for every trunk."""
+    """Draws `value` with its interval against `column`, a point for every trunk; nothing if there are no rows."""
+    if rows.empty:
+        return
     for own, label in _by_trunk(rows, style.label):
         low, high = own["low"].fillna(own["value"]), own["high"].fillna(own["value"])
         axis.errorbar(
@@ -75,8 +89,11 @@ def draw_points(axis: Axes, rows: pd.DataFrame, column: str, style: Style) -> No
     axis.plot(means.index.astype(float), means, style.line, color=style.colour, linewidth=1, alpha=0.6)
 
 
-def split_colours(splits: Iterable[int]) -> dict[Hashable, tuple[float, float, float]]:
-    """Returns a colour for each split step, from blue for the earliest to red for the latest."""
+SplitColours = dict[Hashable, tuple[float, float, float]]
+
+
+def split_colours(splits: Iterable[int]) -> SplitColours:
+    """Returns a colour for each split step of all tasks, from blue for the earliest to red for the latest."""
     ordered = sorted(set(splits))
     shades = [0.85 * number / max(len(ordered) - 1, 1) for number in range(len(ordered))]
     return {split: (shade, 0.3, 1 - shade) for split, shade in zip(ordered, shades, strict=True)}

@@ -35,12 +35,13 @@ def figure5(rows: pd.DataFrame) -> Figure:
 def shared_correct(rows: pd.DataFrame) -> Figure:
     """Returns |S_j| against the number of endpoints, training set (top) and test set (bottom), a line a split."""
     figure, columns = task_columns(rows, 2)
+    colours = split_colours(select(rows, "shared_correct")["split_step"])
     for axes, own in columns:
         for axis, subset in zip(axes, _SUBSETS, strict=True):
             shares = select(own, "shared_correct", subset)
-            for split, colour in split_colours(shares["split_step"]).items():
-                line = shares[shares["split_step"] == split].groupby("index")["value"].mean()
-                axis.plot(line.index, line, ".-", color=colour, label=f"k = {split}")
+            for split, of_split in shares.groupby("split_step"):
+                line = of_split.groupby("index")["value"].mean()
+                axis.plot(line.index, line, ".-", color=colours[split], label=f"k = {split}")
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes[-1].set_xlabel("number of endpoints")
     for axis, subset in zip(columns[0][0], _SUBSETS, strict=True):

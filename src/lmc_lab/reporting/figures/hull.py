@@ -5,7 +5,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lmc_lab.reporting.figures.axes import Style, draw_against_split, legends, split_axis, split_colours, task_columns
+from lmc_lab.reporting.figures.axes import (
+    SplitColours,
+    Style,
+    draw_against_split,
+    legends,
+    note,
+    split_axis,
+    split_colours,
+    task_columns,
+)
 from lmc_lab.reporting.select import select
 
 PROBABILITIES = {"p_conv": Style("hull point", "C0", "o"), "p_rand": Style("matched perturbation", "C1", "s")}
@@ -43,19 +52,22 @@ def figure3(rows: pd.DataFrame) -> Figure:
     As in the paper, of the splits from which on the hull's centre is better than the endpoints.
     """
     figure, columns = task_columns(rows, 2)
+    colours = split_colours(select(rows, "singular_value_raw")["split_step"])
     for axes, own in columns:
         chosen = own[own["split_step"].isin(_splits_with_better_centre(own))]
         for axis, kind in zip(axes, ("raw", "centred"), strict=True):
-            _draw_spectrum(axis, chosen, kind)
+            if chosen.empty:
+                note(axis, "no split from which the centre is better")
+            else:
+                _draw_spectrum(axis, chosen, kind, colours)
         axes[-1].set_xlabel("component")
     for axis, kind in zip(columns[0][0], ("raw", "centred"), strict=True):
         axis.set_ylabel(f"singular value / largest, {kind}")
     return legends(figure, columns)
 
 
-def _draw_spectrum(axis: Axes, rows: pd.DataFrame, kind: str) -> None:
+def _draw_spectrum(axis: Axes, rows: pd.DataFrame, kind: str, colours: SplitColours) -> None:
     values = select(rows, f"singular_value_{kind}")
-    colours = split_colours(values["split_step"])
     for (trunk, split), own in values.groupby(["trunk", "split_step"]):
         label = f"k = {split}" if trunk == values["trunk"].min() else None
         own = own.sort_values("index")
@@ -67,9 +79,11 @@ def _draw_spectrum(axis: Axes, rows: pd.DataFrame, kind: str) -> None:
         )
         own = own[own["value"] > floor]
         axis.plot(own["index"], own["value"] / own["value"].max(), ".-", color=colours[split], alpha=0.7, label=label)
-    num_outputs = select(rows, "num_outputs")["value"]
-    if not num_outputs.empty and not values.empty and num_outputs.max() <= values["index"].max():
-        axis.axvline(num_outputs.max(), color="grey", linestyle=":", label="number of outputs")
+    ranks = select(rows, f"effective_rank_{kind}")["value"]
+    num_outputs, num_endpoints = select(rows, "num_outputs")["value"].max(), values["index"].max()
+    axis.axvline(num_outputs, color="grey", linestyle=":", label="number of outputs K")
+    remark = f"effective rank {ranks.min():.2f} to {ranks.max():.2f} of P = {num_endpoints}, K = {num_outputs:.0f}"
+    axis.set_title(remark, fontsize=9, loc="left", color="grey", y=0.02, x=0.02)
     axis.set_yscale("log")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
 
