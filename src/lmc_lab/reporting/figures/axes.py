@@ -110,7 +110,7 @@ def step_axis(axis: Axes, steps: Collection[int], label: str) -> None:
     ticks = sorted(int(step) for step in steps)
     first = min((step for step in ticks if step > 0), default=1)
     axis.set_xscale("symlog", linthresh=first, linscale=0.5)
-    axis.set_xticks(ticks, [str(tick) for tick in ticks], rotation=45 if len(ticks) > 6 else 0)
+    axis.set_xticks(ticks, [str(tick) for tick in ticks], rotation=45 if len(ticks) > 5 else 0)
     axis.minorticks_off()
     axis.set_xlim(left=-0.1 * first)
     axis.set_xlabel(label)

@@ -85,6 +85,7 @@ def _draw_spectrum(axis: Axes, rows: pd.DataFrame, kind: str, colours: SplitColo
     remark = f"effective rank {ranks.min():.2f} to {ranks.max():.2f} of P = {num_endpoints}, K = {num_outputs:.0f}"
     axis.set_title(remark, fontsize=9, loc="left", color="grey", y=0.02, x=0.02)
     axis.set_yscale("log")
+    axis.margins(y=0.2)  # room for the remark
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
