@@ -117,6 +117,17 @@ def test_figure_3_has_the_splits_from_which_every_trunks_centre_is_better(rows):
     assert raw.get_title(loc="left") == "effective rank 1.25 to 1.25 of P = 3, K = 10"
 
 
+def test_figure_3_says_once_that_no_split_has_a_better_centre(rows):
+    lines = [
+        {"trunk": trunk, "split_step": step, "quantity": quantity, "subset": subset, "value": 0.1}
+        for trunk in (0, 1)
+        for step in (0, 50, 800)
+        for quantity, subset in (("endpoint_loss", "train"), ("singular_value_raw", None))
+    ]
+    for axis in figure3(with_rows(rows, lines)).axes:
+        assert [text.get_text() for text in axis.texts] == ["no split from which the centre is better"]
+
+
 def test_a_task_without_accuracy_has_a_column_that_says_so(rows, tmp_path):
     """Every figure and table of two tasks, of which one has neither accuracies nor errors."""
     lines = []

@@ -64,8 +64,8 @@ class TrunkHessian(_Hessian, TrunkAnalysis):
         max_products: Hessian-vector products after which it gives up; `is_converged` is then 0.
         tolerance: relative residual at which an end has converged.
         seed: of the starting vector.
-        keep_graph: the gradient's graph is kept for all products; without it each takes half as long again or more, but
-            only one chunk of the examples is in memory.
+        keep_graph: the gradient's graph is kept for all products; without it each makes the graph anew, but only one
+            chunk of the examples is in memory.
         evaluation: the BatchNorm policy.
     """
 

@@ -21,7 +21,7 @@ class Shown:
     """A figure of the report."""
 
     draw: Callable[[pd.DataFrame], Figure]
-    needs: tuple[str, ...]  # without any of these quantities it is left out
+    needs: tuple[str, ...]  # it is left out where the rows have none of these quantities
     caption: str
 
 

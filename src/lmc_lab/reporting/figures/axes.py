@@ -41,11 +41,11 @@ def note(axis: Axes, text: str) -> None:
 def legends(figure: Figure, columns: list[tuple[list[Axes], pd.DataFrame]]) -> Figure:
     """Puts the legend of each row of axes beside its last column, from the first column that has entries.
 
-    An axis without data says so.
+    An axis without data, and without a note of its own, says so.
     """
     for axes, _ in columns:
         for axis in axes:
-            if not axis.has_data():
+            if not axis.has_data() and not axis.texts:
                 note(axis, "does not exist for this task,\nor was not measured")
     for row, last in enumerate(columns[-1][0]):
         entries: dict[str, Artist] = {}
