@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lmc_lab.files import read_json
@@ -31,12 +32,19 @@ def succeed(command, **keywords):
     return result.stdout
 
 
+@contextmanager
 def start(command, **extra):
-    """Starts a command in a process group of its own."""
-    return subprocess.Popen(
+    """Starts a command in a process group of its own, which ends with the context."""
+    process = subprocess.Popen(
         f"exec {command}", shell=True, executable="/bin/bash", start_new_session=True, env=environment(**extra),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 def wait_for(condition, *, seconds=120):

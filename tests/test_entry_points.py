@@ -216,12 +216,13 @@ LONG = "task.max_steps=20000 task.data.num_train=400"
 
 
 def test_a_killed_job_costs_only_itself(tmp_path, places):
-    sweep = start(
-        f"python -m lmc_lab.train {LONG} {places} split_step=19700 -m 'seed=range(3)' hydra.launcher.n_jobs=2"
-    )
-    status = wait_for(lambda: next(iter(tmp_path.glob("*/trunk-0/split-19700/branch-0/status.json")), None))
-    kill(json.loads(status.read_text())["pid"])
-    _, errors = sweep.communicate(timeout=200)
+    few_steps = "task.max_steps=4000 task.data.num_train=400"
+    with start(
+        f"python -m lmc_lab.train {few_steps} {places} split_step=3 -m 'seed=range(3)' hydra.launcher.n_jobs=2"
+    ) as sweep:
+        status = wait_for(lambda: next(iter(tmp_path.glob("*/trunk-0/split-3/branch-0/status.json")), None))
+        kill(json.loads(status.read_text())["pid"])
+        _, errors = sweep.communicate(timeout=200)
     assert sweep.returncode == 1 and "1 of 3 jobs failed" in errors.splitlines()[-1] and "seed=0" in errors
     assert {path.parent.name for path in finished(tmp_path)} == {"branch-1", "branch-2"}
 
@@ -229,10 +230,10 @@ def test_a_killed_job_costs_only_itself(tmp_path, places):
 @pytest.mark.parametrize("entry_point", ["train", "study"])
 def test_no_worker_outlives_its_parent(tmp_path, places, entry_point):
     if entry_point == "train":
-        parent = start(f"python -m lmc_lab.train {LONG} {places} split_step=3 -m 'seed=range(2)'")
+        command = f"python -m lmc_lab.train {LONG} {places} split_step=3 -m 'seed=range(2)'"
     else:
-        parent = start(f"python -m lmc_lab.study {places} 'overrides=[\"task.max_steps=20000\"]'")
-    pids = wait_for(lambda: running_pids(tmp_path))
-    kill(parent.pid)
-    wait_for(lambda: not any(is_alive(pid) for pid in pids), seconds=20)
-    parent.communicate()
+        command = f"python -m lmc_lab.study {places} 'overrides=[\"task.max_steps=20000\"]'"
+    with start(command) as parent:
+        pids = wait_for(lambda: running_pids(tmp_path))
+        kill(parent.pid)
+        wait_for(lambda: not any(is_alive(pid) for pid in pids), seconds=20)

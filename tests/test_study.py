@@ -20,13 +20,14 @@ def test_a_killed_study_goes_on_to_the_same_rows_bit_for_bit(tmp_path, shared_ca
     cache = f"cache_dir={shared_cache}"
     printed = succeed(f"{STUDY} output_dir={tmp_path}/whole {cache}")
     for at_least in (1, 4):  # in the first branches, and again among the last
-        study = start(f"{STUDY} output_dir={tmp_path}/killed {cache}")
-        wait_for(
-            lambda count=at_least: len(list(tmp_path.glob("killed/*/trunk-0/split-*/branch-*/status.json"))) >= count
-        )
-        wait_for(lambda: list(tmp_path.glob("killed/*/trunk-0/split-*/branch-*/resume.safetensors")))
-        kill(study.pid)
-        study.communicate()
+        with start(f"{STUDY} output_dir={tmp_path}/killed {cache}") as study:
+            wait_for(
+                lambda count=at_least: (
+                    len(list(tmp_path.glob("killed/*/trunk-0/split-*/branch-*/status.json"))) >= count
+                )
+            )
+            wait_for(lambda: list(tmp_path.glob("killed/*/trunk-0/split-*/branch-*/resume.safetensors")))
+            kill(study.pid)
     assert not list(tmp_path.glob("killed/*/results/*.parquet"))
     succeed(f"{STUDY} output_dir={tmp_path}/killed {cache}")
     whole, killed = rows_of(tmp_path / "whole"), rows_of(tmp_path / "killed")
