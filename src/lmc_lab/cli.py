@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,23 @@ def main(config_name: str, job: Callable[[DictConfig], None]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # lets errors reach this function
     sys.path.insert(0, os.getcwd())  # as `python -m` does: a task of one's own is found by the programs, too
     _end_with_parent()
+    try:
+        if {"-h", "--help"} & set(sys.argv):
+            _print_help(config_name)
+        else:
+            _run(config_name, job)
+    except KeyboardInterrupt:
+        print(f"lmc_lab: interrupted; go on with: {this_command()}", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        text = None if os.environ.get("LMC_DEBUG") else sentence(error)
+        if text is None:
+            raise
+        print(f"lmc_lab: {text}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _run(config_name: str, job: Callable[[DictConfig], None]) -> None:
     errors: list[Exception] = []
 
     @functools.wraps(job)
@@ -55,20 +73,17 @@ def main(config_name: str, job: Callable[[DictConfig], None]) -> None:
             errors.append(error)
 
     is_sweep = {"-m", "--multirun", "hydra.mode=MULTIRUN"} & set(sys.argv)
-    try:
-        run = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)
-        run(job if is_sweep else keep_error)()
-        if errors:
-            raise errors[0]
-    except KeyboardInterrupt:
-        print(f"lmc_lab: interrupted; go on with: {this_command()}", file=sys.stderr)
-        sys.exit(130)
-    except Exception as error:
-        text = None if os.environ.get("LMC_DEBUG") else sentence(error)
-        if text is None:
-            raise
-        print(f"lmc_lab: {text}", file=sys.stderr)
-        sys.exit(1)
+    run = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)
+    run(job if is_sweep else keep_error)()
+    if errors:
+        raise errors[0]
+
+
+def _print_help(config_name: str) -> None:
+    from lmc_lab.help_page import help_page
+
+    overrides = list(takewhile(lambda argument: not argument.startswith("-"), sys.argv[1:]))
+    print(help_page(config_name, overrides, [*map(Path, config_dir_flags()[1:]), config_dir()]))
 
 
 def config_dir() -> Path:
