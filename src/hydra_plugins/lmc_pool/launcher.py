@@ -23,10 +23,9 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-log = logging.getLogger(__name__)
+from hydra_plugins.lmc_pool.sweep_config import sweep_config
 
-# Imported once by the fork server, so that a job starts in milliseconds instead of the seconds that torch takes.
-_PRELOAD = ["torch", "lightning.pytorch", "torchmetrics", "hydra_plugins.lmc_pool.launcher", "lmc_lab.compose"]
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -50,6 +49,7 @@ class Job:
     context: HydraContext
     task_function: TaskFunction
     config: DictConfig
+    sibling: DictConfig
     singletons: dict[Any, Any]
     index: int
     overrides: list[str]
@@ -58,7 +58,7 @@ class Job:
         """Runs the job here; returns None, or what went wrong."""
         Singleton.set_state(self.singletons)
         setup_globals()
-        config = self.context.config_loader.load_sweep_config(self.config, self.overrides)
+        config = sweep_config(self.context.config_loader, self.config, self.overrides, sibling=self.sibling)
         with open_dict(config):
             config.hydra.job.id = f"{config.hydra.job.name}_{self.index}"
             config.hydra.job.num = self.index
@@ -91,14 +91,16 @@ class PoolLauncher(Launcher):
         setup_globals()
         configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
         Path(str(self._config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
+        sibling = sweep_config(self._context.config_loader, self._config, job_overrides[0])
         jobs = [
             Job(
-                self._context,
-                self._task_function,
-                self._config,
-                Singleton.get_state(),
-                initial_job_idx + i,
-                list(overrides),
+                context=self._context,
+                task_function=self._task_function,
+                config=self._config,
+                sibling=sibling,
+                singletons=Singleton.get_state(),
+                index=initial_job_idx + i,
+                overrides=list(overrides),
             )
             for i, overrides in enumerate(job_overrides)
         ]
@@ -111,10 +113,11 @@ class PoolLauncher(Launcher):
 def run_jobs(jobs: Sequence[Job], *, num_workers: int) -> dict[str, str]:
     """Runs `jobs` in worker processes; returns the overrides of those that failed, with the reasons."""
     import cloudpickle
-    from pebble import ProcessPool
+    from pebble import CONSTS, ProcessPool
 
+    CONSTS.sleep_unit = 0.01  # seconds until the pool sees that a job has ended
     forkserver = multiprocessing.get_context("forkserver")
-    forkserver.set_forkserver_preload(_PRELOAD)
+    forkserver.set_forkserver_preload(["lmc_lab.preload"])
     names = _names(jobs)
     failures: dict[str, str] = {}
     # One job a process: what a job leaves behind (threads, generators, memory) is gone with it.
