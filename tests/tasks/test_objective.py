@@ -154,3 +154,21 @@ def test_a_point_has_the_same_loss_whoever_is_evaluated_beside_it():
     together = evaluate(thetas, torch.eye(11))
     alone = [evaluate(theta[None], torch.ones(1, 1)).loss for theta in thetas]
     assert torch.equal(together.loss, torch.cat(alone))
+
+
+def test_several_threads_find_the_same_bits(monkeypatch):
+    model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
+    task = Classification(model, sgd, num_classes=3)
+    inputs = torch.randn(200_000, 4, generator=torch.Generator().manual_seed(0))
+    examples = Examples(inputs, torch.arange(len(inputs)) % 3, lambda x: x)
+    thetas = torch.randn(9, sum(p.numel() for p in model.parameters()), generator=torch.Generator().manual_seed(1))
+
+    def found(num_threads):
+        monkeypatch.setattr("lmc_lab.tasks.forward.num_cores", lambda: num_threads)
+        objective = Objective(task, examples)
+        points = objective.points(thetas, torch.eye(9), {})
+        return objective.evaluate(points, examples), objective.correct_masks(points, examples)
+
+    (one, one_mask), (three, three_mask) = found(1), found(3)
+    assert torch.equal(one.loss, three.loss) and torch.equal(one.accuracy, three.accuracy)
+    assert torch.equal(one_mask, three_mask)

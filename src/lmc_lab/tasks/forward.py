@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from lmc_lab.models.stacked import StackedModel, UnsupportedModel, batch_moments
+from lmc_lab.tasks.threads import num_cores
 
 States = Mapping[str, Tensor]  # name -> (n, *shape), the parameters and buffers of n points
 
@@ -24,10 +25,14 @@ class EvaluationPath(StrEnum):
 
 
 class Forward(ABC):
-    """Runs a model at n points on a chunk of examples; `num_models` and `num_examples` are the sizes it runs best with."""
+    """Runs a model at n points on a chunk of examples.
+
+    `num_models` and `num_examples` are the sizes it runs best with, `num_threads` how many may run it at a time.
+    """
 
     num_models: int
     num_examples: int
+    num_threads = 1  # `functional_call` changes the model while it runs
 
     @abstractmethod
     def prepare(self, states: States) -> Any:
@@ -113,6 +118,7 @@ class Stacked(Forward):
         self._stacked = StackedModel(model)
         chunk = self._stacked.chunk(inputs)
         self.num_models, self.num_examples = chunk.num_models, chunk.num_examples
+        self.num_threads = num_cores()
 
     def prepare(self, states: States) -> Any:
         """Returns the weights as wide layers."""

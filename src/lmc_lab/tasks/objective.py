@@ -17,6 +17,7 @@ from lmc_lab.landscape.hull import Evaluation
 from lmc_lab.landscape.parameters import ParameterLayout
 from lmc_lab.tasks.forward import EvaluationPath, Loop, States, build_forward
 from lmc_lab.tasks.supervised import SupervisedTask
+from lmc_lab.tasks.threads import map_in_order
 
 Buffers = Mapping[str, Tensor]  # name -> (P, *shape), the buffers that belong to P endpoints
 
@@ -128,17 +129,19 @@ class Objective:
         outputs = functional_call(self._model, self._layout.unflatten(theta) | buffers, (inputs,))
         return self._module.per_example_loss(outputs, targets).sum() / num_examples
 
-    @torch.no_grad()
     def _judgements(self, points: States, examples: Examples) -> Iterator[tuple[slice, slice, Tensor, Tensor | None]]:
         """Yields (points, examples, losses (n, B), correct (n, B)): each chunk of examples is read once for all points."""
         groups = list(self._groups(points))
-        start = 0
-        for inputs, targets in examples.chunks(self._forward.num_examples):
-            place = slice(start, start + len(targets))
-            for cut, prepared in groups:
-                outputs = self._forward.outputs(prepared, inputs)
-                yield cut, place, *self._judge(outputs, targets)
-            start = place.stop
+
+        @torch.no_grad()  # each thread has a switch of its own
+        def judge(place: slice) -> list[tuple[slice, slice, Tensor, Tensor | None]]:
+            inputs, targets = examples.batch(place)
+            return [(cut, place, *self._judge(self._forward.outputs(group, inputs), targets)) for cut, group in groups]
+
+        size = self._forward.num_examples
+        places = [slice(start, start + size) for start in range(0, len(examples), size)]
+        for judged in map_in_order(judge, places, num_threads=self._forward.num_threads):
+            yield from judged
 
     def _groups(self, points: States) -> Iterator[tuple[slice, Any]]:
         num_points, size = len(next(iter(points.values()))), self._forward.num_models
