@@ -7,7 +7,7 @@ from statistics import median
 import numpy as np
 
 from benchmarks import hull_memory, suite, worker_memory
-from benchmarks.common import Options, Row, alternate, duration, wall
+from benchmarks.common import Options, Row, alternate, duration, one_core, wall
 from benchmarks.evaluation import near_start
 from lmc_lab.landscape.hull import probe_hull, sample_hull
 from lmc_lab.tasks.objective import Objective
@@ -48,7 +48,8 @@ def _probe(task: Task, num_samples: int, num_examples: int) -> None:
 def _line(of: str, unit: str, runs: Mapping[int, Callable[[], None]], repeats: int) -> Row:
     """Returns the row of a straight line through the times at several sizes."""
     next(iter(runs.values()))()  # the first is not like the others
-    found = alternate(*(partial(wall, run) for run in runs.values()), repeats=repeats)
+    with one_core():
+        found = alternate(*(partial(wall, run) for run in runs.values()), repeats=repeats)
     sizes, seconds = np.array(list(runs)), np.array([median(times) for times in found])
     slope, fixed = np.polyfit(sizes, seconds, 1)
     deviation = np.abs(slope * sizes + fixed - seconds).max() / seconds.max()
@@ -56,5 +57,5 @@ def _line(of: str, unit: str, runs: Mapping[int, Callable[[], None]], repeats: i
     return Row(
         what=f"time of a hull in {of}, LeNet-5, P={_NUM_ENDPOINTS}",
         ours=f"{duration(slope)} a {unit}, and {duration(fixed)}",
-        note=f"measured {measured}; off the line by at most {deviation:.0%} of the longest; one thread",
+        note=f"measured {measured}; off the line by at most {deviation:.0%} of the longest; one core",
     )
