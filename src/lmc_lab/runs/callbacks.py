@@ -98,7 +98,9 @@ class Trajectory(Callback):
         if trainer.max_steps > self._covered or trainer.max_steps < 0:
             self._covered = trainer.global_step
             write_rows(self._path, [row for row in rows if int(row["step"]) <= trainer.global_step])
-        self._parameters = [parameter.detach() for parameter in pl_module.parameters()]  # a walk over modules takes 50 us
+        self._parameters = [
+            parameter.detach() for parameter in pl_module.parameters()
+        ]  # a walk over modules takes 50 us
         self._previous = self._theta()
 
     def on_train_batch_end(

@@ -21,6 +21,7 @@ from lmc_lab.runs.callbacks import (
 from lmc_lab.runs.checkpoint import SafetensorsIO
 from lmc_lab.runs.experiment import Experiment, RunName
 from lmc_lab.runs.layout import RunFolder
+from lmc_lab.runs.profiler import without_profiler
 from lmc_lab.tasks.supervised import SupervisedTask
 
 
@@ -62,25 +63,27 @@ def fit(
     module = task.initialise(experiment.trunk_seed)
     trajectory = Trajectory(folder.metrics, log_every=settings.log_every)
     logger = experiment.make_logger(name)
-    trainer = experiment.make_trainer(
-        max_steps=stretch.stop,
-        precision=task.precision,
-        logger=logger or False,
-        val_check_interval=settings.evaluate_every,
-        check_val_every_n_epoch=None,
-        plugins=[SafetensorsIO(data_digest=task.dataset.digest, carry_optimizer_state=carry_optimizer_state)],
-        callbacks=Together(
-            OptimizerLayout(),
-            StepNoise(order),
-            trajectory,
-            *callbacks,
-            ResumeCheckpoint(folder, seconds=settings.resume_seconds if is_resumable else inf),
-            Heartbeat(folder, name=str(name), stop=stretch.stop),
-        ),
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
+    trainer = without_profiler(
+        experiment.make_trainer(
+            max_steps=stretch.stop,
+            precision=task.precision,
+            logger=logger or False,
+            val_check_interval=settings.evaluate_every,
+            check_val_every_n_epoch=None,
+            plugins=[SafetensorsIO(data_digest=task.dataset.digest, carry_optimizer_state=carry_optimizer_state)],
+            callbacks=Together(
+                OptimizerLayout(),
+                StepNoise(order),
+                trajectory,
+                *callbacks,
+                ResumeCheckpoint(folder, seconds=settings.resume_seconds if is_resumable else inf),
+                Heartbeat(folder, name=str(name), stop=stretch.stop),
+            ),
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+        )
     )
     batches = StepBatches(task.dataset.train, order, stretch.start, task.dataset.augment)
     test = task.dataset.test if settings.evaluate_every else None

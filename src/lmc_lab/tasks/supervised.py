@@ -1,5 +1,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
@@ -19,6 +20,13 @@ class SupervisedTask(LightningModule, ABC):
         super().__init__()
         self.model = model
         self._optimizer = optimizer
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Sets an attribute; `_current_fx_name`, which Lightning sets 44 times a step, without torch's look for modules."""
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
 
     @abstractmethod
     def per_example_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
