@@ -81,7 +81,7 @@ class Baseline:
 
 def trial_cell(num_examples: int) -> Cell:
     """Returns a little work from which the script's time a step and an evaluation can be read."""
-    return Cell(num_branches=2, split_step=10, num_steps=30, num_samples=1, num_examples=min(num_examples, 4000))
+    return Cell(num_branches=2, split_step=10, num_steps=30, num_samples=1, num_examples=min(num_examples, 2000))
 
 
 @lru_cache

@@ -12,7 +12,7 @@ _SPLIT, _STOP = 10, 20
 
 def measure(options: Options) -> list[Row]:
     """Returns the row of sweeps of P and of 2P branches of ten steps, one job at a time."""
-    num_branches = options.pick(8, 2)
+    num_branches = options.pick(6, 2)
     with TemporaryDirectory() as folder:
         shared = ["task=mnist1d", f"task.max_steps={_STOP}", f"split_step={_SPLIT}", suite.output_in(folder)]
         suite.run("train", *shared)  # the trunk

@@ -36,12 +36,12 @@ class Case:
 
 _CASES = [
     Case(name="LeNet-5", task="lenet_m", num_points=32, num_examples=2048, repeats=5, share_of_peak=0.55),
-    Case(name="MNIST-1D", task="mnist1d", num_points=64, num_examples=4000, repeats=5),
+    Case(name="MNIST-1D", task="mnist1d", num_points=64, num_examples=4000, repeats=3),
     Case(
         name="ResNet-20, BatchNorm re-estimated",
         task="resnet20",
         num_points=1,
-        num_examples=2048,
+        num_examples=1024,
         repeats=2,
         reason="its layers fill a core alone, so models run one by one",
     ),
@@ -50,7 +50,7 @@ _CASES = [
         task="siren",
         num_points=16,
         num_examples=8192,
-        repeats=5,
+        repeats=3,
         reason="its layers are large matrix products and sines, which one model at a time does as well",
     ),
 ]
@@ -101,7 +101,7 @@ def _against_baseline(case: Case, options: Options) -> list[Row]:
     num_examples = options.pick(10_000, 512)  # that the script loads; those of the small cell
     baseline, remark = best_baseline(options, num_examples)
     trial, work = trial_cell(num_examples), Work.of(case, options)
-    ours, theirs = alternate(work.timed("auto"), lambda: baseline.run(trial).per_evaluation, repeats=options.pick(2, 1))
+    ours, theirs = alternate(work.timed("auto"), lambda: baseline.run(trial).per_evaluation, repeats=1)
     what = f"evaluation, {case.name}, against the baseline script"
     return [faster(what, ours, theirs, at_least=20, per=_PER, note=f"{remark}; both on all cores")]
 

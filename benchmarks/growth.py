@@ -30,7 +30,7 @@ def _times(options: Options) -> list[Row]:
     few_samples, few_examples = num_samples[0], num_examples[1]
     in_samples = {count: partial(_probe, task, count, few_examples) for count in num_samples}
     in_examples = {count: partial(_probe, task, few_samples, count) for count in num_examples}
-    repeats = options.pick(3, 1)
+    repeats = options.pick(2, 1)
     return [
         _line(f"J, at N={few_examples:,}", "hull sample (a point and its control)", in_samples, repeats),
         _line(f"N, at J={few_samples}", "example", in_examples, repeats),

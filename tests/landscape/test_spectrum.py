@@ -36,6 +36,12 @@ def test_centred_endpoints_fill_at_most_p_minus_1_dimensions() -> None:
     assert float(centred.normalised[0]) == 1
 
 
+def test_the_last_centred_value_of_many_parameters_is_rounding() -> None:
+    endpoints = (normal(1, 300_000, seed=1) * 0.05 + 0.002 * normal(4, 300_000)).float()
+    centred = singular_values(endpoints, centred=True)
+    assert float(centred.values[-1]) <= centred.resolution < 1e-3 * float(centred.values[-2])
+
+
 def test_values_below_the_resolution_are_rounding() -> None:
     left = torch.linalg.qr(normal(4, 4)).Q
     right = torch.linalg.qr(normal(1000, 4, seed=1)).Q

@@ -37,7 +37,8 @@ def figure2(rows: pd.DataFrame) -> Figure:
             draw_against_split(top, select(own, quantity, "train"), style)
         top.set_ylim(-0.05, 1.05)
         for quantity, style in _DISTANCES.items():
-            draw_against_split(bottom, select(own, quantity), style)
+            distances = select(own, quantity)
+            draw_against_split(bottom, distances[distances["value"] > 0], style)  # W_0 to itself has no logarithm
         bottom.set_yscale("log")
         split_axis(bottom, select(own, "p_conv"))
     first = columns[0][0]
@@ -82,8 +83,9 @@ def _draw_spectrum(axis: Axes, rows: pd.DataFrame, kind: str, colours: SplitColo
     ranks = select(rows, f"effective_rank_{kind}")["value"]
     num_outputs, num_endpoints = select(rows, "num_outputs")["value"].max(), values["index"].max()
     axis.axvline(num_outputs, color="grey", linestyle=":", label="number of outputs K")
-    remark = f"effective rank {ranks.min():.2f} to {ranks.max():.2f} of P = {num_endpoints}, K = {num_outputs:.0f}"
-    axis.set_title(remark, fontsize=9, loc="left", color="grey", y=0.02, x=0.02)
+    effective = " to ".join(dict.fromkeys(f"{rank:.2f}" for rank in (ranks.min(), ranks.max())))
+    remark = f"effective rank {effective} of P = {num_endpoints}, K = {num_outputs:.0f}"
+    axis.set_title(remark, fontsize=9, loc="center", color="grey", y=0.02)
     axis.set_yscale("log")
     axis.margins(y=0.2)  # room for the remark
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
