@@ -114,7 +114,8 @@ def test_figure_3_has_the_splits_from_which_every_trunks_centre_is_better(rows):
     assert set(drawn) == {"k = 50", "k = 800", "number of outputs K"}
     assert list(drawn["k = 50"].get_ydata()) == [1.0, 0.5]  # normalised; the third is below the floor
     assert drawn["number of outputs K"].get_xdata()[0] == 10
-    assert raw.get_title(loc="left") == "effective rank 1.25 to 1.25 of P = 3, K = 10"
+    assert [text.get_text() for text in raw.texts] == ["effective rank 1.25 of P = 3, K = 10"]
+    assert raw.get_title() == "lenet"
 
 
 def test_figure_3_says_once_that_no_split_has_a_better_centre(rows):

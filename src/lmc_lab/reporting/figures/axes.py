@@ -1,7 +1,9 @@
 """What all figures share: one column a task, split steps on a symlog axis, a point a trunk."""
 
+import re
 from collections.abc import Collection, Hashable, Iterable, Iterator
 from dataclasses import dataclass
+from math import inf
 
 import pandas as pd
 from matplotlib.artist import Artist
@@ -51,12 +53,23 @@ def legends(figure: Figure, columns: list[tuple[list[Axes], pd.DataFrame]]) -> F
         entries: dict[str, Artist] = {}
         for axes, _ in columns:
             handles, labels = axes[row].get_legend_handles_labels()
-            entries = dict(zip(labels, handles, strict=True)) | entries
+            entries |= {label: handle for label, handle in zip(labels, handles, strict=True) if label not in entries}
         if entries:
+            labels = sorted(entries, key=_split_of)
             last.legend(
-                list(entries.values()), list(entries), loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False
+                [entries[label] for label in labels],
+                labels,
+                loc="center left",
+                bbox_to_anchor=(1.02, 0.5),
+                frameon=False,
             )
     return figure
+
+
+def _split_of(label: str) -> float:
+    """Returns the k that a label ends with; labels without one come last, in their order."""
+    match = re.search(r"k = (\d+)$", label)
+    return int(match[1]) if match else inf
 
 
 def draw_against_split(axis: Axes, rows: pd.DataFrame, style: Style) -> None:

@@ -85,9 +85,9 @@ def _draw_spectrum(axis: Axes, rows: pd.DataFrame, kind: str, colours: SplitColo
     axis.axvline(num_outputs, color="grey", linestyle=":", label="number of outputs K")
     effective = " to ".join(dict.fromkeys(f"{rank:.2f}" for rank in (ranks.min(), ranks.max())))
     remark = f"effective rank {effective} of P = {num_endpoints}, K = {num_outputs:.0f}"
-    axis.set_title(remark, fontsize=9, loc="center", color="grey", y=0.02)
+    axis.text(0.5, 0.03, remark, transform=axis.transAxes, ha="center", fontsize=9, color="grey")
     axis.set_yscale("log")
-    axis.margins(y=0.2)  # room for the remark
+    axis.set_ylim(0.5 * min(0.1, axis.dataLim.y0), 2)  # a whole decade at least, and room for the remark
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
