@@ -16,7 +16,7 @@ _QUESTIONS = {
 
 def measure(options: Options) -> list[Row]:
     """Returns a row for each question."""
-    repeats = options.pick(5, 3)
+    repeats = options.pick(9, 3)
     return [
         bounded(f"start-up: {name}", [wall(lambda: shell(script)) for _ in range(repeats)], at_most=0.5)  # noqa: B023
         for name, script in _QUESTIONS.items()

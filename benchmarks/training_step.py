@@ -36,8 +36,8 @@ class Case:
 
 
 _CASES = [
-    Case(name="LeNet-5", task="lenet_m", num_steps=120, num_quick_steps=20, repeats=3, at_most=1.1),
-    Case(name="MNIST-1D", task="mnist1d", num_steps=400, num_quick_steps=100, repeats=4),
+    Case(name="LeNet-5", task="lenet_m", num_steps=40, num_quick_steps=20, repeats=9, at_most=1.1),
+    Case(name="MNIST-1D", task="mnist1d", num_steps=200, num_quick_steps=100, repeats=8),
     Case(name="ResNet-20", task="resnet20", num_steps=4, num_quick_steps=1, repeats=2, num_warm_up=1),
 ]
 
