@@ -34,3 +34,10 @@ def test_a_config_of_ones_own_is_listed(tmp_path):
 def test_overrides_that_do_not_compose_are_refused():
     with pytest.raises(HydraException, match="lent"):
         page("task=lent")
+
+
+def test_a_folder_may_have_any_name(tmp_path):
+    further = tmp_path / "jürgen = (mine)"
+    (further / "task").mkdir(parents=True)
+    (further / "task" / "mine.yaml").write_text("defaults: [lenet, _self_]\nname: mine\n")
+    assert "  name: mine\n" in page("task=mine", further=[further])

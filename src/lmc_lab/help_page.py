@@ -1,4 +1,4 @@
-"""The page behind ``--help``: every group and every key, with the comments of conf/.
+"""The page behind ``--help``: every group and every key, with the comments beside top-level keys in conf/.
 
 Hydra's own page takes a second, since it composes the list of groups anew for each of them, and leaves the comments out.
 """
@@ -26,7 +26,8 @@ def help_page(config_name: str, overrides: Sequence[str], folders: Sequence[Path
     Errors: HydraException, if `overrides` do not compose.
     """
     *further, shipped = [folder.resolve() for folder in folders]
-    search = [f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in further)}]"] if further else []
+    places = ",".join(f"'file://{folder}'" for folder in further)
+    search = [f"hydra.searchpath=[{places}]"] if further else []
     with initialize_config_dir(str(shipped), version_base="1.3"):
         config = compose(config_name, [*overrides, *search], return_hydra_config=True)
     chosen = [f"{group}/{choice}" for group, choice in config.hydra.runtime.choices.items() if choice]

@@ -91,6 +91,8 @@ class PoolLauncher(Launcher):
         setup_globals()
         configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
         Path(str(self._config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
+        if not job_overrides:  # seed=range(0)
+            return []
         sibling = sweep_config(self._context.config_loader, self._config, job_overrides[0])
         jobs = [
             Job(

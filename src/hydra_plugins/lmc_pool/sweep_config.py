@@ -1,4 +1,4 @@
-"""The config of a job of a sweep, composed anew only where it has to be: Hydra takes 0.2 s for it, a branch its steps."""
+"""The config of a job of a sweep, which its worker composes anew only where it has to: that takes 0.2 s."""
 
 import copy
 import re

@@ -98,9 +98,7 @@ class Trajectory(Callback):
         if trainer.max_steps > self._covered or trainer.max_steps < 0:
             self._covered = trainer.global_step
             write_rows(self._path, [row for row in rows if int(row["step"]) <= trainer.global_step])
-        self._parameters = [
-            parameter.detach() for parameter in pl_module.parameters()
-        ]  # a walk over modules takes 50 us
+        self._parameters = list(pl_module.parameters())  # a walk over modules takes 50 us
         self._previous = self._theta()
 
     def on_train_batch_end(
@@ -138,7 +136,7 @@ class Trajectory(Callback):
             self._losses, self.path_length = list(state_dict["losses"]), state_dict["path_length"]
 
     def _theta(self) -> Tensor:
-        return torch.cat([parameter.reshape(-1) for parameter in self._parameters])
+        return torch.cat([parameter.detach().reshape(-1) for parameter in self._parameters])
 
 
 class SplitCheckpoint(Callback):
