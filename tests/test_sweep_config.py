@@ -34,7 +34,7 @@ def master(loader):
     ],
 )
 def test_the_config_of_a_job_is_the_one_that_hydra_composes(loader, master, overrides, is_copied, monkeypatch):
-    sibling = sweep_config(loader, master, FIRST)
+    sibling = loader.load_sweep_config(master, FIRST)
     composed = loader.load_sweep_config(master, overrides)
     if is_copied:
         monkeypatch.setattr(loader, "load_sweep_config", None)

@@ -2,7 +2,6 @@
 
 import errno
 import functools
-import gc
 import os
 import re
 import shlex
@@ -68,7 +67,6 @@ def _run(config_name: str, job: Callable[[DictConfig], None]) -> None:
 
     @functools.wraps(job)
     def keep_error(config: DictConfig) -> None:  # Hydra would print lines of its own about an error that it sees
-        gc.enable()
         try:
             job(config)
         except Exception as error:
@@ -76,8 +74,6 @@ def _run(config_name: str, job: Callable[[DictConfig], None]) -> None:
 
     is_sweep = {"-m", "--multirun", "hydra.mode=MULTIRUN"} & set(sys.argv)
     run = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)
-    if not is_sweep:
-        gc.disable()  # until the job: composing a config leaves little garbage, and is a tenth faster if nobody looks for it
     run(job if is_sweep else keep_error)()
     if errors:
         raise errors[0]

@@ -23,7 +23,8 @@ _COMMENTED = re.compile(r"(?P<name>[\w-]+):.*?\s# (?P<comment>.+)")
 def help_page(config_name: str, overrides: Sequence[str], folders: Sequence[Path]) -> str:
     """Returns the page for the primary config `config_name` under `overrides`; `folders` are searched in their order.
 
-    Errors: HydraException, if `overrides` do not compose.
+    Raises:
+        HydraException: `overrides` do not compose.
     """
     *further, shipped = [folder.resolve() for folder in folders]
     places = ",".join(f"'file://{folder}'" for folder in further)
@@ -73,7 +74,7 @@ def _comments(folders: Sequence[Path], names: Sequence[str]) -> dict[str, str]:
 
 
 def _annotated(config: DictConfig, comments: dict[str, str]) -> str:
-    lines = list(_with_paths(OmegaConf.to_yaml(config)))
+    lines = _with_paths(OmegaConf.to_yaml(config))
     return "\n".join(f"{line}  # {comments[path]}" if path in comments else line for path, line in lines)
 
 

@@ -1,3 +1,4 @@
+import pytest
 from lightning.pytorch import Trainer
 
 from lmc_lab.runs.profiler import NoProfiler, without_profiler
@@ -13,9 +14,5 @@ def test_the_default_profiler_is_replaced_and_a_chosen_one_stays():
 
 def test_contexts_nest_and_let_errors_through():
     profiler = NoProfiler()
-    try:
-        with profiler.profile("a"), profiler.profile("b"):
-            raise ZeroDivisionError
-    except ZeroDivisionError:
-        return
-    raise AssertionError("an error was swallowed")
+    with pytest.raises(ZeroDivisionError), profiler.profile("a"), profiler.profile("b"):
+        raise ZeroDivisionError

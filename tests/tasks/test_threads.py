@@ -41,7 +41,23 @@ def test_an_error_reaches_the_caller_and_threads_are_as_before():
 
 
 def test_each_thread_computes_on_one_core():
-    assert set(map_in_order(lambda item: torch.get_num_threads(), range(6), num_threads=3)) == {1}
+    torch.set_num_threads(2)  # which new threads would have, too
+    try:
+        assert set(map_in_order(lambda item: torch.get_num_threads(), range(6), num_threads=3)) == {1}
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_what_nobody_waits_for_is_not_computed():
+    def slow(item):
+        time.sleep(0.05)
+        started.append(item)
+
+    started = []
+    results = map_in_order(slow, range(100), num_threads=2)
+    next(results)
+    results.close()
+    assert len(started) <= 4
 
 
 def test_a_worker_of_a_sweep_has_one_core():

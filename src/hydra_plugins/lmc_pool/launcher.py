@@ -93,7 +93,7 @@ class PoolLauncher(Launcher):
         Path(str(self._config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
         if not job_overrides:  # seed=range(0)
             return []
-        sibling = sweep_config(self._context.config_loader, self._config, job_overrides[0])
+        sibling = self._context.config_loader.load_sweep_config(self._config, list(job_overrides[0]))
         jobs = [
             Job(
                 context=self._context,

@@ -11,15 +11,15 @@ _WHOLE_NUMBER = re.compile(r"(?P<key>[a-z_][\w.]*)=(?P<value>0|[1-9]\d*)")
 
 
 def sweep_config(
-    loader: ConfigLoader, master: DictConfig, overrides: Sequence[str], *, sibling: DictConfig | None = None
+    loader: ConfigLoader, master: DictConfig, overrides: Sequence[str], *, sibling: DictConfig
 ) -> DictConfig:
     """Returns the config of the job with `overrides`, equal to ``loader.load_sweep_config(master, overrides)``.
 
     `sibling` is the config of another job of the sweep. Where only whole numbers differ from it (``seed=3``), it is copied and
     they are set.
     """
-    changes = None if sibling is None else _changes(sibling, overrides)
-    if sibling is None or changes is None:
+    changes = _changes(sibling, overrides)
+    if changes is None:
         return loader.load_sweep_config(master, list(overrides))
     config = copy.deepcopy(sibling)
     for key, value in changes.items():

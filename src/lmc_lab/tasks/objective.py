@@ -129,6 +129,7 @@ class Objective:
         outputs = functional_call(self._model, self._layout.unflatten(theta) | buffers, (inputs,))
         return self._module.per_example_loss(outputs, targets).sum() / num_examples
 
+    @torch.no_grad()
     def _judgements(self, points: States, examples: Examples) -> Iterator[tuple[slice, slice, Tensor, Tensor | None]]:
         """Yields (points, examples, losses (n, B), correct (n, B)): each chunk of examples is read once for all points."""
         groups = list(self._groups(points))

@@ -28,13 +28,14 @@ def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], *, n
         return
     before = torch.get_num_threads()
     waiting: deque[Future[Result]] = deque()
+    pool = ThreadPoolExecutor(num_threads, initializer=torch.set_num_threads, initargs=(1,))
     try:
-        with ThreadPoolExecutor(num_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > 2 * num_threads:
-                    yield waiting.popleft().result()
-            while waiting:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > 2 * num_threads:
                 yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
     finally:
+        pool.shutdown(cancel_futures=True)  # of a caller that wants no more, or after an error
         torch.set_num_threads(before)  # the setting of a thread is in part one of the process

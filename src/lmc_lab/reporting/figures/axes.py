@@ -52,8 +52,8 @@ def legends(figure: Figure, columns: list[tuple[list[Axes], pd.DataFrame]]) -> F
     for row, last in enumerate(columns[-1][0]):
         entries: dict[str, Artist] = {}
         for axes, _ in columns:
-            handles, labels = axes[row].get_legend_handles_labels()
-            entries |= {label: handle for label, handle in zip(labels, handles, strict=True) if label not in entries}
+            for handle, label in zip(*axes[row].get_legend_handles_labels(), strict=True):
+                entries.setdefault(label, handle)
         if entries:
             labels = sorted(entries, key=_split_of)
             last.legend(
