@@ -1,4 +1,3 @@
-import multiprocessing
 import threading
 import time
 
@@ -60,7 +59,10 @@ def test_what_nobody_waits_for_is_not_computed():
     assert len(started) <= 4
 
 
-def test_a_worker_of_a_sweep_has_one_core():
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        assert pool.apply(num_cores) == 1
-    assert num_cores() >= 1
+@pytest.mark.parametrize(("given", "found"), [(None, 3), ("2", 2), ("8", 3), ("2,4", 2), ("0", 3), ("many", 3)])
+def test_cores_are_those_allowed_or_fewer_if_the_environment_says_so(monkeypatch, given, found):
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1, 5})
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if given is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    assert num_cores() == found

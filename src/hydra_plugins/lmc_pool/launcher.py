@@ -1,4 +1,4 @@
-"""``hydra/launcher=pool``: the jobs of a sweep in local processes, one thread each, as many at a time as there are cores.
+"""``hydra/launcher=pool``: the jobs of a sweep in local processes, as many at a time as there are cores.
 
 A job that fails or is killed costs only itself; whoever repeats the sweep computes only what is missing. Imports are
 light, since Hydra imports every plugin before it answers ``--help``.
@@ -76,7 +76,7 @@ class PoolLauncher(Launcher):
     """See the module."""
 
     def __init__(self, n_jobs: int | None = None) -> None:
-        self._num_workers = n_jobs or len(os.sched_getaffinity(0))
+        self._num_workers = n_jobs or _num_cores()
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keeps what Hydra gives."""
@@ -118,13 +118,14 @@ def run_jobs(jobs: Sequence[Job], *, num_workers: int) -> dict[str, str]:
     from pebble import CONSTS, ProcessPool
 
     CONSTS.sleep_unit = 0.01  # seconds until the pool sees that a job has ended
+    num_cores = max(1, _num_cores() // min(num_workers, len(jobs)))
     forkserver = multiprocessing.get_context("forkserver")
     forkserver.set_forkserver_preload(["lmc_lab.preload"])
     names = _names(jobs)
     failures: dict[str, str] = {}
     # One job a process: what a job leaves behind (threads, generators, memory) is gone with it.
     with (
-        ProcessPool(num_workers, max_tasks=1, context=forkserver, initializer=_end_with_parent) as pool,
+        ProcessPool(num_workers, max_tasks=1, context=forkserver, initializer=_begin, initargs=(num_cores,)) as pool,
         _stopped_on_interrupt(pool),
     ):
         # cloudpickle, since Hydra's state holds the closures that are OmegaConf's resolvers.
@@ -171,6 +172,16 @@ def _outcome(future: "Future[str | None]") -> str | None:
         return future.result()
     except Exception as error:
         return f"{error}"
+
+
+def _num_cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _begin(num_cores: int) -> None:
+    """Prepares a worker, which has `num_cores` for itself."""
+    os.environ["OMP_NUM_THREADS"] = str(num_cores)
+    _end_with_parent()
 
 
 def _end_with_parent() -> None:

@@ -19,7 +19,7 @@ class Examples:
         return len(self.inputs)
 
     def batch(self, index: Tensor | slice) -> tuple[Tensor, Tensor]:
-        """Returns the model inputs and targets of the examples at `index`."""
+        """Returns the model inputs and targets of the examples at `index`, whole numbers (B,) or a slice."""
         return self.prepare(_rows(self.inputs, index)), _rows(self.targets, index)
 
     def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -13,6 +13,7 @@ import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Any
 
 import torch
@@ -245,7 +246,7 @@ def _pool(call: Call, source: Source) -> Layer:
     if source.layout is Layout.SIGNALS:
         pool = _pool_over_length(call, pool)
     elif isinstance(pool, nn.MaxPool2d) and _halves(pool):
-        pool = _max_of_four
+        pool = partial(_max_of_four, may_overwrite=source.may_overwrite)
     return Layer(source.layout, lambda num_models, weights, x: pool(x))
 
 
@@ -255,10 +256,14 @@ def _halves(pool: nn.MaxPool2d) -> bool:
     return plain and not pool.ceil_mode
 
 
-def _max_of_four(x: Tensor) -> Tensor:
-    """Returns the 2x2 maximum, by rows and then by columns: 1.2 (96 channels) to 9 times (6) as fast as max_pool2d."""
+def _max_of_four(x: Tensor, *, may_overwrite: bool) -> Tensor:
+    """Returns the 2x2 maximum, by rows and then by columns: 1.2 (96 channels) to 9 times (6) as fast as max_pool2d.
+
+    The rows' maxima overwrite x where they may, whose memory is in the cache: another 1.2 times as fast.
+    """
     height, width = (size // 2 * 2 for size in x.shape[2:])
-    rows = torch.maximum(x[:, :, 0:height:2], x[:, :, 1:height:2])
+    upper, lower = x[:, :, 0:height:2], x[:, :, 1:height:2]
+    rows = torch.maximum(upper, lower, out=upper if may_overwrite else None)
     return torch.maximum(rows[..., 0:width:2], rows[..., 1:width:2])
 
 

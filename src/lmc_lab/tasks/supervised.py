@@ -30,11 +30,17 @@ class SupervisedTask(LightningModule, ABC):
 
     @abstractmethod
     def per_example_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Returns the loss of each of the B examples, (B,)."""
+        """Returns the loss of each of the B examples, (B,).
+
+        It is called from several threads at a time, so it must not change the module.
+        """
 
     @abstractmethod
     def is_correct(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
-        """Returns which of the B examples are right, bool (B,), or None if the task has no right and wrong."""
+        """Returns which of the B examples are right, bool (B,), or None if the task has no right and wrong.
+
+        It is called from several threads at a time, too.
+        """
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Returns the model's outputs."""

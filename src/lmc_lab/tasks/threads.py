@@ -1,6 +1,5 @@
 """The same work on several items in threads: torch lets go of the interpreter's lock while it computes."""
 
-import multiprocessing
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -14,8 +13,13 @@ Result = TypeVar("Result")
 
 
 def num_cores() -> int:
-    """Returns how many cores this process has: one if it is a worker of a sweep, else all that it may run on."""
-    return len(os.sched_getaffinity(0)) if multiprocessing.parent_process() is None else 1
+    """Returns how many cores this process has: what ``OMP_NUM_THREADS`` says, else all that it may run on.
+
+    The launcher sets that variable to a job's share, as joblib's does.
+    """
+    allowed = len(os.sched_getaffinity(0))
+    given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return min(int(given), allowed) if given.isdecimal() and int(given) else allowed
 
 
 def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], *, num_threads: int) -> Iterator[Result]:
