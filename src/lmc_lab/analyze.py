@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from lmc_lab import cli
+from lmc_lab.process import heavy_imports
 
 if TYPE_CHECKING:
     from lmc_lab.analyses.base import Analysis
@@ -19,8 +20,9 @@ def main() -> None:
 
 def job(config: DictConfig) -> None:
     """Computes the rows of all analyses asked for, each unless it exists, and prints where they are."""
-    from lmc_lab.analyses.store import ensure_rows
-    from lmc_lab.compose import build_analyses, build_experiment
+    with heavy_imports():
+        from lmc_lab.analyses.store import ensure_rows
+        from lmc_lab.compose import build_analyses, build_experiment
 
     experiment = build_experiment(config)
     seeds = None if config.seeds is None else list(config.seeds)

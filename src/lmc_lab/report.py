@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, cast
 from omegaconf import DictConfig
 
 from lmc_lab import cli
+from lmc_lab.process import heavy_imports
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,15 +25,16 @@ def job(config: DictConfig) -> None:
 
     Studies named in `beside` are drawn as further columns.
     """
-    from pathlib import Path
+    with heavy_imports():
+        from pathlib import Path
 
-    from hydra import compose
+        from hydra import compose
 
-    from lmc_lab.analyses.store import all_rows, read_config
-    from lmc_lab.reporting.page import write_report
-    from lmc_lab.reporting.table import as_text, cost_table, mode_table, onset_table, task_table
-    from lmc_lab.runs.layout import reports
-    from lmc_lab.study_plan import StudyPlan, places
+        from lmc_lab.analyses.store import all_rows, read_config
+        from lmc_lab.reporting.page import write_report
+        from lmc_lab.reporting.table import as_text, cost_table, mode_table, onset_table, task_table
+        from lmc_lab.runs.layout import reports
+        from lmc_lab.study_plan import StudyPlan, places
 
     others = [compose("report", overrides=[f"study={name}", *places(config)]) for name in config.beside]
     plans = [StudyPlan.of(part) for part in (config, *others)]

@@ -3,6 +3,7 @@
 from omegaconf import DictConfig
 
 from lmc_lab import cli
+from lmc_lab.process import heavy_imports
 
 
 def main() -> None:
@@ -12,9 +13,10 @@ def main() -> None:
 
 def job(config: DictConfig) -> None:
     """Trains the branch `seed`, or without it the trunk; with `branches`, the trunk to k and then that many branches."""
-    from lmc_lab.compose import build_experiment, split_steps
-    from lmc_lab.runs.branch import train_branch
-    from lmc_lab.runs.trunk import ensure_split, ensure_trunk
+    with heavy_imports():
+        from lmc_lab.compose import build_experiment, split_steps
+        from lmc_lab.runs.branch import train_branch
+        from lmc_lab.runs.trunk import ensure_split, ensure_trunk
 
     _check(config)
     experiment = build_experiment(config)

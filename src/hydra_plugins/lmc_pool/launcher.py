@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.context import BaseContext
+from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +83,7 @@ class PoolLauncher(Launcher):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keeps what Hydra gives."""
         self._context, self._task_function, self._config = hydra_context, task_function, config
+        _forkserver()  # it imports while the sweep is composed
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Runs all jobs and returns when the last is done.
@@ -119,13 +122,11 @@ def run_jobs(jobs: Sequence[Job], *, num_workers: int) -> dict[str, str]:
 
     CONSTS.sleep_unit = 0.01  # seconds until the pool sees that a job has ended
     num_cores = max(1, _num_cores() // min(num_workers, len(jobs)))
-    forkserver = multiprocessing.get_context("forkserver")
-    forkserver.set_forkserver_preload(["lmc_lab.preload"])
     names = _names(jobs)
     failures: dict[str, str] = {}
     # One job a process: what a job leaves behind (threads, generators, memory) is gone with it.
     with (
-        ProcessPool(num_workers, max_tasks=1, context=forkserver, initializer=_begin, initargs=(num_cores,)) as pool,
+        ProcessPool(num_workers, max_tasks=1, context=_forkserver(), initializer=_begin, initargs=(num_cores,)) as pool,
         _stopped_on_interrupt(pool),
     ):
         # cloudpickle, since Hydra's state holds the closures that are OmegaConf's resolvers.
@@ -139,6 +140,14 @@ def run_jobs(jobs: Sequence[Job], *, num_workers: int) -> dict[str, str]:
             if reason is not None:
                 failures[name] = reason
     return failures
+
+
+def _forkserver() -> BaseContext:
+    """Returns the context of processes that are forked from one which has torch; its imports begin with the first call."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["lmc_lab.preload"])
+    ensure_running()
+    return context
 
 
 @contextmanager

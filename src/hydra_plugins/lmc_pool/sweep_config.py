@@ -18,8 +18,8 @@ def sweep_config(
     `sibling` is the config of another job of the sweep. Where only whole numbers differ from it (``seed=3``), it is copied and
     they are set.
     """
-    changes = _changes(sibling, overrides)
-    if changes is None:
+    changes = whole_numbers(sibling.hydra.overrides.task, overrides)
+    if changes is None or set(changes) & set(sibling.hydra.runtime.choices):
         return loader.load_sweep_config(master, list(overrides))
     config = copy.deepcopy(sibling)
     for key, value in changes.items():
@@ -29,9 +29,8 @@ def sweep_config(
     return config
 
 
-def _changes(sibling: DictConfig, overrides: Sequence[str]) -> dict[str, int] | None:
-    """Returns the new values by key, or None where more than whole numbers differ."""
-    given = sibling.hydra.overrides.task
+def whole_numbers(given: Sequence[str], overrides: Sequence[str]) -> dict[str, int] | None:
+    """Returns the values, by key, in which `overrides` differ from those `given`; None if by more than whole numbers."""
     if len(given) != len(overrides):
         return None
     changes: dict[str, int] = {}
@@ -39,7 +38,7 @@ def _changes(sibling: DictConfig, overrides: Sequence[str]) -> dict[str, int] | 
         if theirs == ours:
             continue
         match = _WHOLE_NUMBER.fullmatch(ours)
-        if not match or theirs.partition("=")[0] != match["key"] or match["key"] in sibling.hydra.runtime.choices:
+        if not match or theirs.partition("=")[0] != match["key"]:
             return None
         changes[match["key"]] = int(match["value"])
     return changes
