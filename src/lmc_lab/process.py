@@ -1,4 +1,4 @@
-"""What a process of ours does otherwise than Python and the C library would: it looks less for garbage, and keeps its memory."""
+"""What a process does otherwise than Python and the C library would: it looks less for garbage and keeps its memory."""
 
 import ctypes
 import gc

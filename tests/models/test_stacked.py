@@ -13,7 +13,9 @@ from lmc_lab.models.conv1d import ConvNet1d
 from lmc_lab.models.lenet import LeNet
 from lmc_lab.models.resnet20 import ResNet20
 from lmc_lab.models.siren import Siren
-from lmc_lab.models.stacked import Chunk, StackedModel, UnsupportedModel, batch_moments
+from lmc_lab.models.stacked.graph import UnsupportedModel
+from lmc_lab.models.stacked.model import Chunk, StackedModel
+from lmc_lab.models.stacked.moments import batch_moments
 
 Thetas = dict[str, Tensor]
 IMAGE, SIGNAL = (3, 32, 32), (1, 40)

@@ -4,7 +4,7 @@ from torch import nn
 
 from lmc_lab.data.examples import Examples
 from lmc_lab.landscape.parameters import ParameterLayout
-from lmc_lab.models.stacked import UnsupportedModel
+from lmc_lab.models.stacked.graph import UnsupportedModel
 from lmc_lab.tasks.classification import Classification
 from lmc_lab.tasks.objective import BatchNormPolicy, EvaluationSettings, Objective
 from lmc_lab.tasks.regression import Regression

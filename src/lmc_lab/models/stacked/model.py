@@ -13,19 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lmc_lab.models.stacked_graph import BATCH_NORMS, Call, UnsupportedModel, trace
-from lmc_lab.models.stacked_layers import (
-    Layer,
-    Layout,
-    Source,
-    Thetas,
-    Weights,
-    build_layer,
-    channel_moments,
-    models_first,
-)
-
-__all__ = ["Chunk", "StackedModel", "StackedState", "UnsupportedModel", "batch_moments"]
+from lmc_lab.models.stacked.graph import BATCH_NORMS, Call, trace
+from lmc_lab.models.stacked.layers import build_layer
+from lmc_lab.models.stacked.layout import Layer, Layout, Source, Thetas, Weights, count_models, models_first
+from lmc_lab.models.stacked.moments import channel_moments
 
 _NUM_MODELS = 8
 _NUM_EXAMPLES = 64
@@ -56,7 +47,7 @@ class StackedModel:
     weights.
 
     Args:
-        model: A module made of the layers in `stacked_layers`; its own parameters and buffers are not used.
+        model: A module made of the layers that `layers` knows; its own parameters and buffers are not used.
 
     Raises:
         UnsupportedModel: the model cannot be traced, or has an operation that cannot be stacked.
@@ -76,7 +67,7 @@ class StackedModel:
         """
         thetas = self._by_every_name(thetas)
         weights = {call: layer.prepare(thetas) for call, layer in self._program.layers.items()}
-        return StackedState(_num_models(thetas), weights)
+        return StackedState(count_models(thetas), weights)
 
     @torch.no_grad()
     def __call__(self, state: StackedState, x: Tensor) -> Tensor:
@@ -104,7 +95,7 @@ class StackedModel:
 
     @torch.no_grad()
     def moments(self, thetas: Thetas, x: Tensor) -> dict[str, Tensor]:
-        """Returns what `batch_moments` does, up to rounding, in less than half the time.
+        """Returns what `moments.batch_moments` does, up to rounding, in less than half the time.
 
         A BatchNorm needs the whole batch of the layer before, so the models run one by one, layer by layer, each layer
         64 examples at a time: a layer of 2,048 examples of ResNet-20 has 134 MB, and fresh memory of that size costs
@@ -113,7 +104,7 @@ class StackedModel:
         thetas = self._by_every_name(thetas)
         found = [
             self._unfolded.moments({name: tensor[index : index + 1] for name, tensor in thetas.items()}, x)
-            for index in range(_num_models(thetas))
+            for index in range(count_models(thetas))
         ]
         return {name: torch.cat([moments[name] for moments in found]) for name in found[0]}
 
@@ -157,7 +148,7 @@ class _Program:
             inputs = [values[source] for source in call.inputs] or [list(torch.split(x, _NUM_EXAMPLES))]
             if call is remaining[0]:
                 remaining.pop(0)
-                moments = channel_moments(layer.layout, inputs[0], _num_models(thetas))
+                moments = channel_moments(layer.layout, inputs[0], count_models(thetas))
                 mean, variance, unbiased = (moment.to(x.dtype) for moment in moments)
                 thetas |= {f"{call.path}.running_mean": mean, f"{call.path}.running_var": variance}
                 found |= {f"{call.path}.running_mean": mean, f"{call.path}.running_var": unbiased}
@@ -168,7 +159,7 @@ class _Program:
         weights, results = layer.prepare(thetas), []
         last_used = [position for position, source in enumerate(call.inputs) if source in self._last_uses[call]]
         for part in range(len(inputs[0])):
-            results.append(layer.execute(_num_models(thetas), weights, *(parts[part] for parts in inputs)))
+            results.append(layer.execute(count_models(thetas), weights, *(parts[part] for parts in inputs)))
             for position in last_used:
                 inputs[position][part] = None
         return results
@@ -200,42 +191,6 @@ def _last_uses(calls: list[Call]) -> dict[Call, list[Call]]:
         last_uses[call] = ended if call.users or call.op == "output" else [*ended, call]
         seen.update(ended)
     return last_uses
-
-
-def batch_moments(model: nn.Module, thetas: Thetas, x: Tensor) -> dict[str, Tensor]:
-    """Returns every BatchNorm's mean and unbiased variance on one batch, as torch's running buffers with momentum 1.
-
-    The n models run one by one, with these layers in train mode and all else in eval mode.
-
-    Args:
-        model: Any module; its own parameters, buffers and modes are left as they are.
-        thetas: Every parameter and buffer by its name, (n, *shape).
-        x: The batch (B, ...).
-
-    Returns:
-        The buffers `running_mean` and `running_var` by name, (n, C) each; {} without BatchNorm.
-    """
-    model = copy.deepcopy(model).eval()
-    norms = {
-        name: module for name, module in model.named_modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)
-    }
-    for module in norms.values():
-        module.train().momentum = 1.0
-    names = [f"{name}.{buffer}" for name in norms for buffer in ("running_mean", "running_var")]
-    x = x.contiguous()  # in channels-last memory torch sums in float32: variances of 2,048 images were 0.2 % off
-    found = [_moments_of_one(model, thetas, index, names, x) for index in range(_num_models(thetas) if names else 0)]
-    return {name: torch.stack([moments[name] for moments in found]) for name in names}
-
-
-@torch.no_grad()
-def _moments_of_one(model: nn.Module, thetas: Thetas, index: int, names: list[str], x: Tensor) -> dict[str, Tensor]:
-    theta = {name: tensor[index].clone() for name, tensor in thetas.items()}  # the buffers are overwritten
-    torch.func.functional_call(model, theta, (x,))
-    return {name: theta[name] for name in names}
-
-
-def _num_models(thetas: Thetas) -> int:
-    return len(next(iter(thetas.values())))
 
 
 def _first_names(model: nn.Module) -> dict[str, str]:

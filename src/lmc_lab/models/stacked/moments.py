@@ -1,0 +1,60 @@
+"""Means and variances that BatchNorm layers see on one batch."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from lmc_lab.models.stacked.layout import Layout, Thetas, count_models
+
+
+def channel_moments(layout: Layout, parts: list[Tensor], num_models: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns mean, variance and unbiased variance of each channel over all parts of a batch, (n, C) in float64.
+
+    Torch sums channels-last memory in float32, so it is given 8 examples at a time and the rest is done in float64.
+    """
+    counts, means, variances = [], [], []
+    for x in (piece for part in parts for piece in torch.split(part, 8, dim=1 if layout is Layout.ROWS else 0)):
+        channels = x.transpose(0, 1).flatten(1) if layout is Layout.ROWS else x
+        mean, variance = torch.batch_norm_update_stats(channels, None, None, 0.0)
+        counts.append(channels.numel() // len(mean))
+        means.append(mean.double())
+        variances.append(variance.double())
+    total = sum(counts)
+    shares = torch.tensor(counts, dtype=torch.float64).unsqueeze(1) / total
+    mean = (shares * torch.stack(means)).sum(0)
+    variance = (shares * (torch.stack(variances) + (torch.stack(means) - mean) ** 2)).sum(0)
+    both = mean.view(num_models, -1), variance.view(num_models, -1)
+    return *both, both[1] * (total / (total - 1))
+
+
+def batch_moments(model: nn.Module, thetas: Thetas, x: Tensor) -> dict[str, Tensor]:
+    """Returns every BatchNorm's mean and unbiased variance on one batch, as torch's running buffers with momentum 1.
+
+    The n models run one by one, with these layers in train mode and all else in eval mode.
+
+    Args:
+        model: Any module; its own parameters, buffers and modes are left as they are.
+        thetas: Every parameter and buffer by its name, (n, *shape).
+        x: The batch (B, ...).
+
+    Returns:
+        The buffers `running_mean` and `running_var` by name, (n, C) each; {} without BatchNorm.
+    """
+    model = copy.deepcopy(model).eval()
+    norms = {
+        name: module for name, module in model.named_modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)
+    }
+    for module in norms.values():
+        module.train().momentum = 1.0
+    names = [f"{name}.{buffer}" for name in norms for buffer in ("running_mean", "running_var")]
+    x = x.contiguous()  # in channels-last memory torch sums in float32: variances of 2,048 images were 0.2 % off
+    found = [_moments_of_one(model, thetas, index, names, x) for index in range(count_models(thetas) if names else 0)]
+    return {name: torch.stack([moments[name] for moments in found]) for name in names}
+
+
+@torch.no_grad()
+def _moments_of_one(model: nn.Module, thetas: Thetas, index: int, names: list[str], x: Tensor) -> dict[str, Tensor]:
+    theta = {name: tensor[index].clone() for name, tensor in thetas.items()}  # the buffers are overwritten
+    torch.func.functional_call(model, theta, (x,))
+    return {name: theta[name] for name in names}

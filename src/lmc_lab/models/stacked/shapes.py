@@ -1,0 +1,122 @@
+"""What changes the shape: flattening, slices, means over space, padding."""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lmc_lab.models.stacked.graph import FLATTENS, Call
+from lmc_lab.models.stacked.layout import Layer, Layout, Source, Weights, accept, models_first, split_models
+
+
+def flatten(call: Call, source: Source, *sizes: Source) -> Layer:
+    """Builds what makes (B, features) of anything, however it is written."""
+    num_features = _num_flat_features(call)
+
+    def execute(num_models: int, weights: Weights, x: Tensor, *sizes: Any) -> Tensor:
+        by_model = (
+            x.flatten(1) if source.layout is Layout.SHARED else models_first(source.layout, x, num_models).flatten(2)
+        )
+        if num_features not in (-1, by_model.shape[-1]):
+            call.unsupported(f"expected {num_features} features, found {by_model.shape[-1]}")
+        return by_model
+
+    return Layer(source.layout if source.layout is Layout.SHARED else Layout.ROWS, execute, is_fresh=False)
+
+
+def _num_flat_features(call: Call) -> int:
+    """Returns the features that the flattened shape names, -1 for any."""
+    if call.kind is nn.Flatten:
+        shape: Any = (call.module.start_dim, call.module.end_dim)
+    elif call.kind in ("flatten", torch.flatten):
+        given = dict(zip(("start_dim", "end_dim"), call.args[1:], strict=False)) | call.kwargs
+        shape = (given.get("start_dim", 0), given.get("end_dim", -1))
+    else:
+        shape = call.args[1] if isinstance(call.args[1], tuple | list) else call.args[1:]
+        if len(shape) == 2 and (shape[0] == -1 or isinstance(shape[0], Call)) and isinstance(shape[1], int):
+            return shape[1]
+    if tuple(shape) != (1, -1):
+        call.unsupported(f"expected (batch, features), found {shape}")
+    return -1
+
+
+def _size(call: Call, source: Source) -> Layer:
+    """Builds `x.size(0)`, `x.shape` and `x.shape[0]`, of which `_flatten` needs nothing but that they were taken."""
+    if call.args[1:] not in ((), (0,), ("shape",)):
+        call.unsupported("only the batch size is known")
+    return Layer(Layout.SIZE, lambda num_models, weights, x: x, is_fresh=False)
+
+
+def _item(call: Call, source: Source) -> Layer:
+    if source.layout is Layout.SIZE:
+        return _size(call, source)
+    accept(call, source, Layout.SHARED, Layout.IMAGES, Layout.SIGNALS)
+    index = call.args[1]
+    bounds = [bound for entry in index for bound in (entry.start, entry.stop, entry.step)] if _are_slices(index) else []
+    if not bounds or index[:2] != (slice(None),) * 2 or any(isinstance(bound, Call) for bound in bounds):
+        call.unsupported(f"expected slices of space, found {index}")
+    return Layer(source.layout, lambda num_models, weights, x: x[index], is_fresh=False)
+
+
+def _are_slices(index: Any) -> bool:
+    return isinstance(index, tuple) and all(isinstance(entry, slice) for entry in index)
+
+
+def _mean(call: Call, source: Source) -> Layer:
+    accept(call, source, Layout.IMAGES, Layout.SIGNALS)
+    given = dict(zip(("dim", "keepdim"), call.args[1:], strict=False)) | call.kwargs
+    dims: Any = given.pop("dim", None)
+    keeps, num_dims = given.pop("keepdim", False), 4 if source.layout is Layout.IMAGES else 3
+    listed = {dims} if isinstance(dims, int) else set(dims or ())
+    if given or {dim % num_dims for dim in listed} != set(range(2, num_dims)):
+        call.unsupported(f"expected a mean over all of space, found dimensions {dims}")
+    over = (2, 3)[: num_dims - 2]  # the length of signals (1, n * C, L, B) is dimension 2 too
+
+    def execute(num_models: int, weights: Weights, x: Tensor) -> Tensor:
+        mean = x.mean(over, keepdim=True)
+        return mean if keeps else models_first(source.layout, mean, num_models).flatten(2)
+
+    return Layer(source.layout if keeps else Layout.ROWS, execute, is_fresh=keeps)
+
+
+def _pad(call: Call, source: Source) -> Layer:
+    """Builds constant padding of space and of each model's channels."""
+    accept(call, source, Layout.IMAGES, Layout.SIGNALS)
+    given = dict(zip(("pad", "mode", "value"), call.args[1:], strict=False)) | call.kwargs
+    pads: tuple[int, ...] = tuple(given["pad"])
+    num_space = 4 if source.layout is Layout.IMAGES else 2
+    if given.get("mode", "constant") != "constant" or len(pads) > num_space + 2:
+        call.unsupported("expected constant padding of space and channels")
+    space, channels = pads[:num_space], pads[num_space:] or (0, 0)
+    batch = () if source.layout is Layout.IMAGES else (0, 0)
+    all_pads = (*channels, 0, 0, *batch, *space)  # of (B, H, W, n, C) or (1, L, B, n, C), from the last dimension on
+    value = given.get("value") or 0.0
+
+    def execute(num_models: int, weights: Weights, x: Tensor) -> Tensor:
+        channels_last = split_models(x.permute(0, 2, 3, 1), 3, num_models)
+        return F.pad(channels_last, all_pads, value=value).flatten(3).permute(0, 3, 1, 2)
+
+    return Layer(source.layout, execute)
+
+
+def _unsqueeze(call: Call, source: Source) -> Layer:
+    accept(call, source, Layout.SHARED)
+    return Layer(
+        Layout.SHARED, lambda num_models, weights, x: x.unsqueeze(*call.args[1:], **call.kwargs), is_fresh=False
+    )
+
+
+BUILDERS: dict[Any, Callable[..., Layer]] = {
+    F.pad: _pad,
+    torch.mean: _mean,
+    "mean": _mean,
+    "size": _size,
+    getattr: _size,
+    operator.getitem: _item,
+    "unsqueeze": _unsqueeze,
+    torch.unsqueeze: _unsqueeze,
+    **dict.fromkeys(FLATTENS, flatten),
+}

@@ -1,0 +1,144 @@
+"""Layers with parameters: convolutions, norms, linear layers."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lmc_lab.models.stacked.graph import BATCH_NORMS, CONVOLUTIONS, Call
+from lmc_lab.models.stacked.layout import Layer, Layout, Source, Thetas, Weights, accept, in_2d
+
+
+def _convolution(call: Call, source: Source) -> Layer:
+    module = call.module
+    is_1d = isinstance(module, nn.Conv1d)
+    layout = Layout.SIGNALS if is_1d else Layout.IMAGES
+    is_shared = source.layout is Layout.SHARED
+    accept(call, source, Layout.SHARED, layout)
+    if module.padding_mode != "zeros" or (is_shared and module.groups > 1):
+        call.unsupported("padding other than with zeros, or groups on the input")
+    settings: dict[str, Any] = {"stride": in_2d(module.stride, 1), "dilation": in_2d(module.dilation, 1)}
+    settings["padding"] = module.padding if isinstance(module.padding, str) else in_2d(module.padding, 0)
+
+    def prepare(thetas: Thetas) -> Weights:
+        weight = thetas[f"{call.path}.weight"]
+        bias = thetas[f"{call.path}.bias"] if module.bias is not None else None
+        if call.norm is not None:
+            scale, shift = _scale_and_shift(call.norm, thetas)
+            weight = weight * scale.view(*scale.shape, *[1] * (weight.dim() - 2))
+            bias = shift if bias is None else torch.addcmul(shift, bias, scale)
+        kernels = (weight.unsqueeze(-1) if is_1d else weight).flatten(0, 1)
+        return kernels.contiguous(memory_format=torch.channels_last), None if bias is None else bias.flatten()
+
+    def execute(num_models: int, weights: Weights, x: Tensor) -> Tensor:
+        if is_shared and is_1d:
+            x = x.permute(1, 2, 0).unsqueeze(0)
+        groups = 1 if is_shared else num_models * module.groups
+        weight, bias = weights
+        return F.conv2d(x.contiguous(memory_format=torch.channels_last), weight, bias, groups=groups, **settings)
+
+    return Layer(layout, execute, prepare)
+
+
+def _scale_and_shift(norm: Call, thetas: Thetas) -> tuple[Tensor, Tensor]:
+    """Returns BatchNorm in eval mode as y = scale x + shift, (n, C) each."""
+    mean, variance = (thetas[f"{norm.path}.running_{moment}"] for moment in ("mean", "var"))
+    scale = torch.rsqrt(variance + norm.module.eps)
+    if not norm.module.affine:
+        return scale, -mean * scale
+    scale = thetas[f"{norm.path}.weight"] * scale
+    return scale, torch.addcmul(thetas[f"{norm.path}.bias"], mean, scale, value=-1)
+
+
+def _batch_norm(call: Call, source: Source) -> Layer:
+    accept(call, source, Layout.IMAGES, Layout.SIGNALS, Layout.ROWS)
+    is_rows = source.layout is Layout.ROWS
+
+    def prepare(thetas: Thetas) -> Weights:
+        both = _scale_and_shift(call, thetas)
+        return tuple(each.unsqueeze(1) if is_rows else each.view(1, -1, 1, 1) for each in both)
+
+    def execute(num_models: int, weights: Weights, x: Tensor) -> Tensor:
+        if is_rows and x.dim() != 3:
+            call.unsupported(f"expected (B, features), found {x.dim() - 1} dimensions")
+        scale, shift = weights
+        return torch.addcmul(shift, x, scale, out=x if source.may_overwrite else None)
+
+    return Layer(source.layout, execute, prepare)
+
+
+def _group_norm(call: Call, source: Source) -> Layer:
+    module = call.module
+    accept(call, source, Layout.IMAGES, Layout.SIGNALS)
+
+    def prepare(thetas: Thetas) -> Weights:
+        return tuple(thetas[f"{call.path}.{name}"].flatten() for name in _affine(module)) or (None, None)
+
+    def execute(num_models: int, weights: Weights, x: Tensor) -> Tensor:
+        weight, bias = weights
+        by_example = x if source.layout is Layout.IMAGES else x.permute(3, 1, 2, 0)  # signals: (B, n * C, L, 1)
+        result = F.group_norm(by_example, num_models * module.num_groups, weight, bias, module.eps)
+        return result if source.layout is Layout.IMAGES else result.permute(3, 1, 2, 0)
+
+    return Layer(source.layout, execute, prepare)
+
+
+def _layer_norm(call: Call, source: Source) -> Layer:
+    module, names = call.module, _affine(call.module)
+    accept(call, source, Layout.ROWS)
+
+    def prepare(thetas: Thetas) -> Weights:
+        return tuple(thetas[f"{call.path}.{name}"] for name in names)
+
+    def execute(num_models: int, weights: Weights, x: Tensor) -> Tensor:
+        normalised = F.layer_norm(x, module.normalized_shape, eps=module.eps)
+        ones = [1] * (x.dim() - 1 - len(module.normalized_shape))
+        affine = [tensor.view(num_models, *ones, *tensor.shape[1:]) for tensor in weights]
+        if affine:
+            normalised.mul_(affine[0])
+        return normalised.add_(affine[1]) if len(affine) == 2 else normalised
+
+    return Layer(Layout.ROWS, execute, prepare)
+
+
+def _affine(module: nn.Module) -> list[str]:
+    return [name for name in ("weight", "bias") if getattr(module, name, None) is not None]
+
+
+def _linear(call: Call, source: Source) -> Layer:
+    """Builds W x' + b, whose result (n, out, B) is then seen as (n, B, out).
+
+    With the batch as the inner dimension a layer of 10 outputs takes a quarter of the time that x W' + b takes.
+    """
+    accept(call, source, Layout.SHARED, Layout.ROWS)
+    names = _affine(call.module)
+
+    def prepare(thetas: Thetas) -> Weights:
+        weight, *bias = (thetas[f"{call.path}.{name}"] for name in names)
+        return weight.contiguous(), bias[0].unsqueeze(2) if bias else None
+
+    def execute(num_models: int, weights: Weights, x: Tensor) -> Tensor:
+        columns = _shared_columns(x, num_models) if source.layout is Layout.SHARED else x.flatten(1, -2).mT
+        weight, bias = weights
+        result = torch.bmm(weight, columns) if bias is None else torch.baddbmm(bias, weight, columns)
+        sizes = x.shape[:-1] if source.layout is Layout.SHARED else x.shape[1:-1]
+        return result.mT.view(num_models, *sizes, -1)
+
+    return Layer(Layout.ROWS, execute, prepare)
+
+
+def _shared_columns(x: Tensor, num_models: int) -> Tensor:
+    """Returns the shared (B, ..., in) as (n, in, B): flattened and viewed, for strides that a product takes as they are."""
+    num_features = x.shape[-1]
+    return x.flatten(0, -2).mT.flatten().view(num_features, -1).expand(num_models, num_features, -1)
+
+
+BUILDERS: dict[Any, Callable[..., Layer]] = {
+    nn.GroupNorm: _group_norm,
+    nn.LayerNorm: _layer_norm,
+    nn.Linear: _linear,
+    **dict.fromkeys(CONVOLUTIONS, _convolution),
+    **dict.fromkeys(BATCH_NORMS, _batch_norm),
+}
