@@ -86,6 +86,20 @@ FORMS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     ),
     "odd size, 2x2 pooling": (lambda: nn.Sequential(conv(), nn.ReLU(), nn.MaxPool2d(2)), (3, 7, 9)),
     "ceil mode": (lambda: nn.Sequential(conv(), nn.ReLU(), nn.MaxPool2d(2, ceil_mode=True)), (3, 7, 9)),
+    "pooled and used beside it": (
+        lambda: Written(lambda m, x: F.max_pool2d(h := m.conv(x), 2).mean((2, 3)) + h.mean((2, 3)), conv=conv()),
+        (3, 6, 6),
+    ),
+    "pooled input and slices": (
+        lambda: Written(lambda m, x: F.max_pool2d(m.conv(F.max_pool2d(x, 2))[:, :, 1:, 1:], 2), conv=conv()),
+        (3, 12, 14),
+    ),
+    "pooling between BatchNorms": (
+        lambda: nn.Sequential(
+            conv(), nn.BatchNorm2d(8), nn.MaxPool2d(2), nn.BatchNorm2d(8), conv(8, 4), nn.BatchNorm2d(4)
+        ),
+        (3, 6, 6),
+    ),
     "residual in place": (
         lambda: Written(
             lambda m, x: m.block(m.relu(m.conv(x))), conv=conv(), relu=nn.ReLU(inplace=True), block=Block()
@@ -238,6 +252,7 @@ def test_the_place_in_the_stack_and_its_size_change_no_bit(name):
     [
         "resnet20-batch",
         "residual in place",
+        "pooling between BatchNorms",
         "BatchNorm before its convolution",
         "convolution used beside its BatchNorm",
         "BatchNorm of rows",
