@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
@@ -43,6 +44,19 @@ def test_every_task_becomes_a_model_that_trains_a_step(task, request, tmp_path):
 @pytest.mark.parametrize("trainer", names("trainer"))
 def test_every_trainer_and_logger_composes(trainer, logger):
     build_experiment(compose("train", [f"trainer={trainer}", f"logger={logger}"]))
+
+
+@pytest.mark.parametrize("entry_point", ["train", "analyze"])
+def test_sweeps_begin_early_in_a_pool(entry_point):
+    hydra = compose(entry_point, return_hydra_config=True).hydra
+    assert (hydra.runtime.choices["hydra/sweeper"], hydra.runtime.choices["hydra/launcher"]) == ("early", "pool")
+
+
+def test_whatever_builds_an_experiment_keeps_its_memory_and_computes_on_one_core(monkeypatch):
+    called = []
+    monkeypatch.setattr("lmc_lab.compose.keep_freed_memory", lambda: called.append(True))
+    build_experiment(compose("train"))
+    assert called and torch.get_num_threads() == 1
 
 
 @pytest.mark.parametrize("analysis", names("analysis"))

@@ -1,6 +1,9 @@
 """The commands a user types, through the shell."""
 
 import json
+import os
+import signal
+import time
 from textwrap import dedent
 
 import pytest
@@ -225,6 +228,21 @@ def test_a_killed_job_costs_only_itself(tmp_path, places):
         _, errors = sweep.communicate(timeout=200)
     assert sweep.returncode == 1 and "1 of 3 jobs failed" in errors.splitlines()[-1] and "seed=0" in errors
     assert {path.parent.name for path in finished(tmp_path)} == {"branch-1", "branch-2"}
+
+
+@pytest.mark.parametrize("stage", ["imports", "training"])
+def test_an_interrupted_sweep_says_how_to_go_on(tmp_path, places, stage):
+    with start(f"python -m lmc_lab.train {LONG} {places} split_step=3 -m 'seed=range(2)'") as sweep:
+        if stage == "imports":
+            wait_for(lambda: list(tmp_path.rglob("multirun.yaml")))
+            time.sleep(1)  # the sweep is composed; torch takes longer
+        else:
+            wait_for(lambda: running_pids(tmp_path))
+        os.killpg(sweep.pid, signal.SIGINT)
+        _, errors = sweep.communicate(timeout=60)
+    assert sweep.returncode == 130
+    (line,) = errors.splitlines()
+    assert line.startswith("lmc_lab: interrupted; go on with: python -m lmc_lab.train")
 
 
 @pytest.mark.parametrize("entry_point", ["train", "study"])

@@ -1,4 +1,6 @@
 import os
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -6,16 +8,42 @@ import pytest
 from hydra_plugins.lmc_pool import launcher
 
 
-@pytest.mark.parametrize(("num_jobs", "share"), [(1, "6"), (2, "3"), (9, "1")])
-def test_a_job_has_its_share_of_the_cores(monkeypatch, num_jobs, share):
-    @dataclass
-    class Ask:
-        index: int
-        overrides: list[str]
+@dataclass
+class Question:
+    """A job that fails, since what it returns is why it failed."""
 
-        def __call__(self) -> str | None:
-            return os.environ["OMP_NUM_THREADS"]  # what a job returns is why it failed
+    index: int
+    overrides: list[str]
+    ask: Callable[[], str]
 
-    monkeypatch.setattr(launcher, "_num_cores", lambda: 6)
-    jobs = [Ask(number, [f"seed={number}", "task=lenet"]) for number in range(num_jobs)]
-    assert set(launcher.run_jobs(jobs, num_workers=4).values()) == {share}
+    def __call__(self) -> str:
+        return self.ask()
+
+
+def answers(ask, num_jobs=1):
+    jobs = [Question(number, [f"seed={number}", "task=lenet"], ask) for number in range(num_jobs)]
+    return set(launcher.run_jobs(jobs, num_workers=4).values())
+
+
+@pytest.fixture(autouse=True)
+def pickled_by_value():
+    import cloudpickle
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    yield
+    cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
+@pytest.mark.parametrize(
+    ("num_jobs", "given", "share"), [(1, None, "6"), (2, None, "3"), (9, None, "1"), (1, "4", "4"), (2, "4", "3")]
+)
+def test_a_job_has_its_share_of_the_cores(monkeypatch, num_jobs, given, share):
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(6)))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if given is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    assert answers(lambda: os.environ["OMP_NUM_THREADS"], num_jobs) == {share}
+
+
+def test_a_job_finds_its_imports_done():
+    assert answers(lambda: str("lmc_lab.preload" in sys.modules and "lmc_lab.runs.trunk" in sys.modules)) == {"True"}

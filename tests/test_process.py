@@ -1,31 +1,41 @@
+import ctypes
 import gc
 import subprocess
 import sys
 
 import pytest
 
-from lmc_lab.process import heavy_imports
+from lmc_lab.process import heavy_imports, num_cores
 
 
-def test_imports_are_not_searched_for_garbage():
+@pytest.fixture(autouse=True)
+def unfrozen():
     gc.unfreeze()
-    try:
-        with heavy_imports():
-            assert not gc.isenabled()
-            made = [[] for _ in range(1000)]
-        assert gc.isenabled() and gc.get_freeze_count() > len(made)
-    finally:
-        gc.unfreeze()
+    yield
+    gc.unfreeze()
+
+
+def test_imports_are_not_searched_for_garbage(monkeypatch):
+    monkeypatch.delitem(sys.modules, "wave", raising=False)
+    with heavy_imports():
+        assert not gc.isenabled()
+        import wave  # noqa: F401
+    assert gc.isenabled() and gc.get_freeze_count() > 0
+
+
+def test_what_an_earlier_job_has_left_is_garbage_still():
+    with heavy_imports():
+        pass
+    assert gc.isenabled() and gc.get_freeze_count() == 0
 
 
 def test_a_failed_import_leaves_the_collector_as_it_was():
     with pytest.raises(ImportError), heavy_imports():
         import lmc_lab.nowhere  # noqa: F401
-    gc.unfreeze()
     assert gc.isenabled()
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's")
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="needs glibc")
 def test_memory_that_is_freed_is_taken_again_without_page_faults():
     script = """
 import resource, sys
@@ -49,3 +59,12 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
         for mode in ("keep", "leave")
     )
     assert kept < given_back / 20
+
+
+@pytest.mark.parametrize(("given", "found"), [(None, 3), ("2", 2), ("8", 3), ("2,4", 2), ("0", 3), ("many", 3)])
+def test_cores_are_those_allowed_or_fewer_if_the_environment_says_so(monkeypatch, given, found):
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1, 5})
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if given is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    assert num_cores() == found

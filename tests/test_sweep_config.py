@@ -48,9 +48,9 @@ def test_the_config_of_a_job_is_the_one_that_hydra_composes(loader, master, over
 
 @pytest.fixture
 def sweeper(loader, master):
-    from hydra_plugins.lmc_pool.sweeper import PoolSweeper  # only now: Hydra's search for plugins imports them anew
+    from hydra_plugins.lmc_pool.sweeper import EarlySweeper  # only now: Hydra's search for plugins imports them anew
 
-    sweeper = PoolSweeper(max_batch_size=None)
+    sweeper = EarlySweeper(max_batch_size=None)
     sweeper.config, sweeper.hydra_context = master, SimpleNamespace(config_loader=loader)
     return sweeper
 

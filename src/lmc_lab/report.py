@@ -25,11 +25,11 @@ def job(config: DictConfig) -> None:
 
     Studies named in `beside` are drawn as further columns.
     """
+    from pathlib import Path
+
+    from hydra import compose
+
     with heavy_imports():
-        from pathlib import Path
-
-        from hydra import compose
-
         from lmc_lab.analyses.store import all_rows, read_config
         from lmc_lab.reporting.page import write_report
         from lmc_lab.reporting.table import as_text, cost_table, mode_table, onset_table, task_table

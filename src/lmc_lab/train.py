@@ -3,7 +3,7 @@
 from omegaconf import DictConfig
 
 from lmc_lab import cli
-from lmc_lab.process import heavy_imports
+from lmc_lab.process import heavy_imports, num_cores
 
 
 def main() -> None:
@@ -63,9 +63,8 @@ def _branch_out(step: int, num_branches: int) -> None:
     given = HydraConfig.get().overrides
     kept = [item for item in given.task if item.lstrip("+~").split("=")[0] not in ("branches", "split_step")]
     hydra = [item for item in given.hydra if not item.startswith("hydra.mode")]
-    if multiprocessing.parent_process() is not None:  # a job of a local sweep has one core
-        hydra = []
-        hydra += ["hydra/launcher=pool", "hydra.launcher.n_jobs=1"]
+    if multiprocessing.parent_process() is not None:  # a job of a local sweep has its share of the cores
+        hydra = ["hydra/launcher=pool", f"hydra.launcher.n_jobs={num_cores()}"]
     run(command("train", *kept, *hydra, f"split_step={step}", f"seed=range({num_branches})", multirun=True))
 
 

@@ -187,10 +187,3 @@ def test_several_threads_find_the_same_bits(build, shape, task_class, monkeypatc
 
     for one, three in zip(found(1), found(3), strict=True):
         assert (one is None and three is None and is_regression) or torch.equal(one, three)
-
-
-def test_a_model_that_is_exchanged_is_the_one_that_is_trained():
-    task = Classification(small_net(), sgd)
-    task.model, task._current_fx_name = nn.Linear(64, 3), "training_step"
-    assert [parameter.shape for parameter in task.parameters()] == [(3, 64), (3,)]
-    assert task._current_fx_name == "training_step"

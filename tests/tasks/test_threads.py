@@ -4,7 +4,7 @@ import time
 import pytest
 import torch
 
-from lmc_lab.tasks.threads import map_in_order, num_cores
+from lmc_lab.tasks.threads import map_in_order
 
 
 @pytest.mark.parametrize("num_threads", [1, 2, 5])
@@ -57,12 +57,3 @@ def test_what_nobody_waits_for_is_not_computed():
     next(results)
     results.close()
     assert len(started) <= 4
-
-
-@pytest.mark.parametrize(("given", "found"), [(None, 3), ("2", 2), ("8", 3), ("2,4", 2), ("0", 3), ("many", 3)])
-def test_cores_are_those_allowed_or_fewer_if_the_environment_says_so(monkeypatch, given, found):
-    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1, 5})
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    if given is not None:
-        monkeypatch.setenv("OMP_NUM_THREADS", given)
-    assert num_cores() == found

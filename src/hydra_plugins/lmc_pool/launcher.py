@@ -7,14 +7,15 @@ light, since Hydra imports every plugin before it answers ``--help``.
 import logging
 import multiprocessing
 import os
+import signal
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import BaseContext
-from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from hydra_plugins.lmc_pool.sweep_config import sweep_config
+from lmc_lab.process import num_allowed_cores, num_cores
 
 log = logging.getLogger(__name__)
 
@@ -78,12 +80,12 @@ class PoolLauncher(Launcher):
     """See the module."""
 
     def __init__(self, n_jobs: int | None = None) -> None:
-        self._num_workers = n_jobs or _num_cores()
+        self._num_workers = n_jobs or num_allowed_cores()
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keeps what Hydra gives."""
         self._context, self._task_function, self._config = hydra_context, task_function, config
-        _forkserver()  # it imports while the sweep is composed
+        _forkserver()  # it imports while the sweep is composed, and in vain if that fails
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Runs all jobs and returns when the last is done.
@@ -121,12 +123,12 @@ def run_jobs(jobs: Sequence[Job], *, num_workers: int) -> dict[str, str]:
     from pebble import CONSTS, ProcessPool
 
     CONSTS.sleep_unit = 0.01  # seconds until the pool sees that a job has ended
-    num_cores = max(1, _num_cores() // min(num_workers, len(jobs)))
+    share = min(num_cores(), max(1, num_allowed_cores() // min(num_workers, len(jobs))))
     names = _names(jobs)
     failures: dict[str, str] = {}
     # One job a process: what a job leaves behind (threads, generators, memory) is gone with it.
     with (
-        ProcessPool(num_workers, max_tasks=1, context=_forkserver(), initializer=_begin, initargs=(num_cores,)) as pool,
+        ProcessPool(num_workers, max_tasks=1, context=_forkserver(), initializer=_begin, initargs=(share,)) as pool,
         _stopped_on_interrupt(pool),
     ):
         # cloudpickle, since Hydra's state holds the closures that are OmegaConf's resolvers.
@@ -146,7 +148,13 @@ def _forkserver() -> BaseContext:
     """Returns the context of processes that are forked from one which has torch; its imports begin with the first call."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["lmc_lab.preload"])
-    ensure_running()
+    resource_tracker.ensure_running()  # the server would start it, and that unblocks the signal
+    # Ctrl-C is this process's to answer: the server and the jobs, which inherit the mask, would say where they were.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return context
 
 
@@ -156,8 +164,17 @@ def _stopped_on_interrupt(pool: Any) -> Iterator[None]:
     try:
         yield
     except BaseException:
+        _end_forkserver()
         pool.stop()
         raise
+
+
+def _end_forkserver() -> None:
+    """Ends the server, which may still be importing and would then start the jobs that it was asked for."""
+    pid = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    if pid is not None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _names(jobs: Sequence[Job]) -> dict[int, str]:
@@ -183,13 +200,9 @@ def _outcome(future: "Future[str | None]") -> str | None:
         return f"{error}"
 
 
-def _num_cores() -> int:
-    return len(os.sched_getaffinity(0))
-
-
-def _begin(num_cores: int) -> None:
-    """Prepares a worker, which has `num_cores` for itself."""
-    os.environ["OMP_NUM_THREADS"] = str(num_cores)
+def _begin(share: int) -> None:
+    """Prepares a worker, which has `share` cores for itself."""
+    os.environ["OMP_NUM_THREADS"] = str(share)
     _end_with_parent()
 
 

@@ -12,7 +12,7 @@ from torch.func import functional_call, vmap
 from lmc_lab.models.stacked.graph import UnsupportedModel
 from lmc_lab.models.stacked.model import StackedModel
 from lmc_lab.models.stacked.moments import batch_moments
-from lmc_lab.tasks.threads import num_cores
+from lmc_lab.process import num_cores
 
 States = Mapping[str, Tensor]  # name -> (n, *shape), the parameters and buffers of n points
 

@@ -32,15 +32,12 @@ class SupervisedTask(LightningModule, ABC):
     def per_example_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Returns the loss of each of the B examples, (B,).
 
-        It is called from several threads at a time, so it must not change the module.
+        It may be called from several threads at a time, so it must not change the module; nor must `is_correct`.
         """
 
     @abstractmethod
     def is_correct(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
-        """Returns which of the B examples are right, bool (B,), or None if the task has no right and wrong.
-
-        It is called from several threads at a time, too.
-        """
+        """Returns which of the B examples are right, bool (B,), or None if the task has no right and wrong."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Returns the model's outputs."""

@@ -19,7 +19,6 @@ from torch import Tensor
 from lmc_lab.models.stacked.graph import Call
 
 Thetas = Mapping[str, Tensor]  # parameters and buffers by name, (n, *shape)
-
 Weights = tuple[Any, ...]  # tensors, or None for a layer without bias
 
 

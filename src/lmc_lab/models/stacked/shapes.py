@@ -44,7 +44,7 @@ def _num_flat_features(call: Call) -> int:
 
 
 def _size(call: Call, source: Source) -> Layer:
-    """Builds `x.size(0)`, `x.shape` and `x.shape[0]`, of which `_flatten` needs nothing but that they were taken."""
+    """Builds `x.size(0)`, `x.shape` and `x.shape[0]`, of which `flatten` needs nothing but that they were taken."""
     if call.args[1:] not in ((), (0,), ("shape",)):
         call.unsupported("only the batch size is known")
     return Layer(Layout.SIZE, lambda num_models, weights, x: x, is_fresh=False)
