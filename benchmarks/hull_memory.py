@@ -13,7 +13,7 @@ from lmc_lab.tasks.objective import Objective
 
 _WHAT = "peak memory of a hull, LeNet-5"
 _SELF = Path("/proc/self")
-_NUM_EXAMPLES = 64
+_NUM_EXAMPLES = 512
 _POINTS_PER_CHUNK = 64  # as `probe_hull` has it
 
 

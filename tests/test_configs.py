@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
@@ -50,13 +49,6 @@ def test_every_trainer_and_logger_composes(trainer, logger):
 def test_sweeps_begin_early_in_a_pool(entry_point):
     hydra = compose(entry_point, return_hydra_config=True).hydra
     assert (hydra.runtime.choices["hydra/sweeper"], hydra.runtime.choices["hydra/launcher"]) == ("early", "pool")
-
-
-def test_whatever_builds_an_experiment_keeps_its_memory_and_computes_on_one_core(monkeypatch):
-    called = []
-    monkeypatch.setattr("lmc_lab.compose.keep_freed_memory", lambda: called.append(True))
-    build_experiment(compose("train"))
-    assert called and torch.get_num_threads() == 1
 
 
 @pytest.mark.parametrize("analysis", names("analysis"))

@@ -12,7 +12,6 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from lmc_lab.analyses.base import Analysis
 from lmc_lab.errors import UserError, member
-from lmc_lab.process import keep_freed_memory
 from lmc_lab.runs.experiment import BranchLength, Experiment, RunName, RunSettings
 from lmc_lab.runs.layout import Layout
 from lmc_lab.runs.split import parse_split_step
@@ -49,7 +48,6 @@ def build_experiment(config: DictConfig) -> Experiment:
         require_whole(config, key, minimum)
     _check_save_steps(config)
     torch.set_num_threads(1)  # one core a process: two threads collapse when a core is shared
-    keep_freed_memory()
     task = config.task
     load_data = instantiate(task.data)
     return Experiment(

@@ -10,6 +10,7 @@ from lightning.pytorch import Callback
 
 from lmc_lab.data.order import DataOrder, StepBatches
 from lmc_lab.files import write_text
+from lmc_lab.process import keep_freed_memory
 from lmc_lab.runs.callbacks import (
     Heartbeat,
     OptimizerLayout,
@@ -57,6 +58,7 @@ def fit(
 
     `callbacks` see each step after its place in the trajectory is known.
     """
+    keep_freed_memory()
     _quiet()
     write_text(folder.config, yaml.safe_dump(dict(experiment.config), sort_keys=False))
     task, settings = experiment.task, experiment.settings
