@@ -99,18 +99,19 @@ def test_the_fingerprint_follows_what_changes_the_weights_and_nothing_else():
 
 
 @pytest.mark.parametrize(
-    ("override", "suggestion"),
+    ("entry_point", "override", "suggestion"),
     [
-        ("task.optimiser.lr=1", "task.optimizer.lr"),
-        ("split_stp=3", "split_step"),
-        ("task=lenett", "lenet"),
-        ("task/model=conv1", "conv1d"),
-        ("run.log_evry=3", "run.log_every"),
+        ("train", "task.optimiser.lr=1", "task.optimizer.lr"),
+        ("train", "split_stp=3", "split_step"),
+        ("train", "task=lenett", "lenet"),
+        ("train", "task/model=conv1", "conv1d"),
+        ("train", "run.log_evry=3", "run.log_every"),
+        ("analyze", "analysis.convex_mode.num_sample=3", "analysis.convex_mode.num_samples"),
     ],
 )
-def test_a_mistyped_key_or_name_is_answered_with_the_nearest(override, suggestion):
+def test_a_mistyped_key_or_name_is_answered_with_the_nearest(entry_point, override, suggestion):
     with pytest.raises(Exception) as error:
-        compose("train", [override])
+        compose(entry_point, [override])
     text = sentence(error.value)
     assert f"did you mean '{suggestion}'?" in text and "\n" not in text and override.split("=")[0].split(".")[0] in text
 

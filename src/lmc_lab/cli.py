@@ -198,7 +198,8 @@ def config_keys() -> set[str]:
     """Returns every key of every shipped config, as it is written in an override."""
     keys: set[str] = set()
     for path in config_dir().rglob("*.yaml"):
-        parent = path.relative_to(config_dir()).parent.parts
+        package = re.match(r"# @package (\S+)", path.read_text())
+        parent = package[1].split(".") if package else path.relative_to(config_dir()).parent.parts
         node = OmegaConf.load(path)
         keys |= {".".join((*parent, key)) for key in _leaves(OmegaConf.to_container(node))}
     return keys
