@@ -38,6 +38,8 @@ def start(command, **extra):
     process = subprocess.Popen(
         f"exec {command}", shell=True, executable="/bin/bash", start_new_session=True, env=environment(**extra),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # Tests that run in the background ignore Ctrl-C, and so would what they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     try:
         yield process
