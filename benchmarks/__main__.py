@@ -1,7 +1,6 @@
 """Measures the suite beside what one would use instead: ``python -m benchmarks [names] [--quick] [--large]``."""
 
 import argparse
-import importlib
 import os
 import shlex
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks import page
-from benchmarks.common import BASELINE, REPOSITORY, Options, Row, machine, skipped
+from benchmarks.common import BASELINE, REPOSITORY, Options, Row, machine, own_process, rows_of, skipped
 from lmc_lab.errors import UserError
 
 _SCRIPTS = ("start_up", "branch_overhead", "training_step", "hessian", "growth", "evaluation", "small_cell")
@@ -54,7 +53,8 @@ def _rows(name: str, options: Options) -> list[Row]:
     """Returns, and prints, the rows of the benchmark of this name; if it lacks something, one that says what."""
     start = time.perf_counter()
     try:
-        found: list[Row] = importlib.import_module(f"benchmarks.{name}").measure(options)
+        with own_process() as process:
+            found = process.submit(rows_of, name, options).result()
     except UserError as error:
         found = [skipped(name, str(error))]
     print(f"{name}, {time.perf_counter() - start:.0f} s\n{page.comparisons(found)}\n", flush=True)

@@ -5,19 +5,19 @@ from tempfile import TemporaryDirectory
 
 from benchmarks import suite
 from benchmarks.baseline import Cell, best_baseline
-from benchmarks.common import Options, Row, faster, wall
+from benchmarks.common import Options, Row, alternate, faster, wall
 from lmc_lab.stages import command
 
 
-def compare(name: str, cell: Cell, options: Options, *, at_least: float) -> Row:
-    """Returns the row of a cell: wall time with start-up, data decoded before.
-
-    Each side runs once, minutes long: what comes and goes on the machine averages out within a run.
-    """
+def compare(name: str, cell: Cell, options: Options, *, at_least: float, repeats: int) -> Row:
+    """Returns the row of a cell: wall time with start-up, data decoded before."""
     baseline, remark = best_baseline(options, cell.num_examples)
     suite.decode(suite.build(*_task(cell)).task)
-    ours, theirs = _suite(cell), baseline.start_up() + baseline.run(cell).total
-    return faster(f"{name}: {cell}", [ours], [theirs], at_least=at_least, note=f"{remark}; each runs once")
+    ours, theirs = alternate(
+        lambda: _suite(cell), lambda: baseline.start_up() + baseline.run(cell).total, repeats=repeats
+    )
+    note = f"{remark}; {repeats} round{'s' * (repeats > 1)}"
+    return faster(f"{name}: {cell}", ours, theirs, at_least=at_least, note=note)
 
 
 def _suite(cell: Cell) -> float:

@@ -1,9 +1,12 @@
 """What all benchmarks share: their options, times of two sides taken in turn, rows of the table, and the machine."""
 
+import importlib
+import multiprocessing
 import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -44,6 +47,11 @@ def wall(run: Callable[[], object]) -> float:
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
+
+
+def own_process() -> ProcessPoolExecutor:
+    """Returns what runs functions in one fresh process, untouched by what this one has set or freed."""
+    return ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn"))
 
 
 @contextmanager
@@ -87,6 +95,12 @@ class Row:
     goal: str = ""
     is_met: bool | None = None  # None: there is no goal, or it was not measured
     note: str = ""
+
+
+def rows_of(script: str, options: Options) -> list[Row]:
+    """Returns what the benchmark in the module of this name measures."""
+    rows: list[Row] = importlib.import_module(f"benchmarks.{script}").measure(options)
+    return rows
 
 
 def faster(

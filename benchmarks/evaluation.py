@@ -32,6 +32,7 @@ class Case:
     repeats: int
     share_of_peak: float | None = None  # the goal
     reason: str = ""  # why it is not twice as fast as its loop
+    remark: str = ""
 
 
 _CASES = [
@@ -41,9 +42,10 @@ _CASES = [
         name="ResNet-20, BatchNorm re-estimated",
         task="resnet20",
         num_points=1,
-        num_examples=1024,
+        num_examples=4096,
         repeats=2,
         reason="its layers fill a core alone, so models run one by one",
+        remark=" besides the 2,048 of the moments, whose time is in it and whose arithmetic is not",
     ),
     Case(
         name="SIREN",
@@ -77,7 +79,7 @@ def _rows(case: Case, options: Options) -> list[Row]:
         ours, loop, gemm = alternate(work.timed("auto"), work.timed("loop"), gemm_seconds_per_flop, repeats=repeats)
     peak = [seconds * work.flops for seconds in gemm]  # what an example would take at the speed of a large product
     share = quotient(peak, ours)
-    note = f"{work.size}, one core; {share:.0%} of the GEMM peak, the loop {quotient(peak, loop):.0%}"
+    note = f"{work.size}{case.remark}, one core; {share:.0%} of the GEMM peak, the loop {quotient(peak, loop):.0%}"
     note += f"; {case.reason}" if quotient(loop, ours) < 2 and case.reason else ""
     rows = [faster(f"evaluation, {case.name}, against its plain loop", ours, loop, at_least=2, per=_PER, note=note)]
     if case.share_of_peak is not None:
@@ -101,7 +103,9 @@ def _against_baseline(case: Case, options: Options) -> list[Row]:
     num_examples = options.pick(10_000, 512)  # that the script loads; those of the small cell
     baseline, remark = best_baseline(options, num_examples)
     trial, work = trial_cell(num_examples), Work.of(case, options)
-    ours, theirs = alternate(work.timed("auto"), lambda: baseline.run(trial).per_evaluation, repeats=1)
+    run = work.timed("auto")
+    run()  # the first is not like the others
+    ours, theirs = alternate(run, lambda: baseline.run(trial).per_evaluation, repeats=options.pick(3, 1))
     what = f"evaluation, {case.name}, against the baseline script"
     return [faster(what, ours, theirs, at_least=20, per=_PER, note=f"{remark}; both on all cores")]
 
@@ -134,7 +138,7 @@ class Work:
     @property
     def size(self) -> str:
         """Returns how much is evaluated at a time."""
-        return f"{len(self.weights)} points, {self.num_examples:,} examples"
+        return f"{len(self.weights)} point{'s' * (len(self.weights) > 1)}, {self.num_examples:,} examples"
 
     def timed(self, path: str) -> Callable[[], float]:
         """Returns the function that makes and evaluates the points and returns the seconds per example and point."""

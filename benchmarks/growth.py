@@ -56,6 +56,6 @@ def _line(of: str, unit: str, runs: Mapping[int, Callable[[], None]], repeats: i
     measured = ", ".join(f"{size:,}: {duration(time)}" for size, time in zip(sizes, seconds, strict=True))
     return Row(
         what=f"time of a hull in {of}, LeNet-5, P={_NUM_ENDPOINTS}",
-        ours=f"{duration(slope)} a {unit}, and {duration(fixed)}",
+        ours=f"{duration(slope)} per {unit}, and {duration(fixed)}",
         note=f"measured {measured}; off the line by at most {deviation:.0%} of the longest; one core",
     )

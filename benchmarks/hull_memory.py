@@ -1,12 +1,10 @@
 """The memory that a hull of many large endpoints takes: bounded by a chunk of points, whatever J."""
 
-import multiprocessing
 import os
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.common import Options, Row, megabytes, skipped
+from benchmarks.common import Options, Row, megabytes, own_process, skipped
 from benchmarks.suite import build
 from lmc_lab.landscape.hull import probe_hull, sample_hull
 from lmc_lab.tasks.objective import Objective
@@ -56,7 +54,7 @@ def _apart(num_endpoints: int, num_samples: int) -> Memory:
     """
     os.environ["MALLOC_MMAP_THRESHOLD_"] = str(2**20)
     try:
-        with ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        with own_process() as pool:
             return pool.submit(_measure, num_endpoints, num_samples).result()
     finally:
         del os.environ["MALLOC_MMAP_THRESHOLD_"]

@@ -17,8 +17,8 @@ def render(rows: Sequence[Row], *, machine: Mapping[str, str], command: str) -> 
         "# Performance",
         f"    {command}",
         facts(machine),
-        "Each row runs both sides in turn and has the medians of several times; the cells and the comparison with the script "
-        "run once.",
+        "What stands beside the suite runs in turn with it, several times (the large cell once); times are medians, a ratio "
+        "is the median over the rounds. Each script has a process of its own.",
         comparisons(compared),
     ]
     if others := [row for row in rows if row not in compared]:

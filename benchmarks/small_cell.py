@@ -9,4 +9,4 @@ _QUICK = Cell(num_branches=2, split_step=5, num_steps=15, num_samples=2, num_exa
 def measure(options: Options) -> list[Row]:
     """Returns the row of a mode that takes less than a minute, start-up included."""
     cell = options.pick(_FULL, _QUICK)
-    return [compare("small cell", cell, options, at_least=4)]
+    return [compare("small cell", cell, options, at_least=4, repeats=options.pick(2, 1))]

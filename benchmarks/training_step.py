@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +15,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from benchmarks import suite
-from benchmarks.common import Options, Row, alternate, slower
+from benchmarks.common import Options, Row, alternate, own_process, slower
 from lmc_lab.runs.callbacks import SplitCheckpoint
 from lmc_lab.runs.experiment import Experiment, RunName
 from lmc_lab.runs.fit import Stretch, fit
@@ -48,16 +49,31 @@ def measure(options: Options) -> list[Row]:
 
 
 def _row(case: Case, options: Options) -> Row:
-    experiment = suite.build(f"task={case.task}")
-    suite.decode(experiment.task)
+    batch_size = _experiment(case.task).task.batch_size
     steps = (case.num_warm_up, options.pick(case.num_steps, case.num_quick_steps))
-    ours, theirs = alternate(
-        lambda: suite_step(experiment, *steps),
-        lambda: bare_step(experiment.task, *steps),
-        repeats=options.pick(case.repeats, 2),
-    )
-    note = f"batch of {experiment.task.batch_size}, one thread, {steps[1]} steps a round, {len(ours)} rounds"
+    with own_process() as ours_apart, own_process() as theirs_apart:  # the suite changes how its process keeps memory
+        ours, theirs = alternate(
+            lambda: ours_apart.submit(_suite_step, case.task, *steps).result(),
+            lambda: theirs_apart.submit(_bare_step, case.task, *steps).result(),
+            repeats=options.pick(case.repeats, 2),
+        )
+    note = f"batch of {batch_size}, one thread and one process each, {steps[1]} steps a round, {len(ours)} rounds"
     return slower(f"training step, {case.name}, against a bare loop", ours, theirs, at_most=case.at_most, note=note)
+
+
+@cache
+def _experiment(task: str) -> Experiment:
+    experiment = suite.build(f"task={task}")
+    suite.decode(experiment.task)
+    return experiment
+
+
+def _suite_step(task: str, num_warm_up: int, num_steps: int) -> float:
+    return suite_step(_experiment(task), num_warm_up, num_steps)
+
+
+def _bare_step(task: str, num_warm_up: int, num_steps: int) -> float:
+    return bare_step(_experiment(task).task, num_warm_up, num_steps)
 
 
 def suite_step(experiment: Experiment, num_warm_up: int, num_steps: int) -> float:

@@ -235,7 +235,7 @@ def test_an_interrupted_sweep_says_how_to_go_on(tmp_path, places, stage):
     with start(f"python -m lmc_lab.train {LONG} {places} split_step=3 -m 'seed=range(2)'") as sweep:
         if stage == "imports":
             wait_for(lambda: list(tmp_path.rglob("multirun.yaml")))
-            time.sleep(1)  # the sweep is composed; torch takes longer
+            time.sleep(1)  # by then a sweep is composed, as a rule, and torch is not imported
         else:
             wait_for(lambda: running_pids(tmp_path))
         os.killpg(sweep.pid, signal.SIGINT)

@@ -35,7 +35,7 @@ def pickled_by_value():
 
 
 @pytest.mark.parametrize(
-    ("num_jobs", "given", "share"), [(1, None, "6"), (2, None, "3"), (9, None, "1"), (1, "4", "4"), (2, "4", "3")]
+    ("num_jobs", "given", "share"), [(1, None, "6"), (2, None, "3"), (9, None, "1"), (1, "4", "4"), (2, "4", "2")]
 )
 def test_a_job_has_its_share_of_the_cores(monkeypatch, num_jobs, given, share):
     monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(6)))

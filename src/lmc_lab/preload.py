@@ -1,6 +1,6 @@
 """What the fork server of a sweep imports once, so that a job starts in milliseconds, not in the seconds that torch takes.
 
-The entry points are not among it: each job runs its own as its main module, and runpy warns of one that is there already.
+The entry points are not among them: each job runs its own as its main module, and runpy warns of one that is there already.
 """
 
 from lmc_lab.process import heavy_imports

@@ -48,7 +48,7 @@ ConfigStore.instance().store(group="hydra/launcher", name="pool", node=PoolLaunc
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker needs to run one job of a sweep."""
+    """What a worker needs to run one job of a sweep; `sibling` is the config of its first job."""
 
     context: HydraContext
     task_function: TaskFunction
@@ -123,7 +123,7 @@ def run_jobs(jobs: Sequence[Job], *, num_workers: int) -> dict[str, str]:
     from pebble import CONSTS, ProcessPool
 
     CONSTS.sleep_unit = 0.01  # seconds until the pool sees that a job has ended
-    share = min(num_cores(), max(1, num_allowed_cores() // min(num_workers, len(jobs))))
+    share = max(1, num_cores() // min(num_workers, len(jobs)))
     names = _names(jobs)
     failures: dict[str, str] = {}
     # One job a process: what a job leaves behind (threads, generators, memory) is gone with it.
@@ -148,7 +148,7 @@ def _forkserver() -> BaseContext:
     """Returns the context of processes that are forked from one which has torch; its imports begin with the first call."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["lmc_lab.preload"])
-    resource_tracker.ensure_running()  # the server would start it, and that unblocks the signal
+    resource_tracker.ensure_running()  # starting the server would start it, and that unblocks the signal
     # Ctrl-C is this process's to answer: the server and the jobs, which inherit the mask, would say where they were.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -164,8 +164,8 @@ def _stopped_on_interrupt(pool: Any) -> Iterator[None]:
     try:
         yield
     except BaseException:
+        pool.stop()  # first: it would start another server for the workers that end with this one
         _end_forkserver()
-        pool.stop()
         raise
 
 
