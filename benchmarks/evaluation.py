@@ -92,7 +92,7 @@ def _share_of_peak(case: Case, speed: float, peak: float, share: float) -> Row:
         what=f"evaluation, {case.name}, of the float32 GEMM peak",
         ours=f"{speed / 1e9:.0f} GFLOP/s",
         theirs=f"{peak / 1e9:.0f} GFLOP/s",
-        ratio=f"{share:.0%}",
+        ratio=f"{share:.1%}",
         goal=f">= {case.share_of_peak:.0%}",
         is_met=case.share_of_peak is not None and share >= case.share_of_peak,
         note="products of the model alone, two operations a multiply-add; one core",

@@ -78,11 +78,11 @@ class StackedModel:
     def chunk(self, x: Tensor) -> Chunk:
         """Returns how many models and examples to evaluate at once: a function of the model and the shape of x (B, ...).
 
-        The largest activation of all of them should stay in the cache: 64 examples of 8 LeNets (10 MB) take 17 us per
-        example and model, 512 of one in a plain loop 66 us; 128 of 8 MNIST-1D nets (2 MB) 1.1 us, 1,000 (15 MB) 1.8 us;
-        256 of 8 SIRENs (2 MB) 6.0 us, and 512 or 1,024 half as much again where other processes share the cache. A model
-        of which not even 64 examples of 8 fit has layers that fill a core alone, and grouped convolutions only cost:
-        ResNet-20 takes 0.80 ms for one model and 64 examples, 1.1 ms for 4 models.
+        The largest activation of all of them should stay in the cache. On a core of an AMD EPYC, 64 examples of 8 LeNets
+        (10 MB) take 17 us per example and model, 512 of one in a plain loop 66 us; 128 of 8 MNIST-1D nets (2 MB) 1.1 us,
+        1,000 (15 MB) 1.8 us; 256 of 8 SIRENs (2 MB) 6.0 us, and 512 or 1,024 half as much again where other processes
+        share the cache. A model of which not even 64 examples of 8 fit has layers that fill a core alone, and grouped
+        convolutions only cost: ResNet-20 takes 0.80 ms for one model and 64 examples, 1.1 ms for 4 models.
         """
         sizes: list[int] = []
         state = self.prepare(
