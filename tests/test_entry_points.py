@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 from textwrap import dedent
 
 import pytest
@@ -230,19 +229,29 @@ def test_a_killed_job_costs_only_itself(tmp_path, places):
     assert {path.parent.name for path in finished(tmp_path)} == {"branch-1", "branch-2"}
 
 
-@pytest.mark.parametrize("stage", ["imports", "training"])
-def test_an_interrupted_sweep_says_how_to_go_on(tmp_path, places, stage):
-    with start(f"python -m lmc_lab.train {LONG} {places} split_step=3 -m 'seed=range(2)'") as sweep:
-        if stage == "imports":
-            wait_for(lambda: list(tmp_path.rglob("multirun.yaml")))
-            time.sleep(1)  # by then a sweep is composed, as a rule, and torch is not imported
-        else:
-            wait_for(lambda: running_pids(tmp_path))
-        os.killpg(sweep.pid, signal.SIGINT)
-        _, errors = sweep.communicate(timeout=60)
-    assert sweep.returncode == 130
-    (line,) = errors.splitlines()
+def interrupted(command, condition):
+    """Returns what a command prints to stderr when the user presses Ctrl-C as soon as a condition holds."""
+    with start(command) as process:
+        wait_for(condition)
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    return errors.splitlines()
+
+
+@pytest.mark.parametrize("options", ["", "split_step=3 -m 'seed=range(2)'"])
+def test_interrupted_training_says_how_to_go_on(tmp_path, places, options):
+    (line,) = interrupted(
+        f"python -m lmc_lab.train {LONG} {places} {options}", lambda: list(tmp_path.rglob("metrics.csv"))
+    )
     assert line.startswith("lmc_lab: interrupted; go on with: python -m lmc_lab.train")
+
+
+def test_a_sweep_is_interrupted_before_it_begins(tmp_path, places):
+    command = f"python -m lmc_lab.train {LONG} {places} split_step=3 -m 'seed=range(2)'"
+    (line,) = interrupted(command, lambda: list(tmp_path.rglob("multirun.yaml")))
+    assert line.startswith("lmc_lab: interrupted; go on with: python -m lmc_lab.train")
+    assert not list(tmp_path.rglob("status.json"))
 
 
 @pytest.mark.parametrize("entry_point", ["train", "study"])

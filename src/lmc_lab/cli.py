@@ -5,12 +5,14 @@ import functools
 import os
 import re
 import shlex
+import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from itertools import takewhile
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import hydra
@@ -46,20 +48,34 @@ def main(config_name: str, job: Callable[[DictConfig], None]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # lets errors reach this function
     sys.path.insert(0, os.getcwd())  # as `python -m` does: a task of one's own is found by the programs, too
     _end_with_parent()
+    interrupts = _remember_interrupts()
     try:
         if {"-h", "--help"} & set(sys.argv):
             _print_help(config_name)
         else:
             _run(config_name, job)
-    except KeyboardInterrupt:
-        print(f"lmc_lab: interrupted; go on with: {this_command()}", file=sys.stderr)
-        sys.exit(130)
-    except Exception as error:
+    except BaseException as error:
+        if interrupts or isinstance(error, KeyboardInterrupt):
+            print(f"lmc_lab: interrupted; go on with: {this_command()}", file=sys.stderr)
+            sys.exit(130)
         text = None if os.environ.get("LMC_DEBUG") else sentence(error)
         if text is None:
             raise
         print(f"lmc_lab: {text}", file=sys.stderr)
         sys.exit(1)
+
+
+def _remember_interrupts() -> list[int]:
+    """Returns the list to which each Ctrl-C is added: Lightning makes an exit of it, OmegaConf now and then an error."""
+    interrupts: list[int] = []
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        interrupts.append(number)
+        signal.default_int_handler(number, frame)
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not in the background
+        signal.signal(signal.SIGINT, remember)
+    return interrupts
 
 
 def _run(config_name: str, job: Callable[[DictConfig], None]) -> None:
