@@ -3,10 +3,13 @@
 import shlex
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from lmc_lab import cli
 from lmc_lab.errors import UserError
+
+_SECONDS_TO_END = 5
 
 
 def command(entry_point: str, *overrides: str, multirun: bool = False) -> list[str]:
@@ -51,5 +54,9 @@ def run(arguments: list[str], *, log: Path | None = None) -> None:
     process = start(arguments, log=log)
     try:
         finish(process, log=log)
+    except KeyboardInterrupt:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=_SECONDS_TO_END)  # a terminal has told it, too
+        raise
     finally:
         process.kill()  # without effect on one that has ended; Ctrl-C must not leave it behind

@@ -128,6 +128,7 @@ def run_jobs(jobs: Sequence[Job], *, num_workers: int) -> dict[str, str]:
     failures: dict[str, str] = {}
     # One job a process: what a job leaves behind (threads, generators, memory) is gone with it.
     with (
+        _forkserver_ended_on_interrupt(),  # after the pool, which would start another
         ProcessPool(num_workers, max_tasks=1, context=_forkserver(), initializer=_begin, initargs=(share,)) as pool,
         _stopped_on_interrupt(pool),
     ):
@@ -164,17 +165,21 @@ def _stopped_on_interrupt(pool: Any) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        pool.stop()  # first: it would start another server for the workers that end with this one
-        _end_forkserver()
+        pool.stop()
         raise
 
 
-def _end_forkserver() -> None:
-    """Ends the server, which may still be importing and would then start the jobs that it was asked for."""
-    pid = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
-    if pid is not None:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+@contextmanager
+def _forkserver_ended_on_interrupt() -> Iterator[None]:
+    """Ends the server when this process is interrupted: it may be importing still, and would then start the jobs."""
+    try:
+        yield
+    except BaseException:
+        pid = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+        if pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        raise
 
 
 def _names(jobs: Sequence[Job]) -> dict[int, str]:
