@@ -13,7 +13,7 @@ from benchmarks.common import BASELINE, REPOSITORY, Options, Row, machine, own_p
 from lmc_lab.errors import UserError
 
 _SCRIPTS = ("start_up", "branch_overhead", "training_step", "hessian", "growth", "evaluation", "small_cell")
-_LARGE = "large_cell"  # an hour
+_LARGE = "large_cell"  # 20 to 60 minutes
 _PAGE = REPOSITORY / "docs" / "performance.md"
 
 
@@ -40,7 +40,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="small sizes, to see that all works; the numbers mean little"
     )
-    parser.add_argument("--large", action="store_true", help=f"with {_LARGE}, which takes an hour")
+    parser.add_argument("--large", action="store_true", help=f"with {_LARGE}, which takes 20 to 60 minutes")
     parser.add_argument("--output", type=Path, help="the page to write; docs/performance.md for a whole run, else none")
     parser.add_argument("--baseline", type=Path, default=BASELINE, help="the script to compare with")
     given = parser.parse_args()

@@ -7,6 +7,6 @@ _QUICK = Cell(num_branches=3, split_step=5, num_steps=15, num_samples=3, num_exa
 
 
 def measure(options: Options) -> list[Row]:
-    """Returns the row of a mode large enough that start-up does not count: an hour, nearly all of it the baseline's."""
+    """Returns the row of a mode large enough that start-up does not count: 20 to 60 minutes, mostly the baseline's."""
     cell = options.pick(_FULL, _QUICK)
     return [compare("large cell", cell, options, at_least=6, repeats=1)]
