@@ -33,8 +33,7 @@ def test_every_task_becomes_a_model_that_trains_a_step(task, request, tmp_path):
     config = compose("train", [f"task={task}", f"data_dir={data_dir}", f"cache_dir={cache}", f"output_dir={tmp_path}"])
     experiment = build_experiment(config)
     module = experiment.task.initialise(0)
-    inputs, targets = experiment.task.dataset.train.batch(slice(0, 4))
-    loss = module.training_step((inputs, targets), 0)
+    loss = module.training_loss(experiment.task.dataset.train.batch(slice(0, 4)))
     loss.backward()
     assert loss > 0 and module.configure_optimizers().step() is None
 

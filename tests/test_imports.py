@@ -1,6 +1,8 @@
 """A module imports from its own folder without cycles, or from layers with a smaller number."""
 
 import ast
+import subprocess
+import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "lmc_lab"
 FOLDERS = {"landscape": 0, "models": 1, "data": 1, "tasks": 2, "runs": 3, "analyses": 4, "reporting": 5}
-# Every other module at the top belongs to the entry points.
+# Every other module, at the top or in preload/, belongs to the entry points.
 ROOTS = {"errors": -1, "files": -1, "process": -1, "__init__": -1}
 ENTRY_LAYER = 6
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
@@ -21,7 +23,7 @@ def name_of(path):
 def layer(module):
     parts = module.split(".")
     if len(parts) > 2:
-        return FOLDERS[parts[1]]
+        return FOLDERS.get(parts[1], ENTRY_LAYER)
     return FOLDERS.get(parts[1], ROOTS.get(parts[1], ENTRY_LAYER))
 
 
@@ -58,8 +60,6 @@ def test_there_are_no_cycles():
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "landscape").glob("*.py")), ids=name_of)
 def test_the_landscape_imports_torch_and_the_standard_library_only(path):
-    import sys
-
     for module in imported(path):
         top = module.split(".")[0]
         assert top in {"torch", "lmc_lab"} or top in sys.stdlib_module_names, f"{path.name} imports {module}"
@@ -93,3 +93,12 @@ def test_entry_points_import_nothing_heavy_before_they_run(name):
         if module.startswith("lmc_lab."):
             inner = PACKAGE / f"{module.split('.')[1]}.py"
             assert not {m.split(".")[0] for m in imported(inner, top_level_only=True)} & heavy
+
+
+def test_measuring_needs_neither_lightning_nor_what_it_imports():
+    """It is what an analysis would wait for longest: 1.5 s, and torch 1.0 s."""
+    names = ["lmc_lab.preload.analyze", *(name_of(path) for path in sorted((PACKAGE / "analyses").glob("[a-z]*.py")))]
+    script = f"import sys, {', '.join(names)}; print(*sys.modules)"
+    found = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split()
+    assert "torch" in found and "lmc_lab.analyses.convex_mode" in found
+    assert not {"lightning", "torchmetrics", "torchvision", "torch._dynamo", "matplotlib"} & set(found)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -63,7 +62,8 @@ def build_experiment(config: DictConfig) -> Experiment:
         ),
         layout=layout_of(config),
         trunk_seed=config.trunk_seed,
-        make_trainer=instantiate(config.trainer),
+        # Both when they are called: an analysis trains nothing and does without Lightning.
+        make_trainer=lambda **settings: instantiate(config.trainer)(**settings),
         make_logger=_logger_factory(config),
         settings=RunSettings(**cast("dict[str, Any]", OmegaConf.to_container(config.run, resolve=True))),
         config=cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True)),
@@ -102,8 +102,13 @@ def _logger_factory(config: DictConfig) -> Any:
     if not config.logger:
         return _no_logger
     content = OmegaConf.to_container(config, resolve=True)
-    # Not through instantiate, which would take the `_target_`s inside the content for calls.
-    return partial(instantiate(config.logger, output_dir=str(Path(config.output_dir).absolute())), config=content)
+
+    def make_logger(name: RunName) -> Any:
+        make = instantiate(config.logger, output_dir=str(Path(config.output_dir).absolute()))
+        # Not through instantiate, which would take the `_target_`s inside the content for calls.
+        return make(name, config=content)
+
+    return make_logger
 
 
 def _no_logger(name: RunName) -> None:

@@ -186,7 +186,7 @@ def test_a_candidate_update_is_what_the_optimizer_does_from_its_state(experiment
     module.model.load_state_dict(layout.unflatten(state.theta) | {name: v[0] for name, v in state.buffers.items()})
     order = DataOrder(Role.CANDIDATE, 0, 5, len(examples), task.batch_size)
     torch.manual_seed(order.noise_seed(state.step))
-    loss = module.training_step(examples.batch(order.indices(state.step)), 0)
+    loss = module.training_loss(examples.batch(order.indices(state.step)))
     gradients = layout.flatten(
         dict(zip(layout.names, torch.autograd.grad(loss, list(module.parameters())), strict=True))
     )

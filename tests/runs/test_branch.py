@@ -6,10 +6,11 @@ import torch
 from lmc_lab.errors import UserError
 from lmc_lab.files import read_json, write_json
 from lmc_lab.runs import callbacks, checkpoint
-from lmc_lab.runs.branch import is_finished, train_branch
+from lmc_lab.runs.branch import train_branch
 from lmc_lab.runs.curve import read_rows
 from lmc_lab.runs.endpoints import load_mode
 from lmc_lab.runs.experiment import BranchLength, RunSettings
+from lmc_lab.runs.status import is_finished
 from lmc_lab.runs.trunk import ensure_trunk
 from tiny import tiny_experiment
 

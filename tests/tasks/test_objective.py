@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -10,6 +12,8 @@ from lmc_lab.tasks.objective import BatchNormPolicy, EvaluationSettings, Objecti
 from lmc_lab.tasks.regression import Regression
 
 NUM_EXAMPLES = 53
+
+three_classes = partial(Classification, num_classes=3)
 
 
 def sgd(parameters):
@@ -76,7 +80,7 @@ def test_batch_norm_policies_by_hand_on_a_two_layer_network(policy, path):
         }[policy]
 
     points = MIXTURE @ thetas
-    task = Classification(two_layers(), sgd, num_classes=3)
+    task = three_classes(two_layers(), sgd)
     objective = Objective(task, examples, EvaluationSettings(bn_policy=policy, num_bn_examples=20, path=path))
     found = objective.evaluator(examples, buffers)(points, MIXTURE)
     for row, theta in enumerate(points):
@@ -90,7 +94,7 @@ def test_reestimation_leaves_the_model_and_the_endpoints_buffers_alone(path):
     models, examples = three_models(), some_examples()
     thetas, buffers = endpoints_of(models)
     before = {name: values.clone() for name, values in buffers.items()}
-    task = Classification(two_layers(), sgd, num_classes=3)
+    task = three_classes(two_layers(), sgd)
     objective = Objective(task, examples, EvaluationSettings(bn_policy="reestimate", path=path))
     state = {name: value.clone() for name, value in task.model.state_dict().items()}
     objective.evaluator(examples, buffers)(thetas, torch.eye(3, dtype=torch.float64))
@@ -123,7 +127,7 @@ class Odd(nn.Module):
 
 
 def test_a_model_that_cannot_be_stacked_is_evaluated_in_a_loop_unless_stacked_is_asked_for():
-    examples, task = some_examples(), Classification(Odd(), sgd, num_classes=3)
+    examples, task = some_examples(), three_classes(Odd(), sgd)
     theta = torch.randn(2, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     found = Objective(task, examples).evaluator(examples, {})(theta, torch.eye(2))
     outputs = examples.inputs @ theta[1].view(4, 3)
@@ -135,9 +139,7 @@ def test_a_model_that_cannot_be_stacked_is_evaluated_in_a_loop_unless_stacked_is
 def test_correct_masks_are_the_examples_behind_the_accuracy():
     examples, models = some_examples(), three_models()
     thetas, buffers = endpoints_of(models)
-    objective = Objective(
-        Classification(two_layers(), sgd, num_classes=3), examples, EvaluationSettings(bn_policy="keep")
-    )
+    objective = Objective(three_classes(two_layers(), sgd), examples, EvaluationSettings(bn_policy="keep"))
     points = objective.points(thetas, torch.eye(3), buffers)
     masks = objective.correct_masks(points, examples)
     for mask, model in zip(masks, models, strict=True):
@@ -150,7 +152,7 @@ def test_a_point_has_the_same_loss_whoever_is_evaluated_beside_it():
     model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
     examples = Examples(examples.inputs.float(), examples.targets, examples.prepare)
     thetas = torch.randn(11, 51, generator=generator)
-    evaluate = Objective(Classification(model, sgd, num_classes=3), examples).evaluator(examples, {})
+    evaluate = Objective(three_classes(model, sgd), examples).evaluator(examples, {})
     together = evaluate(thetas, torch.eye(11))
     alone = [evaluate(theta[None], torch.ones(1, 1)).loss for theta in thetas]
     assert torch.equal(together.loss, torch.cat(alone))
@@ -167,7 +169,7 @@ def net_of_images():
 
 @pytest.mark.parametrize(
     ("build", "shape", "task_class"),
-    [(small_net, (64,), Classification), (net_of_images, (1, 8, 8), Classification), (small_net, (64,), Regression)],
+    [(small_net, (64,), three_classes), (net_of_images, (1, 8, 8), three_classes), (small_net, (64,), Regression)],
 )
 def test_several_threads_find_the_same_bits(build, shape, task_class, monkeypatch):
     generator = torch.Generator().manual_seed(0)

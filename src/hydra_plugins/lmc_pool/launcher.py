@@ -85,7 +85,8 @@ class PoolLauncher(Launcher):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keeps what Hydra gives."""
         self._context, self._task_function, self._config = hydra_context, task_function, config
-        _forkserver()  # it imports while the sweep is composed, and in vain if that fails
+        # It imports while the sweep is composed, and in vain if that fails.
+        self._processes = preloaded_processes(str(config.hydra.job.config_name))
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Runs all jobs and returns when the last is done.
@@ -111,14 +112,14 @@ class PoolLauncher(Launcher):
             )
             for i, overrides in enumerate(job_overrides)
         ]
-        failures = run_jobs(jobs, num_workers=self._num_workers)
+        failures = run_jobs(jobs, num_workers=self._num_workers, context=self._processes)
         if failures:
             raise _failure(failures, len(jobs))
         return [_completed(job) for job in jobs]
 
 
-def run_jobs(jobs: Sequence[Job], *, num_workers: int) -> dict[str, str]:
-    """Runs `jobs` in worker processes; returns the overrides of those that failed, with the reasons."""
+def run_jobs(jobs: Sequence[Job], *, num_workers: int, context: BaseContext) -> dict[str, str]:
+    """Runs `jobs` in worker processes of `context`; returns the overrides of those that failed, with the reasons."""
     import cloudpickle
     from pebble import CONSTS, ProcessPool
 
@@ -129,7 +130,7 @@ def run_jobs(jobs: Sequence[Job], *, num_workers: int) -> dict[str, str]:
     # One job a process: what a job leaves behind (threads, generators, memory) is gone with it.
     with (
         _forkserver_ended_on_interrupt(),  # after the pool, which would start another
-        ProcessPool(num_workers, max_tasks=1, context=_forkserver(), initializer=_begin, initargs=(share,)) as pool,
+        ProcessPool(num_workers, max_tasks=1, context=context, initializer=_begin, initargs=(share,)) as pool,
         _stopped_on_interrupt(pool),
     ):
         # cloudpickle, since Hydra's state holds the closures that are OmegaConf's resolvers.
@@ -145,10 +146,13 @@ def run_jobs(jobs: Sequence[Job], *, num_workers: int) -> dict[str, str]:
     return failures
 
 
-def _forkserver() -> BaseContext:
-    """Returns the context of processes that are forked from one which has torch; its imports begin with the first call."""
+def preloaded_processes(entry_point: str) -> BaseContext:
+    """Returns the context of processes that are forked from one which has all that the jobs of an entry point import.
+
+    Its imports begin with the first call.
+    """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["lmc_lab.preload"])
+    context.set_forkserver_preload([f"lmc_lab.preload.{entry_point}"])
     resource_tracker.ensure_running()  # starting the server would start it, and that unblocks the signal
     # Ctrl-C is this process's to answer: the server and the jobs, which inherit the mask, would say where they were.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

@@ -80,7 +80,7 @@ def candidate_update(task: Task, trunk_seed: int, state: RunState, examples: Exa
     order = DataOrder(Role.CANDIDATE, trunk_seed, seed, len(examples), task.batch_size)
     torch.manual_seed(order.noise_seed(state.step))
     batch = StepBatches(examples, order, augment=task.dataset.augment).at(state.step)
-    module.training_step(batch, 0).backward()  # type: ignore[no-untyped-call]
+    module.training_loss(batch).backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     return layout.flatten({name: value.detach() for name, value in module.model.named_parameters()})
 

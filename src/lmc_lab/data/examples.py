@@ -22,10 +22,9 @@ class Examples:
         """Returns the model inputs and targets of the examples at `index`, whole numbers (B,) or a slice."""
         return self.prepare(_rows(self.inputs, index)), _rows(self.targets, index)
 
-    def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields all examples in their order, `size` at a time."""
-        for start in range(0, len(self), size):
-            yield self.batch(slice(start, start + size))
+    def chunks(self, size: int) -> "Chunks":
+        """Returns all examples in their order, `size` at a time."""
+        return Chunks(self, size)
 
     def first(self, count: int) -> "Examples":
         """Returns the first `count` examples."""
@@ -48,6 +47,21 @@ class Examples:
     def _at(self, index: Tensor) -> "Examples":
         ordered = index.sort().values
         return Examples(self.inputs[ordered], self.targets[ordered], self.prepare)
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """Examples in their order, `size` at a time, as often as they are asked for."""
+
+    examples: Examples
+    size: int
+
+    def __len__(self) -> int:
+        return -(-len(self.examples) // self.size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for start in range(0, len(self.examples), self.size):
+            yield self.examples.batch(slice(start, start + self.size))
 
 
 def _rows(tensor: Tensor, index: Tensor | slice) -> Tensor:

@@ -2,19 +2,13 @@ from dataclasses import replace
 
 from filelock import FileLock
 
-from lmc_lab.files import read_json
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.callbacks import SplitCheckpoint
 from lmc_lab.runs.experiment import Experiment, RunName
 from lmc_lab.runs.fit import Stretch, Trained, fit
 from lmc_lab.runs.layout import RunFolder, Seed
-from lmc_lab.runs.status import failure_recorded, write_status
+from lmc_lab.runs.status import failure_recorded, is_finished, write_status
 from lmc_lab.runs.trunk import ensure_split, resume_step, saved_states, stretches
-
-
-def is_finished(folder: RunFolder) -> bool:
-    """Returns whether the branch has an endpoint; status.json says so last."""
-    return read_json(folder.status).get("state") == "finished" and folder.endpoint.exists()
 
 
 def train_branch(experiment: Experiment, split_step: int, seed: Seed) -> RunFolder:
@@ -75,7 +69,7 @@ def _train(
 def _save_endpoint(experiment: Experiment, folder: RunFolder, trained: Trained, split_step: int) -> None:
     step = experiment.last_step(split_step)
     state = {
-        "model": dict(trained.module.model.state_dict()),
+        "model": dict(trained.model.state_dict()),
         "step": step,
         "path_length": trained.path_length,
         "data_digest": experiment.task.dataset.digest,

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric.plugins import CheckpointIO
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -105,40 +104,6 @@ def _decode(node: Any, tensors: dict[str, Tensor]) -> Any:
     if kind == "tuple":
         return tuple(_decode(value, tensors) for value in content)
     return {key: _decode(value, tensors) for key, value in content}
-
-
-class SafetensorsIO(CheckpointIO):
-    """Carries Lightning's whole checkpoint (weights, optimizer, loops, callbacks) through `save` and `load`.
-
-    Args:
-        data_digest: of the decoded data; written into every checkpoint and compared when one is read.
-        carry_optimizer_state: whether a checkpoint's optimizer state is taken over; without, the optimizer starts afresh.
-    """
-
-    def __init__(self, *, data_digest: str, carry_optimizer_state: bool = True) -> None:
-        self._data_digest = data_digest
-        self._carry_optimizer_state = carry_optimizer_state
-
-    def save_checkpoint(self, checkpoint: State, path: Any, storage_options: Any | None = None) -> None:
-        """Writes Lightning's checkpoint."""
-        save(checkpoint | {"data_digest": self._data_digest}, Path(path))
-
-    def load_checkpoint(self, path: Any, map_location: Any | None = None, weights_only: bool | None = None) -> State:
-        """Returns Lightning's checkpoint.
-
-        Raises:
-            UserError: the checkpoint is damaged, or comes from other data.
-        """
-        state = load(Path(path)).state
-        check_data(state, self._data_digest, path)
-        if not self._carry_optimizer_state:
-            for optimizer_state in state["optimizer_states"]:
-                optimizer_state["state"] = {}
-        return state
-
-    def remove_checkpoint(self, path: Any) -> None:
-        """Deletes a checkpoint."""
-        Path(path).unlink(missing_ok=True)
 
 
 def check_data(state: State, data_digest: str, path: Path) -> None:

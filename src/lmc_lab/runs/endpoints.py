@@ -9,9 +9,9 @@ from torch import Tensor
 from lmc_lab.errors import UserError
 from lmc_lab.landscape.parameters import ParameterLayout
 from lmc_lab.runs import checkpoint
-from lmc_lab.runs.branch import is_finished
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.layout import RunFolder
+from lmc_lab.runs.status import is_finished
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,16 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
-
-from lightning.pytorch import Trainer
-from lightning.pytorch.loggers import Logger
+from typing import TYPE_CHECKING, Any
 
 from lmc_lab.data.order import DataOrder, branch_order, trunk_order
 from lmc_lab.runs.layout import TRUNK, Layout, RunFolder, Seed, SplitFolder
 from lmc_lab.runs.split import Split
 from lmc_lab.tasks.task import Task
+
+if TYPE_CHECKING:  # an analysis knows the experiment, too, and does without Lightning
+    from lightning.pytorch import Trainer
+    from lightning.pytorch.loggers import Logger
 
 
 class BranchLength(StrEnum):
@@ -64,8 +65,8 @@ class Experiment:
     task: Task
     layout: Layout
     trunk_seed: int
-    make_trainer: Callable[..., Trainer]
-    make_logger: Callable[[RunName], Logger | None]
+    make_trainer: "Callable[..., Trainer]"
+    make_logger: "Callable[[RunName], Logger | None]"
     settings: RunSettings
     config: Mapping[str, Any]
     carry_optimizer_state: bool = True

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 from lightning.pytorch import Callback
+from torch import nn
 
 from lmc_lab.data.order import DataOrder, StepBatches
 from lmc_lab.files import write_text
@@ -19,11 +20,11 @@ from lmc_lab.runs.callbacks import (
     Together,
     Trajectory,
 )
-from lmc_lab.runs.checkpoint import SafetensorsIO
+from lmc_lab.runs.checkpoint_io import SafetensorsIO
 from lmc_lab.runs.experiment import Experiment, RunName
 from lmc_lab.runs.layout import RunFolder
+from lmc_lab.runs.module import TrainingModule
 from lmc_lab.runs.profiler import without_profiler
-from lmc_lab.tasks.supervised import SupervisedTask
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,9 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Trained:
-    """The module after a stretch and the length of its path from W_0."""
+    """The model after a stretch and the length of its path from W_0."""
 
-    module: SupervisedTask
+    model: nn.Module
     path_length: float
 
 
@@ -62,7 +63,7 @@ def fit(
     _quiet()
     write_text(folder.config, yaml.safe_dump(dict(experiment.config), sort_keys=False))
     task, settings = experiment.task, experiment.settings
-    module = task.initialise(experiment.trunk_seed)
+    module = TrainingModule(task.initialise(experiment.trunk_seed))
     trajectory = Trajectory(folder.metrics, log_every=settings.log_every)
     logger = experiment.make_logger(name)
     trainer = without_profiler(
@@ -90,11 +91,11 @@ def fit(
     batches = StepBatches(task.dataset.train, order, stretch.start, task.dataset.augment)
     test = task.dataset.test if settings.evaluate_every else None
     try:
-        trainer.fit(module, batches, list(test.chunks(task.batch_size)) if test else None, ckpt_path=stretch.checkpoint)
+        trainer.fit(module, batches, test.chunks(task.batch_size) if test else None, ckpt_path=stretch.checkpoint)
     finally:
         if logger is not None:
             logger.finalize("success" if trainer.global_step == stretch.stop else "failed")
-    return Trained(module, trajectory.path_length)
+    return Trained(module.task.model, trajectory.path_length)
 
 
 def _quiet() -> None:

@@ -16,6 +16,11 @@ def write_status(folder: RunFolder, *, state: str, **content: Any) -> None:
     write_json(folder.status, read_json(folder.status) | {"state": state} | owner | content)
 
 
+def is_finished(folder: RunFolder) -> bool:
+    """Returns whether the branch has an endpoint; status.json says so last."""
+    return read_json(folder.status).get("state") == "finished" and folder.endpoint.exists()
+
+
 @contextmanager
 def failure_recorded(folder: RunFolder) -> Iterator[None]:
     """Writes that the run failed if what is inside does not come to its end."""

@@ -1,32 +1,24 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Any
 
-from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 
-class SupervisedTask(LightningModule, ABC):
+class SupervisedTask(nn.Module, ABC):
     """How a model is trained and judged: what a task of one's own derives from.
 
     Besides the loss per example, which everything here is made of, a subclass says which examples count as right, if
-    its task has right and wrong.
+    its task has right and wrong. It is torch alone: `runs.module` makes Lightning train it, and an analysis, which only
+    judges, need not import Lightning (1.5 s, more than torch).
     """
 
     def __init__(self, model: nn.Module, optimizer: OptimizerFactory) -> None:
         super().__init__()
         self.model = model
         self._optimizer = optimizer
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Sets an attribute; `_current_fx_name`, which Lightning sets 44 times a step, without torch's look for modules."""
-        if name == "_current_fx_name":
-            self.__dict__[name] = value
-        else:
-            super().__setattr__(name, value)
 
     @abstractmethod
     def per_example_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -43,19 +35,10 @@ class SupervisedTask(LightningModule, ABC):
         """Returns the model's outputs."""
         return self.model(inputs)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Returns the mean loss of a batch."""
+    def training_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """Returns what a training step lowers: the mean loss of a batch."""
         inputs, targets = batch
         return self.per_example_loss(self(inputs), targets).mean()
-
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Logs the loss, and the accuracy if there is one, on a batch of the test set."""
-        inputs, targets = batch
-        outputs = self(inputs)
-        self.log("test_loss", self.per_example_loss(outputs, targets).mean(), batch_size=len(targets))
-        correct = self.is_correct(outputs, targets)
-        if correct is not None:
-            self.log("test_accuracy", correct.float().mean(), batch_size=len(targets))
 
     def configure_optimizers(self) -> Optimizer:
         """Returns the task's optimizer."""
