@@ -1,19 +1,10 @@
-"""For jobs that measure: torch, but not Lightning."""
+"""For jobs that measure, which do without Lightning."""
 
 from lmc_lab.process import heavy_imports
 
-with heavy_imports():  # the objects that all jobs share are then not looked at, nor their pages copied, by any of them
-    import torch
-    from hydra.core.plugins import Plugins
-
-    import hydra_plugins.lmc_pool.launcher
+with heavy_imports():
     import lmc_lab.analyses.store
-    import lmc_lab.compose
-    import lmc_lab.data.cache
-    import lmc_lab.tasks.classification
+    import lmc_lab.preload.task
     import lmc_lab.tasks.objective
-    import lmc_lab.tasks.regression
 
-    Plugins.instance()
-
-__all__ = ["hydra_plugins", "lmc_lab", "torch"]
+__all__ = ["lmc_lab"]

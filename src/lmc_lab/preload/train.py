@@ -6,7 +6,7 @@ with heavy_imports():
     import lightning.pytorch
     import torchmetrics
 
-    import lmc_lab.preload.analyze
+    import lmc_lab.preload.task
     import lmc_lab.runs.branch
     import lmc_lab.runs.trunk
 
