@@ -14,6 +14,7 @@ from benchmarks.flops import flops_per_example, gemm_seconds_per_flop
 from lmc_lab.errors import UserError
 from lmc_lab.landscape.hull import hull_points
 from lmc_lab.landscape.parameters import ParameterLayout
+from lmc_lab.process import keep_freed_memory
 from lmc_lab.tasks.objective import Buffers, EvaluationSettings, Objective
 from lmc_lab.tasks.task import Task
 
@@ -60,6 +61,7 @@ _CASES = [
 
 def measure(options: Options) -> list[Row]:
     """Returns the rows of every task, the comparison with the baseline script last."""
+    keep_freed_memory()  # as `analyze` does
     rows = [row for case in _CASES for row in _unless_missing(_rows, case, options)]
     return [*rows, *_unless_missing(_against_baseline, _CASES[0], options)]
 

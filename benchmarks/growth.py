@@ -10,6 +10,7 @@ from benchmarks import hull_memory, suite, worker_memory
 from benchmarks.common import Options, Row, alternate, duration, one_core, wall
 from benchmarks.evaluation import near_start
 from lmc_lab.landscape.hull import probe_hull, sample_hull
+from lmc_lab.process import keep_freed_memory
 from lmc_lab.tasks.objective import Objective
 from lmc_lab.tasks.task import Task
 
@@ -18,6 +19,7 @@ _NUM_ENDPOINTS = 4
 
 def measure(options: Options) -> list[Row]:
     """Returns the rows of the table of growth, and the one goal among them: memory that does not grow with J."""
+    keep_freed_memory()  # as `analyze` does
     return [*_times(options), *hull_memory.rows(options), *worker_memory.rows(options)]
 
 
