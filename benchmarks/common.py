@@ -49,9 +49,9 @@ def wall(run: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def own_process() -> ProcessPoolExecutor:
-    """Returns what runs functions in one fresh process, untouched by what this one has set or freed."""
-    return ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn"))
+def own_process(prepare: Callable[[], None] | None = None) -> ProcessPoolExecutor:
+    """Returns what runs functions, after `prepare`, in one fresh process, untouched by what this one has set or freed."""
+    return ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn"), initializer=prepare)
 
 
 @contextmanager

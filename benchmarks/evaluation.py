@@ -9,7 +9,7 @@ from torch import Tensor
 
 from benchmarks import suite
 from benchmarks.baseline import best_baseline, trial_cell
-from benchmarks.common import Options, Row, alternate, faster, one_core, quotient, skipped, wall
+from benchmarks.common import Options, Row, alternate, faster, one_core, own_process, quotient, skipped, wall
 from benchmarks.flops import flops_per_example, gemm_seconds_per_flop
 from lmc_lab.errors import UserError
 from lmc_lab.landscape.hull import hull_points
@@ -61,15 +61,18 @@ _CASES = [
 
 def measure(options: Options) -> list[Row]:
     """Returns the rows of every task, the comparison with the baseline script last."""
-    keep_freed_memory()  # as `analyze` does
-    rows = [row for case in _CASES for row in _unless_missing(_rows, case, options)]
-    return [*rows, *_unless_missing(_against_baseline, _CASES[0], options)]
+    rows = [row for case in _CASES for row in _apart(_rows, case, options)]
+    return [*rows, *_apart(_against_baseline, _CASES[0], options)]
 
 
-def _unless_missing(measured: Callable[[Case, Options], list[Row]], case: Case, options: Options) -> list[Row]:
-    """Returns the rows of a case, or one that says which data or which script it lacks."""
+def _apart(measured: Callable[[Case, Options], list[Row]], case: Case, options: Options) -> list[Row]:
+    """Returns the rows of a case, measured in a process of its own, or one that says which data or which script it lacks.
+
+    The process keeps its memory as an analysis does, which would pass from one task to the next.
+    """
     try:
-        return measured(case, options)
+        with own_process(keep_freed_memory) as process:
+            return process.submit(measured, case, options).result()
     except UserError as error:
         return [skipped(f"evaluation, {case.name}", str(error))]
 
