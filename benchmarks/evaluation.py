@@ -14,7 +14,7 @@ from benchmarks.flops import flops_per_example, gemm_seconds_per_flop
 from lmc_lab.errors import UserError
 from lmc_lab.landscape.hull import hull_points
 from lmc_lab.landscape.parameters import ParameterLayout
-from lmc_lab.process import keep_freed_memory
+from lmc_lab.process import keep_large_pages
 from lmc_lab.tasks.objective import Buffers, EvaluationSettings, Objective
 from lmc_lab.tasks.task import Task
 
@@ -71,7 +71,7 @@ def _apart(measured: Callable[[Case, Options], list[Row]], case: Case, options: 
     The process keeps its memory as an analysis does, which would pass from one task to the next.
     """
     try:
-        with own_process(keep_freed_memory) as process:
+        with own_process(keep_large_pages) as process:
             return process.submit(measured, case, options).result()
     except UserError as error:
         return [skipped(f"evaluation, {case.name}", str(error))]

@@ -1,3 +1,4 @@
+import importlib
 import os
 import sys
 from collections.abc import Callable
@@ -43,6 +44,11 @@ def test_a_job_has_its_share_of_the_cores(monkeypatch, num_jobs, given, share):
     if given is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", given)
     assert answers(lambda: os.environ["OMP_NUM_THREADS"], num_jobs) == {share}
+
+
+@pytest.mark.parametrize("entry_point", ["train", "analyze"])
+def test_every_entry_point_that_sweeps_has_its_imports(entry_point):
+    assert importlib.import_module(f"lmc_lab.preload.{entry_point}")
 
 
 def test_a_job_finds_its_imports_done():

@@ -2,10 +2,13 @@ import ctypes
 import gc
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from lmc_lab.process import heavy_imports, num_cores
+
+_LARGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +62,27 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
         for mode in ("keep", "leave")
     )
     assert kept < given_back / 20
+
+
+@pytest.mark.skipif(
+    not _LARGE_PAGES.exists() or "[never]" in _LARGE_PAGES.read_text(), reason="the system has no large pages"
+)
+def test_large_pages_are_for_this_process_alone():
+    script = """
+import os, sys
+from lmc_lab.process import keep_large_pages
+if sys.argv[1] == "keep":
+    keep_large_pages()
+import torch
+made = torch.ones(16 * 2**20)
+(line,) = (line for line in open("/proc/self/smaps_rollup") if line.startswith("AnonHugePages"))
+print(int(line.split()[1]), "THP_MEM_ALLOC_ENABLE" in os.environ)
+"""
+    kept, plain = (
+        subprocess.run([sys.executable, "-c", script, mode], capture_output=True, text=True, check=True).stdout.split()
+        for mode in ("keep", "leave")
+    )
+    assert int(kept[0]) > 32 * 1024 > int(plain[0]) and kept[1] == plain[1] == "False"
 
 
 @pytest.mark.parametrize(("given", "found"), [(None, 3), ("2", 2), ("8", 3), ("2,4", 2), ("0", 3), ("many", 3)])

@@ -62,7 +62,7 @@ def build_experiment(config: DictConfig) -> Experiment:
         ),
         layout=layout_of(config),
         trunk_seed=config.trunk_seed,
-        # Both when they are called: an analysis trains nothing and does without Lightning.
+        # Neither is instantiated before it is called: an analysis trains nothing and does without Lightning.
         make_trainer=lambda **settings: instantiate(config.trainer)(**settings),
         make_logger=_logger_factory(config),
         settings=RunSettings(**cast("dict[str, Any]", OmegaConf.to_container(config.run, resolve=True))),

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of malloc.h
 _LARGEST_MMAP_THRESHOLD = 32 * 2**20  # that glibc takes
 _LARGEST_INT = 2**31 - 1
+_LARGE_PAGES = "THP_MEM_ALLOC_ENABLE"  # torch's own switch
 
 
 @contextmanager
@@ -36,15 +37,27 @@ def keep_freed_memory() -> None:
     By itself glibc gives the activations of a training step back to the system and asks for them again a step later:
     1,100 page faults and a tenth of the time of a step of LeNet. Blocks of more than 32 MB still come and go; smaller
     ones stay with the process. Where the C library has no `mallopt`, nothing changes.
-
-    Called before torch makes its first tensor, it also has torch ask for pages of 2 MB for blocks of that size: a
-    twentieth of the time of an evaluation of eight LeNets, whose activations have 10 MB. Each alone does nothing for it.
     """
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch's own switch
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
         mallopt(_TRIM_THRESHOLD, _LARGEST_INT)
+
+
+def keep_large_pages() -> None:
+    """Lets the C library keep freed memory, and torch take blocks of 2 MB and more in pages of that size.
+
+    Both together save a twentieth of an evaluation of LeNets; large pages that come and go would cost a tenth, and to
+    training they make no difference. It must be called before this process makes its first tensor.
+    """
+    keep_freed_memory()
+    with heavy_imports():
+        import torch
+
+    if _LARGE_PAGES not in os.environ:
+        os.environ[_LARGE_PAGES] = "1"
+        torch.empty(1)  # torch reads it now, once and for all
+        del os.environ[_LARGE_PAGES]  # not for the processes that this one starts
 
 
 def num_allowed_cores() -> int:

@@ -79,6 +79,18 @@ def _model_at(task: Task, path):
     return model.eval()
 
 
+def test_a_loss_that_is_not_a_number_is_seen():
+    module = TrainingModule(Classification(nn.Linear(2, 3), SGD))
+    module.log = lambda name, value: None
+    module.validation_step((torch.tensor([[0.0, 1.0], [float("nan"), 1.0]]), torch.tensor([0, 1])), 0)
+    assert module.test_loss.compute().isnan() and module.test_accuracy.compute() <= 1
+
+
+def test_a_training_step_that_nobody_would_call_is_refused():
+    with pytest.raises(UserError, match="training_loss"):
+        type("Mine", (SupervisedTask,), {"training_step": lambda self, batch, batch_idx: None})
+
+
 def test_a_model_with_another_number_of_outputs_is_one_sentence():
     task = Classification(nn.Linear(4, 7), SGD, num_classes=10)
     with pytest.raises(UserError, match=r"expected 10 outputs an example, one for each class, found \(7,\)"):

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, as_completed
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import BaseContext
 from pathlib import Path
@@ -152,7 +153,8 @@ def preloaded_processes(entry_point: str) -> BaseContext:
     Its imports begin with the first call.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([f"lmc_lab.preload.{entry_point}"])
+    own = f"lmc_lab.preload.{entry_point}"
+    context.set_forkserver_preload([own if find_spec(own) else "lmc_lab.preload.task"])
     resource_tracker.ensure_running()  # starting the server would start it, and that unblocks the signal
     # Ctrl-C is this process's to answer: the server and the jobs, which inherit the mask, would say where they were.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

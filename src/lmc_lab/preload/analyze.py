@@ -1,8 +1,8 @@
 """For jobs that measure, which do without Lightning."""
 
-from lmc_lab.process import heavy_imports, keep_freed_memory
+from lmc_lab.process import heavy_imports, keep_large_pages
 
-keep_freed_memory()  # for all jobs: in a job of its own it would come after torch's first tensor
+keep_large_pages()  # here, since a forked job has tensors from the start
 with heavy_imports():
     import lmc_lab.analyses.store
     import lmc_lab.preload.task

@@ -18,7 +18,8 @@ class TrainingModule(LightningModule):
     def __init__(self, task: SupervisedTask) -> None:
         super().__init__()
         self.task = task
-        self.test_loss, self.test_accuracy = MeanMetric(), MeanMetric()
+        self.test_loss = MeanMetric(nan_strategy="disable")  # a NaN among the losses is to be seen
+        self.test_accuracy = MeanMetric()
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Sets an attribute; `_current_fx_name`, which Lightning sets 44 times a step, without torch's look for modules."""

@@ -9,9 +9,15 @@ from lmc_lab.tasks.supervised import OptimizerFactory, SupervisedTask
 
 @final
 class Classification(SupervisedTask):
-    """Cross-entropy over `num_classes`; right is the largest output."""
+    """Cross-entropy; right is the largest output.
 
-    def __init__(self, model: nn.Module, optimizer: OptimizerFactory, *, num_classes: int = 10) -> None:
+    Args:
+        model: gives one output a class.
+        optimizer: of its parameters.
+        num_classes: how many outputs are expected; any number for None.
+    """
+
+    def __init__(self, model: nn.Module, optimizer: OptimizerFactory, *, num_classes: int | None = None) -> None:
         super().__init__(model, optimizer)
         self._num_classes = num_classes
 
@@ -21,7 +27,7 @@ class Classification(SupervisedTask):
         Raises:
             UserError: the model has another number of outputs.
         """
-        if outputs.shape[1:] != (self._num_classes,):
+        if self._num_classes is not None and outputs.shape[1:] != (self._num_classes,):
             raise UserError(
                 f"expected {self._num_classes} outputs an example, one for each class, found {tuple(outputs.shape[1:])}; "
                 "change the model or task.module.num_classes"

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lmc_lab.errors import UserError
+
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 
@@ -12,8 +14,20 @@ class SupervisedTask(nn.Module, ABC):
 
     Besides the loss per example, which everything here is made of, a subclass says which examples count as right, if
     its task has right and wrong. It is torch alone: `runs.module` makes Lightning train it, and an analysis, which only
-    judges, need not import Lightning (1.5 s, more than torch).
+    judges, need not import Lightning, which takes longer than torch.
     """
+
+    def __init_subclass__(cls) -> None:
+        """Refuses what only Lightning would call.
+
+        Raises:
+            UserError: there is a `training_step`.
+        """
+        if hasattr(cls, "training_step"):
+            raise UserError(
+                f"expected {cls.__name__} to say what is trained in training_loss(batch), found training_step; "
+                "rename it and drop batch_idx"
+            )
 
     def __init__(self, model: nn.Module, optimizer: OptimizerFactory) -> None:
         super().__init__()
@@ -24,7 +38,8 @@ class SupervisedTask(nn.Module, ABC):
     def per_example_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Returns the loss of each of the B examples, (B,).
 
-        It may be called from several threads at a time, so it must not change the module; nor must `is_correct`.
+        It may be called from several threads at a time, on views of the data, so it must change neither the module nor
+        its arguments; nor must `is_correct`.
         """
 
     @abstractmethod

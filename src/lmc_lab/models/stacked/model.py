@@ -19,8 +19,9 @@ from lmc_lab.models.stacked.layout import Layer, Layout, Source, Thetas, Weights
 from lmc_lab.models.stacked.moments import channel_moments
 
 _NUM_MODELS = 8
-_NUM_EXAMPLES = 96  # of several models, at least
-_NUM_EXAMPLES_OF_ONE = 64
+_MIN_EXAMPLES = 96  # of several models at once
+_MIN_EXAMPLES_ALONE = 64
+_MOMENTS_EXAMPLES = 64
 _STACK_BYTES = 15 * 2**20
 _CHUNK_BYTES = 2 * 2**20
 
@@ -91,8 +92,8 @@ class StackedModel:
             {name: tensor.unsqueeze(0) for name, tensor in self._model.to(x.dtype).state_dict().items()}
         )
         self._program.run(state, x[:1], visit=lambda activation: sizes.append(activation.nbytes))
-        fits = _NUM_MODELS * _NUM_EXAMPLES * max(sizes) <= _STACK_BYTES
-        num_models, at_least = (_NUM_MODELS, _NUM_EXAMPLES) if fits else (1, _NUM_EXAMPLES_OF_ONE)
+        fits = _NUM_MODELS * _MIN_EXAMPLES * max(sizes) <= _STACK_BYTES
+        num_models, at_least = (_NUM_MODELS, _MIN_EXAMPLES) if fits else (1, _MIN_EXAMPLES_ALONE)
         fitting = _CHUNK_BYTES // (num_models * max(sizes))
         return Chunk(num_models, max(at_least, 2 ** (fitting.bit_length() - 1)))
 
@@ -148,7 +149,7 @@ class _Program:
         for call, layer in self.layers.items():
             if not remaining:
                 break
-            inputs = [values[source] for source in call.inputs] or [list(torch.split(x, _NUM_EXAMPLES_OF_ONE))]
+            inputs = [values[source] for source in call.inputs] or [list(torch.split(x, _MOMENTS_EXAMPLES))]
             if call is remaining[0]:
                 remaining.pop(0)
                 moments = channel_moments(layer.layout, inputs[0], count_models(thetas))
