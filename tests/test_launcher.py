@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from hydra_plugins.lmc_pool import launcher
+from hydra_plugins.lmc_pool.processes import preloaded_processes, run_jobs
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Question:
 
 def answers(ask, num_jobs=1):
     jobs = [Question(number, [f"seed={number}", "task=lenet"], ask) for number in range(num_jobs)]
-    return set(launcher.run_jobs(jobs, num_workers=4, context=launcher.preloaded_processes("train")).values())
+    return set(run_jobs(jobs, num_workers=4, context=preloaded_processes("train")).values())
 
 
 @pytest.fixture(autouse=True)
