@@ -13,7 +13,7 @@ from lmc_lab.models.conv1d import ConvNet1d
 from lmc_lab.models.lenet import LeNet
 from lmc_lab.models.resnet20 import ResNet20
 from lmc_lab.models.siren import Siren
-from lmc_lab.models.stacked.graph import UnsupportedModel
+from lmc_lab.models.stacked.graph import CONVOLUTIONS, UnsupportedModel, trace
 from lmc_lab.models.stacked.model import Chunk, StackedModel
 from lmc_lab.models.stacked.moments import batch_moments
 
@@ -157,6 +157,34 @@ FORMS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         (2, 11),
     ),
     "padding of space": (lambda: Written(lambda m, x: F.pad(m.conv(x), (1, 2), value=3.0), conv=conv()), (3, 6, 6)),
+    "batch last: pools": (
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 8, 3),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(8, 8, 3, groups=2, dilation=(1, 2)),
+            nn.BatchNorm2d(8),
+            nn.MaxPool2d(3, 1, 1),
+            nn.BatchNorm2d(8),
+            nn.Conv2d(8, 6, (1, 3), bias=False),
+            nn.AvgPool2d(2, 1, ceil_mode=True),
+            nn.AdaptiveAvgPool2d((3, 2)),
+            nn.Flatten(),
+            nn.Linear(36, 4),
+        ),
+        (3, 17, 21),
+    ),
+    "batch last: padding, slices, sums and groups": (
+        lambda: Written(
+            lambda m, x: (
+                m.norm(F.pad(h := m.conv(x), (1, 2, 0, 1)))[:, :, 1:-1, ::2].mean((2, 3)) + F.gelu(h).mean((-1, -2))
+            ),
+            conv=nn.Conv2d(3, 4, 3),
+            norm=nn.GroupNorm(2, 4),
+        ),
+        (3, 9, 8),
+    ),
+    "batch last: images out": (lambda: nn.Sequential(nn.Conv2d(2, 4, 3), nn.Sigmoid(), nn.Conv2d(4, 2, 3)), (2, 7, 9)),
     "rows with time": (
         lambda: nn.Sequential(nn.Linear(6, 8), nn.SiLU(), nn.LayerNorm((5, 8)), nn.Linear(8, 4), nn.Flatten()),
         (5, 6),
@@ -362,6 +390,28 @@ UNSUPPORTED: dict[str, Callable[[], nn.Module]] = {
         lambda m, x: (h := m.conv(x)).flatten(1).relu_() + h.flatten(1), conv=conv()
     ),
 }
+
+
+@pytest.mark.parametrize(
+    ("make", "is_last"),
+    [
+        (LeNet, True),
+        (ConvNet1d, True),
+        (lambda: nn.Conv2d(2, 4, 3, dilation=2), True),
+        (ResNet20, False),
+        (lambda: nn.Conv2d(2, 4, 3, stride=2), False),
+        (lambda: nn.Conv2d(2, 4, 3, padding=1), False),
+        (lambda: nn.Conv2d(2, 4, 3, padding="same"), False),
+        (lambda: nn.Conv2d(1, 4, 3), False),
+        (lambda: nn.Sequential(nn.Conv2d(2, 4, 3), nn.Conv2d(4, 4, 1)), False),
+        (lambda: nn.Sequential(nn.Conv2d(2, 4, 3), nn.Conv2d(4, 8, 3, groups=4)), False),
+    ],
+)
+def test_the_batch_is_last_where_every_convolution_gains(make, is_last):
+    calls = trace(nn.Sequential(make()).eval(), fold_batch_norm=True)
+    convolutions = [call for call in calls if call.kind in CONVOLUTIONS]
+    assert [call.puts_batch_last for call in convolutions] == [is_last] * len(convolutions)
+    assert convolutions
 
 
 @pytest.mark.parametrize("name", UNSUPPORTED)

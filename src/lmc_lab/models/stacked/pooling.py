@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lmc_lab.models.stacked.graph import Call
-from lmc_lab.models.stacked.layout import Layer, Layout, Source, accept, in_2d
+from lmc_lab.models.stacked.layout import MAPS, Layer, Layout, Source, accept, in_2d
 
 
 def _pool(call: Call, source: Source) -> Layer:
-    accept(call, source, Layout.SHARED, Layout.IMAGES, Layout.SIGNALS)
+    accept(call, source, Layout.SHARED, *MAPS)
     pool = call.module or _POOLS[call.kind](*call.args[1:], **call.kwargs)
     if getattr(pool, "return_indices", False):
         call.unsupported("it returns indices")
@@ -21,6 +21,8 @@ def _pool(call: Call, source: Source) -> Layer:
         pool = _pool_over_length(call, pool)
     elif isinstance(pool, nn.MaxPool2d) and _halves(pool):
         pool = partial(_max_of_four, may_overwrite=source.may_overwrite)
+    elif source.layout is Layout.IMAGES_BATCH_LAST:
+        pool = partial(_pool_batch_last, pool)
     return Layer(source.layout, lambda num_models, weights, x: pool(x))
 
 
@@ -35,10 +37,17 @@ def _max_of_four(x: Tensor, *, may_overwrite: bool) -> Tensor:
 
     The rows' maxima overwrite x where they may, whose memory is in the cache: another 1.2 times as fast.
     """
-    height, width = (size // 2 * 2 for size in x.shape[2:])
+    height, width = (size // 2 * 2 for size in x.shape[2:4])
     upper, lower = x[:, :, 0:height:2], x[:, :, 1:height:2]
     rows = torch.maximum(upper, lower, out=upper if may_overwrite else None)
-    return torch.maximum(rows[..., 0:width:2], rows[..., 1:width:2])
+    return torch.maximum(rows[:, :, :, 0:width:2], rows[:, :, :, 1:width:2])
+
+
+def _pool_batch_last(pool: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Returns the pooling of (1, n * C, H, W, B) over H and W: that of one image with B * n * C channels."""
+    _, channels, _, _, batch = x.shape
+    pooled = pool(x.movedim(4, 1).flatten(1, 2))
+    return pooled.view(1, batch, channels, *pooled.shape[2:]).movedim(1, 4)
 
 
 def _pool_over_length(call: Call, pool: Any) -> Callable[[Tensor], Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lmc_lab.models.stacked.graph import FLATTENS, Call
-from lmc_lab.models.stacked.layout import Layer, Layout, Source, Weights, accept, models_first, split_models
+from lmc_lab.models.stacked.layout import MAPS, Layer, Layout, Source, Weights, accept, models_first, split_models
 
 
 def flatten(call: Call, source: Source, *sizes: Source) -> Layer:
@@ -17,7 +17,7 @@ def flatten(call: Call, source: Source, *sizes: Source) -> Layer:
     num_features = _num_flat_features(call)
 
     def execute(num_models: int, weights: Weights, x: Tensor, *sizes: Any) -> Tensor:
-        if source.layout is Layout.IMAGES:
+        if source.layout in (Layout.IMAGES, Layout.IMAGES_BATCH_LAST):
             x = x.contiguous()  # the rest is then a view, which a matrix product takes as it is
         by_model = (
             x.flatten(1) if source.layout is Layout.SHARED else models_first(source.layout, x, num_models).flatten(2)
@@ -55,7 +55,7 @@ def _size(call: Call, source: Source) -> Layer:
 def _item(call: Call, source: Source) -> Layer:
     if source.layout is Layout.SIZE:
         return _size(call, source)
-    accept(call, source, Layout.SHARED, Layout.IMAGES, Layout.SIGNALS)
+    accept(call, source, Layout.SHARED, *MAPS)
     index = call.args[1]
     bounds = [bound for entry in index for bound in (entry.start, entry.stop, entry.step)] if _are_slices(index) else []
     if not bounds or index[:2] != (slice(None),) * 2 or any(isinstance(bound, Call) for bound in bounds):
@@ -68,14 +68,14 @@ def _are_slices(index: Any) -> bool:
 
 
 def _mean(call: Call, source: Source) -> Layer:
-    accept(call, source, Layout.IMAGES, Layout.SIGNALS)
+    accept(call, source, *MAPS)
     given = dict(zip(("dim", "keepdim"), call.args[1:], strict=False)) | call.kwargs
     dims: Any = given.pop("dim", None)
-    keeps, num_dims = given.pop("keepdim", False), 4 if source.layout is Layout.IMAGES else 3
+    keeps, num_dims = given.pop("keepdim", False), 2 + source.layout.num_space
     listed = {dims} if isinstance(dims, int) else set(dims or ())
     if given or {dim % num_dims for dim in listed} != set(range(2, num_dims)):
         call.unsupported(f"expected a mean over all of space, found dimensions {dims}")
-    over = (2, 3)[: num_dims - 2]  # the length of signals (1, n * C, L, B) is dimension 2 too
+    over = tuple(range(2, num_dims))  # in every layout
 
     def execute(num_models: int, weights: Weights, x: Tensor) -> Tensor:
         mean = x.mean(over, keepdim=True)
@@ -86,20 +86,20 @@ def _mean(call: Call, source: Source) -> Layer:
 
 def _pad(call: Call, source: Source) -> Layer:
     """Builds constant padding of space and of each model's channels."""
-    accept(call, source, Layout.IMAGES, Layout.SIGNALS)
+    accept(call, source, *MAPS)
     given = dict(zip(("pad", "mode", "value"), call.args[1:], strict=False)) | call.kwargs
     pads: tuple[int, ...] = tuple(given["pad"])
-    num_space = 4 if source.layout is Layout.IMAGES else 2
-    if given.get("mode", "constant") != "constant" or len(pads) > num_space + 2:
+    num_pads = 2 * source.layout.num_space
+    if given.get("mode", "constant") != "constant" or len(pads) > num_pads + 2:
         call.unsupported("expected constant padding of space and channels")
-    space, channels = pads[:num_space], pads[num_space:] or (0, 0)
-    batch = () if source.layout is Layout.IMAGES else (0, 0)
-    all_pads = (*channels, 0, 0, *batch, *space)  # of (B, H, W, n, C) or (1, L, B, n, C), from the last dimension on
+    space, channels = pads[:num_pads], pads[num_pads:] or (0, 0)
+    batch = (0, 0) if source.layout.is_batch_last else ()
+    all_pads = (*channels, 0, 0, *batch, *space)  # of (B, H, W, n, C) or (1, ..., B, n, C), from the last dimension on
     value = given.get("value") or 0.0
 
     def execute(num_models: int, weights: Weights, x: Tensor) -> Tensor:
-        channels_last = split_models(x.permute(0, 2, 3, 1), 3, num_models)
-        return F.pad(channels_last, all_pads, value=value).flatten(3).permute(0, 3, 1, 2)
+        channels_last = split_models(x.movedim(1, -1), x.dim() - 1, num_models)
+        return F.pad(channels_last, all_pads, value=value).flatten(-2).movedim(-1, 1)
 
     return Layer(source.layout, execute)
 

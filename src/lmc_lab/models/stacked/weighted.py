@@ -8,13 +8,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lmc_lab.models.stacked.graph import BATCH_NORMS, CONVOLUTIONS, Call
-from lmc_lab.models.stacked.layout import Layer, Layout, Source, Thetas, Weights, accept, in_2d
+from lmc_lab.models.stacked.layout import MAPS, Layer, Layout, Source, Thetas, Weights, accept, in_2d
 
 
 def _convolution(call: Call, source: Source) -> Layer:
     module = call.module
     is_1d = isinstance(module, nn.Conv1d)
-    layout = Layout.SIGNALS if is_1d else Layout.IMAGES
+    images = Layout.IMAGES_BATCH_LAST if call.puts_batch_last else Layout.IMAGES
+    layout = Layout.SIGNALS if is_1d else images
     is_shared = source.layout is Layout.SHARED
     accept(call, source, Layout.SHARED, layout)
     if module.padding_mode != "zeros" or (is_shared and module.groups > 1):
@@ -33,13 +34,23 @@ def _convolution(call: Call, source: Source) -> Layer:
         return kernels.contiguous(memory_format=torch.channels_last), None if bias is None else bias.flatten()
 
     def execute(num_models: int, weights: Weights, x: Tensor) -> Tensor:
-        if is_shared and is_1d:
-            x = x.permute(1, 2, 0).unsqueeze(0)
+        if is_shared and layout.is_batch_last:
+            x = x.movedim(0, -1).unsqueeze(0)
         groups = 1 if is_shared else num_models * module.groups
         weight, bias = weights
+        if layout is Layout.IMAGES_BATCH_LAST:
+            return _convolve_batch_last(x, weight, bias, settings["dilation"], groups)
         return F.conv2d(x.contiguous(memory_format=torch.channels_last), weight, bias, groups=groups, **settings)
 
     return Layer(layout, execute, prepare)
+
+
+def _convolve_batch_last(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: Any, groups: int) -> Tensor:
+    """Returns the convolution of (1, C, H, W, B), without stride and padding: one of (1, C, H, W * B)."""
+    batch = x.shape[-1]
+    columns = x.contiguous(memory_format=torch.channels_last_3d).flatten(3)
+    result = F.conv2d(columns, weight, bias, dilation=(dilation[0], dilation[1] * batch), groups=groups)
+    return result.view(*result.shape[:3], -1, batch)
 
 
 def _scale_and_shift(norm: Call, thetas: Thetas) -> tuple[Tensor, Tensor]:
@@ -53,12 +64,13 @@ def _scale_and_shift(norm: Call, thetas: Thetas) -> tuple[Tensor, Tensor]:
 
 
 def _batch_norm(call: Call, source: Source) -> Layer:
-    accept(call, source, Layout.IMAGES, Layout.SIGNALS, Layout.ROWS)
+    accept(call, source, *MAPS, Layout.ROWS)
     is_rows = source.layout is Layout.ROWS
+    ones = [1] * (source.layout.num_space + source.layout.is_batch_last)
 
     def prepare(thetas: Thetas) -> Weights:
         both = _scale_and_shift(call, thetas)
-        return tuple(each.unsqueeze(1) if is_rows else each.view(1, -1, 1, 1) for each in both)
+        return tuple(each.unsqueeze(1) if is_rows else each.view(1, -1, *ones) for each in both)
 
     def execute(num_models: int, weights: Weights, x: Tensor) -> Tensor:
         if is_rows and x.dim() != 3:
@@ -71,16 +83,16 @@ def _batch_norm(call: Call, source: Source) -> Layer:
 
 def _group_norm(call: Call, source: Source) -> Layer:
     module = call.module
-    accept(call, source, Layout.IMAGES, Layout.SIGNALS)
+    accept(call, source, *MAPS)
 
     def prepare(thetas: Thetas) -> Weights:
         return tuple(thetas[f"{call.path}.{name}"].flatten() for name in _affine(module)) or (None, None)
 
     def execute(num_models: int, weights: Weights, x: Tensor) -> Tensor:
         weight, bias = weights
-        by_example = x if source.layout is Layout.IMAGES else x.permute(3, 1, 2, 0)  # signals: (B, n * C, L, 1)
+        by_example = x.transpose(0, -1) if source.layout.is_batch_last else x  # (B, n * C, ...)
         result = F.group_norm(by_example, num_models * module.num_groups, weight, bias, module.eps)
-        return result if source.layout is Layout.IMAGES else result.permute(3, 1, 2, 0)
+        return result.transpose(0, -1) if source.layout.is_batch_last else result
 
     return Layer(source.layout, execute, prepare)
 
