@@ -37,7 +37,7 @@ class Case:
 
 
 _CASES = [
-    Case(name="LeNet-5", task="lenet_m", num_points=16, num_examples=10_000, repeats=5, share_of_peak=0.55),
+    Case(name="LeNet-5", task="lenet_m", num_points=16, num_examples=4000, repeats=11, share_of_peak=0.55),
     Case(name="MNIST-1D", task="mnist1d", num_points=64, num_examples=4000, repeats=3),
     Case(
         name="ResNet-20, BatchNorm re-estimated",

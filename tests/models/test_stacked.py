@@ -243,8 +243,9 @@ def test_equals_the_models_one_by_one(name, dtype):
     # sin(3000 x) makes an error of 2e-4 of float32 rounding in SIREN's first layer.
     tolerance = 1e-10 if dtype == torch.float64 else 1e-3 if name == "siren" else 3e-6
     scale = expected.abs().max().item()
-    for _ in range(2):  # what is done in place must not reach the weights or the input
-        torch.testing.assert_close(stacked(state, x), expected, rtol=0, atol=tolerance * max(scale, 1))
+    for num_map_examples in (None, 4):  # twice: what is done in place must not reach the weights or the input
+        outputs = stacked(state, x, num_map_examples)
+        torch.testing.assert_close(outputs, expected, rtol=0, atol=tolerance * max(scale, 1))
     assert torch.equal(x, before)
 
 
@@ -424,7 +425,12 @@ def test_what_cannot_be_stacked_is_refused_at_construction(name):
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("lenet", Chunk(8, 96)), ("conv1d", Chunk(8, 128)), ("resnet20-batch", Chunk(1, 64)), ("siren", Chunk(8, 256))],
+    [
+        ("lenet", Chunk(8, 128, 16)),
+        ("conv1d", Chunk(8, 128, 128)),
+        ("resnet20-batch", Chunk(1, 128, 32)),
+        ("siren", Chunk(8, 256, 256)),
+    ],
 )
 def test_chunks_fit_the_cache(name, expected):
     make, shape = ARCHITECTURES[name]

@@ -118,8 +118,8 @@ class Stacked(Forward):
 
     def __init__(self, model: nn.Module, inputs: Tensor) -> None:
         self._stacked = StackedModel(model)
-        chunk = self._stacked.chunk(inputs)
-        self.num_models, self.num_examples = chunk.num_models, chunk.num_examples
+        self._chunk = self._stacked.chunk(inputs)
+        self.num_models, self.num_examples = self._chunk.num_models, self._chunk.num_examples
         self.num_threads = num_cores()
 
     def prepare(self, states: States) -> Any:
@@ -128,7 +128,7 @@ class Stacked(Forward):
 
     def outputs(self, prepared: Any, inputs: Tensor) -> Tensor:
         """Returns the outputs (n, B, ...)."""
-        return self._stacked(prepared, inputs)
+        return self._stacked(prepared, inputs, self._chunk.num_map_examples)
 
     def moments(self, states: States, inputs: Tensor) -> dict[str, Tensor]:
         """Returns the moments (n, C)."""

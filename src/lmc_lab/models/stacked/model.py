@@ -15,15 +15,15 @@ from torch import Tensor, nn
 
 from lmc_lab.models.stacked.graph import BATCH_NORMS, Call, trace
 from lmc_lab.models.stacked.layers import build_layer
-from lmc_lab.models.stacked.layout import Layer, Layout, Source, Thetas, Weights, count_models, models_first
+from lmc_lab.models.stacked.layout import MAPS, Layer, Layout, Source, Thetas, Weights, count_models, models_first
 from lmc_lab.models.stacked.moments import channel_moments
 
 _NUM_MODELS = 8
-_MIN_EXAMPLES = 96  # of several models at once
-_MIN_EXAMPLES_ALONE = 64
+_STACKED_BYTES = 20 * 2**10  # of an example's largest activation, up to which models run side by side
+_CACHED_BYTES = 5 * 2**19  # of the largest activation of all examples and models at once
+_MIN_EXAMPLES = 128
+_MIN_MAP_EXAMPLES = 16
 _MOMENTS_EXAMPLES = 64
-_STACK_BYTES = 15 * 2**20
-_CHUNK_BYTES = 2 * 2**20
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,11 @@ class StackedState:
 
 @dataclass(frozen=True)
 class Chunk:
-    """How many models and examples are evaluated at once."""
+    """How many models and examples are evaluated at once, and of how many of these the feature maps exist at a time."""
 
     num_models: int
     num_examples: int
+    num_map_examples: int
 
 
 class StackedModel:
@@ -72,30 +73,37 @@ class StackedModel:
         return StackedState(count_models(thetas), weights)
 
     @torch.no_grad()
-    def __call__(self, state: StackedState, x: Tensor) -> Tensor:
-        """Returns the outputs (n, B, ...) of all models on the inputs (B, ...)."""
-        return self._program.run(state, x)
+    def __call__(self, state: StackedState, x: Tensor, num_map_examples: int | None = None) -> Tensor:
+        """Returns the outputs (n, B, ...) of all models on the inputs (B, ...).
+
+        Args:
+            state: The models.
+            x: The inputs.
+            num_map_examples: How many examples have their feature maps at a time, for speed alone; by default all.
+        """
+        return self._program.run(state, x, num_map_examples or len(x))
 
     @torch.no_grad()
     def chunk(self, x: Tensor) -> Chunk:
         """Returns how many models and examples to evaluate at once: a function of the model and the shape of x (B, ...).
 
-        The largest activation of all of them should stay in the cache. On a core of an AMD EPYC, 64 examples of 8 LeNets
-        (10 MB) take 17 us per example and model, 512 of one in a plain loop 66 us; 128 of 8 MNIST-1D nets (2 MB) 1.1 us,
-        1,000 (15 MB) 1.8 us; 256 of 8 SIRENs (2 MB) 6.0 us, and 512 or 1,024 half as much again where other processes
-        share the cache. On an Intel Xeon that keeps its memory, 96 of 8 LeNets (14 MB) take 11.5 us, 64 take 12.1 and 32
-        take 14. A model of which not even 96 examples of 8 fit has layers that fill a core alone, and grouped
-        convolutions only cost: ResNet-20 takes 0.80 ms for one model and 64 examples, 1.1 ms for 4 models.
+        The largest activation of all of them should stay in the cache, while linear layers, whose weights are larger
+        than their activations, want many examples: so these have their feature maps one part after another. On a core
+        of an AMD EPYC, 128 examples of 8 LeNets take 29 us per example and model with the maps of 16 at a time
+        (2.4 MB), 33 with those of all; 128 of 8 MNIST-1D nets (2 MB) 1.1 us, 1,000 (15 MB) 1.8 us; 256 of 8 SIRENs
+        (2 MB) 6.0 us, and 512 or 1,024 half as much again where other processes share the cache. A model with large
+        activations has layers that fill a core alone, and grouped convolutions only cost: ResNet-20 takes 0.80 ms for
+        one model, 1.1 ms for 4 models.
         """
         sizes: list[int] = []
         state = self.prepare(
             {name: tensor.unsqueeze(0) for name, tensor in self._model.to(x.dtype).state_dict().items()}
         )
-        self._program.run(state, x[:1], visit=lambda activation: sizes.append(activation.nbytes))
-        fits = _NUM_MODELS * _MIN_EXAMPLES * max(sizes) <= _STACK_BYTES
-        num_models, at_least = (_NUM_MODELS, _MIN_EXAMPLES) if fits else (1, _MIN_EXAMPLES_ALONE)
-        fitting = _CHUNK_BYTES // (num_models * max(sizes))
-        return Chunk(num_models, max(at_least, 2 ** (fitting.bit_length() - 1)))
+        self._program.run(state, x[:1], 1, visit=lambda activation: sizes.append(activation.nbytes))
+        num_models = _NUM_MODELS if max(sizes) <= _STACKED_BYTES else 1
+        fitting = max(_CACHED_BYTES // (num_models * max(sizes)), _MIN_MAP_EXAMPLES)
+        num_map_examples = 2 ** (fitting.bit_length() - 1)
+        return Chunk(num_models, max(num_map_examples, _MIN_EXAMPLES), num_map_examples)
 
     @torch.no_grad()
     def moments(self, thetas: Thetas, x: Tensor) -> dict[str, Tensor]:
@@ -124,21 +132,44 @@ class _Program:
         for call in calls:
             self.layers[call] = self._layer(call)
         self._last_uses = _last_uses(calls)
+        self._maps, self._head = self._split(calls)
+
+    def _split(self, calls: list[Call]) -> tuple[list[Call], list[Call]]:
+        """Returns the calls that make the feature maps of which rows are made, and the rest if it needs only these."""
+        of_size = {call for call in calls if self.layers[call].layout is Layout.SIZE}
+        first = next((call for call in calls if self.layers[call].layout is Layout.ROWS), None)
+        if first is None or self.layers[first.inputs[0]].layout not in MAPS:
+            return [], calls
+        maps = calls[: calls.index(first.inputs[0]) + 1]
+        head = calls[len(maps) :]
+        needed = {source for call in head if call not in of_size for source in call.inputs} - {*head, *of_size}
+        return (maps, head) if needed == {maps[-1]} else ([], calls)
 
     def run(
-        self, state: StackedState, x: Tensor, visit: Callable[[Tensor], object] = lambda activation: None
+        self,
+        state: StackedState,
+        x: Tensor,
+        num_map_examples: int,
+        visit: Callable[[Tensor], object] = lambda activation: None,
     ) -> Tensor:
         """Returns the outputs (n, B, ...), after showing every activation to `visit`."""
+        if self._maps:
+            parts = [self._run(self._maps, state, part, visit) for part in torch.split(x, num_map_examples)]
+            batch = -1 if self.layers[self._maps[-1]].layout.is_batch_last else 0
+            x = parts[0] if len(parts) == 1 else torch.cat(parts, dim=batch)
+        return self._run(self._head, state, x, visit)
+
+    def _run(self, calls: list[Call], state: StackedState, x: Tensor, visit: Callable[[Tensor], object]) -> Tensor:
+        """Returns the result of the last of `calls`; an input that is not among their results is `x`."""
         values: dict[Call, Tensor] = {}
-        for call, layer in self.layers.items():
-            inputs = [values[source] for source in call.inputs] or [x]
-            values[call] = layer.execute(state.num_models, state.weights[call], *inputs)
+        for call in calls:
+            inputs = [values.get(source, x) for source in call.inputs] or [x]
+            values[call] = self.layers[call].execute(state.num_models, state.weights[call], *inputs)
             visit(values[call])
             del inputs
             for source in self._last_uses[call]:  # freed at once: the next layer gets memory that is in the cache
-                del values[source]
-        (output,) = values.values()
-        return output
+                values.pop(source, None)
+        return values[calls[-1]]
 
     def moments(self, thetas: Thetas, x: Tensor) -> dict[str, Tensor]:
         """Returns the moments of every BatchNorm for n models; see `StackedModel.moments`."""
