@@ -1,7 +1,7 @@
 """What the loss of a hull point costs, an example: side by side, one by one, and as people do it by hand."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 import torch
@@ -107,7 +107,7 @@ def _share_of_peak(case: Case, speed: float, peak: float, share: float) -> Row:
 def _against_baseline(case: Case, options: Options) -> list[Row]:
     num_examples = options.pick(10_000, 512)  # that the script loads; those of the small cell
     baseline, remark = best_baseline(options, num_examples)
-    trial, work = trial_cell(num_examples), Work.of(case, options)
+    trial, work = trial_cell(num_examples), Work.of(replace(case, num_examples=num_examples), options)
     run = work.timed("auto")
     run()  # the first is not like the others
     ours, theirs = alternate(run, lambda: baseline.run(trial).per_evaluation, repeats=options.pick(3, 1))

@@ -36,7 +36,7 @@ class Call:
     module: Any = None
     path: str = ""  # the module's name in the model, or ""
     norm: "Call | None" = None  # the BatchNorm that alone takes a convolution's result, to be folded into its weights
-    puts_batch_last: bool = False  # whether a convolution's result has the batch last, see `layout`
+    puts_batch_last: bool = False  # whether a convolution of images makes maps with the batch last, see `layout`
     users: "list[Call]" = field(default_factory=list)
 
     @property
@@ -139,23 +139,23 @@ def _move_relu_after_max_pool(calls: list[Call]) -> None:
 
 
 def _put_batch_last(calls: list[Call]) -> None:
-    """Puts the batch last where every convolution of the model may have it so."""
-    convolutions = [call for call in calls if call.kind in CONVOLUTIONS]
+    """Puts the batch of images last where every convolution of them may have it so: a sum needs one layout."""
+    convolutions = [call for call in calls if call.kind is nn.Conv2d]
     puts_batch_last = all(_may_have_batch_last(call.module) for call in convolutions)
     for call in convolutions:
         call.puts_batch_last = puts_batch_last
 
 
-def _may_have_batch_last(convolution: nn.Conv1d | nn.Conv2d) -> bool:
-    """Returns whether the convolution can be one over (1, C, H, W * B), and whether oneDNN is then as fast.
+def _may_have_batch_last(convolution: nn.Conv2d) -> bool:
+    """Returns whether the convolution can be one of (1, C, H, W * B), and whether that is as fast and exact.
 
-    It steps over columns of B, which a stride cannot. With B columns of padding it does without AVX-512 if it is
-    grouped, and kernels of one pixel or one channel take two to seven times as long.
+    Its kernel then steps over B columns, which a stride cannot. With B columns of padding oneDNN does without AVX-512 if
+    it is grouped, and with one channel a group it takes two to seven times as long. For a batch of one, torch takes
+    oneDNN for kernels larger than 3 x 3 alone, and for others as it sees fit: a point alone would not be evaluated like
+    one beside others.
     """
-    if isinstance(convolution, nn.Conv1d):
-        return True
     is_plain = convolution.stride == (1, 1) and convolution.padding == (0, 0)
-    return is_plain and max(convolution.kernel_size) > 1 and convolution.in_channels > convolution.groups
+    return is_plain and min(convolution.kernel_size) > 3 and convolution.in_channels > convolution.groups
 
 
 def _fold_batch_norm(calls: list[Call]) -> list[Call]:

@@ -1,16 +1,17 @@
 """How activations of n models stand in memory, and what a layer for n models is.
 
-There are five layouts:
+A tensor is one of these:
 
 - the shared input, and what follows from it without parameters, as the model itself has it;
-- feature maps of images, (B, n * C, H, W), or with the batch last, (1, n * C, H, W, B);
+- feature maps of images, (B, n * C, H, W);
+- the same with the batch last, (1, n * C, H, W, B);
 - feature maps of signals, (1, n * C, L, B);
 - rows, (n, B, ..., features), as linear layers give them.
 
 Feature maps are in channels-last memory with the models side by side. With the batch last they need fewer and longer
 loops: a convolution's inner loop runs over the columns of all images, and a maximum's over all that a column holds.
-MNIST-1D takes 1 / 1.2 of the time, LeNet 1 / 1.13. Which of the two images have is decided for a model as a whole, by
-`graph.put_batch_last`.
+MNIST-1D takes 1 / 1.2 of the time, LeNet 1 / 1.13. Which of the two images have is decided in `graph`, for a model as a
+whole.
 """
 
 from collections.abc import Callable, Mapping
@@ -43,7 +44,7 @@ class Layout(Enum):
 
     @property
     def num_space(self) -> int:
-        """Returns the dimensions of a feature map."""
+        """Returns the dimensions of a feature map; of no meaning for what has none."""
         return 1 if self is Layout.SIGNALS else 2
 
 

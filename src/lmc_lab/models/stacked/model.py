@@ -22,6 +22,7 @@ _NUM_MODELS = 8
 _STACKED_BYTES = 20 * 2**10  # of an example's largest activation, up to which models run side by side
 _CACHED_BYTES = 5 * 2**19  # of the largest activation of all examples and models at once
 _MIN_EXAMPLES = 128
+_MIN_EXAMPLES_OF_ALL = 64  # where all examples have their feature maps at once
 _MIN_MAP_EXAMPLES = 16
 _MOMENTS_EXAMPLES = 64
 
@@ -88,12 +89,12 @@ class StackedModel:
         """Returns how many models and examples to evaluate at once: a function of the model and the shape of x (B, ...).
 
         The largest activation of all of them should stay in the cache, while linear layers, whose weights are larger
-        than their activations, want many examples: so these have their feature maps one part after another. On a core
-        of an AMD EPYC, 128 examples of 8 LeNets take 29 us per example and model with the maps of 16 at a time
-        (2.4 MB), 33 with those of all; 128 of 8 MNIST-1D nets (2 MB) 1.1 us, 1,000 (15 MB) 1.8 us; 256 of 8 SIRENs
-        (2 MB) 6.0 us, and 512 or 1,024 half as much again where other processes share the cache. A model with large
-        activations has layers that fill a core alone, and grouped convolutions only cost: ResNet-20 takes 0.80 ms for
-        one model, 1.1 ms for 4 models.
+        than their activations, want many examples: so these have their feature maps one part after another, if the rest
+        of the model needs nothing else. Per example and model on a core of an AMD EPYC, 128 examples of 8 LeNets with
+        the maps of all at once (19 MB) take 1.1 times as long as with those of 16 (2.4 MB), 1,000 of 8 MNIST-1D nets
+        (15 MB) 1.6 times as long as 128 (2 MB), and 512 of 8 SIRENs 1.5 times as long as 256 (2 MB) where other
+        processes share the cache. A model with large activations has layers that fill a core alone, and grouped
+        convolutions only cost: ResNet-20 takes 0.80 ms for one model, 1.1 ms for 4 models.
         """
         sizes: list[int] = []
         state = self.prepare(
@@ -103,7 +104,8 @@ class StackedModel:
         num_models = _NUM_MODELS if max(sizes) <= _STACKED_BYTES else 1
         fitting = max(_CACHED_BYTES // (num_models * max(sizes)), _MIN_MAP_EXAMPLES)
         num_map_examples = 2 ** (fitting.bit_length() - 1)
-        return Chunk(num_models, max(num_map_examples, _MIN_EXAMPLES), num_map_examples)
+        at_least = _MIN_EXAMPLES if self._program.has_maps else _MIN_EXAMPLES_OF_ALL
+        return Chunk(num_models, max(num_map_examples, at_least), num_map_examples)
 
     @torch.no_grad()
     def moments(self, thetas: Thetas, x: Tensor) -> dict[str, Tensor]:
@@ -134,16 +136,10 @@ class _Program:
         self._last_uses = _last_uses(calls)
         self._maps, self._head = self._split(calls)
 
-    def _split(self, calls: list[Call]) -> tuple[list[Call], list[Call]]:
-        """Returns the calls that make the feature maps of which rows are made, and the rest if it needs only these."""
-        of_size = {call for call in calls if self.layers[call].layout is Layout.SIZE}
-        first = next((call for call in calls if self.layers[call].layout is Layout.ROWS), None)
-        if first is None or self.layers[first.inputs[0]].layout not in MAPS:
-            return [], calls
-        maps = calls[: calls.index(first.inputs[0]) + 1]
-        head = calls[len(maps) :]
-        needed = {source for call in head if call not in of_size for source in call.inputs} - {*head, *of_size}
-        return (maps, head) if needed == {maps[-1]} else ([], calls)
+    @property
+    def has_maps(self) -> bool:
+        """Returns whether feature maps can be made for a part of the examples at a time."""
+        return bool(self._maps)
 
     def run(
         self,
@@ -153,23 +149,44 @@ class _Program:
         visit: Callable[[Tensor], object] = lambda activation: None,
     ) -> Tensor:
         """Returns the outputs (n, B, ...), after showing every activation to `visit`."""
+        values = {call: x for call in self._maps if self._is_input(call)}
         if self._maps:
-            parts = [self._run(self._maps, state, part, visit) for part in torch.split(x, num_map_examples)]
-            batch = -1 if self.layers[self._maps[-1]].layout.is_batch_last else 0
-            x = parts[0] if len(parts) == 1 else torch.cat(parts, dim=batch)
-        return self._run(self._head, state, x, visit)
+            maps = self._maps[-1]
+            parts = (self._run(self._maps, {}, state, part, visit) for part in torch.split(x, num_map_examples))
+            values[maps] = _join(list(parts), self.layers[maps].layout)
+        return self._run(self._head, values, state, x, visit)
 
-    def _run(self, calls: list[Call], state: StackedState, x: Tensor, visit: Callable[[Tensor], object]) -> Tensor:
-        """Returns the result of the last of `calls`; an input that is not among their results is `x`."""
-        values: dict[Call, Tensor] = {}
+    def _run(
+        self,
+        calls: list[Call],
+        values: dict[Call, Tensor],
+        state: StackedState,
+        x: Tensor,
+        visit: Callable[[Tensor], object],
+    ) -> Tensor:
+        """Returns the result of the last of `calls`, given the `values` of those before them."""
         for call in calls:
-            inputs = [values.get(source, x) for source in call.inputs] or [x]
+            inputs = [values[source] for source in call.inputs] or [x]
             values[call] = self.layers[call].execute(state.num_models, state.weights[call], *inputs)
             visit(values[call])
             del inputs
             for source in self._last_uses[call]:  # freed at once: the next layer gets memory that is in the cache
                 values.pop(source, None)
         return values[calls[-1]]
+
+    def _split(self, calls: list[Call]) -> tuple[list[Call], list[Call]]:
+        """Returns the calls up to the feature maps of which rows are made, and the rest if it needs only these maps."""
+        rows = next((call for call in calls if self.layers[call].layout is Layout.ROWS), None)
+        if rows is None or self.layers[rows.inputs[0]].layout not in MAPS:
+            return [], calls
+        end = calls.index(rows.inputs[0]) + 1
+        maps, head = calls[:end], calls[end:]
+        needed = {source for call in head for source in call.inputs if not self._is_input(source)} - set(head)
+        return (maps, head) if needed == {maps[-1]} else ([], calls)
+
+    def _is_input(self, call: Call) -> bool:
+        """Returns whether the value is the input itself, of which a size is taken at most."""
+        return call.op == "placeholder" or self.layers[call].layout is Layout.SIZE
 
     def moments(self, thetas: Thetas, x: Tensor) -> dict[str, Tensor]:
         """Returns the moments of every BatchNorm for n models; see `StackedModel.moments`."""
@@ -215,6 +232,11 @@ class _Program:
     def _source(self, call: Call) -> Source:
         layer = self.layers[call]
         return Source(layer.layout, may_overwrite=layer.is_fresh and len(call.users) == 1)
+
+
+def _join(parts: list[Tensor], layout: Layout) -> Tensor:
+    """Returns the feature maps of all examples."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1 if layout.is_batch_last else 0)
 
 
 def _last_uses(calls: list[Call]) -> dict[Call, list[Call]]:

@@ -11,8 +11,8 @@ from lmc_lab.models.stacked.layout import Layout, Thetas, count_models
 def channel_moments(layout: Layout, parts: list[Tensor], num_models: int) -> tuple[Tensor, Tensor, Tensor]:
     """Returns mean, variance and unbiased variance of each channel over all parts of a batch, (n, C) in float64.
 
-    Torch sums channels-last memory in float32, so it is given 8 examples (with the batch last, 8 places of space) at a
-    time and the rest is done in float64.
+    Torch sums channels-last memory in float32, so it is given 8 examples (with the batch last, 8 rows of all examples)
+    at a time and the rest is done in float64.
     """
     counts, means, variances = [], [], []
     dim = 1 if layout is Layout.ROWS else 2 if layout.is_batch_last else 0
