@@ -10,7 +10,7 @@ A tensor is one of these:
 
 Feature maps are in channels-last memory with the models side by side. With the batch last they need fewer and longer
 loops: a convolution's inner loop runs over the columns of all images, and a maximum's over all that a column holds.
-MNIST-1D takes 1 / 1.2 of the time, LeNet 1 / 1.13. Which of the two images have is decided in `graph`, for a model as a
+MNIST-1D is 1.2 times as fast, LeNet 1.13 times. Which of the two images have is decided in `graph`, for a model as a
 whole.
 """
 

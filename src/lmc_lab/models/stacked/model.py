@@ -6,17 +6,14 @@ grouped, and linear layers are batched matrix products.
 """
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lmc_lab.models.stacked.graph import BATCH_NORMS, Call, trace
-from lmc_lab.models.stacked.layers import build_layer
-from lmc_lab.models.stacked.layout import MAPS, Layer, Layout, Source, Thetas, Weights, count_models, models_first
-from lmc_lab.models.stacked.moments import channel_moments
+from lmc_lab.models.stacked.graph import trace
+from lmc_lab.models.stacked.layout import Thetas, count_models
+from lmc_lab.models.stacked.program import Program, StackedState
 
 _NUM_MODELS = 8
 _STACKED_BYTES = 20 * 2**10  # of an example's largest activation, up to which models run side by side
@@ -24,15 +21,6 @@ _CACHED_BYTES = 5 * 2**19  # of the largest activation of all examples and model
 _MIN_EXAMPLES = 128
 _MIN_EXAMPLES_OF_ALL = 64  # where all examples have their feature maps at once
 _MIN_MAP_EXAMPLES = 16
-_MOMENTS_EXAMPLES = 64
-
-
-@dataclass(frozen=True)
-class StackedState:
-    """The weights of n models as the layers of a `StackedModel` want them."""
-
-    num_models: int
-    weights: dict[Call, Weights]
 
 
 @dataclass(frozen=True)
@@ -60,8 +48,8 @@ class StackedModel:
     def __init__(self, model: nn.Module) -> None:
         self._model = copy.deepcopy(model).eval()
         self._first_names = _first_names(self._model)
-        self._program = _Program(trace(self._model, fold_batch_norm=True))
-        self._unfolded = _Program(trace(self._model, fold_batch_norm=False))
+        self._program = Program(trace(self._model, fold_batch_norm=True))
+        self._unfolded = Program(trace(self._model, fold_batch_norm=False))
 
     def prepare(self, thetas: Thetas) -> StackedState:
         """Returns the weights of n models, rearranged once for all calls.
@@ -69,9 +57,7 @@ class StackedModel:
         Args:
             thetas: Every parameter and buffer by its name, (n, *shape).
         """
-        thetas = self._by_every_name(thetas)
-        weights = {call: layer.prepare(thetas) for call, layer in self._program.layers.items()}
-        return StackedState(count_models(thetas), weights)
+        return self._program.prepare(self._by_every_name(thetas))
 
     @torch.no_grad()
     def __call__(self, state: StackedState, x: Tensor, num_map_examples: int | None = None) -> Tensor:
@@ -124,130 +110,6 @@ class StackedModel:
 
     def _by_every_name(self, thetas: Thetas) -> Thetas:
         return {name: thetas[first] for name, first in self._first_names.items() if first in thetas}
-
-
-class _Program:
-    """The layers of a model in their order, and when a result is last used."""
-
-    def __init__(self, calls: list[Call]) -> None:
-        self.layers: dict[Call, Layer] = {}
-        for call in calls:
-            self.layers[call] = self._layer(call)
-        self._last_uses = _last_uses(calls)
-        self._maps, self._head = self._split(calls)
-
-    @property
-    def has_maps(self) -> bool:
-        """Returns whether feature maps can be made for a part of the examples at a time."""
-        return bool(self._maps)
-
-    def run(
-        self,
-        state: StackedState,
-        x: Tensor,
-        num_map_examples: int,
-        visit: Callable[[Tensor], object] = lambda activation: None,
-    ) -> Tensor:
-        """Returns the outputs (n, B, ...), after showing every activation to `visit`."""
-        values = {call: x for call in self._maps if self._is_input(call)}
-        if self._maps:
-            maps = self._maps[-1]
-            parts = (self._run(self._maps, {}, state, part, visit) for part in torch.split(x, num_map_examples))
-            values[maps] = _join(list(parts), self.layers[maps].layout)
-        return self._run(self._head, values, state, x, visit)
-
-    def _run(
-        self,
-        calls: list[Call],
-        values: dict[Call, Tensor],
-        state: StackedState,
-        x: Tensor,
-        visit: Callable[[Tensor], object],
-    ) -> Tensor:
-        """Returns the result of the last of `calls`, given the `values` of those before them."""
-        for call in calls:
-            inputs = [values[source] for source in call.inputs] or [x]
-            values[call] = self.layers[call].execute(state.num_models, state.weights[call], *inputs)
-            visit(values[call])
-            del inputs
-            for source in self._last_uses[call]:  # freed at once: the next layer gets memory that is in the cache
-                values.pop(source, None)
-        return values[calls[-1]]
-
-    def _split(self, calls: list[Call]) -> tuple[list[Call], list[Call]]:
-        """Returns the calls up to the feature maps of which rows are made, and the rest if it needs only these maps."""
-        rows = next((call for call in calls if self.layers[call].layout is Layout.ROWS), None)
-        if rows is None or self.layers[rows.inputs[0]].layout not in MAPS:
-            return [], calls
-        end = calls.index(rows.inputs[0]) + 1
-        maps, head = calls[:end], calls[end:]
-        needed = {source for call in head for source in call.inputs if not self._is_input(source)} - set(head)
-        return (maps, head) if needed == {maps[-1]} else ([], calls)
-
-    def _is_input(self, call: Call) -> bool:
-        """Returns whether the value is the input itself, of which a size is taken at most."""
-        return call.op == "placeholder" or self.layers[call].layout is Layout.SIZE
-
-    def moments(self, thetas: Thetas, x: Tensor) -> dict[str, Tensor]:
-        """Returns the moments of every BatchNorm for n models; see `StackedModel.moments`."""
-        thetas = dict(thetas)
-        found: dict[str, Tensor] = {}
-        values: dict[Call, list[Any]] = {}  # tensors, or None where they are not needed any more
-        remaining = [call for call in self.layers if call.kind in BATCH_NORMS]
-        for call, layer in self.layers.items():
-            if not remaining:
-                break
-            inputs = [values[source] for source in call.inputs] or [list(torch.split(x, _MOMENTS_EXAMPLES))]
-            if call is remaining[0]:
-                remaining.pop(0)
-                moments = channel_moments(layer.layout, inputs[0], count_models(thetas))
-                mean, variance, unbiased = (moment.to(x.dtype) for moment in moments)
-                thetas |= {f"{call.path}.running_mean": mean, f"{call.path}.running_var": variance}
-                found |= {f"{call.path}.running_mean": mean, f"{call.path}.running_var": unbiased}
-            values[call] = self._execute_split(call, layer, thetas, inputs)
-        return found
-
-    def _execute_split(self, call: Call, layer: Layer, thetas: Thetas, inputs: list[list[Any]]) -> list[Any]:
-        weights, results = layer.prepare(thetas), []
-        last_used = [position for position, source in enumerate(call.inputs) if source in self._last_uses[call]]
-        for part in range(len(inputs[0])):
-            results.append(layer.execute(count_models(thetas), weights, *(parts[part] for parts in inputs)))
-            for position in last_used:
-                inputs[position][part] = None
-        return results
-
-    def _layer(self, call: Call) -> Layer:
-        if call.op == "placeholder":
-            if self.layers and call.users:
-                call.unsupported("the model has more than one input")
-            return Layer(Layout.SHARED, lambda num_models, weights, x: x, is_fresh=False)
-        if call.op != "output":
-            return build_layer(call, [self._source(source) for source in call.inputs])
-        result = call.args[0]
-        if not isinstance(result, Call) or self.layers[result].layout is Layout.SIZE:
-            call.unsupported("the model returns something else than one tensor")
-        layout = self.layers[result].layout
-        return Layer(layout, lambda num_models, weights, x: models_first(layout, x, num_models))
-
-    def _source(self, call: Call) -> Source:
-        layer = self.layers[call]
-        return Source(layer.layout, may_overwrite=layer.is_fresh and len(call.users) == 1)
-
-
-def _join(parts: list[Tensor], layout: Layout) -> Tensor:
-    """Returns the feature maps of all examples."""
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1 if layout.is_batch_last else 0)
-
-
-def _last_uses(calls: list[Call]) -> dict[Call, list[Call]]:
-    """Returns the calls whose results are not needed after each call."""
-    last_uses: dict[Call, list[Call]] = {}
-    seen: set[Call] = set()
-    for call in reversed(calls):
-        ended = [source for source in dict.fromkeys(call.inputs) if source not in seen]
-        last_uses[call] = ended if call.users or call.op == "output" else [*ended, call]
-        seen.update(ended)
-    return last_uses
 
 
 def _first_names(model: nn.Module) -> dict[str, str]:

@@ -17,7 +17,7 @@ def flatten(call: Call, source: Source, *sizes: Source) -> Layer:
     num_features = _num_flat_features(call)
 
     def execute(num_models: int, weights: Weights, x: Tensor, *sizes: Any) -> Tensor:
-        if source.layout in (Layout.IMAGES, Layout.IMAGES_BATCH_LAST):
+        if source.layout in MAPS:
             x = x.contiguous()  # the rest is then a view, which a matrix product takes as it is
         by_model = (
             x.flatten(1) if source.layout is Layout.SHARED else models_first(source.layout, x, num_models).flatten(2)

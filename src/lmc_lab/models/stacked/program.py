@@ -1,0 +1,152 @@
+"""The layers of a traced model, and their execution for n models."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lmc_lab.models.stacked.graph import BATCH_NORMS, Call
+from lmc_lab.models.stacked.layers import build_layer
+from lmc_lab.models.stacked.layout import MAPS, Layer, Layout, Source, Thetas, Weights, count_models, models_first
+from lmc_lab.models.stacked.moments import channel_moments
+
+_MOMENTS_EXAMPLES = 64
+
+
+@dataclass(frozen=True)
+class StackedState:
+    """The weights of n models as the layers of a `StackedModel` want them."""
+
+    num_models: int
+    weights: dict[Call, Weights]
+
+
+class Program:
+    """The layers of a model in their order, and when a result is last used."""
+
+    def __init__(self, calls: list[Call]) -> None:
+        self._layers: dict[Call, Layer] = {}
+        for call in calls:
+            self._layers[call] = self._layer(call)
+        self._last_uses = _last_uses(calls)
+        self._maps, self._head = self._split(calls)
+
+    @property
+    def has_maps(self) -> bool:
+        """Returns whether feature maps can be made for a part of the examples at a time."""
+        return bool(self._maps)
+
+    def prepare(self, thetas: Thetas) -> StackedState:
+        """Returns the weights of n models, given every parameter and buffer by its name, (n, *shape)."""
+        weights = {call: layer.prepare(thetas) for call, layer in self._layers.items()}
+        return StackedState(count_models(thetas), weights)
+
+    def run(
+        self,
+        state: StackedState,
+        x: Tensor,
+        num_map_examples: int,
+        visit: Callable[[Tensor], object] = lambda activation: None,
+    ) -> Tensor:
+        """Returns the outputs (n, B, ...), after showing every activation to `visit`."""
+        values = {call: x for call in self._maps if self._is_input(call)}
+        if self.has_maps:
+            maps = self._maps[-1]
+            parts = (self._run(self._maps, {}, state, part, visit) for part in torch.split(x, num_map_examples))
+            values[maps] = _join(list(parts), self._layers[maps].layout)
+        return self._run(self._head, values, state, x, visit)
+
+    def _run(
+        self,
+        calls: list[Call],
+        values: dict[Call, Tensor],
+        state: StackedState,
+        x: Tensor,
+        visit: Callable[[Tensor], object],
+    ) -> Tensor:
+        """Returns the result of the last of `calls`, given the `values` of those before them."""
+        for call in calls:
+            inputs = [values[source] for source in call.inputs] or [x]
+            values[call] = self._layers[call].execute(state.num_models, state.weights[call], *inputs)
+            visit(values[call])
+            del inputs
+            for source in self._last_uses[call]:  # freed at once: the next layer gets memory that is in the cache
+                values.pop(source, None)
+        return values[calls[-1]]
+
+    def _split(self, calls: list[Call]) -> tuple[list[Call], list[Call]]:
+        """Returns the calls up to the feature maps of which rows are made, and the rest if it needs only these maps."""
+        rows = next((call for call in calls if self._layers[call].layout is Layout.ROWS), None)
+        if rows is None or self._layers[rows.inputs[0]].layout not in MAPS:
+            return [], calls
+        end = calls.index(rows.inputs[0]) + 1
+        maps, head = calls[:end], calls[end:]
+        needed = {source for call in head for source in call.inputs if not self._is_input(source)} - set(head)
+        return (maps, head) if needed == {maps[-1]} else ([], calls)
+
+    def _is_input(self, call: Call) -> bool:
+        """Returns whether the value is the input itself, of which a size is taken at most."""
+        return call.op == "placeholder" or self._layers[call].layout is Layout.SIZE
+
+    def moments(self, thetas: Thetas, x: Tensor) -> dict[str, Tensor]:
+        """Returns the moments of every BatchNorm for n models; see `StackedModel.moments`."""
+        thetas = dict(thetas)
+        found: dict[str, Tensor] = {}
+        values: dict[Call, list[Any]] = {}  # tensors, or None where they are not needed any more
+        remaining = [call for call in self._layers if call.kind in BATCH_NORMS]
+        for call, layer in self._layers.items():
+            if not remaining:
+                break
+            inputs = [values[source] for source in call.inputs] or [list(torch.split(x, _MOMENTS_EXAMPLES))]
+            if call is remaining[0]:
+                remaining.pop(0)
+                moments = channel_moments(layer.layout, inputs[0], count_models(thetas))
+                mean, variance, unbiased = (moment.to(x.dtype) for moment in moments)
+                thetas |= {f"{call.path}.running_mean": mean, f"{call.path}.running_var": variance}
+                found |= {f"{call.path}.running_mean": mean, f"{call.path}.running_var": unbiased}
+            values[call] = self._execute_split(call, layer, thetas, inputs)
+        return found
+
+    def _execute_split(self, call: Call, layer: Layer, thetas: Thetas, inputs: list[list[Any]]) -> list[Any]:
+        weights, results = layer.prepare(thetas), []
+        last_used = [position for position, source in enumerate(call.inputs) if source in self._last_uses[call]]
+        for part in range(len(inputs[0])):
+            results.append(layer.execute(count_models(thetas), weights, *(parts[part] for parts in inputs)))
+            for position in last_used:
+                inputs[position][part] = None
+        return results
+
+    def _layer(self, call: Call) -> Layer:
+        if call.op == "placeholder":
+            if self._layers and call.users:
+                call.unsupported("the model has more than one input")
+            return Layer(Layout.SHARED, lambda num_models, weights, x: x, is_fresh=False)
+        if call.op != "output":
+            return build_layer(call, [self._source(source) for source in call.inputs])
+        result = call.args[0]
+        if not isinstance(result, Call) or self._layers[result].layout is Layout.SIZE:
+            call.unsupported("the model returns something else than one tensor")
+        layout = self._layers[result].layout
+        return Layer(layout, lambda num_models, weights, x: models_first(layout, x, num_models))
+
+    def _source(self, call: Call) -> Source:
+        layer = self._layers[call]
+        return Source(layer.layout, may_overwrite=layer.is_fresh and len(call.users) == 1)
+
+
+def _join(parts: list[Tensor], layout: Layout) -> Tensor:
+    """Returns the feature maps of all examples."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1 if layout.is_batch_last else 0)
+
+
+def _last_uses(calls: list[Call]) -> dict[Call, list[Call]]:
+    """Returns the calls whose results are not needed after each call."""
+    last_uses: dict[Call, list[Call]] = {}
+    seen: set[Call] = set()
+    for call in reversed(calls):
+        ended = [source for source in dict.fromkeys(call.inputs) if source not in seen]
+        last_uses[call] = ended if call.users or call.op == "output" else [*ended, call]
+        seen.update(ended)
+    return last_uses
