@@ -80,7 +80,7 @@ def _apart(measured: Callable[[Case, Options], list[Row]], case: Case, options: 
 def _rows(case: Case, options: Options) -> list[Row]:
     work = Work.of(case, options)
     repeats = options.pick(case.repeats, case.repeats // 2)
-    with one_core():
+    with one_core():  # around the building, too: an objective takes as many threads as there are cores
         ours, loop, gemm = alternate(work.timed("auto"), work.timed("loop"), gemm_seconds_per_flop, repeats=repeats)
     peak = [seconds * work.flops for seconds in gemm]  # what an example would take at the speed of a large product
     share = quotient(peak, ours)
