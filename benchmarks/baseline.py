@@ -4,8 +4,8 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -84,11 +84,10 @@ def trial_cell(num_examples: int) -> Cell:
     return Cell(num_branches=2, split_step=10, num_steps=30, num_samples=1, num_examples=min(num_examples, 2000))
 
 
-@lru_cache
 def best_baseline(options: Options, num_examples: int) -> tuple[Baseline, str]:
     """Returns the script with the number of loader processes, 0 or 1, that is faster for a cell, and a remark on that.
 
-    Its data are the first `num_examples` of the training set.
+    Its data are the first `num_examples` of the training set. One trial serves all benchmarks that share a folder.
 
     Raises:
         UserError: there is no such script, or no parquet file.
@@ -97,15 +96,23 @@ def best_baseline(options: Options, num_examples: int) -> tuple[Baseline, str]:
         raise UserError("expected the Lightning script to compare with, found none; give its path with --baseline")
     data = _first_rows(options.folder / f"train-{num_examples}.parquet", num_examples)
     candidates = [Baseline(options.baseline, data, num_workers) for num_workers in (0, 1)]
-    work = Cell(num_examples=num_examples)
-    trials = [candidate.run(trial_cell(num_examples)) for candidate in candidates]
-    predicted = [
-        work.num_training_steps * times.per_step + work.num_evaluations * times.per_evaluation for times in trials
-    ]
+    predicted = _predicted_seconds(options.folder / f"trial-{num_examples}.json", candidates, num_examples)
     best, other = sorted((0, 1), key=predicted.__getitem__)
-    return candidates[
-        best
-    ], f"--workers {best}: {predicted[other] / predicted[best]:.2f}x faster than {other} in a trial"
+    remark = f"--workers {best}: {predicted[other] / predicted[best]:.2f}x faster than {other} in a trial"
+    return candidates[best], remark
+
+
+def _predicted_seconds(path: Path, candidates: Sequence[Baseline], num_examples: int) -> list[float]:
+    """Returns what a cell would take each candidate, by the trial that `path` keeps."""
+    if not path.exists():
+        work = Cell(num_examples=num_examples)
+        trials = [candidate.run(trial_cell(num_examples)) for candidate in candidates]
+        predicted = [
+            work.num_training_steps * times.per_step + work.num_evaluations * times.per_evaluation for times in trials
+        ]
+        path.write_text(json.dumps(predicted))
+    found: list[float] = json.loads(path.read_text())
+    return found
 
 
 def _first_rows(path: Path, num_rows: int) -> Path:
@@ -113,5 +120,6 @@ def _first_rows(path: Path, num_rows: int) -> Path:
     source = sorted((Path(os.environ.get("LMC_DATA_DIR", "data")) / "cifar10").glob("train-*.parquet"))
     if not source:
         raise UserError("expected cifar10/train-*.parquet for the script to compare with, found none; set LMC_DATA_DIR")
-    pq.write_table(pq.read_table(source[0]).slice(0, num_rows), path)
+    if not path.exists():
+        pq.write_table(pq.read_table(source[0]).slice(0, num_rows), path)
     return path

@@ -141,10 +141,20 @@ def slower(
     )
 
 
-def bounded(what: str, seconds: Sequence[float], *, at_most: float, note: str = "") -> Row:
-    """Returns the row of a time that should be at most `at_most` seconds."""
+def bounded(
+    what: str, seconds: Sequence[float], *, at_most: float, beside: Sequence[float] | None = None, note: str = ""
+) -> Row:
+    """Returns the row of a time that should be at most `at_most` seconds, whatever that of what stands `beside` it is."""
     found = median(seconds)
-    return Row(what=what, ours=duration(found), goal=f"<= {duration(at_most)}", is_met=found <= at_most, note=note)
+    return Row(
+        what=what,
+        ours=duration(found),
+        theirs="" if beside is None else duration(median(beside)),
+        ratio="" if beside is None else f"{quotient(seconds, beside):.2f}x its time",
+        goal=f"<= {duration(at_most)}",
+        is_met=found <= at_most,
+        note=note,
+    )
 
 
 def skipped(what: str, why: str) -> Row:

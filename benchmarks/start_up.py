@@ -2,22 +2,27 @@
 
 import shlex
 import sys
+from functools import partial
 
-from benchmarks.common import Options, Row, bounded, wall
+from benchmarks import bare_hydra
+from benchmarks.common import Options, Row, alternate, bounded, wall
 from benchmarks.suite import shell
 
-_TRAIN = f"{shlex.quote(sys.executable)} -m lmc_lab.train"
 _QUESTIONS = {
-    "--help": f"{_TRAIN} --help",
-    "--cfg job": f"{_TRAIN} --cfg job",
-    "tab completion": f'COMP_LINE="lmc-train task=le" COMP_POINT=17 {_TRAIN} -sc query=bash',  # what bash calls
+    "--help": "{program} --help",
+    "--cfg job": "{program} --cfg job",
+    "tab completion": 'COMP_LINE="lmc-train task=le" COMP_POINT=17 {program} -sc query=bash',  # what bash calls
 }
 
 
 def measure(options: Options) -> list[Row]:
     """Returns a row for each question."""
-    repeats = options.pick(9, 3)
-    return [
-        bounded(f"start-up: {name}", [wall(lambda: shell(script)) for _ in range(repeats)], at_most=0.5)  # noqa: B023
-        for name, script in _QUESTIONS.items()
-    ]
+    return [_row(f"start-up: {name}", question, options.pick(9, 3)) for name, question in _QUESTIONS.items()]
+
+
+def _row(what: str, question: str, repeats: int) -> Row:
+    python = shlex.quote(sys.executable)
+    programs = (f"{python} -m lmc_lab.train", f"{python} {shlex.quote(bare_hydra.__file__)}")
+    asked = [partial(shell, question.format(program=program)) for program in programs]
+    ours, bare = alternate(*(partial(wall, ask) for ask in asked), repeats=repeats)
+    return bounded(what, ours, at_most=0.5, beside=bare, note="beside it: a program with Hydra and no config")

@@ -199,9 +199,17 @@ def _config_error(text: str) -> str:
         return f"expected a config of the group '{group}', found '{name}'; {nearest(name, _options(group))}"
     if match := re.search(r"Key '([^']+)' is not in struct", text) or re.search(r"Could not override '([^']+)'", text):
         override = re.search(r"Could not override '([^']+)'", text)
-        key = override[1] if override else match[1]
-        return f"expected a key of the config, found '{key}'; {nearest(key, config_keys())}"
+        return _unknown_key(override[1] if override else match[1])
     return f"expected overrides that the config takes, found: {' '.join(lines)}; --help lists the keys"
+
+
+def _unknown_key(key: str) -> str:
+    if key in config_keys() or (config_dir() / key).is_dir():
+        return (
+            f"expected a key of the config, found '{key}', which only other configs have; --help lists this one's, "
+            f"and a study hands its tasks theirs: 'overrides=[\"{key}=…\"]'"
+        )
+    return f"expected a key of the config, found '{key}'; {nearest(key, config_keys())}"
 
 
 def _options(group: str) -> list[str]:
