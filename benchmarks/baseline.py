@@ -5,7 +5,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 from benchmarks.common import Options, wall
 from benchmarks.suite import shell
 from lmc_lab.errors import UserError
+
+_BATCH_SIZE = 128  # the script's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +82,17 @@ class Baseline:
 
 
 def trial_cell(num_examples: int) -> Cell:
-    """Returns a little work from which the script's time a step and an evaluation can be read."""
-    return Cell(num_branches=2, split_step=10, num_steps=30, num_samples=1, num_examples=min(num_examples, 2000))
+    """Returns work from which the script's time a step and an evaluation can be read.
+
+    Its loader starts its workers as often a step as in a cell: once an epoch.
+    """
+    epoch = num_examples // _BATCH_SIZE
+    return Cell(num_branches=2, split_step=1, num_steps=1 + epoch, num_samples=1, num_examples=num_examples)
+
+
+def evaluation_cell(num_examples: int) -> Cell:
+    """Returns work from which the script's time an evaluation can be read."""
+    return replace(trial_cell(num_examples), num_steps=2)
 
 
 def best_baseline(options: Options, num_examples: int) -> tuple[Baseline, str]:

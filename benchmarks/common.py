@@ -144,7 +144,7 @@ def slower(
 def bounded(
     what: str, seconds: Sequence[float], *, at_most: float, beside: Sequence[float] | None = None, note: str = ""
 ) -> Row:
-    """Returns the row of a time that should be at most `at_most` seconds, whatever that of what stands `beside` it is."""
+    """Returns the row of a time that should be at most `at_most` seconds; what stands `beside` it is shown, not judged."""
     found = median(seconds)
     return Row(
         what=what,
@@ -165,7 +165,7 @@ def skipped(what: str, why: str) -> Row:
 def duration(seconds: float) -> str:
     """Returns a time with three digits and its unit."""
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
-        if abs(seconds) >= size or unit == "us":
+        if abs(seconds) >= 0.9995 * size or unit == "us":  # 0.9996 s has three digits as 1 s, not as 1e+03 ms
             break
     return f"{seconds / size:.3g} {unit}"
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import suite
-from benchmarks.baseline import best_baseline, trial_cell
+from benchmarks.baseline import best_baseline, evaluation_cell
 from benchmarks.common import Options, Row, alternate, faster, one_core, own_process, quotient, skipped, wall
 from benchmarks.flops import flops_per_example, gemm_seconds_per_flop
 from lmc_lab.errors import UserError
@@ -54,7 +54,7 @@ _CASES = [
         num_points=16,
         num_examples=8192,
         repeats=3,
-        reason="its layers are large matrix products and sines, which one model at a time does as well",
+        reason="its layers are large matrix products and sines, which one model at a time does about as well",
     ),
 ]
 
@@ -107,10 +107,10 @@ def _share_of_peak(case: Case, speed: float, peak: float, share: float) -> Row:
 def _against_baseline(case: Case, options: Options) -> list[Row]:
     num_examples = options.pick(10_000, 512)  # that the script loads; those of the small cell
     baseline, remark = best_baseline(options, num_examples)
-    trial, work = trial_cell(num_examples), Work.of(replace(case, num_examples=num_examples), options)
+    cell, work = evaluation_cell(num_examples), Work.of(replace(case, num_examples=num_examples), options)
     run = work.timed("auto")
     run()  # the first is not like the others
-    ours, theirs = alternate(run, lambda: baseline.run(trial).per_evaluation, repeats=options.pick(3, 1))
+    ours, theirs = alternate(run, lambda: baseline.run(cell).per_evaluation, repeats=options.pick(3, 1))
     what = f"evaluation, {case.name}, against the baseline script"
     return [faster(what, ours, theirs, at_least=20, per=_PER, note=f"{remark}; both on all cores")]
 

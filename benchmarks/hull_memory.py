@@ -40,7 +40,8 @@ def rows(options: Options) -> list[Row]:
             is_met=more <= chunk,
             note=(
                 f"beyond the {megabytes(large.before)} of torch and the endpoints (P x D is "
-                f"{megabytes(num_endpoints * large.point)}, J x D {megabytes(many * large.point)}); {_NUM_EXAMPLES} examples"
+                f"{megabytes(num_endpoints * large.point)}, J x D {megabytes(many * large.point)}); {_NUM_EXAMPLES} examples, "
+                "in a process that gives back what it frees"
             ),
         )
     ]

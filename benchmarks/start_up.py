@@ -25,4 +25,10 @@ def _row(what: str, question: str, repeats: int) -> Row:
     programs = (f"{python} -m lmc_lab.train", f"{python} {shlex.quote(bare_hydra.__file__)}")
     asked = [partial(shell, question.format(program=program)) for program in programs]
     ours, bare = alternate(*(partial(wall, ask) for ask in asked), repeats=repeats)
-    return bounded(what, ours, at_most=0.5, beside=bare, note="beside it: a program with Hydra and no config")
+    return bounded(
+        what,
+        ours,
+        at_most=0.5,
+        beside=bare,
+        note="beside it: a program without config, with Hydra and its plugins, ours among them",
+    )

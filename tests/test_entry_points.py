@@ -170,7 +170,7 @@ def test_a_task_of_ones_own_as_the_readme_describes_it(tmp_path):
         ("analyze split_step=20", "expected at least 2 finished branches"),
         ("analyze", "split_step"),
         ("study study=lenet_n", "did you mean 'lenet_m'?"),
-        ("study task.max_steps=3", "a study hands its tasks theirs: 'overrides=[\"task.max_steps=…\"]'"),
+        ("study task.max_steps=3", "which is its tasks'; write 'overrides=[\"task.max_steps=…\"]'"),
         ("train study=lenet", "found 'study', which only other configs have"),
         ("study study.branches=1", "expected study.branches >= 2"),
         ("report", "expected measurements of the study 'mnist1d'"),

@@ -3,6 +3,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing import forkserver
 
 import pytest
 
@@ -49,6 +50,12 @@ def test_a_job_has_its_share_of_the_cores(monkeypatch, num_jobs, given, share):
 @pytest.mark.parametrize("entry_point", ["train", "analyze"])
 def test_every_entry_point_that_sweeps_has_its_imports(entry_point):
     assert importlib.import_module(f"lmc_lab.preload.{entry_point}")
+
+
+@pytest.mark.parametrize("config_name", ["mine", "exp.v2", "train.v2"])
+def test_a_config_of_ones_own_has_the_imports_of_all(config_name):
+    preloaded_processes(config_name)
+    assert forkserver._forkserver._preload_modules == ["lmc_lab.preload.task"]
 
 
 def test_a_job_finds_its_imports_done():

@@ -58,7 +58,7 @@ def main(config_name: str, job: Callable[[DictConfig], None]) -> None:
         if interrupts or isinstance(error, KeyboardInterrupt):
             print(f"lmc_lab: interrupted; go on with: {this_command()}", file=sys.stderr)
             sys.exit(130)
-        text = None if os.environ.get("LMC_DEBUG") else sentence(error)
+        text = None if os.environ.get("LMC_DEBUG") else sentence(error, config_name)
         if text is None:
             raise
         print(f"lmc_lab: {text}", file=sys.stderr)
@@ -162,8 +162,13 @@ def _end_with_parent() -> None:
         threading.Thread(target=watch, daemon=True).start()
 
 
-def sentence(error: BaseException) -> str | None:
-    """Returns what was expected, what was found and what to do, or None if `error` is not the user's to mend."""
+def sentence(error: BaseException, config_name: str = "") -> str | None:
+    """Returns what was expected, what was found and what to do, or None if `error` is not the user's to mend.
+
+    Args:
+        error: what went wrong.
+        config_name: the primary config of the command, where it may matter.
+    """
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OSError) and _is_lack_of_space(error):
@@ -177,9 +182,11 @@ def sentence(error: BaseException) -> str | None:
     if type(error).__name__ == "MisconfigurationException":  # Lightning's; importing it would take seconds
         return f"expected a trainer that this machine can run, found: {error}; try trainer=cpu"
     if isinstance(error, InstantiationException) and error.__cause__ is not None:
-        return sentence(error.__cause__)  # of a constructor, a user's own perhaps: a traceback unless it is one of ours
+        return sentence(
+            error.__cause__, config_name
+        )  # of a constructor, a user's own perhaps: a traceback unless it is one of ours
     if isinstance(error, HydraException | OmegaConfBaseException):
-        return _config_error(str(error) + (f"\n{error.__cause__}" if error.__cause__ else ""))
+        return _config_error(str(error) + (f"\n{error.__cause__}" if error.__cause__ else ""), config_name)
     return None
 
 
@@ -192,24 +199,23 @@ def _no_space(path: Any) -> str:
     return f"expected room on the disk to write {path or 'a file'}, found none; free some or set output_dir to another disk"
 
 
-def _config_error(text: str) -> str:
+def _config_error(text: str, config_name: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if match := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
         group, name = match.groups()
         return f"expected a config of the group '{group}', found '{name}'; {nearest(name, _options(group))}"
     if match := re.search(r"Key '([^']+)' is not in struct", text) or re.search(r"Could not override '([^']+)'", text):
         override = re.search(r"Could not override '([^']+)'", text)
-        return _unknown_key(override[1] if override else match[1])
+        return _unknown_key(override[1] if override else match[1], config_name)
     return f"expected overrides that the config takes, found: {' '.join(lines)}; --help lists the keys"
 
 
-def _unknown_key(key: str) -> str:
-    if key in config_keys() or (config_dir() / key).is_dir():
-        return (
-            f"expected a key of the config, found '{key}', which only other configs have; --help lists this one's, "
-            f"and a study hands its tasks theirs: 'overrides=[\"{key}=…\"]'"
-        )
-    return f"expected a key of the config, found '{key}'; {nearest(key, config_keys())}"
+def _unknown_key(key: str, config_name: str) -> str:
+    if key not in config_keys() and not (config_dir() / key).is_dir():
+        return f"expected a key of the config, found '{key}'; {nearest(key, config_keys())}"
+    if config_name in ("study", "report") and key.partition(".")[0] in ("task", "run", "trainer"):
+        return f"expected a key of the study's own config, found '{key}', which is its tasks'; write 'overrides=[\"{key}=…\"]'"
+    return f"expected a key of the config, found '{key}', which only other configs have; --help lists this one's"
 
 
 def _options(group: str) -> list[str]:

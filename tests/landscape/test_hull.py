@@ -4,6 +4,8 @@ import torch
 from landscape.slow_references import algorithm_1
 from lmc_lab.landscape.hull import (
     Evaluation,
+    Lot,
+    evaluate_lots,
     hull_points,
     matched_perturbations,
     probe_hull,
@@ -105,6 +107,25 @@ def test_points_do_not_depend_on_the_chunks_they_are_made_in():
     assert torch.equal(pieces.rand.loss, whole.rand.loss)
 
 
+@pytest.mark.parametrize("points_per_chunk", [1, 2, 3, 5, 64])
+def test_lots_are_evaluated_in_chunks_across_their_borders(points_per_chunk):
+    sizes = []
+
+    def evaluate(thetas, mixtures):
+        sizes.append(len(thetas))
+        assert torch.equal(thetas, mixtures)
+        return Evaluation(thetas[:, 0], thetas[:, 0] + 1)
+
+    numbers = [
+        torch.arange(start, start + count, dtype=torch.float64)[:, None] for start, count in ((0, 4), (4, 1), (5, 7))
+    ]
+    lots = [Lot(len(own), lambda cut, own=own: (own[cut], own[cut])) for own in numbers]
+    found = evaluate_lots(evaluate, lots, points_per_chunk=points_per_chunk)
+    for own, evaluation in zip(numbers, found, strict=True):
+        assert torch.equal(evaluation.loss, own[:, 0]) and torch.equal(evaluation.accuracy, own[:, 0] + 1)
+    assert sum(sizes) == 12 and set(sizes[:-1]) <= {points_per_chunk}
+
+
 def test_each_point_comes_with_its_own_mixture_of_endpoints():
     """A perturbation is a matter of its nearest endpoint alone: that is whose buffers it gets."""
     seen = []
@@ -118,7 +139,7 @@ def test_each_point_comes_with_its_own_mixture_of_endpoints():
     probe_hull(evaluate, endpoints, sample)
     vertices = torch.eye(5, dtype=torch.float64)
     expected = [vertices, sample.weights, vertices[sample.nearest], torch.full((1, 5), 0.2, dtype=torch.float64)]
-    assert all(torch.equal(*both) for both in zip(seen, expected, strict=True))
+    assert torch.equal(torch.cat(seen), torch.cat(expected))
     assert len(set(sample.nearest.tolist())) > 1
 
 

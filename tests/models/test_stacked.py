@@ -435,6 +435,9 @@ UNSUPPORTED: dict[str, Callable[[], nn.Module]] = {
     "a value that is overwritten and used": lambda: Written(
         lambda m, x: F.relu(h := m.conv(x), inplace=True) + h, conv=conv()
     ),
+    "a value that a layer called twice overwrites": lambda: Written(
+        lambda m, x: m.relu(h := m.conv2(m.relu(m.conv(x)))) + h, conv=conv(), conv2=conv(8), relu=nn.ReLU(inplace=True)
+    ),
     "a view that is overwritten": lambda: Written(
         lambda m, x: (h := m.conv(x)).flatten(1).relu_() + h.flatten(1), conv=conv()
     ),

@@ -86,9 +86,10 @@ def test_a_loss_that_is_not_a_number_is_seen():
     assert module.test_loss.compute().isnan() and module.test_accuracy.compute() <= 1
 
 
-def test_a_training_step_that_nobody_would_call_is_refused():
-    with pytest.raises(UserError, match="training_loss"):
-        type("Mine", (SupervisedTask,), {"training_step": lambda self, batch, batch_idx: None})
+@pytest.mark.parametrize("hook", ["training_step", "validation_step", "on_train_batch_end", "on_before_zero_grad"])
+def test_a_hook_that_nobody_would_call_is_refused(hook):
+    with pytest.raises(UserError, match=f"training_loss.* found {hook}"):
+        type("Mine", (SupervisedTask,), {hook: lambda self, *arguments: None})
 
 
 def test_a_model_with_another_number_of_outputs_is_one_sentence():

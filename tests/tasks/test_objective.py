@@ -5,7 +5,12 @@ import torch
 from torch import nn
 
 from lmc_lab.data.examples import Examples
+from lmc_lab.errors import UserError
+from lmc_lab.landscape.hull import probe_hull, sample_hull
 from lmc_lab.landscape.parameters import ParameterLayout
+from lmc_lab.models.conv1d import ConvNet1d
+from lmc_lab.models.lenet import LeNet
+from lmc_lab.models.siren import Siren
 from lmc_lab.models.stacked.graph import UnsupportedModel
 from lmc_lab.tasks.classification import Classification
 from lmc_lab.tasks.objective import BatchNormPolicy, EvaluationSettings, Objective
@@ -145,6 +150,65 @@ def test_correct_masks_are_the_examples_behind_the_accuracy():
     for mask, model in zip(masks, models, strict=True):
         assert torch.equal(mask, model.eval()(examples.inputs).argmax(1) == examples.targets)
     assert torch.equal(masks.double().mean(1), objective.evaluate(points, examples).accuracy)
+
+
+def convolutions():
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 10, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(10, 3)
+    )
+
+
+def depthwise():
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 12 * 12, 3)
+    )
+
+
+@pytest.mark.parametrize("path", ["stacked", "loop"])
+@pytest.mark.parametrize("num_examples", [1, 7, 63, 129, 500])
+@pytest.mark.parametrize(
+    ("build", "shape"),
+    [
+        (LeNet, (3, 32, 32)),
+        (ConvNet1d, (1, 40)),
+        (Siren, (1,)),
+        (convolutions, (3, 16, 16)),
+        (depthwise, (3, 16, 16)),
+        (lambda: nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 3)), (20,)),
+        (lambda: nn.Sequential(nn.Linear(49, 55), nn.LayerNorm(55), nn.GELU(), nn.Linear(55, 3)), (49,)),
+    ],
+)
+def test_no_point_of_equal_endpoints_is_better(build, shape, num_examples, path):
+    """The strict < of `p_conv` sees the last bit: neither a point's place nor the number of points may change it."""
+    torch.manual_seed(0)
+    model = build()
+    inputs = torch.randn(num_examples, *shape)
+    is_wave = isinstance(model, Siren)
+    targets = torch.randn(num_examples, 1) if is_wave else torch.arange(num_examples) % 3
+    examples = Examples(inputs, targets, lambda x: x)
+    task = Regression(model, sgd) if is_wave else Classification(model, sgd)
+    evaluate = Objective(task, examples, EvaluationSettings(path=path)).evaluator(examples, {})
+    endpoints = endpoints_of([model] * 4)[0]
+    for num_endpoints, num_samples in ((3, 5), (4, 17)):
+        equal = endpoints[:num_endpoints]
+        probe = probe_hull(evaluate, equal, sample_hull(equal, num_samples, seed=0))
+        assert not probe.is_conv_better.any() and not probe.is_rand_better.any()
+        assert len({*probe.endpoints.loss.tolist(), *probe.conv.loss.tolist(), *probe.centre.loss.tolist()}) == 1
+
+
+@pytest.mark.parametrize("path", ["auto", "loop"])
+def test_a_batch_norm_without_running_moments_has_none_to_estimate(path):
+    examples = some_examples()
+    model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6, track_running_stats=False), nn.Linear(6, 3)).double()
+    thetas, buffers = endpoints_of([model, model])
+    found = Objective(three_classes(model, sgd), examples, EvaluationSettings(path=path)).evaluator(examples, buffers)
+    expected = nn.functional.cross_entropy(model(examples.inputs), examples.targets)
+    torch.testing.assert_close(found(thetas, torch.eye(2)).loss, expected.detach().expand(2))
+
+
+def test_moments_of_one_example_are_refused():
+    with pytest.raises(UserError, match="expected evaluation.num_bn_examples >= 2"):
+        Objective(three_classes(two_layers(), sgd), some_examples(), EvaluationSettings(num_bn_examples=1))
 
 
 def test_a_point_has_the_same_loss_whoever_is_evaluated_beside_it():

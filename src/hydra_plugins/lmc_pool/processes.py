@@ -8,11 +8,12 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, as_completed
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import BaseContext
+from pkgutil import iter_modules
 from typing import Any, Protocol
 
+from lmc_lab import preload
 from lmc_lab.process import num_cores
 
 log = logging.getLogger(__name__)
@@ -67,8 +68,8 @@ def preloaded_processes(entry_point: str) -> BaseContext:
     Its imports begin with the first call.
     """
     context = multiprocessing.get_context("forkserver")
-    own = f"lmc_lab.preload.{entry_point}"
-    context.set_forkserver_preload([own if find_spec(own) else "lmc_lab.preload.task"])
+    has_own = entry_point in [module.name for module in iter_modules(preload.__path__)]
+    context.set_forkserver_preload([f"lmc_lab.preload.{entry_point if has_own else 'task'}"])
     resource_tracker.ensure_running()  # starting the server would start it, and that unblocks the signal
     # Ctrl-C is this process's to answer: the server and the jobs, which inherit the mask, would say where they were.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

@@ -66,7 +66,7 @@ class TrunkMidpointGap(TrunkAnalysis):
 
 def _loss(objective: Objective, examples: Examples, buffers: Buffers) -> Callable[[Tensor], Tensor]:
     evaluate = objective.evaluator(examples, buffers)
-    return lambda theta: evaluate(theta[None], _WHOLE).loss[0]
+    return lambda thetas: evaluate(thetas, _WHOLE.expand(len(thetas), 1)).loss
 
 
 def candidate_update(task: Task, trunk_seed: int, state: RunState, examples: Examples, seed: int) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lmc_lab.analyses.base import Measurement, ModeAnalysis, pair_mean
 from lmc_lab.landscape.connectivity import LineProfile, line_weights
-from lmc_lab.landscape.hull import Evaluate, Evaluation, hull_points
+from lmc_lab.landscape.hull import Evaluate, Evaluation, Lot, evaluate_lots, hull_points
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.tasks.objective import EvaluationSettings, Objective
 from lmc_lab.tasks.task import Task
@@ -53,12 +53,18 @@ def _profiles(evaluate: Evaluate, endpoints: Tensor, num_points: int) -> dict[tu
     """Returns loss and error along the line of each pair; the ends are evaluated once for all lines."""
     weights = line_weights(num_points)  # (num_points, 2)
     vertices = torch.eye(len(endpoints), dtype=torch.float64)
-    ends = evaluate(endpoints, vertices)
+    pairs = list(combinations(range(len(endpoints)), 2))
+
+    def inside(pair: tuple[int, int]) -> Lot:
+        inner = weights[1:-1]
+        ends = list(pair)
+        return Lot(len(inner), lambda cut: (hull_points(endpoints[ends], inner[cut]), inner[cut] @ vertices[ends]))
+
+    lots = [Lot(len(endpoints), lambda cut: (endpoints[cut], vertices[cut])), *map(inside, pairs)]
+    ends, *lines = evaluate_lots(evaluate, lots)
     profiles = {}
-    for first, second in combinations(range(len(endpoints)), 2):
-        mixture = weights[1:-1] @ vertices[[first, second]]
-        inside = evaluate(hull_points(endpoints[[first, second]], weights[1:-1]), mixture)
-        line = Evaluation.join([_at(ends, first), inside, _at(ends, second)])
+    for (first, second), middle in zip(pairs, lines, strict=True):
+        line = Evaluation.join([_at(ends, first), middle, _at(ends, second)])
         profiles[first, second] = {
             level: LineProfile(weights[:, 1], values)
             for level, values in (("loss", line.loss), ("error", None if line.accuracy is None else 1 - line.accuracy))

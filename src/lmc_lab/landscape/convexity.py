@@ -24,7 +24,7 @@ class MidpointGap:
 
 
 def midpoint_gap(
-    loss: Callable[[Tensor], Tensor | float],
+    loss: Callable[[Tensor], Tensor],
     theta_a: Tensor,
     theta_b: Tensor,
     *,
@@ -40,19 +40,19 @@ def midpoint_gap(
     rounding is that of their size and not of the loss.
 
     Args:
-        loss: theta (D,) float64 -> mean loss in float64, over the same examples at every call, outside both batches.
+        loss: thetas (3, D) float64 -> the mean loss of each in float64, over the same examples, outside both batches.
         theta_a: W + dW_1, (D,).
         theta_b: W + dW_2, (D,).
         num_examples: N, over which `loss` is a mean.
         output_size: order of magnitude of the model's outputs.
 
     Raises:
-        ValueError: the points differ in shape, or `loss` returns a tensor that is not float64.
+        ValueError: the points differ in shape, or `loss` returns something else than three float64.
     """
     if theta_a.shape != theta_b.shape:
         raise ValueError(f"expected two points of one shape, found {tuple(theta_a.shape)} and {tuple(theta_b.shape)}")
     a, b = theta_a.double(), theta_b.double()
-    loss_a, loss_b, middle = (_evaluate(loss, theta) for theta in (a, b, (a + b) / 2))
+    loss_a, loss_b, middle = _evaluate(loss, torch.stack([a, b, (a + b) / 2]))
     # Differences of neighbouring numbers are exact; the sum of the two ends would round first.
     value = (middle - loss_a) / 2 + (middle - loss_b) / 2
     size = max(abs(loss_a), abs(loss_b), abs(middle), output_size)
@@ -60,9 +60,13 @@ def midpoint_gap(
     return MidpointGap(value, loss_a, loss_b, middle, resolution, abs(value) > resolution)
 
 
-def _evaluate(loss: Callable[[Tensor], Tensor | float], theta: Tensor) -> float:
+def _evaluate(loss: Callable[[Tensor], Tensor], thetas: Tensor) -> list[float]:
     with torch.no_grad():
-        value = loss(theta)
-    if isinstance(value, Tensor) and value.dtype != torch.float64:
-        raise ValueError(f"expected a loss in torch.float64, found {value.dtype}: g is far below its rounding")
-    return float(value)
+        values = loss(thetas)
+    if values.dtype != torch.float64 or values.shape != (len(thetas),):
+        raise ValueError(
+            f"expected {len(thetas)} losses in torch.float64, found {values.dtype} of shape {tuple(values.shape)}: "
+            "g is far below the rounding of float32"
+        )
+    losses: list[float] = values.tolist()
+    return losses

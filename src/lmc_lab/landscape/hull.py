@@ -3,7 +3,7 @@
 Shapes: P endpoints of D parameters, J samples of the hull.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,9 +26,51 @@ class Evaluation:
         accuracies = [part.accuracy for part in parts if part.accuracy is not None]
         return cls(torch.cat([part.loss for part in parts]), torch.cat(accuracies) if accuracies else None)
 
+    def split(self, counts: list[int]) -> list["Evaluation"]:
+        """Returns the evaluations of the first `counts[0]` points, of the next `counts[1]`, and so on."""
+        losses = torch.split(self.loss, counts)
+        accuracies = [None] * len(counts) if self.accuracy is None else torch.split(self.accuracy, counts)
+        return [Evaluation(loss, accuracy) for loss, accuracy in zip(losses, accuracies, strict=True)]
+
 
 # Takes points (n, D) and, for whatever else belongs to a point (buffers), the weights (n, P) of the endpoints in it.
 Evaluate = Callable[[Tensor, Tensor], Evaluation]
+
+
+@dataclass(frozen=True)
+class Lot:
+    """Points that are made when they are evaluated.
+
+    Args:
+        count: how many, n.
+        make: returns those at a slice, and the weights of the endpoints in them, as `Evaluate` takes them.
+    """
+
+    count: int
+    make: Callable[[slice], tuple[Tensor, Tensor]]
+
+
+def evaluate_lots(evaluate: Evaluate, lots: Sequence[Lot], *, points_per_chunk: int = 64) -> list[Evaluation]:
+    """Returns the evaluation of each lot.
+
+    Points are made and evaluated a chunk at a time, whichever lots they are of: memory is bounded by `points_per_chunk` x D,
+    and only the last chunk is not full.
+    """
+    counts = [lot.count for lot in lots]
+    chunks = (range(start, start + points_per_chunk) for start in range(0, sum(counts), points_per_chunk))
+    return Evaluation.join([evaluate(*_points(lots, chunk)) for chunk in chunks]).split(counts)
+
+
+def _points(lots: Sequence[Lot], chunk: range) -> tuple[Tensor, Tensor]:
+    """Returns the points whose places in the sequence of all lots are in `chunk`, as far as there are some."""
+    parts, start = [], 0
+    for lot in lots:
+        first, stop = max(chunk.start - start, 0), min(chunk.stop - start, lot.count)
+        if first < stop:
+            parts.append(lot.make(slice(first, stop)))
+        start += lot.count
+    thetas, mixtures = zip(*parts, strict=True)
+    return torch.cat(thetas), torch.cat(mixtures)
 
 
 @dataclass(frozen=True)
@@ -43,9 +85,8 @@ class HullSample:
     def __len__(self) -> int:
         return len(self.weights)
 
-    def rows(self, start: int, stop: int) -> "HullSample":
-        """Returns samples `start` to `stop`."""
-        cut = slice(start, stop)
+    def rows(self, cut: slice) -> "HullSample":
+        """Returns the samples at a slice."""
         return HullSample(self.weights[cut], self.nearest[cut], self.distance[cut], self.noise_seeds[cut])
 
 
@@ -128,29 +169,22 @@ class HullProbe:
 def probe_hull(evaluate: Evaluate, endpoints: Tensor, sample: HullSample, *, points_per_chunk: int = 64) -> HullProbe:
     """Evaluates the endpoints (P, D), the sampled hull points, their matched perturbations and the hull's centre.
 
-    All come through the same `evaluate`, since a strict ``<`` between them decides. Points are made a chunk at a time:
-    memory is bounded by `points_per_chunk` x D, whatever J.
+    All come through the same `evaluate`, since a strict ``<`` between them decides; see `evaluate_lots`.
     """
     num_endpoints = len(endpoints)
     vertices = torch.eye(num_endpoints, dtype=torch.float64)
     middle = torch.full((1, num_endpoints), 1 / num_endpoints, dtype=torch.float64)
-    chunks = list(_chunks(sample, points_per_chunk))
-    return HullProbe(
-        sample=sample,
-        endpoints=Evaluation.join(
-            [evaluate(endpoints[cut], vertices[cut]) for cut in _slices(num_endpoints, points_per_chunk)]
-        ),
-        conv=Evaluation.join([evaluate(hull_points(endpoints, part.weights), part.weights) for part in chunks]),
-        rand=Evaluation.join(
-            [evaluate(matched_perturbations(endpoints, part), vertices[part.nearest]) for part in chunks]
-        ),
-        centre=evaluate(hull_points(endpoints, middle), middle),
-    )
 
+    def mixed(weights: Tensor) -> Lot:
+        return Lot(len(weights), lambda cut: (hull_points(endpoints, weights[cut]), weights[cut]))
 
-def _chunks(sample: HullSample, size: int) -> Iterator[HullSample]:
-    return (sample.rows(cut.start, cut.stop) for cut in _slices(len(sample), size))
+    def perturbations(cut: slice) -> tuple[Tensor, Tensor]:
+        return matched_perturbations(endpoints, sample.rows(cut)), vertices[sample.nearest[cut]]
 
-
-def _slices(total: int, size: int) -> Iterator[slice]:
-    return (slice(start, min(start + size, total)) for start in range(0, total, size))
+    lots = [
+        Lot(num_endpoints, lambda cut: (endpoints[cut], vertices[cut])),
+        mixed(sample.weights),
+        Lot(len(sample), perturbations),
+        mixed(middle),
+    ]
+    return HullProbe(sample, *evaluate_lots(evaluate, lots, points_per_chunk=points_per_chunk))

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from lmc_lab.data.examples import Examples
-from lmc_lab.errors import member
+from lmc_lab.errors import UserError, member
 from lmc_lab.landscape.curvature import ChunkLoss
 from lmc_lab.landscape.hull import Evaluation
 from lmc_lab.landscape.parameters import ParameterLayout
-from lmc_lab.tasks.forward import EvaluationPath, Loop, States, build_forward
+from lmc_lab.models.stacked.moments import has_running_moments
+from lmc_lab.tasks.forward import EvaluationPath, Loop, States, build_forward, filled
 from lmc_lab.tasks.supervised import SupervisedTask
 from lmc_lab.tasks.threads import map_in_order
 
@@ -137,7 +138,7 @@ class Objective:
         @torch.no_grad()  # each thread has a switch of its own
         def judge(place: slice) -> list[tuple[slice, slice, Tensor, Tensor | None]]:
             inputs, targets = examples.batch(place)
-            return [(cut, place, *self._judge(self._forward.outputs(group, inputs), targets)) for cut, group in groups]
+            return [(cut, place, *self._judge(group, inputs, targets, cut.stop - cut.start)) for cut, group in groups]
 
         size = self._forward.num_examples
         places = [slice(start, start + size) for start in range(0, len(examples), size)]
@@ -145,22 +146,33 @@ class Objective:
             yield from judged
 
     def _groups(self, points: States) -> Iterator[tuple[slice, Any]]:
+        """Yields points a group at a time, all of one size, on which the last bit of a loss may depend.
+
+        The last group is filled with copies of its last point.
+        """
         num_points, size = len(next(iter(points.values()))), self._forward.num_models
         for start in range(0, num_points, size):
             cut = slice(start, min(start + size, num_points))
-            yield cut, self._forward.prepare({name: values[cut] for name, values in points.items()})
+            yield cut, self._forward.prepare({name: filled(values[cut], size) for name, values in points.items()})
 
-    def _judge(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Returns losses and correctness (n, B) of outputs (n, B, ...)."""
+    def _judge(self, group: Any, inputs: Tensor, targets: Tensor, num_points: int) -> tuple[Tensor, Tensor | None]:
+        """Returns losses and correctness (n, B) of the first `num_points` of a group of points."""
+        outputs = self._forward.outputs(group, inputs)
         num_models, num_examples = outputs.shape[:2]
         flat = outputs.flatten(0, 1)
         repeated = targets.expand(num_models, *targets.shape).flatten(0, 1)  # a quarter of the time of repeat()
         correct = self._module.is_correct(flat, repeated)
         losses = self._module.per_example_loss(flat, repeated).view(num_models, num_examples)
-        return losses, None if correct is None else correct.view(num_models, num_examples)
+        return losses[:num_points], None if correct is None else correct.view(num_models, num_examples)[:num_points]
 
     def _moments_batch(self, train: Examples, num_examples: int) -> Tensor | None:
-        return train.draw(num_examples).batch(slice(None))[0] if _has_batch_norm(self._model) else None
+        if not _has_running_moments(self._model):
+            return None
+        if num_examples < 2:
+            raise UserError(
+                f"expected evaluation.num_bn_examples >= 2, since one has no variance, found {num_examples}"
+            )
+        return train.draw(num_examples).batch(slice(None))[0]
 
     def _mix(self, mixture: Tensor, buffers: Buffers) -> dict[str, Tensor]:
         if self._policy is BatchNormPolicy.INTERPOLATE:
@@ -175,5 +187,5 @@ def _mean(mixture: Tensor, values: Tensor) -> Tensor:
     return torch.tensordot(mixture, values.double(), dims=1).to(values.dtype)
 
 
-def _has_batch_norm(model: nn.Module) -> bool:
-    return any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in model.modules())
+def _has_running_moments(model: nn.Module) -> bool:
+    return any(has_running_moments(layer) for layer in model.modules())

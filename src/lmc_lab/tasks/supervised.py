@@ -1,10 +1,14 @@
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lmc_lab.errors import UserError
+
+_LIGHTNING_HOOK = re.compile(r"(training|validation|test|predict)_step|on_(fit|train|validation|test|before|after)_\w+")
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 
@@ -17,16 +21,17 @@ class SupervisedTask(nn.Module, ABC):
     judges, need not import Lightning, which takes longer than torch.
     """
 
-    def __init_subclass__(cls) -> None:
-        """Refuses what only Lightning would call.
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        """Refuses what only Lightning would call, which would never be called.
 
         Raises:
-            UserError: there is a `training_step`.
+            UserError: there is a `training_step`, a `validation_step`, an `on_train_batch_end` or the like.
         """
-        if hasattr(cls, "training_step"):
+        super().__init_subclass__(**arguments)
+        if hooks := [name for name in dir(cls) if _LIGHTNING_HOOK.fullmatch(name)]:
             raise UserError(
-                f"expected {cls.__name__} to say what is trained in training_loss(batch), found training_step; "
-                "rename it and drop batch_idx"
+                f"expected {cls.__name__} to say what is trained in training_loss(batch) and what is judged in "
+                f"per_example_loss and is_correct, found {hooks[0]}, which nobody calls; move what it does there"
             )
 
     def __init__(self, model: nn.Module, optimizer: OptimizerFactory) -> None:

@@ -55,6 +55,8 @@ class Call:
 def trace(model: nn.Module, *, fold_batch_norm: bool) -> list[Call]:
     """Returns the calls of `model`, which must be in eval mode, from its input to its output.
 
+    Its layers do not work in place any more.
+
     Raises:
         UnsupportedModel: the model cannot be traced, or overwrites what it needs again.
     """
@@ -69,6 +71,9 @@ def trace(model: nn.Module, *, fold_batch_norm: bool) -> list[Call]:
         if call.kind in BATCH_NORMS and not call.module.track_running_stats:
             call.unsupported("without running statistics it depends on the batch")
         _refuse_overwriting(call)
+    for call in calls:  # after all of them are seen, since a module may be called twice
+        if getattr(call.module, "inplace", False):
+            call.module.inplace = False
     _move_relu_after_max_pool(calls)
     _put_batch_last(calls)
     return _fold_batch_norm(calls) if fold_batch_norm else calls
@@ -119,8 +124,6 @@ def _refuse_overwriting(call: Call) -> None:
     )
     if in_place and any(map(_is_seen_elsewhere, call.inputs[:1])):
         call.unsupported("it overwrites a tensor that is used elsewhere")
-    if getattr(call.module, "inplace", False):
-        call.module.inplace = False
 
 
 def _is_seen_elsewhere(call: Call) -> bool:

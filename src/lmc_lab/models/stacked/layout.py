@@ -86,6 +86,17 @@ def split_models(x: Tensor, dim: int, num_models: int) -> Tensor:
     return x.view(*x.shape[:dim], num_models, -1, *x.shape[dim + 1 :])
 
 
+def mean_over(dims: tuple[int, ...], layout: Layout, x: Tensor, num_models: int) -> Tensor:
+    """Returns the mean over dimensions of space, which stay as ones.
+
+    In channels-last memory torch sums 32 channels at a time and the rest in another order, so that the last bit would depend
+    on a model's place.
+    """
+    if layout is Layout.IMAGES and num_models > 1:
+        x = x.contiguous()
+    return x.mean(dims, keepdim=True)
+
+
 def accept(call: Call, source: Source, *accepted: Layout) -> None:
     """Raises `UnsupportedModel` unless the input has one of the accepted layouts."""
     if source.layout not in accepted:

@@ -30,10 +30,15 @@ def channel_moments(layout: Layout, parts: list[Tensor], num_models: int) -> tup
     return *both, both[1] * (total / (total - 1))
 
 
+def has_running_moments(module: nn.Module) -> bool:
+    """Returns whether the module is a BatchNorm that has moments of its own; others take those of each batch."""
+    return isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
+
+
 def batch_moments(model: nn.Module, thetas: Thetas, x: Tensor) -> dict[str, Tensor]:
     """Returns every BatchNorm's mean and unbiased variance on one batch, as torch's running buffers with momentum 1.
 
-    The n models run one by one, with these layers in train mode and all else in eval mode.
+    The n models run one by one, with the layers that have running moments in train mode and all else in eval mode.
 
     Args:
         model: Any module; its own parameters, buffers and modes are left as they are.
@@ -44,9 +49,7 @@ def batch_moments(model: nn.Module, thetas: Thetas, x: Tensor) -> dict[str, Tens
         The buffers `running_mean` and `running_var` by name, (n, C) each; {} without BatchNorm.
     """
     model = copy.deepcopy(model).eval()
-    norms = {
-        name: module for name, module in model.named_modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)
-    }
+    norms = {name: module for name, module in model.named_modules() if has_running_moments(module)}
     for module in norms.values():
         module.train().momentum = 1.0
     names = [f"{name}.{buffer}" for name in norms for buffer in ("running_mean", "running_var")]

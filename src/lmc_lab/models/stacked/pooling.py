@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lmc_lab.models.stacked.graph import Call
-from lmc_lab.models.stacked.layout import MAPS, Layer, Layout, Source, accept, in_2d
+from lmc_lab.models.stacked.layout import MAPS, Layer, Layout, Source, accept, in_2d, mean_over
 
 
 def _pool(call: Call, source: Source) -> Layer:
@@ -17,6 +17,8 @@ def _pool(call: Call, source: Source) -> Layer:
     pool = call.module or _POOLS[call.kind](*call.args[1:], **call.kwargs)
     if getattr(pool, "return_indices", False):
         call.unsupported("it returns indices")
+    if isinstance(pool, nn.AdaptiveAvgPool2d) and pool.output_size in (1, (1, 1)):
+        return Layer(source.layout, lambda num_models, weights, x: mean_over((2, 3), source.layout, x, num_models))
     if source.layout is Layout.SIGNALS:
         pool = _pool_over_length(call, pool)
     elif isinstance(pool, nn.MaxPool2d) and _halves(pool):

@@ -95,13 +95,13 @@ class Program:
         thetas = dict(thetas)
         found: dict[str, Tensor] = {}
         values: dict[Call, list[Any]] = {}  # tensors, or None where they are not needed any more
-        remaining = [call for call in self._layers if call.kind in BATCH_NORMS]
+        norms = {call for call in self._layers if call.kind in BATCH_NORMS}
         for call, layer in self._layers.items():
-            if not remaining:
+            if not norms:
                 break
             inputs = [values[source] for source in call.inputs] or [list(torch.split(x, _MOMENTS_EXAMPLES))]
-            if call is remaining[0]:
-                remaining.pop(0)
+            if call in norms:
+                norms.remove(call)
                 moments = channel_moments(layer.layout, inputs[0], count_models(thetas))
                 mean, variance, unbiased = (moment.to(x.dtype) for moment in moments)
                 thetas |= {f"{call.path}.running_mean": mean, f"{call.path}.running_var": variance}

@@ -9,7 +9,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lmc_lab.models.stacked.graph import FLATTENS, Call
-from lmc_lab.models.stacked.layout import MAPS, Layer, Layout, Source, Weights, accept, models_first, split_models
+from lmc_lab.models.stacked.layout import (
+    MAPS,
+    Layer,
+    Layout,
+    Source,
+    Weights,
+    accept,
+    mean_over,
+    models_first,
+    split_models,
+)
 
 
 def flatten(call: Call, source: Source, *sizes: Source) -> Layer:
@@ -78,7 +88,7 @@ def _mean(call: Call, source: Source) -> Layer:
     over = tuple(range(2, num_dims))  # in every layout
 
     def execute(num_models: int, weights: Weights, x: Tensor) -> Tensor:
-        mean = x.mean(over, keepdim=True)
+        mean = mean_over(over, source.layout, x, num_models)
         return mean if keeps else models_first(source.layout, mean, num_models).flatten(2)
 
     return Layer(source.layout if keeps else Layout.ROWS, execute, is_fresh=keeps)

@@ -10,6 +10,8 @@ from torch.nn import functional as F
 from lmc_lab.models.stacked.graph import BATCH_NORMS, CONVOLUTIONS, Call
 from lmc_lab.models.stacked.layout import MAPS, Layer, Layout, Source, Thetas, Weights, accept, in_2d
 
+_LINE = 16  # numbers of 4 bytes
+
 
 def _convolution(call: Call, source: Source) -> Layer:
     module = call.module
@@ -129,7 +131,7 @@ def _linear(call: Call, source: Source) -> Layer:
 
     def prepare(thetas: Thetas) -> Weights:
         weight, *bias = (thetas[f"{call.path}.{name}"] for name in names)
-        return weight.contiguous(), bias[0].unsqueeze(2) if bias else None
+        return _aligned(weight), bias[0].unsqueeze(2) if bias else None
 
     def execute(num_models: int, weights: Weights, x: Tensor) -> Tensor:
         columns = _shared_columns(x, num_models) if source.layout is Layout.SHARED else x.flatten(1, -2).mT
@@ -139,6 +141,13 @@ def _linear(call: Call, source: Source) -> Layer:
         return result.mT.view(num_models, *sizes, -1)
 
     return Layer(Layout.ROWS, execute, prepare)
+
+
+def _aligned(weight: Tensor) -> Tensor:
+    """Returns (n, out, in) so that every model's matrix begins a cache line: its place must not change the product."""
+    num_models, size = len(weight), weight[0].numel()
+    lines = weight.new_empty(num_models, -(-size // _LINE) * _LINE)
+    return lines[:, :size].copy_(weight.flatten(1)).view(weight.shape)
 
 
 def _shared_columns(x: Tensor, num_models: int) -> Tensor:
