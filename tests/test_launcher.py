@@ -36,6 +36,14 @@ def pickled_by_value():
     cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 
+@pytest.fixture
+def new_server():
+    """A server has the imports of whoever started it; the test has one of its own."""
+    forkserver._forkserver._stop()
+    yield
+    forkserver._forkserver._stop()
+
+
 @pytest.mark.parametrize(
     ("num_jobs", "given", "share"), [(1, None, "6"), (2, None, "3"), (9, None, "1"), (1, "4", "4"), (2, "4", "2")]
 )
@@ -53,10 +61,10 @@ def test_every_entry_point_that_sweeps_has_its_imports(entry_point):
 
 
 @pytest.mark.parametrize("config_name", ["mine", "exp.v2", "train.v2"])
-def test_a_config_of_ones_own_has_the_imports_of_all(config_name):
+def test_a_config_of_ones_own_has_the_imports_of_all(new_server, config_name):
     preloaded_processes(config_name)
     assert forkserver._forkserver._preload_modules == ["lmc_lab.preload.task"]
 
 
-def test_a_job_finds_its_imports_done():
+def test_a_job_finds_its_imports_done(new_server):
     assert answers(lambda: str({"lmc_lab.preload.train", "lmc_lab.runs.trunk"} <= sys.modules.keys())) == {"True"}
