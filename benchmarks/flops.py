@@ -1,7 +1,10 @@
 """How fast a core is, and how much arithmetic a model takes."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.common import wall
@@ -9,11 +12,19 @@ from benchmarks.common import wall
 _SIDE = 2048
 
 
+@torch.no_grad()
 def gemm_seconds_per_flop() -> float:
-    """Returns the time of one floating-point operation in a large float32 matrix product, best of three, one thread."""
+    """Returns the time of one floating-point operation in a large float32 matrix product, best of three, one thread.
+
+    It is that of torch's faster library: on an AMD core with AVX-512, oneDNN's product takes half the time of MKL's.
+    """
     left, right = torch.rand(2, _SIDE, _SIDE)
     product = torch.empty(_SIDE, _SIDE)
-    return min(wall(lambda: torch.mm(left, right, out=product)) for _ in range(3)) / (2 * _SIDE**3)
+    products: list[Callable[[], object]] = [lambda: torch.mm(left, right, out=product)]
+    if torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]  # oneDNN under its old name
+        left_of_onednn, right_of_onednn = left.to_mkldnn(), right.to_mkldnn()
+        products.append(lambda: F.linear(left_of_onednn, right_of_onednn))
+    return min(wall(multiply) for multiply in products * 3) / (2 * _SIDE**3)
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ from lmc_lab.models.lenet import LeNet
 from lmc_lab.models.resnet20 import ResNet20
 from lmc_lab.models.siren import Siren
 from lmc_lab.models.stacked.graph import UnsupportedModel, trace
+from lmc_lab.models.stacked.layout import batch_first, batch_last
 from lmc_lab.models.stacked.model import Chunk, StackedModel
 from lmc_lab.models.stacked.moments import batch_moments
 
@@ -252,8 +253,8 @@ def test_equals_the_models_one_by_one(name, dtype):
     # sin(3000 x) makes an error of 2e-4 of float32 rounding in SIREN's first layer.
     tolerance = 1e-10 if dtype == torch.float64 else 1e-3 if name == "siren" else 3e-6
     scale = expected.abs().max().item()
-    for num_map_examples in (None, 4):  # twice: what is done in place must not reach the weights or the input
-        outputs = stacked(state, x, num_map_examples)
+    for num_map_examples in (6, 4):  # twice: what is done in place must not reach the weights or the input
+        outputs = stacked(state, stacked.arrange(x, num_map_examples))
         torch.testing.assert_close(outputs, expected, rtol=0, atol=tolerance * max(scale, 1))
     assert torch.equal(x, before)
 
@@ -267,7 +268,8 @@ def test_takes_any_memory_format_and_leaves_the_model_alone(name):
     stacked = StackedModel(model.train())
     if x.dim() == 4:
         x = x.contiguous(memory_format=torch.channels_last)
-    torch.testing.assert_close(stacked(stacked.prepare(thetas), x), one_by_one(model, thetas, x), rtol=0, atol=1e-10)
+    outputs = stacked(stacked.prepare(thetas), [x])
+    torch.testing.assert_close(outputs, one_by_one(model, thetas, x), rtol=0, atol=1e-10)
     assert model.training
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
 
@@ -279,10 +281,10 @@ def test_the_place_in_the_stack_and_its_size_change_no_bit(name):
     model, thetas = stack(make, 8, torch.float32)
     stacked, x = StackedModel(model), inputs(shape, torch.float32, batch=64)
     equal = {key: tensor[:1].expand_as(tensor).clone() for key, tensor in thetas.items()}
-    outputs = stacked(stacked.prepare(equal), x)
+    outputs = stacked(stacked.prepare(equal), [x])
     assert all(torch.equal(outputs[0], output) for output in outputs)
     for count in (1, 3):
-        first = stacked(stacked.prepare({key: tensor[:count] for key, tensor in equal.items()}), x)
+        first = stacked(stacked.prepare({key: tensor[:count] for key, tensor in equal.items()}), [x])
         assert torch.equal(first, outputs[:count])
 
 
@@ -304,10 +306,20 @@ def test_feature_maps_are_made_in_parts_where_rows_need_nothing_else(name, has_p
     stacked, x = StackedModel(model), inputs(shape, torch.float64)
     state = stacked.prepare(thetas)
     with Convolutions() as at_once:
-        stacked(state, x)
+        stacked(state, stacked.arrange(x, 6))
     with Convolutions() as four_and_two:
-        stacked(state, x, 4)
+        stacked(state, stacked.arrange(x, 4))
     assert four_and_two.count == (2 if has_parts else 1) * at_once.count > 0
+
+
+@pytest.mark.parametrize("shape", [IMAGE, (1, 16, 16), (1, 40), (2, 40)])
+def test_inputs_arranged_once_are_not_copied_again(shape):
+    x = inputs(shape, torch.float32)
+    arranged = batch_first(batch_last(x))
+    again = batch_last(arranged)
+    assert torch.equal(arranged, x)
+    assert again.data_ptr() == arranged.data_ptr() != x.data_ptr()
+    assert again.stride() == batch_last(x).stride()  # of sizes of one, too, by which torch tells the memory format
 
 
 class Convolutions(TorchDispatchMode):
@@ -387,7 +399,7 @@ def test_moments_take_the_place_of_the_buffers():
     moments = stacked.moments(thetas, x)
     assert len(moments) == 2 * 19
     assert all(moments[name].shape == thetas[name].shape for name in moments)
-    outputs = stacked(stacked.prepare(thetas | moments), x)
+    outputs = stacked(stacked.prepare(thetas | moments), [x])
     torch.testing.assert_close(outputs, one_by_one(model, thetas | moments, x), rtol=0, atol=1e-10)
 
 
@@ -401,7 +413,7 @@ def test_shared_parameters_are_found_under_their_first_name():
     del thetas["2.weight"]
     x = inputs((4,), torch.float64)
     stacked = StackedModel(model)
-    torch.testing.assert_close(stacked(stacked.prepare(thetas), x), one_by_one(model, thetas, x))
+    torch.testing.assert_close(stacked(stacked.prepare(thetas), [x]), one_by_one(model, thetas, x))
 
 
 class Scaled(nn.Module):
@@ -477,9 +489,9 @@ def test_what_cannot_be_stacked_is_refused_at_construction(name):
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("lenet", Chunk(8, 128, 16)),
-        ("conv1d", Chunk(8, 128, 128)),
-        ("resnet20-batch", Chunk(1, 128, 32)),
+        ("lenet", Chunk(8, 256, 32)),
+        ("conv1d", Chunk(8, 256, 128)),
+        ("resnet20-batch", Chunk(1, 256, 32)),
         ("siren", Chunk(8, 256, 256)),
     ],
 )

@@ -52,9 +52,13 @@ class Forward(ABC):
     def prepare(self, states: States) -> Any:
         """Returns the states of n points in the form that `outputs` takes."""
 
+    def arrange(self, inputs: Tensor) -> Any:
+        """Returns `inputs` (B, ...) in the form that `outputs` takes, once for all points."""
+        return inputs
+
     @abstractmethod
-    def outputs(self, prepared: Any, inputs: Tensor) -> Tensor:
-        """Returns the outputs (n, B, ...) on `inputs` (B, ...)."""
+    def outputs(self, prepared: Any, inputs: Any) -> Tensor:
+        """Returns the outputs (n, B, ...) on arranged inputs; there may be more than the B that were given."""
 
     @abstractmethod
     def moments(self, states: States, inputs: Tensor) -> dict[str, Tensor]:
@@ -141,10 +145,13 @@ class Stacked(Forward):
         """Returns the weights as wide layers."""
         return self._stacked.prepare(dict(states))
 
-    def outputs(self, prepared: Any, inputs: Tensor) -> Tensor:
+    def arrange(self, inputs: Tensor) -> list[Tensor]:
+        """Returns the inputs in parts, with copies of the last after it."""
+        return self._stacked.arrange(filled(inputs, _ALIGNED_EXAMPLES), self._chunk.num_map_examples)
+
+    def outputs(self, prepared: Any, inputs: list[Tensor]) -> Tensor:
         """Returns the outputs (n, B, ...)."""
-        whole = filled(inputs, _ALIGNED_EXAMPLES)
-        return self._stacked(prepared, whole, self._chunk.num_map_examples)[:, : len(inputs)]
+        return self._stacked(prepared, inputs)
 
     def moments(self, states: States, inputs: Tensor) -> dict[str, Tensor]:
         """Returns the moments (n, C)."""

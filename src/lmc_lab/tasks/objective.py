@@ -95,7 +95,8 @@ class Objective:
         """Returns the largest output, in size, of all points over `examples`."""
         chunks = examples.chunks(self._forward.num_examples)
         groups = [prepared for _, prepared in self._groups(points)]
-        sizes = (self._forward.outputs(prepared, inputs).abs().max() for inputs, _ in chunks for prepared in groups)
+        arranged = (self._forward.arrange(inputs) for inputs, _ in chunks)
+        sizes = (self._forward.outputs(group, inputs).abs().max() for inputs in arranged for group in groups)
         return max(map(float, sizes))
 
     def correct_masks(self, points: States, examples: Examples) -> Tensor | None:
@@ -138,6 +139,7 @@ class Objective:
         @torch.no_grad()  # each thread has a switch of its own
         def judge(place: slice) -> list[tuple[slice, slice, Tensor, Tensor | None]]:
             inputs, targets = examples.batch(place)
+            inputs = self._forward.arrange(inputs)
             return [(cut, place, *self._judge(group, inputs, targets, cut.stop - cut.start)) for cut, group in groups]
 
         size = self._forward.num_examples
@@ -155,9 +157,9 @@ class Objective:
             cut = slice(start, min(start + size, num_points))
             yield cut, self._forward.prepare({name: filled(values[cut], size) for name, values in points.items()})
 
-    def _judge(self, group: Any, inputs: Tensor, targets: Tensor, num_points: int) -> tuple[Tensor, Tensor | None]:
+    def _judge(self, group: Any, inputs: Any, targets: Tensor, num_points: int) -> tuple[Tensor, Tensor | None]:
         """Returns losses and correctness (n, B) of the first `num_points` of a group of points."""
-        outputs = self._forward.outputs(group, inputs)
+        outputs = self._forward.outputs(group, inputs)[:, : len(targets)]
         num_models, num_examples = outputs.shape[:2]
         flat = outputs.flatten(0, 1)
         repeated = targets.expand(num_models, *targets.shape).flatten(0, 1)  # a quarter of the time of repeat()

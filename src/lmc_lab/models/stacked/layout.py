@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from lmc_lab.models.stacked.graph import Call
@@ -79,6 +80,19 @@ def models_first(layout: Layout, x: Tensor, num_models: int) -> Tensor:
         case Layout.IMAGES_BATCH_LAST | Layout.SIGNALS:
             return split_models(x[0], 0, num_models).movedim(-1, 1)
     return x
+
+
+def batch_last(x: Tensor) -> Tensor:
+    """Returns the shared (B, C, ...) as (1, C, ..., B), in channels-last memory."""
+    memory = torch.channels_last if x.dim() == 3 else torch.channels_last_3d
+    # The 1 comes from beside the dimension that is outermost in memory: of the stride that it gets there torch tells, where
+    # there is one channel, that the memory is channels-last.
+    return x.movedim(0, -1).unsqueeze(1).transpose(0, 1).contiguous(memory_format=memory)
+
+
+def batch_first(x: Tensor) -> Tensor:
+    """Returns (1, C, ..., B) as (B, C, ...), without a copy."""
+    return x.squeeze(0).movedim(-1, 0)
 
 
 def split_models(x: Tensor, dim: int, num_models: int) -> Tensor:

@@ -1,6 +1,6 @@
 """The layers of a traced model, and their execution for n models."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,18 @@ from torch import Tensor
 
 from lmc_lab.models.stacked.graph import BATCH_NORMS, Call
 from lmc_lab.models.stacked.layers import build_layer
-from lmc_lab.models.stacked.layout import MAPS, Layer, Layout, Source, Thetas, Weights, count_models, models_first
+from lmc_lab.models.stacked.layout import (
+    MAPS,
+    Layer,
+    Layout,
+    Source,
+    Thetas,
+    Weights,
+    batch_first,
+    batch_last,
+    count_models,
+    models_first,
+)
 from lmc_lab.models.stacked.moments import channel_moments
 
 _MOMENTS_EXAMPLES = 64
@@ -43,19 +54,26 @@ class Program:
         weights = {call: layer.prepare(thetas) for call, layer in self._layers.items()}
         return StackedState(count_models(thetas), weights)
 
+    def arrange(self, x: Tensor, num_map_examples: int) -> list[Tensor]:
+        """Returns the inputs (B, ...) as `run` takes them: in parts, and in the memory that the first layers want."""
+        if not self.has_maps:
+            return [x]
+        parts = torch.split(x, num_map_examples)
+        return [batch_first(batch_last(part)) if self._wants_batch_last() else part for part in parts]
+
     def run(
         self,
         state: StackedState,
-        x: Tensor,
-        num_map_examples: int,
+        parts: Sequence[Tensor],
         visit: Callable[[Tensor], object] = lambda activation: None,
     ) -> Tensor:
-        """Returns the outputs (n, B, ...), after showing every activation to `visit`."""
+        """Returns the outputs (n, B, ...) on inputs (B, ...) in `parts`, after showing every activation to `visit`."""
+        x = parts[0]
         values = {call: x for call in self._maps if self._is_input(call)}
         if self.has_maps:
-            maps = self._maps[-1]
-            parts = (self._run(self._maps, {}, state, part, visit) for part in torch.split(x, num_map_examples))
-            values[maps] = _join(list(parts), self._layers[maps].layout)
+            end = self._maps[-1]
+            maps = [self._run(self._maps, {}, state, part, visit) for part in parts]
+            values[end] = _join(maps, self._layers[end].layout)
         return self._run(self._head, values, state, x, visit)
 
     def _run(
@@ -85,6 +103,10 @@ class Program:
         maps, head = calls[:end], calls[end:]
         needed = {source for call in head for source in call.inputs if not self._is_input(source)} - set(head)
         return (maps, head) if needed == {maps[-1]} else ([], calls)
+
+    def _wants_batch_last(self) -> bool:
+        first = (call for call in self._maps if any(source.op == "placeholder" for source in call.inputs))
+        return any(self._layers[call].layout.is_batch_last for call in first)
 
     def _is_input(self, call: Call) -> bool:
         """Returns whether the value is the input itself, of which a size is taken at most."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lmc_lab.models.stacked.graph import BATCH_NORMS, CONVOLUTIONS, Call
-from lmc_lab.models.stacked.layout import MAPS, Layer, Layout, Source, Thetas, Weights, accept, in_2d
+from lmc_lab.models.stacked.layout import MAPS, Layer, Layout, Source, Thetas, Weights, accept, batch_last, in_2d
 
 _LINE = 16  # numbers of 4 bytes
 
@@ -37,7 +37,7 @@ def _convolution(call: Call, source: Source) -> Layer:
 
     def execute(num_models: int, weights: Weights, x: Tensor) -> Tensor:
         if is_shared and layout.is_batch_last:
-            x = x.movedim(0, -1).unsqueeze(0)
+            x = batch_last(x)
         groups = 1 if is_shared else num_models * module.groups
         weight, bias = weights
         if layout is Layout.IMAGES_BATCH_LAST:
