@@ -14,9 +14,10 @@ _SIDE = 2048
 
 @torch.no_grad()
 def gemm_seconds_per_flop() -> float:
-    """Returns the time of one floating-point operation in a large float32 matrix product, best of three, one thread.
+    """Returns the time of one floating-point operation in a large float32 matrix product on one thread.
 
-    It is that of torch's faster library: on an AMD core with AVX-512, oneDNN's product takes half the time of MKL's.
+    It is the best of three products of each of torch's two libraries: on an AMD core with AVX-512, oneDNN takes half the
+    time of MKL.
     """
     left, right = torch.rand(2, _SIDE, _SIDE)
     product = torch.empty(_SIDE, _SIDE)

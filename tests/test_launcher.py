@@ -61,7 +61,8 @@ def test_every_entry_point_that_sweeps_has_its_imports(entry_point):
 
 
 @pytest.mark.parametrize("config_name", ["mine", "exp.v2", "train.v2"])
-def test_a_config_of_ones_own_has_the_imports_of_all(new_server, config_name):
+def test_a_config_of_ones_own_has_the_imports_of_all(monkeypatch, config_name):
+    monkeypatch.setattr(forkserver, "ensure_running", lambda: None)
     preloaded_processes(config_name)
     assert forkserver._forkserver._preload_modules == ["lmc_lab.preload.task"]
 

@@ -195,6 +195,15 @@ FORMS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         ),
         (3, 5, 5),
     ),
+    "the input beside its maps": (
+        lambda: Written(
+            lambda m, x: m.out(m.conv(x).flatten(1)) + m.skip(x.flatten(1)),
+            conv=conv(),
+            out=nn.Linear(200, 4),
+            skip=nn.Linear(75, 4),
+        ),
+        (3, 5, 5),
+    ),
     "rows with time": (
         lambda: nn.Sequential(nn.Linear(6, 8), nn.SiLU(), nn.LayerNorm((5, 8)), nn.Linear(8, 4), nn.Flatten()),
         (5, 6),
@@ -268,7 +277,7 @@ def test_takes_any_memory_format_and_leaves_the_model_alone(name):
     stacked = StackedModel(model.train())
     if x.dim() == 4:
         x = x.contiguous(memory_format=torch.channels_last)
-    outputs = stacked(stacked.prepare(thetas), [x])
+    outputs = stacked(stacked.prepare(thetas), stacked.arrange(x, 4))
     torch.testing.assert_close(outputs, one_by_one(model, thetas, x), rtol=0, atol=1e-10)
     assert model.training
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
@@ -298,6 +307,7 @@ def test_the_place_in_the_stack_and_its_size_change_no_bit(name):
         ("the batch size taken first", True),
         ("odd size, 2x2 pooling", False),
         ("batch last: padding, slices, sums and groups", False),  # two means
+        ("the input beside its maps", False),
     ],
 )
 def test_feature_maps_are_made_in_parts_where_rows_need_nothing_else(name, has_parts):
@@ -320,6 +330,13 @@ def test_inputs_arranged_once_are_not_copied_again(shape):
     assert torch.equal(arranged, x)
     assert again.data_ptr() == arranged.data_ptr() != x.data_ptr()
     assert again.stride() == batch_last(x).stride()  # of sizes of one, too, by which torch tells the memory format
+
+
+@pytest.mark.parametrize("name", ["lenet", "conv1d", "batch last: padding, slices, sums and groups"])
+def test_the_first_convolution_takes_arranged_inputs_as_they_are(name):
+    make, shape = (ARCHITECTURES | FORMS)[name]
+    for part in StackedModel(make()).arrange(inputs(shape, torch.float32), 4):
+        assert batch_last(part).data_ptr() == part.data_ptr()
 
 
 class Convolutions(TorchDispatchMode):

@@ -58,7 +58,7 @@ class Forward(ABC):
 
     @abstractmethod
     def outputs(self, prepared: Any, inputs: Any) -> Tensor:
-        """Returns the outputs (n, B, ...) on arranged inputs; there may be more than the B that were given."""
+        """Returns the outputs (n, >= B, ...) on arranged inputs: those that were given, perhaps others of the last one."""
 
     @abstractmethod
     def moments(self, states: States, inputs: Tensor) -> dict[str, Tensor]:
@@ -146,11 +146,11 @@ class Stacked(Forward):
         return self._stacked.prepare(dict(states))
 
     def arrange(self, inputs: Tensor) -> list[Tensor]:
-        """Returns the inputs in parts, with copies of the last after it."""
+        """Returns the inputs in parts, with copies of the last one behind it."""
         return self._stacked.arrange(filled(inputs, _ALIGNED_EXAMPLES), self._chunk.num_map_examples)
 
     def outputs(self, prepared: Any, inputs: list[Tensor]) -> Tensor:
-        """Returns the outputs (n, B, ...)."""
+        """Returns the outputs (n, >= B, ...)."""
         return self._stacked(prepared, inputs)
 
     def moments(self, states: States, inputs: Tensor) -> dict[str, Tensor]:

@@ -82,12 +82,13 @@ class StackedModel:
 
         The largest activation of all of them should stay in the cache, while linear layers, whose weights are larger
         than their activations, want many examples: so these have their feature maps one part after another, if the rest
-        of the model needs nothing else. Per example and model on a core of an AMD EPYC, 128 examples of 8 LeNets with
-        the maps of all at once (19 MB) take 1.1 times as long as with those of 16 (2.4 MB), 1,000 of 8 MNIST-1D nets
-        (15 MB) 1.6 times as long as 128 (2 MB), and 512 of 8 SIRENs 1.5 times as long as 256 (2 MB) where other
-        processes share the cache; on two cores with AVX-512, 256 LeNets with the maps of 32 take .93 times as long as
-        128 with those of 16. A model with large activations has layers that fill a core alone, and grouped
-        convolutions only cost: ResNet-20 takes 0.80 ms for one model, 1.1 ms for 4 models.
+        of the model needs nothing else. There are at least 32 in a part, less would not be worth the calls. Per example
+        and model on a core of an AMD EPYC, 128 examples of 8 LeNets with the maps of all at once (19 MB) take 1.1 times
+        as long as with those of 16 (2.4 MB), 1,000 of 8 MNIST-1D nets (15 MB) 1.6 times as long as 128 (2 MB), and 512
+        of 8 SIRENs 1.5 times as long as 256 (2 MB) where other processes share the cache; on two cores of one with
+        AVX-512, 256 examples of 8 LeNets with the maps of 32 take .93 times as long as 128 with those of 16. A model
+        with large activations has layers that fill a core alone, and grouped convolutions only cost: ResNet-20 takes
+        0.80 ms for one model, 1.1 ms for 4 models.
         """
         sizes: list[int] = []
         state = self.prepare(

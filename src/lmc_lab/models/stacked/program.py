@@ -43,6 +43,8 @@ class Program:
             self._layers[call] = self._layer(call)
         self._last_uses = _last_uses(calls)
         self._maps, self._head = self._split(calls)
+        of_input = [layer for call, layer in self._layers.items() if any(map(self._is_input, call.inputs))]
+        self._starts_batch_last = any(layer.layout.is_batch_last for layer in of_input)
 
     @property
     def has_maps(self) -> bool:
@@ -55,11 +57,12 @@ class Program:
         return StackedState(count_models(thetas), weights)
 
     def arrange(self, x: Tensor, num_map_examples: int) -> list[Tensor]:
-        """Returns the inputs (B, ...) as `run` takes them: in parts, and in the memory that the first layers want."""
-        if not self.has_maps:
-            return [x]
-        parts = torch.split(x, num_map_examples)
-        return [batch_first(batch_last(part)) if self._wants_batch_last() else part for part in parts]
+        """Returns the inputs (B, ...) as `run` takes them.
+
+        They are in parts where feature maps are, and have the memory of (1, C, ..., B) where the maps have the batch last.
+        """
+        parts = list(torch.split(x, num_map_examples)) if self.has_maps else [x]
+        return [batch_first(batch_last(part)) for part in parts] if self._starts_batch_last else parts
 
     def run(
         self,
@@ -67,13 +70,13 @@ class Program:
         parts: Sequence[Tensor],
         visit: Callable[[Tensor], object] = lambda activation: None,
     ) -> Tensor:
-        """Returns the outputs (n, B, ...) on inputs (B, ...) in `parts`, after showing every activation to `visit`."""
-        x = parts[0]
+        """Returns the outputs (n, B, ...) on the inputs that `arrange` gave, after showing every activation to `visit`."""
+        x = parts[0]  # all of the input, or what stands for it where nothing but a size is taken of it
         values = {call: x for call in self._maps if self._is_input(call)}
         if self.has_maps:
             end = self._maps[-1]
-            maps = [self._run(self._maps, {}, state, part, visit) for part in parts]
-            values[end] = _join(maps, self._layers[end].layout)
+            maps = (self._run(self._maps, {}, state, part, visit) for part in parts)
+            values[end] = _join(list(maps), self._layers[end].layout)
         return self._run(self._head, values, state, x, visit)
 
     def _run(
@@ -101,15 +104,17 @@ class Program:
             return [], calls
         end = calls.index(rows.inputs[0]) + 1
         maps, head = calls[:end], calls[end:]
-        needed = {source for call in head for source in call.inputs if not self._is_input(source)} - set(head)
+        used = {(call, source) for call in head for source in call.inputs if not self._takes_size(call, source)}
+        needed = {source for _, source in used} - set(head)
         return (maps, head) if needed == {maps[-1]} else ([], calls)
 
-    def _wants_batch_last(self) -> bool:
-        first = (call for call in self._maps if any(source.op == "placeholder" for source in call.inputs))
-        return any(self._layers[call].layout.is_batch_last for call in first)
+    def _takes_size(self, call: Call, source: Call) -> bool:
+        """Returns whether all that `call` wants of `source` is the batch size, which nothing looks at."""
+        layout = Layout.SIZE
+        return self._layers[source].layout is layout or (self._layers[call].layout is layout and self._is_input(source))
 
     def _is_input(self, call: Call) -> bool:
-        """Returns whether the value is the input itself, of which a size is taken at most."""
+        """Returns whether the value is the input itself."""
         return call.op == "placeholder" or self._layers[call].layout is Layout.SIZE
 
     def moments(self, thetas: Thetas, x: Tensor) -> dict[str, Tensor]:
