@@ -13,12 +13,12 @@ def main() -> None:
 
 def job(config: DictConfig) -> None:
     """Trains the branch `seed`, or without it the trunk; with `branches`, the trunk to k and then that many branches."""
+    _check(config)
     with heavy_imports():
         from lmc_lab.compose import build_experiment, split_steps
         from lmc_lab.runs.branch import train_branch
         from lmc_lab.runs.trunk import ensure_split, ensure_trunk
 
-    _check(config)
     experiment = build_experiment(config)
     steps = split_steps(experiment, config.split_step)
     if config.seed is not None:
