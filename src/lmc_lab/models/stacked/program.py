@@ -75,8 +75,9 @@ class Program:
         values = {call: x for call in self._maps if self._is_input(call)}
         if self.has_maps:
             end = self._maps[-1]
-            maps = (self._run(self._maps, {}, state, part, visit) for part in parts)
-            values[end] = _join(list(maps), self._layers[end].layout)
+            values[end] = _join(
+                [self._run(self._maps, {}, state, part, visit) for part in parts], self._layers[end].layout
+            )
         return self._run(self._head, values, state, x, visit)
 
     def _run(
@@ -104,18 +105,19 @@ class Program:
             return [], calls
         end = calls.index(rows.inputs[0]) + 1
         maps, head = calls[:end], calls[end:]
-        used = {(call, source) for call in head for source in call.inputs if not self._takes_size(call, source)}
-        needed = {source for _, source in used} - set(head)
+        needed = {source for call in head for source in call.inputs if not self._takes_size(call, source)} - set(head)
         return (maps, head) if needed == {maps[-1]} else ([], calls)
 
     def _takes_size(self, call: Call, source: Call) -> bool:
         """Returns whether all that `call` wants of `source` is the batch size, which nothing looks at."""
-        layout = Layout.SIZE
-        return self._layers[source].layout is layout or (self._layers[call].layout is layout and self._is_input(source))
+        return self._is_size(source) or (source.op == "placeholder" and self._is_size(call))
 
     def _is_input(self, call: Call) -> bool:
-        """Returns whether the value is the input itself."""
-        return call.op == "placeholder" or self._layers[call].layout is Layout.SIZE
+        """Returns whether the value is the input itself, which also stands for its size."""
+        return call.op == "placeholder" or self._is_size(call)
+
+    def _is_size(self, call: Call) -> bool:
+        return self._layers[call].layout is Layout.SIZE
 
     def moments(self, thetas: Thetas, x: Tensor) -> dict[str, Tensor]:
         """Returns the moments of every BatchNorm for n models; see `StackedModel.moments`."""
@@ -153,7 +155,7 @@ class Program:
         if call.op != "output":
             return build_layer(call, [self._source(source) for source in call.inputs])
         result = call.args[0]
-        if not isinstance(result, Call) or self._layers[result].layout is Layout.SIZE:
+        if not isinstance(result, Call) or self._is_size(result):
             call.unsupported("the model returns something else than one tensor")
         layout = self._layers[result].layout
         return Layer(layout, lambda num_models, weights, x: models_first(layout, x, num_models))
