@@ -1,25 +1,81 @@
+"""How files are written and read: whole or not at all, and recognised when they are damaged."""
+
+import hashlib
 import json
+import logging
 import os
+import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
+
+from lmc_lab.errors import UserError
+
+FORMAT = 2  # of the files below an output folder; another number where older readers would take them for something else
+_HOST = socket.gethostname()
+
+log = logging.getLogger(__name__)
+
+
+class DamagedFile(UserError):  # noqa: N818  it says what the file is
+    """A file holds something else than what was written to it, or belongs to another place."""
+
+
+class OtherFormat(UserError):  # noqa: N818  it says what the file is
+    """A file was written by a version of this package whose files look different."""
+
+
+def check_format(found: object, path: Path) -> None:
+    """Refuses a file of another format than `FORMAT`; `found` is the number it carries, None for the first format.
+
+    Raises:
+        OtherFormat: it is another.
+    """
+    if str(found) != str(FORMAT):
+        raise OtherFormat(
+            f"expected files of format {FORMAT}, found format {found or 1} in {path}, which another version of lmc_lab "
+            "wrote; use that version, or set output_dir to another folder"
+        )
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary name beside `path`; what was written there is flushed and renamed to `path` at the end.
 
-    A reader therefore sees the old file, no file, or the whole new one, whenever the writer is killed.
+    A reader therefore sees the old file, no file, or the whole new one, whenever the writer is killed. Whoever may read
+    the file is for the umask to say, not for the library that writes it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}@{_HOST}.tmp")
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         yield temporary
+        temporary.chmod(mode)
         _flush(temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes the temporary files that killed processes of this machine left in `folder`."""
+    for path in folder.glob(f".*@{_HOST}.tmp"):
+        pid = path.name.removesuffix(f"@{_HOST}.tmp").rpartition(".")[2]
+        if pid.isdecimal() and not _is_running(int(pid)):
+            path.unlink(missing_ok=True)
+
+
+def set_aside(path: Path, reason: object) -> Path:
+    """Renames a damaged file to ``<name>.corrupt`` (``.corrupt-2``, ...), says so in the log and returns the new name."""
+    names = (path.with_name(f"{path.name}.corrupt{'' if number == 1 else f'-{number}'}") for number in count(1))
+    aside = next(name for name in names if not name.exists())
+    with suppress(FileNotFoundError):  # of two that saw it, the other was faster
+        os.replace(path, aside)
+        log.warning("%s; it is now %s, and is made again where that is possible", reason, aside.name)
+    return aside
 
 
 def write_text(path: Path, text: str) -> None:
@@ -29,13 +85,64 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes `content` to `path` as indented JSON in one atomic step."""
-    write_text(path, json.dumps(content, indent=1) + "\n")
+    """Writes `content` to `path` as indented JSON in one atomic step, with the format and a checksum."""
+    stamped = {**content, "format": FORMAT}
+    write_text(path, json.dumps({**stamped, "checksum": _checksum(stamped)}, indent=1) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Returns the content of a JSON file, or an empty dict if there is none."""
-    return json.loads(path.read_text()) if path.exists() else {}
+    """Returns the content that `write_json` wrote, or an empty dict if there is no file.
+
+    Raises:
+        DamagedFile: it is not what was written.
+        OtherFormat: another version wrote it.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise DamagedFile(f"expected JSON in {path}, found a damaged file") from error
+    if not isinstance(content, dict):
+        raise DamagedFile(f"expected a JSON object in {path}, found a damaged file")
+    if "checksum" not in content:
+        check_format(content.get("format"), path)
+    checksum = content.pop("checksum", None)
+    if checksum != _checksum(content):
+        raise DamagedFile(f"expected {path} to match its own checksum, found other content")
+    check_format(content.pop("format", None), path)
+    return content
+
+
+def read_json_or_set_aside(path: Path) -> dict[str, Any]:
+    """Returns the content of a JSON file; a damaged one is set aside, and counts as none."""
+    try:
+        return read_json(path)
+    except DamagedFile as error:
+        set_aside(path, error)
+        return {}
+
+
+def peek_json(path: Path) -> dict[str, Any]:
+    """Returns the content of a JSON file, or an empty dict if there is none, or a damaged one: for those who only watch."""
+    try:
+        return read_json(path)
+    except UserError:
+        return {}
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
 
 
 def _flush(path: Path) -> None:
