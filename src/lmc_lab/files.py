@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 import os
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -14,7 +13,7 @@ from typing import Any
 from lmc_lab.errors import UserError
 
 FORMAT = 2  # of the files below an output folder; another number where older readers would take them for something else
-_HOST = socket.gethostname()
+_HOST = os.uname().nodename
 
 log = logging.getLogger(__name__)
 

@@ -37,6 +37,14 @@ class Record:
     tensor: Tensor
 
 
+@dataclass(frozen=True)
+class Choice:
+    """What an analysis chose where the settings left it open, and why: the rows' settings say so, the result's key does not."""
+
+    name: str
+    value: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Analysis(ABC):
     """A question; its fields are its settings, and name its results together with what they were measured on."""
@@ -58,7 +66,7 @@ class ModeAnalysis(Analysis):
     """A question about the endpoints of one split of one trunk."""
 
     @abstractmethod
-    def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | Record]:
+    def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | Record | Choice]:
         """Yields the answer."""
 
 
@@ -66,7 +74,7 @@ class TrunkAnalysis(Analysis):
     """A question about the states of one trunk."""
 
     @abstractmethod
-    def measure(self, trunk: Trunk, task: Task) -> Iterator[Measurement | Record]:
+    def measure(self, trunk: Trunk, task: Task) -> Iterator[Measurement | Record | Choice]:
         """Yields the answer."""
 
 
@@ -74,7 +82,7 @@ class JointAnalysis(Analysis):
     """A question about the modes of one split step of several trunks."""
 
     @abstractmethod
-    def measure(self, modes: Sequence[Mode], task: Task) -> Iterator[Measurement | Record]:
+    def measure(self, modes: Sequence[Mode], task: Task) -> Iterator[Measurement | Record | Choice]:
         """Yields the answer."""
 
 

@@ -30,6 +30,7 @@ class Mode:
     at_split: Tensor  # (D,) W_k
     at_start: Tensor  # (D,) W_0
     folders: tuple[RunFolder, ...]  # P
+    diverged: tuple[tuple[int, int], ...] = ()  # (seed, step at which it was seen) of branches left out for that
 
     def __len__(self) -> int:
         """Returns P."""
