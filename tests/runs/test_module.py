@@ -55,7 +55,10 @@ def test_a_checkpoint_has_the_state_of_the_task_under_its_own_names(tmp_path):
     for seed in (0, 1):
         train_branch(experiment, 10, seed)
     mode = load_mode(experiment, 10)
-    assert len(mode) == 2 and set(mode.layout.names) == {name for name, _ in build_model().named_parameters()}
+    assert len(mode) == 2 and set(mode.layout.names) == {
+        *(f"model.{name}" for name, _ in build_model().named_parameters()),
+        "temperature",
+    }
 
 
 def test_the_test_set_is_measured_as_a_whole_whatever_its_last_batch(tmp_path):
