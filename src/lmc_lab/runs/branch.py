@@ -69,7 +69,7 @@ def _train(
 def _save_endpoint(experiment: Experiment, folder: RunFolder, trained: Trained, split_step: int) -> None:
     step = experiment.last_step(split_step)
     state = {
-        "model": dict(trained.model.state_dict()),
+        "model": dict(trained.module.state_dict()),
         "step": step,
         "path_length": trained.path_length,
         "data_digest": experiment.task.dataset.digest,

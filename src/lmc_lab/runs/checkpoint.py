@@ -120,6 +120,6 @@ def check_data(state: State, data_digest: str, path: Path) -> None:
 
 
 def model_state(state: State) -> dict[str, Tensor]:
-    """Returns the model's parameters and buffers from a checkpoint of Lightning's."""
-    prefix = "model."
-    return {name.removeprefix(prefix): value for name, value in state["state_dict"].items() if name.startswith(prefix)}
+    """Returns the state of the task's module from a checkpoint of Lightning's."""
+    found: dict[str, Tensor] = state["state_dict"]
+    return found

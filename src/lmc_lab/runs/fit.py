@@ -38,9 +38,9 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Trained:
-    """The model after a stretch and the length of its path from W_0."""
+    """The task's module after a stretch and the length of its path from W_0."""
 
-    model: nn.Module
+    module: nn.Module
     path_length: float
 
 
@@ -95,7 +95,7 @@ def fit(
     finally:
         if logger is not None:
             logger.finalize("success" if trainer.global_step == stretch.stop else "failed")
-    return Trained(module.task.model, trajectory.path_length)
+    return Trained(module.task, trajectory.path_length)
 
 
 def _quiet() -> None:
