@@ -16,8 +16,8 @@ class _Request:
         self.num_waiting = 0
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        self.is_made = True
-        if not self.num_waiting:
+        is_first, self.is_made = not self.is_made, True
+        if is_first and not self.num_waiting:  # the next would come between while the first is being answered
             raise SystemExit(EXIT_CODE)
 
 
