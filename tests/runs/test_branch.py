@@ -115,7 +115,7 @@ def test_branches_differ_share_no_storage_and_stack_into_a_mode(tmp_path):
     mode = load_mode(experiment, 13)
     assert mode.seeds == (0, 1, 2) and mode.endpoints.shape == (3, mode.layout.dimension)
     assert len({tuple(theta.tolist()) for theta in mode.endpoints}) == 3
-    assert mode.buffers["1.running_mean"].shape == (3, 16)
+    assert mode.buffers["model.1.running_mean"].shape == (3, 16)
     kept = mode.endpoints[1:].clone()
     mode.endpoints[0] += 1
     assert torch.equal(mode.endpoints[1:], kept)
