@@ -45,7 +45,7 @@ def test_losses_of_endpoints_are_those_of_a_plain_evaluation(experiment):
     inputs, targets = experiment.task.dataset.test.batch(slice(None))
     for i, seed in enumerate(mode.seeds):
         buffers = {name: values[i] for name, values in mode.buffers.items()}
-        module.model.load_state_dict(mode.layout.unflatten(mode.endpoints[i]) | buffers)
+        module.load_state_dict(mode.layout.unflatten(mode.endpoints[i]) | buffers)
         with torch.no_grad():
             loss = torch.nn.functional.cross_entropy(module(inputs), targets)
         assert rows.loc[seed, "value"] == pytest.approx(loss.item(), rel=1e-5)

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from landscape.slow_references import algorithm_1
+from lmc_lab.landscape.finite import NotFinite
 from lmc_lab.landscape.hull import (
     Evaluation,
     Lot,
@@ -173,3 +174,50 @@ def test_sampling_leaves_the_global_generator_alone():
 def test_impossible_hulls_are_refused(num_endpoints, num_samples):
     with pytest.raises(ValueError, match="expected P >= 2 endpoints and J >= 1"):
         sample_hull(random_endpoints(num_endpoints), num_samples, seed=0)
+
+
+def test_perturbations_move_in_movable_coordinates_alone_and_as_far():
+    endpoints = torch.randn(3, 40, generator=torch.Generator().manual_seed(0))
+    endpoints[:, 10:] = endpoints[0, 10:]  # frozen
+    movable = torch.arange(40) < 10
+    sample = sample_hull(endpoints, 20, seed=0, movable=movable)
+    moved = matched_perturbations(endpoints, sample) - endpoints[sample.nearest]
+    assert not moved[:, 10:].any() and moved[:, :10].all()
+    torch.testing.assert_close(moved.norm(dim=1).double(), sample.distance, rtol=1e-4, atol=0)
+    assert torch.equal(
+        matched_perturbations(endpoints, sample.rows(slice(3, 5))), (moved + endpoints[sample.nearest])[3:5]
+    )
+
+
+@pytest.mark.parametrize("movable", [torch.ones(40, dtype=torch.bool), torch.zeros(40, dtype=torch.bool)])
+def test_where_all_or_nothing_is_movable_perturbations_are_what_they_are_without(movable):
+    endpoints = torch.randn(3, 40, generator=torch.Generator().manual_seed(0))
+    with_it, without = sample_hull(endpoints, 20, seed=0, movable=movable), sample_hull(endpoints, 20, seed=0)
+    assert torch.equal(matched_perturbations(endpoints, with_it), matched_perturbations(endpoints, without))
+
+
+def probe_with(*, endpoint=1.0, conv=1.0):
+    """A probe of two endpoints whose losses are 1 but for the second endpoint's, and 1 but for those of mixtures."""
+
+    def evaluate(thetas, mixture):
+        losses = torch.where(mixture.max(dim=1).values < 1, conv, 1.0)
+        return Evaluation(torch.where(mixture[:, 1] == 1, endpoint, losses.double()), None)
+
+    endpoints = torch.randn(2, 5, generator=torch.Generator().manual_seed(0))
+    return probe_hull(evaluate, endpoints, sample_hull(endpoints, 4, seed=0))
+
+
+def test_a_loss_that_is_no_number_makes_no_probability():
+    with pytest.raises(NotFinite, match="expected the loss of every endpoint to be a number, found nan at endpoint 1"):
+        probe_with(endpoint=torch.nan)
+    with pytest.raises(NotFinite, match="found inf at endpoint 1"):
+        probe_with(endpoint=torch.inf)
+    with pytest.raises(NotFinite, match="found nan at hull point 0"):
+        probe_with(conv=torch.nan)
+    with pytest.raises(NotFinite, match="found -inf at hull point 0"):
+        probe_with(conv=-torch.inf)
+
+
+def test_an_infinite_loss_between_finite_endpoints_is_a_loss_and_not_better():
+    probe = probe_with(conv=torch.inf)
+    assert not probe.is_conv_better.any() and probe.jensen_gap.isposinf().all()

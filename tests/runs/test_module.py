@@ -55,10 +55,7 @@ def test_a_checkpoint_has_the_state_of_the_task_under_its_own_names(tmp_path):
     for seed in (0, 1):
         train_branch(experiment, 10, seed)
     mode = load_mode(experiment, 10)
-    assert len(mode) == 2 and set(mode.layout.names) == {
-        *(f"model.{name}" for name, _ in build_model().named_parameters()),
-        "temperature",
-    }
+    assert len(mode) == 2 and set(mode.layout.names) == {name for name, _ in own.initialise(0).named_parameters()}
 
 
 def test_the_test_set_is_measured_as_a_whole_whatever_its_last_batch(tmp_path):
@@ -86,7 +83,7 @@ def test_a_loss_that_is_not_a_number_is_seen():
     module = TrainingModule(Classification(nn.Linear(2, 3), SGD))
     module.log = lambda name, value: None
     module.validation_step((torch.tensor([[0.0, 1.0], [float("nan"), 1.0]]), torch.tensor([0, 1])), 0)
-    assert module.test_loss.compute().isnan() and module.test_accuracy.compute() <= 1
+    assert module.test_loss.compute().isnan() and module.test_accuracy.compute() <= 0.5
 
 
 @pytest.mark.parametrize("hook", ["training_step", "validation_step", "on_train_batch_end", "on_before_zero_grad"])

@@ -39,7 +39,7 @@ def endpoints_of(models):
     layout = ParameterLayout.of(dict(models[0].named_parameters()))
     thetas = torch.stack([layout.flatten(dict(model.named_parameters())).detach() for model in models])
     names = [name for name, _ in models[0].named_buffers()]
-    return thetas, {name: torch.stack([model.get_buffer(name) for model in models]) for name in names}
+    return thetas, {f"model.{name}": torch.stack([model.get_buffer(name) for model in models]) for name in names}
 
 
 def three_models():
@@ -70,7 +70,7 @@ MIXTURE = torch.tensor([[0.2, 0.5, 0.3], [0.0, 0.0, 1.0]], dtype=torch.float64)
 def test_batch_norm_policies_by_hand_on_a_two_layer_network(policy, path):
     models, examples = three_models(), some_examples()
     thetas, buffers = endpoints_of(models)
-    means, variances = buffers["1.running_mean"], buffers["1.running_var"]
+    means, variances = buffers["model.1.running_mean"], buffers["model.1.running_var"]
     fixed = some_examples().draw(20).inputs
 
     def moments(row, theta):

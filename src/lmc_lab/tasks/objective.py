@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lmc_lab.data.examples import Examples
 from lmc_lab.errors import UserError, member
@@ -19,6 +18,7 @@ from lmc_lab.landscape.finite import check_losses
 from lmc_lab.landscape.hull import Evaluation
 from lmc_lab.landscape.parameters import ParameterLayout
 from lmc_lab.models.stacked.moments import has_running_moments
+from lmc_lab.tasks.derivatives import twice_differentiable
 from lmc_lab.tasks.forward import EvaluationPath, Loop, States, build_forward, filled
 from lmc_lab.tasks.judge import Judge
 from lmc_lab.tasks.supervised import SupervisedTask
@@ -157,7 +157,7 @@ class Objective:
         self, constants: dict[str, Tensor], inputs: Tensor, targets: Tensor, num_examples: int, trained: Tensor
     ) -> Tensor:
         state = self._trained.unflatten(trained) | constants
-        with sdpa_kernel(SDPBackend.MATH):  # the other kernels of attention have no second derivative
+        with twice_differentiable():
             outputs = functional_call(self._module, state, (inputs,))
             return self._judge.losses(outputs, targets, state).sum() / num_examples
 
