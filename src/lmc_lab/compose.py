@@ -59,6 +59,7 @@ def build_experiment(config: DictConfig) -> Experiment:
             build_model=lambda: instantiate(task.model),
             build_module=lambda model: instantiate(task.module)(model, instantiate(task.optimizer)),
             load_data=lambda: load_data(data_dir=Path(config.data_dir), cache_dir=Path(config.cache_dir).absolute()),
+            num_classes=OmegaConf.select(task, "module.num_classes"),
         ),
         layout=layout_of(config),
         trunk_seed=config.trunk_seed,

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from lmc_lab.data.examples import Dataset
+from lmc_lab.data.sound import check_labels
 from lmc_lab.errors import UserError
 from lmc_lab.tasks.supervised import SupervisedTask
 
@@ -26,15 +27,24 @@ class Task:
     build_model: Callable[[], nn.Module]
     build_module: Callable[[nn.Module], SupervisedTask]
     load_data: Callable[[], Dataset]
+    num_classes: int | None = None  # that labels may name, where it is known
 
     @cached_property
     def dataset(self) -> Dataset:
         """Returns the data, loaded when first asked for.
 
         Raises:
-            UserError: there are fewer examples than one batch takes.
+            UserError: there are fewer examples than one batch takes, or labels of classes that do not exist.
         """
         dataset = self.load_data()
+        if not isinstance(dataset, Dataset):
+            raise UserError(
+                f"expected task.data to return a Dataset, found {type(dataset).__name__}; "
+                "return lmc_lab.data.examples.Dataset(train, test, digest)"
+            )
+        if self.num_classes is not None:
+            for subset, examples in dataset.subsets.items():
+                check_labels(examples.targets, self.num_classes, subset)
         if len(dataset.train) < self.batch_size:
             raise UserError(
                 f"expected at least one batch of {self.batch_size} training examples, found {len(dataset.train)}; "
