@@ -50,7 +50,7 @@ def _checkpoint(path):
 
 
 def _status(path):
-    return lambda: [read_json_or_set_aside(path).get(key) for key in ("state", "rows", "trained_to")]
+    return lambda: [read_json_or_set_aside(path).get(key) for key in ("state", "trained_to")]
 
 
 def _json(path):
@@ -71,7 +71,7 @@ def _curve(path):
 
 
 def _rows(path):
-    return lambda: read_result(path).rows.to_csv()
+    return lambda: read_result(path).rows.to_csv() if path.exists() else None
 
 
 def _data(path):
@@ -93,7 +93,7 @@ KINDS = (
     Kind("status of a branch", "out/*/trunk-*/split-*/branch-*/status.json", _status),
     Kind("split.json", "out/*/trunk-*/split-*/split.json", _split),
     Kind("manifest.json", "out/*/results/manifest.json", _json),
-    Kind("loss curve", "out/*/trunk-*/split-*/branch-*/metrics.csv", _curve),
+    Kind("loss curve", "out/*/trunk-*/**/metrics.csv", _curve),
     Kind("rows", "out/*/results/*.parquet", _rows),
     Kind("digest of data", "cache/*/digest.json", _data),
     Kind("decoded array", "cache/*/*.npy", _data),

@@ -7,7 +7,7 @@ from soak.study import run, study_command
 
 def race(reference, place, tally, *, processes):
     """Starts the study so many times at once; all must succeed, and leave what one alone leaves."""
-    place.mkdir(parents=True)
+    place.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(processes) as pool:
         ends = list(pool.map(lambda _: run(study_command(place), place), range(processes)))
     for ended in ends:
