@@ -75,6 +75,7 @@ def build_experiment(config: DictConfig) -> Experiment:
             load_data=lambda: load_data(data_dir=Path(config.data_dir), cache_dir=Path(config.cache_dir).absolute()),
             gradient_clip_val=task.gradient_clip_val,
             gradient_clip_algorithm=member(ClipAlgorithm, task.gradient_clip_algorithm, "task.gradient_clip_algorithm"),
+            num_classes=OmegaConf.select(task, "module.num_classes"),
         ),
         layout=layout_of(config),
         trunk_seed=config.trunk_seed,

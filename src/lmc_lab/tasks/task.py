@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from lmc_lab.data.examples import Dataset
+from lmc_lab.data.sound import check_labels
 from lmc_lab.errors import UserError
 from lmc_lab.tasks.layout import StateLayout
 from lmc_lab.tasks.precision import precision_of
@@ -43,6 +44,7 @@ class Task:
     load_data: Callable[[], Dataset]
     gradient_clip_val: float | None = None  # None: gradients are taken as they are
     gradient_clip_algorithm: ClipAlgorithm = ClipAlgorithm.NORM
+    num_classes: int | None = None  # that labels may name, where it is known
 
     def __post_init__(self) -> None:
         precision_of(self.precision)
@@ -52,9 +54,17 @@ class Task:
         """Returns the data, loaded when first asked for.
 
         Raises:
-            UserError: there are fewer examples than one batch takes.
+            UserError: there are fewer examples than one batch takes, or labels of classes that do not exist.
         """
         dataset = self.load_data()
+        if not isinstance(dataset, Dataset):
+            raise UserError(
+                f"expected task.data to return a Dataset, found {type(dataset).__name__}; "
+                "return lmc_lab.data.examples.Dataset(train, test, digest)"
+            )
+        if self.num_classes is not None:
+            for subset, examples in dataset.subsets.items():
+                check_labels(examples.targets, self.num_classes, subset)
         if len(dataset.train) < self.batch_size:
             raise UserError(
                 f"expected at least one batch of {self.batch_size} training examples, found {len(dataset.train)}; "
