@@ -110,7 +110,7 @@ class PoolLauncher(Launcher):
 
 def _describe(error: Any) -> str:
     """Returns one sentence for what the user can mend, a traceback for anything else."""
-    from lmc_lab.cli import sentence
+    from lmc_lab.sentences import sentence
 
     return sentence(error) or "".join(traceback.format_exception(error))
 
