@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 import pytest
 from torch import Tensor, device
 
+from lmc_lab.runs.experiment import BranchLength
+from lmc_lab.schema import KINDS
 from lmc_lab.values import (
     Count,
     Name,
@@ -40,6 +42,7 @@ NAN, INFINITY = float("nan"), float("inf")
         (Name, ["lenet", "a.b_c-d+e", "7"], ["", ".", "..", "../x", "a/b", ".hidden", "a b", "ä", 7, "a\n"]),
         (Literal["batch", "none"], ["batch"], ["bach", None, 1]),
         (Literal[1], [1], [True, 1.0]),
+        (Annotated[str, BranchLength], ["to_total"], ["to_totl", 1, None]),
         (Count | None, [1, None], [0, "many"]),
         (Sequence[Natural], [[], [0, 2], (1,)], [3, "12", [1, -1], None, {}]),
         (Annotated[Sequence[Seed], distinct(2)], [[0, 1]], [[0], [0, 0], 3]),
@@ -68,10 +71,15 @@ def test_what_fits_an_annotation(kind, good, bad):
         (Annotated[Sequence[Seed], distinct(2)],
          "a list in which each is a whole number >= 0 and < 2**64 (2 or more, none of them twice)"),
         (list[Tensor], "a list"),
+        (Annotated[str, BranchLength], "one of to_total, after_split"),
     ],
 )  # fmt: skip
 def test_the_words_for_an_annotation(kind, text):
     assert words(kind) == text
+
+
+def test_the_branch_lengths_of_the_schema_are_those_that_there_are():
+    assert choices(KINDS["branch_length"]) == list(BranchLength)
 
 
 def test_choices_and_values_as_they_are_written():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 
@@ -52,8 +53,13 @@ def composed(config_name: str, given: Sequence[str], search: Sequence[Path]) -> 
     *further, shipped = [folder.resolve() for folder in search]
     places = ",".join(f"'file://{folder}'" for folder in further)
     path = [f"hydra.searchpath=[{places}]"] if further else []
-    with initialize_config_dir(str(shipped), version_base="1.3"):
-        return compose(config_name, [*given, *path], return_hydra_config=True)
+    running = GlobalHydra.instance().hydra  # in the middle of which an error may have occurred
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(shipped), version_base="1.3"):
+            return compose(config_name, [*given, *path], return_hydra_config=True)
+    finally:
+        GlobalHydra.instance().hydra = running
 
 
 def groups(search: Iterable[Path]) -> dict[str, list[str]]:

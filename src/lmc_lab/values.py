@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -59,8 +59,10 @@ def fits(value: Any, kind: Any) -> bool:
     """
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
+        named = choices(kind)
         conditions = [item for item in arguments[1:] if isinstance(item, Condition)]
-        return fits(value, arguments[0]) and all(condition.holds(value) for condition in conditions)
+        is_one = not named or value in named
+        return is_one and fits(value, arguments[0]) and all(condition.holds(value) for condition in conditions)
     if origin in (Union, UnionType):
         return _fits_one_of(value, arguments)
     if origin is Literal:
@@ -75,6 +77,8 @@ def fits(value: Any, kind: Any) -> bool:
 def words(kind: Any) -> str:
     """Returns what an annotation asks for: ``a whole number >= 1 or null``."""
     origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated and choices(kind):
+        return f"one of {', '.join(choices(kind))}"
     if origin is Annotated:
         return " ".join([words(arguments[0]), *(item.words for item in arguments[1:] if isinstance(item, Condition))])
     if origin in (Union, UnionType):
@@ -89,11 +93,12 @@ def words(kind: Any) -> str:
 
 
 def choices(kind: Any) -> list[str]:
-    """Returns the texts that an annotation names one by one."""
+    """Returns the texts that an annotation names one by one: in a `Literal`, in ``Annotated[str, SomeStrEnum]``."""
     if get_origin(kind) is Literal:
         return [item for item in get_args(kind) if isinstance(item, str)]
     parts = get_args(kind) if get_origin(kind) in (Union, UnionType, Annotated) else ()
-    return [text for part in parts for text in choices(part)]
+    named = [str(member) for part in parts if isinstance(part, type) and issubclass(part, StrEnum) for member in part]
+    return named + [text for part in parts for text in choices(part)]
 
 
 def shown(value: Any) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from lmc_lab.models.stacked.moments import has_running_moments
 from lmc_lab.tasks.forward import EvaluationPath, Loop, States, build_forward, filled
 from lmc_lab.tasks.supervised import SupervisedTask
 from lmc_lab.tasks.threads import map_in_order
+from lmc_lab.values import at_least
 
 Buffers = Mapping[str, Tensor]  # name -> (P, *shape), the buffers that belong to P endpoints
 
@@ -41,9 +42,9 @@ class EvaluationSettings:
         path: one point after another, or many at once.
     """
 
-    bn_policy: str = BatchNormPolicy.REESTIMATE
-    num_bn_examples: int = 2048
-    path: str = EvaluationPath.AUTO
+    bn_policy: Annotated[str, BatchNormPolicy] = BatchNormPolicy.REESTIMATE
+    num_bn_examples: Annotated[int, at_least(2, because="one has no variance")] = 2048
+    path: Annotated[str, EvaluationPath] = EvaluationPath.AUTO
 
 
 class Objective:
