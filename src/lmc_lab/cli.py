@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import shlex
 import signal
 import sys
@@ -15,6 +16,7 @@ import hydra
 from omegaconf import DictConfig
 
 from lmc_lab.configs import config_dir, folders, overrides
+from lmc_lab.errors import UserError
 from lmc_lab.sentences import sentence
 
 _FLAGS_WITH_VALUE = frozenset(
@@ -48,6 +50,7 @@ def main(config_name: str, job: Callable[[DictConfig], None]) -> None:
         if {"-h", "--help"} & set(sys.argv):
             _print_help(config_name)
         else:
+            _check_threads()
             _run(config_name, job)
     except BaseException as error:
         if interrupts or isinstance(error, KeyboardInterrupt):
@@ -71,6 +74,13 @@ def _remember_interrupts() -> list[int]:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not in the background
         signal.signal(signal.SIGINT, remember)
     return interrupts
+
+
+def _check_threads() -> None:
+    """Refuses an ``OMP_NUM_THREADS`` that is no number of threads: torch would ignore it, and take all cores."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    if given and not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", given.replace(" ", "")):
+        raise UserError(f"expected OMP_NUM_THREADS to be a whole number >= 1, found '{given}'; change it or unset it")
 
 
 def _run(config_name: str, job: Callable[[DictConfig], None]) -> None:
