@@ -15,6 +15,7 @@ from types import FrameType
 import hydra
 from omegaconf import DictConfig
 
+from lmc_lab import termination
 from lmc_lab.configs import config_dir, folders, overrides
 from lmc_lab.errors import UserError
 from lmc_lab.sentences import sentence
@@ -45,6 +46,7 @@ def main(config_name: str, job: Callable[[DictConfig], None]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # lets errors reach this function
     sys.path.insert(0, os.getcwd())  # as `python -m` does: a task of one's own is found by the programs, too
     _end_with_parent()
+    termination.handle_sigterm()
     interrupts = _remember_interrupts()
     try:
         if {"-h", "--help"} & set(sys.argv):
@@ -56,6 +58,9 @@ def main(config_name: str, job: Callable[[DictConfig], None]) -> None:
         if interrupts or isinstance(error, KeyboardInterrupt):
             print(f"lmc_lab: interrupted; go on with: {this_command()}", file=sys.stderr)
             sys.exit(130)
+        if isinstance(error, SystemExit) and error.code == termination.EXIT_CODE:
+            print(f"lmc_lab: terminated; go on with: {this_command()}", file=sys.stderr)
+            raise
         text = None if os.environ.get("LMC_DEBUG") else sentence(error, config_name)
         if text is None:
             raise

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,19 +12,31 @@ from torch import nn
 
 from lmc_lab import schema
 from lmc_lab.analyses.base import Analysis
+from lmc_lab.configs import config_dir
 from lmc_lab.construct import check_arguments, check_node, factory, plain
 from lmc_lab.errors import UserError
 from lmc_lab.runs.experiment import BranchLength, Experiment, RunName, RunSettings
 from lmc_lab.runs.layout import Layout
 from lmc_lab.runs.split import parse_split_step
+from lmc_lab.runs.trainer_keys import check_trainer
 from lmc_lab.tasks.supervised import SupervisedTask
-from lmc_lab.tasks.task import Task
+from lmc_lab.tasks.task import ClipAlgorithm, Task
 
 
 def fingerprint(config: DictConfig) -> str:
-    """Returns the short hash of the task subtree: whatever changes the weights changes it, nothing else does."""
-    content = OmegaConf.to_container(config.task, resolve=True)
+    """Returns the short hash of the task subtree: whatever changes the weights changes it, nothing else does.
+
+    What stands at its value in ``conf/task_defaults.yaml`` is left out, so that a new key there changes no address.
+    """
+    task = cast("dict[str, Any]", OmegaConf.to_container(config.task, resolve=True))
+    defaults = _task_defaults()
+    content = {key: value for key, value in task.items() if key not in defaults or value != defaults[key]}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+
+
+@cache
+def _task_defaults() -> dict[str, Any]:
+    return cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.load(config_dir() / "task_defaults.yaml")))
 
 
 def layout_of(config: DictConfig) -> Layout:
@@ -41,6 +54,7 @@ def build_experiment(config: DictConfig) -> Experiment:
     settings = cast("dict[str, Any]", plain(config.run))
     check_arguments(RunSettings, settings, "run")
     _check_save_steps(config)
+    check_trainer({key: value for key, value in config.trainer.items() if not str(key).startswith("_")})
     build_model = factory(config, "task.model")
     build_module = factory(config, "task.module", num_positional=2)
     build_optimizer = factory(config, "task.optimizer", num_positional=1)
@@ -57,12 +71,15 @@ def build_experiment(config: DictConfig) -> Experiment:
             build_model=lambda: _made(build_model(), nn.Module, "task.model"),
             build_module=lambda model: _made(build_module(model, build_optimizer), SupervisedTask, "task.module"),
             load_data=lambda: load_data(data_dir=Path(config.data_dir), cache_dir=Path(config.cache_dir).absolute()),
+            gradient_clip_val=task.gradient_clip_val,
+            gradient_clip_algorithm=ClipAlgorithm(task.gradient_clip_algorithm),
         ),
         layout=layout_of(config),
         trunk_seed=config.trunk_seed,
         # Neither is made before it is called: an analysis trains nothing and does without Lightning.
         make_trainer=lambda **arguments: factory(config, "trainer", named=tuple(arguments))(**arguments),
         make_logger=_logger_factory(config),
+        make_callbacks=lambda: [factory(config, f"task.callbacks[{i}]")() for i in range(len(task.callbacks))],
         settings=RunSettings(**settings),
         config=cast("dict[str, Any]", plain(config)),
         carry_optimizer_state=config.carry_optimizer_state,

@@ -7,11 +7,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from lmc_lab.construct import check_value, plain
 from lmc_lab.errors import UserError
-from lmc_lab.values import Count, Name, Seed, Share, at_least, distinct
+from lmc_lab.values import Count, Name, Positive, Seed, Share, at_least, distinct
 
 _NumBranches = Annotated[int, at_least(2, because="a hull needs P >= 2")]
 
 KINDS: Mapping[str, Any] = {
+    "allow_diverged": bool,
     "allow_missing": bool,
     "beside": Sequence[str],
     "branch_length": Literal["to_total", "after_split"],
@@ -34,6 +35,9 @@ KINDS: Mapping[str, Any] = {
     "study.trunks": Annotated[Sequence[Seed], distinct()],
     "sweep": Sequence[str],
     "task.batch_size": Count,
+    "task.callbacks": Sequence,
+    "task.gradient_clip_algorithm": Literal["norm", "value"],
+    "task.gradient_clip_val": Positive | None,
     "task.max_steps": Count,
     "task.name": Name,
     "trunk_seed": Seed,

@@ -16,12 +16,12 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pkgutil import iter_modules
 from typing import Protocol, cast
 
-from lmc_lab import preload
+from lmc_lab import preload, termination
 from lmc_lab.process import num_cores
 
 log = logging.getLogger(__name__)
 
-_SECONDS_TO_END = 3
+_SECONDS_TO_END = 15  # that a job has to save its state when the sweep is ended
 
 
 class Job(Protocol):
@@ -103,7 +103,7 @@ def _reason(answer: Connection, process: ForkServerProcess) -> str | None:
 
 @contextmanager
 def _ended(running: "dict[Connection, tuple[Job, ForkServerProcess]]") -> Iterator[None]:
-    """Ends the workers that still run when the sweep is left; they have a few seconds to leave in order."""
+    """Ends the workers that still run when the sweep is left; they have some seconds to leave in order."""
     try:
         yield
     finally:
@@ -158,11 +158,13 @@ def _run(job: bytes, share: int, answer: Connection) -> None:
     import cloudpickle
 
     os.environ["OMP_NUM_THREADS"] = str(share)
+    termination.handle_sigterm()
     _end_with_parent()
     try:
         reason = cloudpickle.loads(job)()
-    except SystemExit as error:  # Lightning's answer to SIGTERM
-        reason = f"it ended itself with SystemExit({error.code})"
+    except SystemExit as error:
+        is_asked = error.code == termination.EXIT_CODE
+        reason = "terminated" if is_asked else f"it ended itself with SystemExit({error.code})"
     except Exception as error:
         reason = "".join(traceback.format_exception(error))
     with suppress(BrokenPipeError):  # the sweep may be gone
