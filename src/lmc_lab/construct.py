@@ -13,7 +13,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from lmc_lab.errors import UserError, is_users_own, nearest, one_line
+from lmc_lab.errors import UserError, closest, is_users_own, nearest, one_line
 from lmc_lab.values import choices, fits, shown, words
 
 Result = TypeVar("Result")
@@ -142,27 +142,21 @@ def locate(target: Any, key: str) -> Callable[..., Any]:
         raise UserError(
             f"expected {key}._target_ to be a dotted name like torch.optim.SGD, found {shown(target)}; change it"
         )
-    first, *names = target.split(".")
-    found: Any = _module(first)
-    if found is None:
-        modules = [f"{module.name}.{'.'.join(names)}" for module in pkgutil.iter_modules()]
-        raise UserError(
-            f"expected {key}._target_ to name what can be imported, found '{target}', and no module '{first}'; "
-            + nearest(target, modules, "set PYTHONPATH to the folder that has it")
-        )
-    path = first
-    for name in names:
+    found: Any = None
+    path, names = "", target.split(".")
+    for i, name in enumerate(names):
         inner = getattr(found, name, None)
-        if inner is None and isinstance(found, ModuleType):
-            inner = _module(f"{path}.{name}")
+        if inner is None and (found is None or isinstance(found, ModuleType)):
+            inner = _module(f"{path}{name}")
         if inner is None:
-            rest = target.removeprefix(f"{path}.{name}")
-            valid = [f"{path}.{other}{rest}" for other in _members(found)]
+            similar = closest(name, _members(found))
+            what_to_do = "set PYTHONPATH to the folder that has it" if found is None else "change it"
+            meant = ".".join([*names[:i], similar, *names[i + 1 :]]) if similar else None
             raise UserError(
-                f"expected {key}._target_ to name a class or a function, found '{target}', which {path} does not have; "
-                + nearest(target, valid, f"write one that {path} has")
+                f"expected {key}._target_ to name a class or a function, found '{target}', and no '{path}{name}'; "
+                + (f"did you mean '{meant}'?" if meant else what_to_do)
             )
-        found, path = inner, f"{path}.{name}"
+        found, path = inner, f"{path}{name}."
     if not callable(found):
         raise UserError(
             f"expected {key}._target_ to name a class or a function, found '{target}', which is neither; change it"
@@ -197,8 +191,11 @@ def _module(name: str) -> ModuleType | None:
 
 
 def _members(found: Any) -> list[str]:
+    """Returns what may follow in a dotted name: modules, and what can be called or has such."""
+    if found is None:
+        return [module.name for module in pkgutil.iter_modules()]
     modules = [module.name for module in pkgutil.iter_modules(getattr(found, "__path__", []))]
-    return [name for name in dir(found) if not name.startswith("_") and callable(getattr(found, name, None))] + modules
+    return modules + [name for name in dir(found) if not name.startswith("_") and callable(getattr(found, name, None))]
 
 
 def _signature(target: Callable[..., Any]) -> Signature | None:

@@ -27,8 +27,13 @@ class UserError(Exception):
 def nearest(name: str, valid: Iterable[str], otherwise: str | None = None) -> str:
     """Returns ``did you mean 'lenet'?`` for the closest valid name, else what to do `otherwise`: by default all names."""
     names = sorted(set(valid))
-    close = get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"did you mean '{close[0]}'?" if close else otherwise or f"choose one of: {', '.join(names)}"
+    close = closest(name, names)
+    return f"did you mean '{close}'?" if close else otherwise or f"choose one of: {', '.join(names)}"
+
+
+def closest(name: str, valid: Iterable[str]) -> str | None:
+    """Returns the valid name that `name` may have been meant to be, if there is one."""
+    return next(iter(get_close_matches(name, sorted(set(valid)), n=1, cutoff=0.5)), None)
 
 
 def member(choices: type[Choice], value: str, key: str) -> Choice:
