@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lmc_lab import cli
+from lmc_lab.configs import config_dir_flags
 from lmc_lab.errors import UserError
 
 _SECONDS_TO_END = 20
@@ -14,7 +15,7 @@ _SECONDS_TO_END = 20
 
 def command(entry_point: str, *overrides: str, multirun: bool = False) -> list[str]:
     """Returns the command line of an entry point of this package."""
-    flags = [*cli.config_dir_flags(), *(["-m"] if multirun else [])]
+    flags = [*config_dir_flags(), *(["-m"] if multirun else [])]
     return [sys.executable, "-m", f"lmc_lab.{entry_point}", *overrides, *flags]
 
 

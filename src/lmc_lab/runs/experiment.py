@@ -11,6 +11,7 @@ from lmc_lab.tasks.task import Task
 if TYPE_CHECKING:  # an analysis knows the experiment, too, and does without Lightning
     from lightning.pytorch import Callback, Trainer
     from lightning.pytorch.loggers import Logger
+from lmc_lab.values import Count, Natural, NotNegative
 
 
 class BranchLength(StrEnum):
@@ -52,10 +53,10 @@ class RunSettings:
             that is trained to T.
     """
 
-    log_every: int = 50
-    resume_seconds: float = 60.0
-    evaluate_every: int | None = None
-    save_steps: Sequence[int] = ()
+    log_every: Count = 50
+    resume_seconds: NotNegative = 60.0
+    evaluate_every: Count | None = None
+    save_steps: Sequence[Natural] = ()
 
 
 @dataclass(frozen=True)
