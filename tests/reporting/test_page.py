@@ -1,7 +1,9 @@
 import pandas as pd
 import pytest
 
-from lmc_lab.analyses.store import SCHEMA, Result
+from entries import entry
+from lmc_lab.analyses.row_file import SCHEMA
+from lmc_lab.analyses.store import Result
 from lmc_lab.reporting.figures.functions import figure5
 from lmc_lab.reporting.figures.hull import figure2, figure3
 from lmc_lab.reporting.figures.pairs import pairs
@@ -70,7 +72,7 @@ def test_a_report_from_the_same_rows_is_the_same(rows, tmp_path):
 
 def result(analysis, seconds, lines):
     rows = pd.DataFrame([{"task": "lenet", "analysis": analysis} | line for line in lines])
-    return Result(rows.reindex(columns=list(SCHEMA)).astype(SCHEMA), seconds, None)
+    return Result(rows.reindex(columns=list(SCHEMA)).astype(SCHEMA), entry(analysis=analysis, seconds=seconds))
 
 
 def test_the_cost_of_an_analysis_is_its_median_and_per_checkpoint():
