@@ -20,6 +20,7 @@ from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from lmc_lab import termination
 from lmc_lab.errors import UserError, nearest
 
 _FLAGS_WITH_VALUE = frozenset(
@@ -48,6 +49,7 @@ def main(config_name: str, job: Callable[[DictConfig], None]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # lets errors reach this function
     sys.path.insert(0, os.getcwd())  # as `python -m` does: a task of one's own is found by the programs, too
     _end_with_parent()
+    termination.handle_sigterm()
     interrupts = _remember_interrupts()
     try:
         if {"-h", "--help"} & set(sys.argv):
@@ -58,6 +60,9 @@ def main(config_name: str, job: Callable[[DictConfig], None]) -> None:
         if interrupts or isinstance(error, KeyboardInterrupt):
             print(f"lmc_lab: interrupted; go on with: {this_command()}", file=sys.stderr)
             sys.exit(130)
+        if isinstance(error, SystemExit) and error.code == termination.EXIT_CODE:
+            print(f"lmc_lab: terminated; go on with: {this_command()}", file=sys.stderr)
+            raise
         text = None if os.environ.get("LMC_DEBUG") else sentence(error, config_name)
         if text is None:
             raise

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,11 +11,13 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from lmc_lab.analyses.base import Analysis
+from lmc_lab.cli import config_dir
 from lmc_lab.errors import UserError, member
 from lmc_lab.runs.experiment import BranchLength, Experiment, RunName, RunSettings
 from lmc_lab.runs.layout import Layout
 from lmc_lab.runs.split import parse_split_step
-from lmc_lab.tasks.task import Task
+from lmc_lab.runs.trainer_keys import check_trainer
+from lmc_lab.tasks.task import ClipAlgorithm, Task
 
 _WHOLE_NUMBERS = {"trunk_seed": 0, "task.batch_size": 1, "task.max_steps": 1, "run.log_every": 1}  # key -> minimum
 
@@ -31,9 +34,19 @@ def require_whole(config: DictConfig, key: str, minimum: int) -> None:
 
 
 def fingerprint(config: DictConfig) -> str:
-    """Returns the short hash of the task subtree: whatever changes the weights changes it, nothing else does."""
-    content = OmegaConf.to_container(config.task, resolve=True)
+    """Returns the short hash of the task subtree: whatever changes the weights changes it, nothing else does.
+
+    What stands at its value in ``conf/task_defaults.yaml`` is left out, so that a new key there changes no address.
+    """
+    task = cast("dict[str, Any]", OmegaConf.to_container(config.task, resolve=True))
+    defaults = _task_defaults()
+    content = {key: value for key, value in task.items() if key not in defaults or value != defaults[key]}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+
+
+@cache
+def _task_defaults() -> dict[str, Any]:
+    return cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.load(config_dir() / "task_defaults.yaml")))
 
 
 def layout_of(config: DictConfig) -> Layout:
@@ -46,6 +59,7 @@ def build_experiment(config: DictConfig) -> Experiment:
     for key, minimum in _WHOLE_NUMBERS.items():
         require_whole(config, key, minimum)
     _check_save_steps(config)
+    check_trainer({key: value for key, value in config.trainer.items() if not str(key).startswith("_")})
     torch.set_num_threads(1)  # one core a process: two threads collapse when a core is shared
     task = config.task
     load_data = instantiate(task.data)
@@ -59,12 +73,15 @@ def build_experiment(config: DictConfig) -> Experiment:
             build_model=lambda: instantiate(task.model),
             build_module=lambda model: instantiate(task.module)(model, instantiate(task.optimizer)),
             load_data=lambda: load_data(data_dir=Path(config.data_dir), cache_dir=Path(config.cache_dir).absolute()),
+            gradient_clip_val=task.gradient_clip_val,
+            gradient_clip_algorithm=member(ClipAlgorithm, task.gradient_clip_algorithm, "task.gradient_clip_algorithm"),
         ),
         layout=layout_of(config),
         trunk_seed=config.trunk_seed,
         # Neither is instantiated before it is called: an analysis trains nothing and does without Lightning.
         make_trainer=lambda **settings: instantiate(config.trainer)(**settings),
         make_logger=_logger_factory(config),
+        make_callbacks=lambda: [instantiate(node) for node in task.callbacks],
         settings=RunSettings(**cast("dict[str, Any]", OmegaConf.to_container(config.run, resolve=True))),
         config=cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True)),
         carry_optimizer_state=config.carry_optimizer_state,

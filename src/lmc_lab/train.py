@@ -17,12 +17,18 @@ def job(config: DictConfig) -> None:
     with heavy_imports():
         from lmc_lab.compose import build_experiment, split_steps
         from lmc_lab.runs.branch import train_branch
+        from lmc_lab.runs.status import Diverged
         from lmc_lab.runs.trunk import ensure_split, ensure_trunk
 
     experiment = build_experiment(config)
     steps = split_steps(experiment, config.split_step)
     if config.seed is not None:
-        print(train_branch(experiment, steps[0], config.seed).path)
+        try:
+            print(train_branch(experiment, steps[0], config.seed).path)
+        except Diverged as error:
+            if not config.allow_diverged:
+                raise
+            print(f"left out: {error}")
     elif config.branches is None:
         ensure_trunk(experiment, {*steps, *experiment.settings.save_steps, experiment.task.max_steps}, splits=steps)
         print(experiment.trunk_folder.path)

@@ -13,10 +13,12 @@ from multiprocessing.context import BaseContext
 from pkgutil import iter_modules
 from typing import Any, Protocol
 
-from lmc_lab import preload
+from lmc_lab import preload, termination
 from lmc_lab.process import num_cores
 
 log = logging.getLogger(__name__)
+
+_SECONDS_TO_END = 15  # that a job has to save its state when the sweep is ended
 
 
 class Job(Protocol):
@@ -40,6 +42,7 @@ def run_jobs(jobs: Sequence[Job], *, num_workers: int, context: BaseContext) -> 
     from pebble import CONSTS, ProcessPool
 
     CONSTS.sleep_unit = 0.01  # seconds until the pool sees that a job has ended
+    CONSTS.term_timeout = _SECONDS_TO_END
     share = max(1, num_cores() // min(num_workers, len(jobs)))
     names = _names(jobs)
     failures: dict[str, str] = {}
@@ -114,8 +117,8 @@ def _run(job: bytes) -> str | None:
 
     try:
         return cloudpickle.loads(job)()
-    except SystemExit as error:  # Lightning's answer to SIGTERM; it would end the whole sweep
-        return f"it ended itself with SystemExit({error.code})"
+    except SystemExit as error:  # it would end the whole sweep
+        return "terminated" if error.code == termination.EXIT_CODE else f"it ended itself with SystemExit({error.code})"
 
 
 def _outcome(future: "Future[str | None]") -> str | None:
@@ -129,6 +132,7 @@ def _outcome(future: "Future[str | None]") -> str | None:
 def _begin(share: int) -> None:
     """Prepares a worker, which has `share` cores for itself."""
     os.environ["OMP_NUM_THREADS"] = str(share)
+    termination.handle_sigterm()
     _end_with_parent()
 
 

@@ -63,7 +63,7 @@ def load_states(task: Task, folder: RunFolder, steps: Sequence[int]) -> list[Run
     Raises:
         UserError: one is missing, damaged, or was trained on other data.
     """
-    parameters = dict(task.build_model().named_parameters())
+    parameters = dict(task.initialise(0).named_parameters())
     layout = ParameterLayout.of(parameters)
     found = []
     for step in steps:
@@ -74,7 +74,7 @@ def load_states(task: Task, folder: RunFolder, steps: Sequence[int]) -> list[Run
             )
         stored = checkpoint.load(folder.step(step))
         checkpoint.check_data(stored.state, task.dataset.digest, folder.step(step))
-        model = checkpoint.model_state(stored.state)
+        model = checkpoint.module_state(stored.state)
         buffers = {name: value[None] for name, value in model.items() if name not in parameters}
         optimizer = stored.state["optimizer_states"][0]
         found.append(RunState(step, layout.flatten(model), buffers, optimizer, stored.digest))

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 
 import numpy as np
@@ -14,6 +15,13 @@ from lmc_lab.tasks.supervised import SupervisedTask
 _INIT_ROLE = 2
 
 
+class ClipAlgorithm(StrEnum):
+    """What `gradient_clip_val` bounds."""
+
+    NORM = "norm"  # the norm of all gradients together
+    VALUE = "value"  # the size of each number in them
+
+
 @dataclass(frozen=True)
 class Task:
     """One row of Table 1: model, data, loss, optimizer, batch size, precision and number of steps T."""
@@ -26,6 +34,8 @@ class Task:
     build_model: Callable[[], nn.Module]
     build_module: Callable[[nn.Module], SupervisedTask]
     load_data: Callable[[], Dataset]
+    gradient_clip_val: float | None = None  # None: gradients are taken as they are
+    gradient_clip_algorithm: ClipAlgorithm = ClipAlgorithm.NORM
 
     @cached_property
     def dataset(self) -> Dataset:
