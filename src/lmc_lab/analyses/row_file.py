@@ -14,6 +14,7 @@ from pyarrow import parquet
 
 from lmc_lab.analyses.subject import Part
 from lmc_lab.files import FORMAT, DamagedFile, check_format, replacing
+from lmc_lab.runs.layout import place_of
 
 SCHEMA = {
     "task": "string",
@@ -67,7 +68,7 @@ class Entry:
 def write_rows(rows: pd.DataFrame, entry: Entry, path: Path) -> None:
     """Writes `rows` and what they are to `path` in one atomic step."""
     table = pa.Table.from_pandas(rows, preserve_index=False)
-    content = entry.to_plain() | {"format": FORMAT, "place": _place(path)}
+    content = entry.to_plain() | {"format": FORMAT, "place": place_of(path)}
     own = {_ENTRY: json.dumps(content).encode(), b"seal": _SEAL + b"0" * _DIGITS}
     buffer = io.BytesIO()
     parquet.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), **own}), buffer)
@@ -93,19 +94,14 @@ def read_rows(path: Path) -> tuple[pd.DataFrame, Entry]:
     table = parquet.ParquetFile(pa.BufferReader(content)).read()
     entry = json.loads(table.schema.metadata[_ENTRY])
     check_format(entry.pop("format"), path)
-    if (place := entry.pop("place")) != _place(path):
-        raise DamagedFile(f"expected {path} to be {_place(path)}, found that it is {place}")
+    if (place := entry.pop("place")) != place_of(path):
+        raise DamagedFile(f"expected {path} to be {place_of(path)}, found that it is {place}")
     return table.to_pandas(), Entry.of_plain(entry)
 
 
 def empty_frame() -> pd.DataFrame:
     """Returns a table with the schema's columns and no rows."""
     return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in SCHEMA.items()})
-
-
-def _place(path: Path) -> str:
-    """Returns ``<task>-<fingerprint>/results/<name>``: a file that was copied from another task is none of this one's."""
-    return "/".join(path.parts[-3:])
 
 
 def _sealed(content: bytes) -> bytes:
