@@ -40,7 +40,7 @@ class Failures:
             reason = cli.sentence(error)
             if reason is None:
                 traceback.print_exception(error, file=sys.stderr)
-                reason = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+                reason = " ".join("".join(traceback.format_exception_only(error)).split())
             self._names[reason].append(name)
 
     def tell(self) -> None:
