@@ -28,7 +28,7 @@ def test_an_analysis_that_fails_costs_its_own_rows(tmp_path, places):
     assert {path.name.partition("-")[0] for path in tmp_path.glob("*/results/*.parquet")} == {"distances", "spectrum"}
 
 
-@pytest.mark.parametrize("given", ["seeds=[0,0]", "seeds=[0,true]", "seeds=3", "seeds=[-1,2]", "trunks=[0,0]"])
+@pytest.mark.parametrize("given", ["seeds=[0,0]", "seeds=[0,true]"])
 def test_branches_are_named_by_different_whole_numbers(given, places):
     result = shell(f"python -m lmc_lab.analyze {TINY} {places} split_step=10 '{given}'")
     key = given.partition("=")[0]

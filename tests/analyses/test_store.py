@@ -18,6 +18,7 @@ from lmc_lab.runs import checkpoint
 from lmc_lab.runs.branch import train_branch
 from lmc_lab.runs.endpoints import load_mode
 from lmc_lab.runs.states import load_trunk
+from lmc_lab.runs.status import write_status
 from lmc_lab.tasks.objective import EvaluationSettings
 from tiny import tiny_experiment
 
@@ -79,7 +80,7 @@ def test_losses_of_endpoints_are_those_of_a_plain_evaluation(experiment):
     inputs, targets = experiment.task.dataset.test.batch(slice(None))
     for i, seed in enumerate(mode.seeds):
         buffers = {name: values[i] for name, values in mode.buffers.items()}
-        module.model.load_state_dict(mode.layout.unflatten(mode.endpoints[i]) | buffers)
+        module.load_state_dict(mode.layout.unflatten(mode.endpoints[i]) | buffers)
         with torch.no_grad():
             loss = torch.nn.functional.cross_entropy(module(inputs), targets)
         assert rows.loc[seed, "value"] == pytest.approx(loss.item(), rel=1e-5)
@@ -97,6 +98,14 @@ def test_whoever_asks_for_the_same_branches_shares_the_result_however_they_are_n
     whole = ensure_rows(experiment, load_mode(experiment, 13), Distances(num_samples=9))
     named = ensure_rows(experiment, load_mode(experiment, 13, seeds=[2, 0, 1]), Distances(num_samples=9))
     assert whole == named
+
+
+def test_a_mode_of_named_branches_knows_nothing_of_an_unfinished_stranger(experiment, counted):
+    write_status(experiment.split_folder(13).branch(9), state="running", step=14)
+    with pytest.raises(UserError, match="seed=9"):
+        load_mode(experiment, 13)
+    ensure_rows(experiment, load_mode(experiment, 13, seeds=range(3)), counted)
+    assert rows_of(experiment).loc[0, "num_endpoints"] == 3
 
 
 def test_a_result_says_what_it_was_measured_on(experiment):

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from math import isfinite
 from typing import ClassVar
 
 from scipy.special import stdtrit
@@ -87,9 +88,9 @@ class JointAnalysis(Analysis):
 
 
 def mean(quantity: str, values: Tensor, *, subset: str | None = None) -> Measurement:
-    """Returns the mean of independent `values` (n,) with Student's t interval."""
+    """Returns the mean of independent `values` (n,) with Student's t interval; an infinite mean has none."""
     value = float(values.double().mean())
-    error = float(values.double().std() / len(values) ** 0.5) if len(values) > 1 else None
+    error = float(values.double().std() / len(values) ** 0.5) if len(values) > 1 and isfinite(value) else None
     return _with_t_interval(quantity, value, error, len(values), subset=subset)
 
 
@@ -102,7 +103,7 @@ def pair_mean(quantity: str, matrix: Tensor, *, subset: str | None = None) -> Me
     total = matrix.double().sum() - matrix.double().trace()
     value = float(total / (num_members * (num_members - 1)))
     error = None
-    if num_members > 2:
+    if num_members > 2 and isfinite(value):
         left_out = (total - 2 * matrix.double().sum(dim=1)) / ((num_members - 1) * (num_members - 2))
         error = float(((num_members - 1) / num_members * (left_out - left_out.mean()).square().sum()).sqrt())
     return _with_t_interval(quantity, value, error, num_members, subset=subset)

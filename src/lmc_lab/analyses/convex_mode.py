@@ -6,7 +6,8 @@ from typing import ClassVar, final
 
 from torch import Tensor
 
-from lmc_lab.analyses.base import Measurement, ModeAnalysis, mean, probability
+from lmc_lab.analyses.base import Choice, Measurement, ModeAnalysis, mean, probability
+from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.landscape.hull import Evaluation, HullProbe, probe_hull, sample_hull
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.tasks.objective import EvaluationSettings, Objective
@@ -17,6 +18,10 @@ from lmc_lab.tasks.task import Task
 @dataclass(frozen=True, kw_only=True)
 class ConvexMode(ModeAnalysis):
     """`p_conv` and `p_rand`, the losses and accuracies behind them, and the Jensen gap; on training and test set.
+
+    Perturbations move in the parameters in which endpoints differ. What is the same bits in all of them was frozen or never
+    used: the hull has no extent there, and noise there would be taken from the length that tests what was trained. A hull
+    point or a perturbation may have an infinite loss, which is not better than its endpoint's; a NaN makes no row.
 
     Args:
         num_samples: J.
@@ -31,13 +36,21 @@ class ConvexMode(ModeAnalysis):
     concentration: float = 1.0
     evaluation: EvaluationSettings = EvaluationSettings()
 
-    def measure(self, mode: Mode, task: Task) -> Iterator[Measurement]:
-        """Yields the rows of each subset."""
+    def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | Choice]:
+        """Yields how points were evaluated, and the rows of each subset."""
         dataset = task.dataset
         objective = Objective(task.initialise(mode.trunk_seed), dataset.train, self.evaluation)
-        sample = sample_hull(mode.endpoints, self.num_samples, seed=self.seed, concentration=self.concentration)
+        yield Choice("evaluation", objective.method)
+        sample = sample_hull(
+            mode.endpoints,
+            self.num_samples,
+            seed=self.seed,
+            concentration=self.concentration,
+            movable=mode.layout.varying(mode.endpoints),
+        )
         for subset, examples in dataset.subsets.items():
-            probe = probe_hull(objective.evaluator(examples, mode.buffers), mode.endpoints, sample)
+            with numbers_only(f"on the {subset} set", mode.seeds):
+                probe = probe_hull(objective.evaluator(examples, mode.buffers), mode.endpoints, sample)
             yield from _probabilities(probe, subset)
             yield from _levels(probe, mode.seeds, subset)
 

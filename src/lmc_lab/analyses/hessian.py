@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lmc_lab.analyses.base import Analysis, Measurement, ModeAnalysis, TrunkAnalysis
+from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.errors import UserError, nearest
 from lmc_lab.landscape.curvature import SpectrumEnds, hessian_product, lanczos_extremes, power_extremes
 from lmc_lab.runs.checkpoint import load
@@ -43,11 +44,13 @@ class _Hessian(Analysis):
         objective = Objective(task.initialise(trunk_seed), train, self.evaluation)
         point = objective.points(theta[None], torch.ones(1, 1, dtype=torch.float64), buffers)
         losses = objective.chunk_losses(point, train.draw(self.num_examples))
-        product = hessian_product(losses, theta, keep_graph=self.keep_graph)
+        trained = objective.trained(point)
+        product = hessian_product(losses, trained, keep_graph=self.keep_graph)
         generator = torch.Generator().manual_seed(self.seed)
-        return _METHODS[self.method](
-            product, len(theta), generator=generator, max_products=self.max_products, tolerance=self.tolerance
-        )
+        with numbers_only(f"on {self.num_examples} training examples"):
+            return _METHODS[self.method](
+                product, len(trained), generator=generator, max_products=self.max_products, tolerance=self.tolerance
+            )
 
 
 @final
@@ -55,7 +58,8 @@ class _Hessian(Analysis):
 class TrunkHessian(_Hessian, TrunkAnalysis):
     """lambda_min, lambda_max and their ratio at the states of a trunk.
 
-    The loss is that of eval mode; the moments of a BatchNorm layer follow the policy and are constants.
+    The loss is that of eval mode; the moments of a BatchNorm layer follow the policy and are constants, and so are frozen
+    parameters.
 
     Args:
         steps: of the states; all that are saved for None.

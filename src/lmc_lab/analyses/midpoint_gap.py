@@ -1,20 +1,23 @@
 """Is the loss convex between two updates that SGD might make (Figure 4, bottom; Appendix B)?"""
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
-from lmc_lab.analyses.base import Measurement, TrunkAnalysis, mean, probability
+from lmc_lab.analyses.base import Choice, Measurement, TrunkAnalysis, mean, probability
+from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.data.examples import Examples
 from lmc_lab.data.order import DataOrder, Role, StepBatches
 from lmc_lab.landscape.convexity import MidpointGap, midpoint_gap
-from lmc_lab.landscape.parameters import ParameterLayout
 from lmc_lab.runs.states import RunState, Trunk
 from lmc_lab.tasks.objective import Buffers, EvaluationSettings, Objective
+from lmc_lab.tasks.precision import precision_of
+from lmc_lab.tasks.supervised import only_optimizer
 from lmc_lab.tasks.task import Task
 
 _WHOLE = torch.ones(1, 1, dtype=torch.float64)  # the mixture of one point of its own
@@ -41,26 +44,31 @@ class TrunkMidpointGap(TrunkAnalysis):
     num_examples: int = 5000
     evaluation: EvaluationSettings = EvaluationSettings()
 
-    def measure(self, trunk: Trunk, task: Task) -> Iterator[Measurement]:
+    def measure(self, trunk: Trunk, task: Task) -> Iterator[Measurement | Choice]:
         """Yields the share of negative gaps with its interval, the mean gap, and the share above rounding."""
         held_out, rest = _divide(task, self.num_examples)
         objective = Objective(
             task.initialise(trunk.trunk_seed).double(), _in_double(task.dataset.train), self.evaluation
         )
+        yield Choice("evaluation", objective.method)
         for state in trunk.states:
             buffers = {name: _double(values) for name, values in state.buffers.items()}
             loss = _loss(objective, held_out, buffers)
             point = objective.points(state.theta.double()[None], _WHOLE, buffers)
             output_size = max(1.0, objective.output_size(point, held_out))
-            gaps = [
-                midpoint_gap(
-                    loss,
-                    *(candidate_update(task, trunk.trunk_seed, state, rest, seed) for seed in (2 * pair, 2 * pair + 1)),
-                    num_examples=len(held_out),
-                    output_size=output_size,
-                )
-                for pair in range(self.num_pairs)
-            ]
+            with numbers_only(f"from the state at step {state.step}"):
+                gaps = [
+                    midpoint_gap(
+                        loss,
+                        *(
+                            candidate_update(task, trunk.trunk_seed, state, rest, seed)
+                            for seed in (2 * pair, 2 * pair + 1)
+                        ),
+                        num_examples=len(held_out),
+                        output_size=output_size,
+                    )
+                    for pair in range(self.num_pairs)
+                ]
             yield from _rows(gaps, state.step)
 
 
@@ -70,19 +78,36 @@ def _loss(objective: Objective, examples: Examples, buffers: Buffers) -> Callabl
 
 
 def candidate_update(task: Task, trunk_seed: int, state: RunState, examples: Examples, seed: int) -> Tensor:
-    """Returns W + dW (D,): the parameters after the step that the optimizer would take on candidate batch `seed`."""
-    module = task.initialise(trunk_seed)
-    layout = ParameterLayout.of(dict(module.model.named_parameters()))
-    buffers = {name: values[0] for name, values in state.buffers.items()}
-    module.model.load_state_dict(layout.unflatten(state.theta) | buffers)
-    optimizer = module.configure_optimizers()
+    """Returns W + dW (D,): the parameters after the step that the optimizer would take on candidate batch `seed`.
+
+    The step is made in the precision of training, with its clipping of gradients.
+    """
+    precision = precision_of(task.precision)
+    module = precision.convert_module(task.initialise(trunk_seed))
+    task.layout.load(module, state.theta, {name: values[0] for name, values in state.buffers.items()})
+    optimizer = only_optimizer(module.configure_optimizers())
     optimizer.load_state_dict(copy.deepcopy(dict(state.optimizer)))
     order = DataOrder(Role.CANDIDATE, trunk_seed, seed, len(examples), task.batch_size)
     torch.manual_seed(order.noise_seed(state.step))
-    batch = StepBatches(examples, order, augment=task.dataset.augment).at(state.step)
-    module.training_loss(batch).backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
-    return layout.flatten({name: value.detach() for name, value in module.model.named_parameters()})
+    inputs, targets = StepBatches(examples, order, augment=task.dataset.augment).at(state.step)
+    batch = precision.convert(inputs), precision.convert(targets)
+
+    def closure() -> Tensor:  # an optimizer may ask for it several times
+        optimizer.zero_grad()
+        with precision.forward():
+            loss = module.training_loss(batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        _clip(task, module.parameters())
+        return loss
+
+    optimizer.step(closure)  # type: ignore[arg-type]  # as Lightning does, whatever the closure returns
+    return task.layout.parameters.flatten(dict(module.named_parameters())).detach()
+
+
+def _clip(task: Task, parameters: Iterable[nn.Parameter]) -> None:
+    if task.gradient_clip_val is not None:
+        clip: Callable[..., object] = clip_grad_value_ if task.gradient_clip_algorithm == "value" else clip_grad_norm_
+        clip(parameters, task.gradient_clip_val)
 
 
 def _divide(task: Task, num_examples: int) -> tuple[Examples, Examples]:

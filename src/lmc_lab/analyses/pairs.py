@@ -8,8 +8,10 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from lmc_lab.analyses.base import Measurement, ModeAnalysis, pair_mean
+from lmc_lab.analyses.base import Choice, Measurement, ModeAnalysis, pair_mean
+from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.landscape.connectivity import LineProfile, line_weights
+from lmc_lab.landscape.finite import check_losses
 from lmc_lab.landscape.hull import Evaluate, Evaluation, Lot, evaluate_lots, hull_points
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.tasks.objective import EvaluationSettings, Objective
@@ -32,14 +34,16 @@ class Pairs(ModeAnalysis):
     num_points: int = 11
     evaluation: EvaluationSettings = EvaluationSettings()
 
-    def measure(self, mode: Mode, task: Task) -> Iterator[Measurement]:
-        """Yields the mean over pairs of each quantity, and its largest value."""
+    def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | Choice]:
+        """Yields how points were evaluated, the mean over pairs of each quantity, and its largest value."""
         dataset = task.dataset
         objective = Objective(task.initialise(mode.trunk_seed), dataset.train, self.evaluation)
+        yield Choice("evaluation", objective.method)
         endpoints = mode.endpoints[: self.num_endpoints]
         buffers = {name: values[: self.num_endpoints] for name, values in mode.buffers.items()}
         for subset, examples in dataset.subsets.items():
-            profiles = _profiles(objective.evaluator(examples, buffers), endpoints, self.num_points)
+            with numbers_only(f"on the {subset} set", mode.seeds):
+                profiles = _profiles(objective.evaluator(examples, buffers), endpoints, self.num_points)
             for level in profiles[0, 1]:
                 for quantity in ("barrier", "instability"):
                     matrix = _symmetric(
@@ -62,6 +66,9 @@ def _profiles(evaluate: Evaluate, endpoints: Tensor, num_points: int) -> dict[tu
 
     lots = [Lot(len(endpoints), lambda cut: (endpoints[cut], vertices[cut])), *map(inside, pairs)]
     ends, *lines = evaluate_lots(evaluate, lots)
+    check_losses(ends.loss, "endpoint")
+    for line in lines:
+        check_losses(line.loss, "point between", allows_infinity=True)
     profiles = {}
     for (first, second), middle in zip(pairs, lines, strict=True):
         line = Evaluation.join([_at(ends, first), middle, _at(ends, second)])

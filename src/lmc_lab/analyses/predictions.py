@@ -7,7 +7,8 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from lmc_lab.analyses.base import JointAnalysis, Measurement, ModeAnalysis, Record
+from lmc_lab.analyses.base import Choice, JointAnalysis, Measurement, ModeAnalysis, Record
+from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.data.examples import Examples
 from lmc_lab.landscape.predictions import equal_count_control, inter_mode, intra_mode, pack_mask, shrinkage
 from lmc_lab.runs.endpoints import Mode
@@ -29,10 +30,12 @@ class Predictions(ModeAnalysis):
     name: ClassVar[str] = "predictions"
     evaluation: EvaluationSettings = EvaluationSettings()
 
-    def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | Record]:
+    def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | Record | Choice]:
         """Yields the mean share for every number of endpoints (`index`), and the packed correct masks C_i^j."""
+        objective = Objective(task.initialise(mode.trunk_seed), task.dataset.train, self.evaluation)
+        yield Choice("evaluation", objective.method)
         for subset, examples in task.dataset.subsets.items():
-            masks = _correct_masks(mode, task, examples, self.evaluation)
+            masks = _correct_masks(objective, mode, examples)
             if masks is None:
                 continue
             for count, share in enumerate(shrinkage(masks), 1):
@@ -60,10 +63,12 @@ class InterMode(JointAnalysis):
     seed: int = 0
     evaluation: EvaluationSettings = EvaluationSettings()
 
-    def measure(self, modes: Sequence[Mode], task: Task) -> Iterator[Measurement | Record]:
+    def measure(self, modes: Sequence[Mode], task: Task) -> Iterator[Measurement | Record | Choice]:
         """Yields |S*|, the control with the range of 95 % of its draws, and the packed sets S_j and S*."""
+        objective = Objective(task.initialise(modes[0].trunk_seed), task.dataset.train, self.evaluation)
+        yield Choice("evaluation", objective.method)
         for subset, examples in task.dataset.subsets.items():
-            masks = [_correct_masks(mode, task, examples, self.evaluation) for mode in modes]
+            masks = [_correct_masks(objective, mode, examples) for mode in modes]
             known = [mask for mask in masks if mask is not None]
             if not known:
                 continue
@@ -89,11 +94,15 @@ class InterMode(JointAnalysis):
         yield Measurement(quantity="equal_count_endpoints", value=control.num_endpoints, subset=subset)
 
 
-def _correct_masks(mode: Mode, task: Task, examples: Examples, settings: EvaluationSettings) -> Tensor | None:
-    """Returns C_i^j of all endpoints, bool (P, N)."""
-    objective = Objective(task.initialise(mode.trunk_seed), task.dataset.train, settings)
+def _correct_masks(objective: Objective, mode: Mode, examples: Examples) -> Tensor | None:
+    """Returns C_i^j of all endpoints, bool (P, N).
+
+    Raises:
+        UserError: an endpoint's loss is no number.
+    """
     points = objective.points(mode.endpoints, torch.eye(len(mode), dtype=torch.float64), mode.buffers)
-    return objective.correct_masks(points, examples)
+    with numbers_only("in its correct examples", mode.seeds):
+        return objective.correct_masks(points, examples)
 
 
 def _share(quantity: str, members: Tensor, subset: str) -> Measurement:

@@ -7,6 +7,7 @@ from typing import ClassVar, final
 import torch
 
 from lmc_lab.analyses.base import Measurement, ModeAnalysis
+from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.landscape.spectrum import singular_values
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.tasks.task import Task
@@ -22,7 +23,8 @@ class Spectrum(ModeAnalysis):
     def measure(self, mode: Mode, task: Task) -> Iterator[Measurement]:
         """Yields the values by decreasing size (`index` from 1), their rounding floor, and the number of outputs K."""
         for kind, centred in (("raw", False), ("centred", True)):
-            spectrum = singular_values(mode.endpoints, centred=centred)
+            with numbers_only("whose singular values are asked for", mode.seeds):
+                spectrum = singular_values(mode.endpoints, centred=centred)
             for index, value in enumerate(spectrum.values, 1):
                 yield Measurement(quantity=f"singular_value_{kind}", value=float(value), index=index)
             yield Measurement(quantity=f"singular_value_floor_{kind}", value=spectrum.resolution)

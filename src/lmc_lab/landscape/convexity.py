@@ -7,6 +7,8 @@ from math import log2
 import torch
 from torch import Tensor
 
+from lmc_lab.landscape.finite import check_losses
+
 # Rounding of one example's loss in its own forward pass, in units of float64's eps.
 _FORWARD_EPS = 8
 
@@ -48,6 +50,7 @@ def midpoint_gap(
 
     Raises:
         ValueError: the points differ in shape, or `loss` returns something else than three float64.
+        NotFinite: one of the three is NaN or infinite.
     """
     if theta_a.shape != theta_b.shape:
         raise ValueError(f"expected two points of one shape, found {tuple(theta_a.shape)} and {tuple(theta_b.shape)}")
@@ -68,5 +71,6 @@ def _evaluate(loss: Callable[[Tensor], Tensor], thetas: Tensor) -> list[float]:
             f"expected {len(thetas)} losses in torch.float64, found {values.dtype} of shape {tuple(values.shape)}: "
             "g is far below the rounding of float32"
         )
+    check_losses(values, "candidate update")
     losses: list[float] = values.tolist()
     return losses

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lmc_lab.landscape.finite import NotFinite
+
 Product = Callable[[Tensor], Tensor]  # v (D,) -> Hv (D,)
 # theta (D,) -> what one chunk of examples adds to the loss, a differentiable scalar.
 ChunkLoss = Callable[[Tensor], Tensor]
@@ -101,7 +103,8 @@ def lanczos_extremes(
         dtype: of the basis; the recurrence is float64 in any case.
 
     Raises:
-        ValueError: no products allowed, an empty space, or a product that is not finite.
+        ValueError: no products allowed, or an empty space.
+        NotFinite: a product is not finite.
     """
     vector = _start(dimension, max_products, generator, dtype)
     basis = vector.new_empty(min(max_products, dimension), dimension)
@@ -145,7 +148,8 @@ def power_extremes(
     apart from the rest, and where both ends are of one size the first does not converge at all.
 
     Raises:
-        ValueError: fewer than two products allowed, an empty space, or a product that is not finite.
+        ValueError: fewer than two products allowed, or an empty space.
+        NotFinite: a product is not finite.
     """
     start = _start(dimension, max_products - 1, generator, dtype)
     *first, spent = _power(product, start, 0.0, max_products // 2, tolerance)
@@ -195,7 +199,7 @@ def _start(dimension: int, max_products: int, generator: torch.Generator, dtype:
 def _apply(product: Product, vector: Tensor) -> Tensor:
     image = product(vector).to(vector, copy=True)
     if not image.isfinite().all():
-        raise ValueError("expected finite Hessian products, found NaN or infinity: has the training diverged?")
+        raise NotFinite("expected finite Hessian products, found NaN or infinity", "Hessian product", 0)
     return image
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Dirichlet
 
+from lmc_lab.landscape.finite import check_losses
 from lmc_lab.landscape.geometry import column_blocks, differences_gram
 
 
@@ -81,16 +82,19 @@ class HullSample:
     nearest: Tensor  # (J,) int64, index of W_end
     distance: Tensor  # (J,) float64, ||W_conv - W_end||
     noise_seeds: Tensor  # (J,) int64, one a sample, so that no perturbation depends on how samples are grouped
+    movable: Tensor | None = None  # (D,) bool, the coordinates in which a perturbation moves; all of them for None
 
     def __len__(self) -> int:
         return len(self.weights)
 
     def rows(self, cut: slice) -> "HullSample":
         """Returns the samples at a slice."""
-        return HullSample(self.weights[cut], self.nearest[cut], self.distance[cut], self.noise_seeds[cut])
+        return HullSample(self.weights[cut], self.nearest[cut], self.distance[cut], self.noise_seeds[cut], self.movable)
 
 
-def sample_hull(endpoints: Tensor, num_samples: int, *, seed: int, concentration: float = 1.0) -> HullSample:
+def sample_hull(
+    endpoints: Tensor, num_samples: int, *, seed: int, concentration: float = 1.0, movable: Tensor | None = None
+) -> HullSample:
     """Draws `num_samples` points of the hull of `endpoints` (P, D), by default uniformly on the simplex.
 
     Args:
@@ -98,6 +102,8 @@ def sample_hull(endpoints: Tensor, num_samples: int, *, seed: int, concentration
         num_samples: J.
         seed: of the weights and of the perturbations.
         concentration: of the symmetric Dirichlet distribution of the weights; 1 is uniform, as in Algorithm 1.
+        movable: the coordinates in which perturbations move, (D,) bool; all for None, and where it has none. The hull lies
+            in those that were trained: noise in others (frozen or unused parameters) would take length from what was.
 
     Raises:
         ValueError: fewer than two endpoints, or no samples.
@@ -111,7 +117,9 @@ def sample_hull(endpoints: Tensor, num_samples: int, *, seed: int, concentration
         noise_seeds = torch.randint(2**62, (num_samples,))
     squares = _squared_distances(differences_gram(endpoints).cpu(), weights)
     distance, nearest = squares.clamp(min=0).sqrt().min(dim=1)
-    return HullSample(weights, nearest, distance, noise_seeds)
+    return HullSample(
+        weights, nearest, distance, noise_seeds, movable if movable is not None and movable.any() else None
+    )
 
 
 def _squared_distances(gram: Tensor, weights: Tensor) -> Tensor:
@@ -131,11 +139,16 @@ def hull_points(endpoints: Tensor, weights: Tensor) -> Tensor:
 
 
 def matched_perturbations(endpoints: Tensor, sample: HullSample) -> Tensor:
-    """Returns W_rand (n, D): the nearest endpoint, moved in a random direction as far as the hull point is from it."""
+    """Returns W_rand (n, D): the nearest endpoint, moved in a random direction as far as the hull point is from it.
+
+    The direction is one of the sample's `movable` coordinates.
+    """
     points = endpoints[sample.nearest.to(endpoints.device)]
     for point, distance, noise_seed in zip(points, sample.distance, sample.noise_seeds, strict=True):
         generator = torch.Generator().manual_seed(int(noise_seed))
         noise = torch.randn(point.shape, generator=generator, dtype=endpoints.dtype)
+        if sample.movable is not None:
+            noise *= sample.movable
         point += (noise * (float(distance) / noise.norm(dtype=torch.float64))).to(point)
     return points
 
@@ -169,7 +182,11 @@ class HullProbe:
 def probe_hull(evaluate: Evaluate, endpoints: Tensor, sample: HullSample, *, points_per_chunk: int = 64) -> HullProbe:
     """Evaluates the endpoints (P, D), the sampled hull points, their matched perturbations and the hull's centre.
 
-    All come through the same `evaluate`, since a strict ``<`` between them decides; see `evaluate_lots`.
+    All come through the same `evaluate`, since a strict ``<`` between them decides; see `evaluate_lots`. An infinite loss
+    beside finite endpoints is a loss, and not lower than theirs.
+
+    Raises:
+        NotFinite: an endpoint's loss is not finite, or another point's is NaN.
     """
     num_endpoints = len(endpoints)
     vertices = torch.eye(num_endpoints, dtype=torch.float64)
@@ -187,4 +204,8 @@ def probe_hull(evaluate: Evaluate, endpoints: Tensor, sample: HullSample, *, poi
         Lot(len(sample), perturbations),
         mixed(middle),
     ]
-    return HullProbe(sample, *evaluate_lots(evaluate, lots, points_per_chunk=points_per_chunk))
+    ends, conv, rand, middle_point = evaluate_lots(evaluate, lots, points_per_chunk=points_per_chunk)
+    check_losses(ends.loss, "endpoint")
+    for kind, evaluation in (("hull point", conv), ("perturbation", rand), ("centre", middle_point)):
+        check_losses(evaluation.loss, kind, allows_infinity=True)
+    return HullProbe(sample, ends, conv, rand, middle_point)

@@ -43,3 +43,12 @@ class ParameterLayout:
             name: part.reshape(theta.shape[:-1] + shape)
             for name, shape, part in zip(self.names, self.shapes, parts, strict=True)
         }
+
+    def varying(self, thetas: Tensor) -> Tensor:
+        """Returns which coordinates belong to a named tensor that differs between the points `thetas` (n, D), bool (D,).
+
+        Runs that differ in their data order end with the same bits only in what no gradient has reached: frozen parameters,
+        and those that the model does not use.
+        """
+        parts = torch.split(thetas, self.sizes, dim=-1)
+        return torch.cat([torch.full((part.shape[1],), bool((part != part[0]).any())) for part in parts])

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lmc_lab.landscape.finite import NotFinite
 from lmc_lab.landscape.geometry import column_blocks
 
 
@@ -43,6 +44,7 @@ def singular_values(endpoints: Tensor, *, centred: bool) -> EndpointSpectrum:
 
     Raises:
         ValueError: no endpoints or no parameters.
+        NotFinite: an endpoint holds NaN or infinity.
     """
     if endpoints.ndim != 2 or not endpoints.numel():
         raise ValueError(f"expected endpoints (P, D) with P, D >= 1, found {tuple(endpoints.shape)}")
@@ -51,6 +53,9 @@ def singular_values(endpoints: Tensor, *, centred: bool) -> EndpointSpectrum:
     for block in column_blocks(endpoints):
         part = block - block.mean(dim=0) if centred else block
         gram += part @ part.T
+    if not gram.diagonal().isfinite().all():
+        index = int((~gram.diagonal().isfinite()).nonzero()[0])
+        raise NotFinite(f"expected finite endpoints, found NaN or infinity in endpoint {index}", "endpoint", index)
     values = torch.linalg.eigvalsh(gram.cpu()).clamp(min=0).sqrt().flip(0)[: min(num_endpoints, num_parameters)]
     rounding = torch.finfo(torch.float64).eps * max(num_endpoints, num_parameters**0.5)
     resolution = float(values[0]) * rounding**0.5

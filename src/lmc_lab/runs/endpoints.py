@@ -64,35 +64,37 @@ def load_mode(
     finished = _finished(
         experiment, split_step, [seed for seed in wanted if seed not in diverged], allow_missing=allow_missing
     )
-    stored = [checkpoint.load(experiment.split_folder(split_step).branch(seed).endpoint) for seed in finished]
+    paths = [experiment.split_folder(split_step).branch(seed).endpoint for seed in finished]
+    stored = [checkpoint.load(path) for path in paths]
     digests = {item.state["data_digest"] for item in stored} | {experiment.task.dataset.digest}
     if len(digests) > 1:
         raise UserError(
             f"expected all endpoints and the present data to agree, found {len(digests)} data sets among them; "
             "set data_dir back to the data that the branches were trained on, or choose another output_dir"
         )
-    parameters = [name for name, _ in experiment.task.initialise(0).named_parameters()]
-    models = [item.state["model"] for item in stored]
-    layout = ParameterLayout.of({name: models[0][name] for name in parameters})
+    layout = experiment.task.layout
+    states = [(item.state["model"], path) for item, path in zip(stored, paths, strict=True)]
+    buffers = [layout.own_buffers(*state) for state in states]
     return Mode(
         trunk_seed=experiment.trunk_seed,
         split_step=split_step,
         seeds=tuple(finished),
-        layout=layout,
-        endpoints=torch.stack([layout.flatten(model) for model in models]),
-        buffers={name: torch.stack([m[name] for m in models]) for name in models[0] if name not in parameters},
+        layout=layout.parameters,
+        endpoints=torch.stack([layout.theta(*state) for state in states]),
+        buffers={name: torch.stack([own[name] for own in buffers]) for name in layout.buffers},
         path_lengths=torch.tensor([item.state["path_length"] for item in stored], dtype=torch.float64),
         digests=tuple(item.digest for item in stored),
         data_digest=experiment.task.dataset.digest,
-        at_split=layout.flatten(_trunk_state(experiment, split_step)),
-        at_start=layout.flatten(_trunk_state(experiment, 0)),
+        at_split=_trunk_theta(experiment, split_step),
+        at_start=_trunk_theta(experiment, 0),
         folders=tuple(experiment.split_folder(split_step).branch(seed) for seed in finished),
         diverged=tuple(diverged.items()),
     )
 
 
-def _trunk_state(experiment: Experiment, step: int) -> dict[str, Tensor]:
-    return checkpoint.module_state(checkpoint.load(experiment.trunk_folder.step(step)).state)
+def _trunk_theta(experiment: Experiment, step: int) -> Tensor:
+    path = experiment.trunk_folder.step(step)
+    return experiment.task.layout.theta(checkpoint.module_state(checkpoint.load(path).state), path)
 
 
 def _diverged(experiment: Experiment, split_step: int, seeds: Sequence[int], *, allow_diverged: bool) -> dict[int, int]:

@@ -4,10 +4,9 @@ from typing import Any, final
 
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
-from torch.optim import Optimizer
 from torchmetrics import MeanMetric
 
-from lmc_lab.tasks.supervised import SupervisedTask
+from lmc_lab.tasks.supervised import SupervisedTask, only_optimizer
 
 
 @final
@@ -38,16 +37,22 @@ class TrainingModule(LightningModule):
         """Adds a batch of the test set to the mean loss and, where the task has right and wrong, to the accuracy."""
         inputs, targets = batch
         outputs = self.task(inputs)
-        self.test_loss.update(self.task.per_example_loss(outputs, targets))
+        losses, correct = self.task.judge(outputs, targets)
+        self.test_loss.update(losses)
         self.log("test_loss", self.test_loss)
-        correct = self.task.is_correct(outputs, targets)
         if correct is not None:
             self.test_accuracy.update(correct.float())
             self.log("test_accuracy", self.test_accuracy)
 
-    def configure_optimizers(self) -> Optimizer:
-        """Returns the task's optimizer."""
-        return self.task.configure_optimizers()
+    def configure_optimizers(self) -> Any:
+        """Returns the task's optimizer and its schedule.
+
+        Raises:
+            UserError: it is not one optimizer, or the schedule would not be followed.
+        """
+        configured = self.task.configure_optimizers()
+        only_optimizer(configured)
+        return configured
 
 
 def _with_names_of_the_task(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 from torch import Tensor
 
 from lmc_lab.errors import UserError
-from lmc_lab.landscape.parameters import ParameterLayout
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.curve import read_rows
 from lmc_lab.runs.experiment import Experiment
@@ -63,8 +62,6 @@ def load_states(task: Task, folder: RunFolder, steps: Sequence[int]) -> list[Run
     Raises:
         UserError: one is missing, damaged, or was trained on other data.
     """
-    parameters = dict(task.initialise(0).named_parameters())
-    layout = ParameterLayout.of(parameters)
     found = []
     for step in steps:
         if not folder.step(step).exists():
@@ -75,7 +72,7 @@ def load_states(task: Task, folder: RunFolder, steps: Sequence[int]) -> list[Run
         stored = checkpoint.load(folder.step(step))
         checkpoint.check_data(stored.state, task.dataset.digest, folder.step(step))
         model = checkpoint.module_state(stored.state)
-        buffers = {name: value[None] for name, value in model.items() if name not in parameters}
+        buffers = {name: value[None] for name, value in task.layout.own_buffers(model, folder.step(step)).items()}
         optimizer = stored.state["optimizer_states"][0]
-        found.append(RunState(step, layout.flatten(model), buffers, optimizer, stored.digest))
+        found.append(RunState(step, task.layout.theta(model, folder.step(step)), buffers, optimizer, stored.digest))
     return found

@@ -4,12 +4,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import partial
+from textwrap import shorten
 from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from lmc_lab.errors import UserError
 from lmc_lab.models.stacked.graph import UnsupportedModel
 from lmc_lab.models.stacked.model import StackedModel
 from lmc_lab.models.stacked.moments import batch_moments
@@ -21,6 +23,7 @@ States = Mapping[str, Tensor]  # name -> (n, *shape), the parameters and buffers
 # Models side by side have a multiple of so many examples. Else a model's numbers may begin in the middle of a vector register,
 # and the last bit of its outputs depend on its place: of equal endpoints three quarters of the hull had lower losses.
 _ALIGNED_EXAMPLES = 16
+_METHOD_LENGTH = 120  # of a method in words: an exception of the user's own may be long
 
 
 def filled(tensor: Tensor, multiple: int) -> Tensor:
@@ -44,6 +47,7 @@ class Forward(ABC):
     `num_models` and `num_examples` are the sizes it runs best with, `num_threads` how many may run it at a time.
     """
 
+    method: str  # in words: which path, and why if it was not the first choice
     num_models: int
     num_examples: int
     num_threads = 1  # `functional_call` changes the model while it runs
@@ -66,15 +70,35 @@ class Forward(ABC):
 
 
 class _PointByPoint(Forward, ABC):
-    """Takes the moments of one point after another."""
+    """Runs any model; each run has inputs of its own if the model changes them in place."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, inputs: Tensor) -> None:
         self._model = model
+        self._changes_inputs = _changes(model, inputs.clone())
 
     @final
     def moments(self, states: States, inputs: Tensor) -> dict[str, Tensor]:
-        """Returns the moments (n, C)."""
+        """Returns the moments (n, C), of one point after another."""
         return batch_moments(self._model, states, inputs)
+
+    def _run(self, state: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+        own = inputs.clone() if self._changes_inputs else inputs
+        version = inputs._version
+        outputs: Tensor = functional_call(self._model, dict(state), (own,))
+        if inputs._version != version:
+            raise UserError(
+                "expected a model that changes its input in place always or never, found one that did not on the first "
+                "examples and does on later ones; begin its forward with a copy, x = x.clone()"
+            )
+        return outputs
+
+
+def _changes(model: nn.Module, inputs: Tensor) -> bool:
+    """Returns whether the model changes its input in place, as it does now with this one."""
+    version = inputs._version
+    with torch.no_grad():
+        model(inputs)
+    return inputs._version != version
 
 
 def build_forward(model: nn.Module, inputs: Tensor, path: EvaluationPath) -> Forward:
@@ -84,15 +108,15 @@ def build_forward(model: nn.Module, inputs: Tensor, path: EvaluationPath) -> For
         UnsupportedModel: the path is ``stacked`` and the model has a layer that cannot be stacked.
     """
     if path is EvaluationPath.LOOP:
-        return Loop(model)
+        return Loop(model, inputs)
     if path is EvaluationPath.VMAP:
-        return Vectorised(model)
+        return Vectorised(model, inputs)
     try:
         return Stacked(model, inputs)
-    except UnsupportedModel:
+    except UnsupportedModel as error:
         if path is EvaluationPath.STACKED:
             raise
-        return Loop(model)
+        return Loop(model, inputs, reason=error.reason)
 
 
 @final
@@ -101,6 +125,10 @@ class Loop(_PointByPoint):
 
     num_models = 1
     num_examples = 256
+
+    def __init__(self, model: nn.Module, inputs: Tensor, reason: str = "") -> None:
+        super().__init__(model, inputs)
+        self.method = shorten(f"loop: {reason}" if reason else "loop", _METHOD_LENGTH)
 
     def prepare(self, states: States) -> list[dict[str, Tensor]]:
         """Returns one state a point, image filters in channels-last memory, as the trained model has them.
@@ -112,13 +140,14 @@ class Loop(_PointByPoint):
 
     def outputs(self, prepared: list[dict[str, Tensor]], inputs: Tensor) -> Tensor:
         """Returns the outputs (n, B, ...)."""
-        return torch.stack([functional_call(self._model, state, (inputs,)) for state in prepared])
+        return torch.stack([self._run(state, inputs) for state in prepared])
 
 
 @final
 class Vectorised(_PointByPoint):
     """One vectorised call."""
 
+    method = "vmap"
     num_models = 8
     num_examples = 64
 
@@ -128,12 +157,14 @@ class Vectorised(_PointByPoint):
 
     def outputs(self, prepared: dict[str, Tensor], inputs: Tensor) -> Tensor:
         """Returns the outputs (n, B, ...)."""
-        return vmap(lambda state: functional_call(self._model, state, (inputs,)))(prepared)
+        return vmap(lambda state: self._run(state, inputs))(prepared)
 
 
 @final
 class Stacked(Forward):
     """Side by side as one wide network."""
+
+    method = "stacked"
 
     def __init__(self, model: nn.Module, inputs: Tensor) -> None:
         self._stacked = StackedModel(model)

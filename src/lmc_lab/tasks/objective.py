@@ -1,24 +1,30 @@
 """The loss of a point theta on a set of examples, for many points at once; BatchNorm at such points is decided here."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lmc_lab.data.examples import Examples
 from lmc_lab.errors import UserError, member
 from lmc_lab.landscape.curvature import ChunkLoss
+from lmc_lab.landscape.finite import check_losses
 from lmc_lab.landscape.hull import Evaluation
 from lmc_lab.landscape.parameters import ParameterLayout
 from lmc_lab.models.stacked.moments import has_running_moments
 from lmc_lab.tasks.forward import EvaluationPath, Loop, States, build_forward, filled
+from lmc_lab.tasks.judge import Judge
 from lmc_lab.tasks.supervised import SupervisedTask
 from lmc_lab.tasks.threads import map_in_order
+
+log = logging.getLogger(__name__)
 
 Buffers = Mapping[str, Tensor]  # name -> (P, *shape), the buffers that belong to P endpoints
 
@@ -50,20 +56,29 @@ class Objective:
     """Losses of points of a task's parameter space: for each point the same examples in the same order and chunks.
 
     Args:
-        module: the model and the loss; its parameters' values do not matter.
+        module: the model and the loss; its parameters' values do not matter. All of them are theta.
         train: the training set, from which `reestimate` takes its batch.
         settings: how.
     """
 
     def __init__(self, module: SupervisedTask, train: Examples, settings: EvaluationSettings | None = None) -> None:
         settings = settings or EvaluationSettings()
-        self._module = module
-        self._model = module.model.eval()
-        self._layout = ParameterLayout.of(dict(self._model.named_parameters()))
+        self._module = module.eval()
+        parameters = dict(module.named_parameters())
+        self._layout = ParameterLayout.of(parameters)
+        self._trained = ParameterLayout.of({name: value for name, value in parameters.items() if value.requires_grad})
         self._policy = member(BatchNormPolicy, settings.bn_policy, "evaluation.bn_policy")
         self._bn_inputs = self._moments_batch(train, settings.num_bn_examples)
         path = member(EvaluationPath, settings.path, "evaluation.path")
-        self._forward = build_forward(self._model, train.batch(slice(0, 64))[0], path)
+        inputs, targets = train.batch(slice(0, 64))
+        self._judge = Judge(module, inputs, targets)
+        self._forward = build_forward(module, inputs, path)
+        _log_once(self.method)
+
+    @property
+    def method(self) -> str:
+        """Returns how points are evaluated, and why one by one if that was not asked for."""
+        return self._forward.method
 
     def points(self, thetas: Tensor, mixture: Tensor, buffers: Buffers) -> States:
         """Returns points with parameters `thetas` (n, D) and the buffers that the policy gives them.
@@ -94,42 +109,57 @@ class Objective:
     def output_size(self, points: States, examples: Examples) -> float:
         """Returns the largest output, in size, of all points over `examples`."""
         chunks = examples.chunks(self._forward.num_examples)
-        groups = [prepared for _, prepared in self._groups(points)]
+        groups = [prepared for *_, prepared in self._groups(points)]
         arranged = (self._forward.arrange(inputs) for inputs, _ in chunks)
         sizes = (self._forward.outputs(group, inputs).abs().max() for inputs in arranged for group in groups)
         return max(map(float, sizes))
 
     def correct_masks(self, points: States, examples: Examples) -> Tensor | None:
-        """Returns which examples each point has right, bool (n, N), or None if the task has no right and wrong."""
-        masks = torch.zeros(len(next(iter(points.values()))), len(examples), dtype=torch.bool)
-        for cut, place, _, correct in self._judgements(points, examples):
+        """Returns which examples each point has right, bool (n, N), or None if the task has no right and wrong.
+
+        Raises:
+            NotFinite: the loss of a point, here called endpoint, is NaN or infinite.
+        """
+        num_points = len(next(iter(points.values())))
+        masks = torch.zeros(num_points, len(examples), dtype=torch.bool)
+        loss_sum = torch.zeros(num_points, dtype=torch.float64)
+        for cut, place, losses, correct in self._judgements(points, examples):
             if correct is None:
                 return None
+            loss_sum[cut] += losses.sum(dim=1, dtype=torch.float64)
             masks[cut, place] = correct
+        check_losses(loss_sum, "endpoint")
         return masks
 
     def evaluator(self, examples: Examples, buffers: Buffers) -> Callable[[Tensor, Tensor], Evaluation]:
         """Returns the function (thetas, mixture) -> Evaluation that `landscape.hull.probe_hull` takes."""
         return lambda thetas, mixture: self.evaluate(self.points(thetas, mixture, buffers), examples)
 
+    def trained(self, point: States) -> Tensor:
+        """Returns the parameters of the one `point` that can be trained, (D',): all of theta but what is frozen."""
+        return self._trained.flatten(point)[0]
+
     def chunk_losses(self, point: States, examples: Examples) -> Callable[[], Iterator[ChunkLoss]]:
         """Returns what `landscape.curvature.hessian_product` takes: the loss over `examples` as a sum over chunks.
 
-        Each is a differentiable function of theta (D,); the buffers of the one `point` are constants.
+        Each is a differentiable function of what `trained` returns; buffers and frozen parameters of the one `point` are
+        constants.
         """
-        buffers = {name: values[0] for name, values in point.items() if name not in self._layout.names}
+        constants = {name: values[0] for name, values in point.items() if name not in self._trained.names}
 
         def losses() -> Iterator[ChunkLoss]:
             for inputs, targets in examples.chunks(Loop.num_examples):
-                yield partial(self._chunk_loss, buffers, inputs, targets, len(examples))
+                yield partial(self._chunk_loss, constants, inputs, targets, len(examples))
 
         return losses
 
     def _chunk_loss(
-        self, buffers: dict[str, Tensor], inputs: Tensor, targets: Tensor, num_examples: int, theta: Tensor
+        self, constants: dict[str, Tensor], inputs: Tensor, targets: Tensor, num_examples: int, trained: Tensor
     ) -> Tensor:
-        outputs = functional_call(self._model, self._layout.unflatten(theta) | buffers, (inputs,))
-        return self._module.per_example_loss(outputs, targets).sum() / num_examples
+        state = self._trained.unflatten(trained) | constants
+        with sdpa_kernel(SDPBackend.MATH):  # the other kernels of attention have no second derivative
+            outputs = functional_call(self._module, state, (inputs,))
+            return self._judge.losses(outputs, targets, state).sum() / num_examples
 
     @torch.no_grad()
     def _judgements(self, points: States, examples: Examples) -> Iterator[tuple[slice, slice, Tensor, Tensor | None]]:
@@ -139,36 +169,35 @@ class Objective:
         @torch.no_grad()  # each thread has a switch of its own
         def judge(place: slice) -> list[tuple[slice, slice, Tensor, Tensor | None]]:
             inputs, targets = examples.batch(place)
-            inputs = self._forward.arrange(inputs)
-            return [(cut, place, *self._judge(group, inputs, targets, cut.stop - cut.start)) for cut, group in groups]
+            arranged = self._forward.arrange(inputs)
+            judged = []
+            for cut, own, group in groups:
+                outputs = self._forward.outputs(group, arranged)[
+                    :, : len(targets)
+                ]  # without what the inputs are filled with
+                judged.append((cut, place, *self._judge(outputs, targets, own)))
+            return judged
 
         size = self._forward.num_examples
         places = [slice(start, start + size) for start in range(0, len(examples), size)]
-        for judged in map_in_order(judge, places, num_threads=self._forward.num_threads):
+        num_threads = 1 if self._judge.uses_point else self._forward.num_threads
+        for judged in map_in_order(judge, places, num_threads=num_threads):
             yield from judged
 
-    def _groups(self, points: States) -> Iterator[tuple[slice, Any]]:
-        """Yields points a group at a time, all of one size, on which the last bit of a loss may depend.
+    def _groups(self, points: States) -> Iterator[tuple[slice, States, Any]]:
+        """Yields points a group at a time: where they are, their states, and these prepared for the forward pass.
 
-        The last group is filled with copies of its last point.
+        All groups are of one size, on which the last bit of a loss may depend: the last is filled with copies of its last
+        point.
         """
         num_points, size = len(next(iter(points.values()))), self._forward.num_models
         for start in range(0, num_points, size):
             cut = slice(start, min(start + size, num_points))
-            yield cut, self._forward.prepare({name: filled(values[cut], size) for name, values in points.items()})
-
-    def _judge(self, group: Any, inputs: Any, targets: Tensor, num_points: int) -> tuple[Tensor, Tensor | None]:
-        """Returns losses and correctness (n, B) of the first `num_points` of a group of points."""
-        outputs = self._forward.outputs(group, inputs)[:, : len(targets)]
-        num_models, num_examples = outputs.shape[:2]
-        flat = outputs.flatten(0, 1)
-        repeated = targets.expand(num_models, *targets.shape).flatten(0, 1)  # a quarter of the time of repeat()
-        correct = self._module.is_correct(flat, repeated)
-        losses = self._module.per_example_loss(flat, repeated).view(num_models, num_examples)
-        return losses[:num_points], None if correct is None else correct.view(num_models, num_examples)[:num_points]
+            own = {name: values[cut] for name, values in points.items()}
+            yield cut, own, self._forward.prepare({name: filled(values, size) for name, values in own.items()})
 
     def _moments_batch(self, train: Examples, num_examples: int) -> Tensor | None:
-        if not _has_running_moments(self._model):
+        if not _has_running_moments(self._module):
             return None
         if num_examples < 2:
             raise UserError(
@@ -187,6 +216,11 @@ def _mean(mixture: Tensor, values: Tensor) -> Tensor:
     if not values.is_floating_point():
         return values[mixture.argmax(dim=1)]
     return torch.tensordot(mixture, values.double(), dims=1).to(values.dtype)
+
+
+@cache
+def _log_once(method: str) -> None:
+    log.info("points are evaluated so: %s", method)
 
 
 def _has_running_moments(model: nn.Module) -> bool:

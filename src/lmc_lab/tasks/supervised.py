@@ -1,10 +1,11 @@
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, final
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lmc_lab.errors import UserError
 
@@ -43,13 +44,23 @@ class SupervisedTask(nn.Module, ABC):
     def per_example_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Returns the loss of each of the B examples, (B,).
 
-        It may be called from several threads at a time, on views of the data, so it must change neither the module nor
-        its arguments; nor must `is_correct`.
+        It may be called from several threads at a time, so it must change neither the module nor its arguments; nor must
+        `is_correct`. Parameters and buffers that it uses are those of the point that is judged.
         """
 
     @abstractmethod
     def is_correct(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
         """Returns which of the B examples are right, bool (B,), or None if the task has no right and wrong."""
+
+    @final
+    def judge(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Returns the loss of each example, (B,), and which are right, bool (B,) or None.
+
+        Where the loss is NaN nothing is right: the largest of outputs that are all NaN is the first.
+        """
+        correct = self.is_correct(outputs, targets)
+        losses = self.per_example_loss(outputs, targets)
+        return losses, None if correct is None else correct.logical_and(losses.isnan().logical_not())
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Returns the model's outputs."""
@@ -60,6 +71,55 @@ class SupervisedTask(nn.Module, ABC):
         inputs, targets = batch
         return self.per_example_loss(self(inputs), targets).mean()
 
-    def configure_optimizers(self) -> Optimizer:
-        """Returns the task's optimizer."""
+    def configure_optimizers(self) -> Any:
+        """Returns the task's optimizer, or whatever else Lightning takes that has one: see `only_optimizer`."""
         return self._optimizer(self.parameters())
+
+
+def only_optimizer(configured: Any) -> Optimizer:
+    """Returns the one optimizer in what `configure_optimizers` returned: alone, in a dict, or in one or two lists.
+
+    Raises:
+        UserError: there is none, or several, or a scheduler that would not be stepped as it should.
+    """
+    optimizers, schedulers = _parts(configured)
+    if len(optimizers) != 1 or not isinstance(optimizers[0], Optimizer):
+        found = " and ".join(type(part).__name__ for part in optimizers) or type(configured).__name__
+        raise UserError(
+            f"expected configure_optimizers to return one optimizer, found {found}; "
+            "give one optimizer several param_groups, with settings of their own"
+        )
+    for scheduler in schedulers:
+        _check_scheduler(scheduler)
+    return optimizers[0]
+
+
+def _parts(configured: Any) -> tuple[list[Any], list[Any]]:
+    """Returns optimizers and schedulers, the latter with their settings if they have some."""
+    if isinstance(configured, Mapping):
+        scheduler = configured.get("lr_scheduler")
+        return [configured.get("optimizer")], [] if scheduler is None else [scheduler]
+    if not isinstance(configured, Sequence):
+        return [configured], []
+    if len(configured) == 2 and all(isinstance(part, list | tuple) for part in configured):
+        return list(configured[0]), list(configured[1])
+    parts = [_parts(part) for part in configured]
+    return [one for optimizers, _ in parts for one in optimizers], [
+        one for _, schedulers in parts for one in schedulers
+    ]
+
+
+def _check_scheduler(scheduler: Any) -> None:
+    settings = scheduler if isinstance(scheduler, Mapping) else {"scheduler": scheduler}
+    kind = settings.get("scheduler")
+    if isinstance(kind, ReduceLROnPlateau) or settings.get("reduce_on_plateau"):
+        raise UserError(
+            f"expected a schedule that is a function of the step, found {type(kind).__name__}, which waits for a "
+            "validation loss; choose another one"
+        )
+    if settings.get("interval", "epoch") != "step":
+        raise UserError(
+            f"expected {type(kind).__name__} with interval: step, found {settings.get('interval', 'epoch')}, and here is one "
+            "endless epoch; return {'optimizer': ..., 'lr_scheduler': {'scheduler': ..., 'interval': 'step'}} from "
+            "configure_optimizers"
+        )

@@ -6,9 +6,12 @@ from functools import cached_property
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from lmc_lab.data.examples import Dataset
 from lmc_lab.errors import UserError
+from lmc_lab.tasks.layout import StateLayout
+from lmc_lab.tasks.precision import precision_of
 from lmc_lab.tasks.supervised import SupervisedTask
 
 # Keeps the entropy of initialisations apart from that of data orders (`data.order.Role`).
@@ -24,7 +27,11 @@ class ClipAlgorithm(StrEnum):
 
 @dataclass(frozen=True)
 class Task:
-    """One row of Table 1: model, data, loss, optimizer, batch size, precision and number of steps T."""
+    """One row of Table 1: model, data, loss, optimizer, batch size, precision and number of steps T.
+
+    Raises:
+        UserError: there is no such precision.
+    """
 
     name: str
     fingerprint: str
@@ -36,6 +43,9 @@ class Task:
     load_data: Callable[[], Dataset]
     gradient_clip_val: float | None = None  # None: gradients are taken as they are
     gradient_clip_algorithm: ClipAlgorithm = ClipAlgorithm.NORM
+
+    def __post_init__(self) -> None:
+        precision_of(self.precision)
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -57,10 +67,29 @@ class Task:
         """Returns the number of whole batches in the training set."""
         return len(self.dataset.train) // self.batch_size
 
+    @cached_property
+    def layout(self) -> StateLayout:
+        """Returns which tensors of the module's state make a point."""
+        return StateLayout.of(self.initialise(0))
+
     def initialise(self, trunk_seed: int) -> SupervisedTask:
-        """Returns the module with weights W_0, a function of `trunk_seed` alone; its convolutions are channels-last."""
+        """Returns the module with weights W_0, a function of `trunk_seed` alone; its convolutions are channels-last.
+
+        Lazy layers get their sizes from the first examples of the training set.
+        """
         seed = np.random.SeedSequence([_INIT_ROLE, trunk_seed]).generate_state(1, np.uint64)[0]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(seed >> np.uint64(1)))
-            model = self.build_model()
-        return self.build_module(model.to(memory_format=torch.channels_last))
+            module = self.build_module(self.build_model())
+            if any(map(is_lazy, [*module.parameters(), *module.buffers()])):
+                self._materialise(module)
+        return module.to(memory_format=torch.channels_last)
+
+    def _materialise(self, module: SupervisedTask) -> None:
+        with torch.random.fork_rng(devices=[]):  # what the data draw is not the weights'
+            inputs, _ = self.dataset.train.batch(slice(0, 2))
+        modes = [(part, part.training) for part in module.modules()]
+        with torch.no_grad():
+            module.eval()(inputs)
+        for part, mode in modes:
+            part.training = mode

@@ -21,7 +21,15 @@ _NOTHING = {nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout
 
 
 class UnsupportedModel(UserError):  # noqa: N818  it says what the model is, and a caller goes on without stacking
-    """The model has an operation that cannot be stacked; evaluate such a model point by point."""
+    """The model has an operation that cannot be stacked; evaluate such a model point by point.
+
+    Args:
+        reason: what it has, and why that cannot be stacked.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"expected a model that can be stacked, found {reason}; set evaluation.path=auto")
+        self.reason = reason
 
 
 @dataclass(eq=False)
@@ -47,9 +55,7 @@ class Call:
     def unsupported(self, why: str) -> NoReturn:
         """Raises `UnsupportedModel` for this call."""
         kind = self.kind if isinstance(self.kind, str) else getattr(self.kind, "__name__", self.kind)
-        raise UnsupportedModel(
-            f"expected layers that can be stacked, found {kind} ({self.path or self.name}): {why}; set evaluation.path=auto"
-        )
+        raise UnsupportedModel(f"{kind} ({self.path or self.name}): {why}")
 
 
 def trace(model: nn.Module, *, fold_batch_norm: bool) -> list[Call]:
@@ -60,14 +66,16 @@ def trace(model: nn.Module, *, fold_batch_norm: bool) -> list[Call]:
     Raises:
         UnsupportedModel: the model cannot be traced, or overwrites what it needs again.
     """
+    if why := _what_a_trace_would_miss(model):
+        raise UnsupportedModel(f"{type(model).__name__}: {why}")
     try:
         graph = fx.Tracer().trace(model)
     except Exception as error:  # whatever the model does with the placeholders that fx gives it
-        raise UnsupportedModel(
-            f"expected a model that torch.fx can trace, found {type(model).__name__}: {error}; set evaluation.path=auto"
-        ) from error
+        raise UnsupportedModel(f"what torch.fx cannot trace: {error}") from error
     calls = _calls(graph, dict(model.named_modules()))
     for call in calls:
+        if call.module is not None and (why := _what_a_trace_would_miss(call.module) or _unlike_its_class(call.module)):
+            call.unsupported(why)
         if call.kind in BATCH_NORMS and not call.module.track_running_stats:
             call.unsupported("without running statistics it depends on the batch")
         _refuse_overwriting(call)
@@ -77,6 +85,21 @@ def trace(model: nn.Module, *, fold_batch_norm: bool) -> list[Call]:
     _move_relu_after_max_pool(calls)
     _put_batch_last(calls)
     return _fold_batch_norm(calls) if fold_batch_norm else calls
+
+
+def _what_a_trace_would_miss(module: nn.Module) -> str | None:
+    """Returns what a module does besides the forward pass of its class."""
+    if "forward" in vars(module):
+        return "its forward is not that of its class"
+    hooks = (module._forward_hooks, module._forward_pre_hooks)
+    return "it has hooks" if any(hooks) else None
+
+
+def _unlike_its_class(layer: nn.Module) -> str | None:
+    """Returns which of a layer's tensors is not the plain one that its class makes."""
+    names = [name for name in ("weight", "bias") if getattr(layer, name, None) is not None]
+    unlike = [name for name in names if type(layer._parameters.get(name)) is not nn.Parameter]
+    return f"its {unlike[0]} is computed" if unlike else None
 
 
 def _calls(graph: fx.Graph, modules: dict[str, nn.Module]) -> list[Call]:

@@ -125,10 +125,12 @@ class Program:
         found: dict[str, Tensor] = {}
         values: dict[Call, list[Any]] = {}  # tensors, or None where they are not needed any more
         norms = {call for call in self._layers if call.kind in BATCH_NORMS}
+        makes_maps = any(layer.layout in MAPS for layer in self._layers.values())
+        parts = list(torch.split(x, _MOMENTS_EXAMPLES)) if makes_maps else [x]  # rows are small, and calls cost more
         for call, layer in self._layers.items():
             if not norms:
                 break
-            inputs = [values[source] for source in call.inputs] or [list(torch.split(x, _MOMENTS_EXAMPLES))]
+            inputs = [values[source] for source in call.inputs] or [parts]
             if call in norms:
                 norms.remove(call)
                 moments = channel_moments(layer.layout, inputs[0], count_models(thetas))

@@ -1,0 +1,32 @@
+"""What is no number makes no row: how NaN is said to the user."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from lmc_lab.errors import UserError
+from lmc_lab.landscape.finite import NotFinite
+
+_DIVERGED = "those weights have diverged: train with a lower task.optimizer.lr, or leave that run out"
+_OVERFLOW = (
+    "the endpoints are fine, so that float32 is too small there: see that task.module's loss does not divide by zero"
+)
+
+
+@contextmanager
+def numbers_only(subject: str, seeds: Sequence[int] = ()) -> Iterator[None]:
+    """Says that a number is none as what the user can mend.
+
+    Args:
+        subject: what is measured, for the message.
+        seeds: of the branches whose endpoints are the points of kind ``endpoint``.
+
+    Raises:
+        UserError: a `NotFinite` came out of the context.
+    """
+    try:
+        yield
+    except NotFinite as error:
+        is_endpoint = error.kind == "endpoint"
+        branch = f" (branch seed={seeds[error.index]})" if is_endpoint and seeds else ""
+        advice = _OVERFLOW if error.kind in ("hull point", "perturbation", "centre", "point between") else _DIVERGED
+        raise UserError(f"{error}{branch}, {subject}; {advice}") from error

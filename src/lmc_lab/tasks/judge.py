@@ -1,0 +1,118 @@
+"""What a task says of outputs at a point: with the point's own tensors where the loss uses some."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.overrides import TorchFunctionMode
+
+from lmc_lab.errors import UserError
+from lmc_lab.tasks.supervised import SupervisedTask
+
+State = Mapping[str, Tensor]  # name -> (*shape), the parameters and buffers of one point
+
+
+@final
+class Judge:
+    """Losses and correctness of the outputs of n points.
+
+    Args:
+        task: says both.
+        inputs: an example of what the model takes, (B, ...).
+        targets: of these, (B, ...).
+    """
+
+    def __init__(self, task: SupervisedTask, inputs: Tensor, targets: Tensor) -> None:
+        self._task = task
+        self._judging = _Judging(task)
+        with torch.no_grad():
+            outputs = task(inputs.clone())
+            with _Watch([*task.parameters(), *task.buffers()]) as watch:
+                task.judge(outputs, targets)
+        self.uses_point = watch.has_seen
+
+    def __call__(self, outputs: Tensor, targets: Tensor, states: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+        """Returns losses and correctness, (n, B) each.
+
+        Args:
+            outputs: of n points, (n, B, ...).
+            targets: of the examples, (B, ...).
+            states: of the points, (m, *shape) by name, m <= n; what is beyond m is not looked at.
+
+        Raises:
+            UserError: the task changes outputs or targets.
+        """
+        num_points = len(next(iter(states.values())))
+        if self.uses_point:
+            judged = [self._one(outputs[i], targets, _at(states, i)) for i in range(num_points)]
+            losses, correct = zip(*judged, strict=True)
+            return torch.stack(losses), None if correct[0] is None else torch.stack(correct)
+        num_models, num_examples = outputs.shape[:2]
+        repeated = targets.expand(num_models, *targets.shape).flatten(0, 1)  # a quarter of the time of repeat()
+        flat_losses, flat_correct = _unchanged(self._task.judge, outputs.flatten(0, 1), repeated)
+        losses = flat_losses.view(num_models, num_examples)[:num_points]
+        return losses, None if flat_correct is None else flat_correct.view(num_models, num_examples)[:num_points]
+
+    def losses(self, outputs: Tensor, targets: Tensor, state: State) -> Tensor:
+        """Returns the losses (B,) of the outputs (B, ...) of one point, differentiable in its state."""
+        if self.uses_point:
+            return self._one(outputs, targets, state)[0]
+        return self._task.per_example_loss(outputs, targets)
+
+    def _one(self, outputs: Tensor, targets: Tensor, state: State) -> tuple[Tensor, Tensor | None]:
+        own = {f"task.{name}": tensor for name, tensor in state.items()}
+        judged: tuple[Tensor, Tensor | None] = _unchanged(
+            lambda *given: functional_call(self._judging, own, given), outputs, targets
+        )
+        return judged
+
+
+class _Judging(nn.Module):
+    """`judge` as a forward, so that `functional_call` gives it a point's tensors."""
+
+    def __init__(self, task: SupervisedTask) -> None:
+        super().__init__()
+        self.task = task
+
+    def forward(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
+        return self.task.judge(outputs, targets)
+
+
+class _Watch(TorchFunctionMode):
+    """Sees whether one of some tensors is given to torch while it is entered."""
+
+    def __init__(self, tensors: Iterable[Tensor]) -> None:
+        super().__init__()
+        self._watched = set(map(id, tensors))
+        self.has_seen = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.has_seen |= any(id(item) in self._watched for item in _items([args, kwargs]))
+        return func(*args, **(kwargs or {}))
+
+
+def _items(given: Any) -> Iterator[Any]:
+    if isinstance(given, list | tuple):
+        for part in given:
+            yield from _items(part)
+    elif isinstance(given, dict):
+        yield from _items(list(given.values()))
+    else:
+        yield given
+
+
+def _at(states: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
+    return {name: values[index] for name, values in states.items()}
+
+
+def _unchanged(judge: Any, outputs: Tensor, targets: Tensor) -> Any:
+    before = outputs._version, targets._version
+    judged = judge(outputs, targets)
+    if (outputs._version, targets._version) != before:
+        raise UserError(
+            "expected per_example_loss and is_correct to leave outputs and targets as they are, found one of them changed "
+            "in place; let them work on a copy, targets.clone()"
+        )
+    return judged

@@ -1,0 +1,72 @@
+"""The precision of training: what Lightning makes of `task.precision`, for those who take a training step without it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from lmc_lab.errors import UserError, nearest
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Numbers that a step is made of.
+
+    Args:
+        weights: of parameters, buffers and inputs; None for what they are.
+        autocast: of products inside an autocast, if there is one.
+    """
+
+    weights: torch.dtype | None = None
+    autocast: torch.dtype | None = None
+
+    def convert(self, tensor: Tensor) -> Tensor:
+        """Returns inputs or targets as a step takes them; whole numbers stay whole."""
+        return tensor.to(self.weights) if tensor.is_floating_point() else tensor
+
+    def convert_module(self, module: Module) -> Module:
+        """Returns the module with its tensors as they are trained."""
+        return module.to(self.weights)
+
+    @contextmanager
+    def forward(self) -> Iterator[None]:
+        """Computes a training loss as Lightning's plugins do, in the type of the weights or in an autocast."""
+        default = torch.get_default_dtype()
+        try:
+            torch.set_default_dtype(self.weights or default)
+            with torch.autocast("cpu", self.autocast, enabled=self.autocast is not None, cache_enabled=False):
+                yield
+        finally:
+            torch.set_default_dtype(default)
+
+
+_PRECISIONS = {
+    "64-true": Precision(torch.float64),
+    "32-true": Precision(),
+    "bf16-true": Precision(torch.bfloat16),
+    "16-true": Precision(torch.float16),
+    "bf16-mixed": Precision(autocast=torch.bfloat16),
+}
+
+
+def precision_of(name: str) -> Precision:
+    """Returns the precision that `task.precision` names.
+
+    Raises:
+        UserError: it names none in which a run can be trained and measured.
+    """
+    if name in _PRECISIONS:
+        return _PRECISIONS[name]
+    if str(name) == "16-mixed":
+        raise UserError(
+            "expected task.precision to train every step, found 16-mixed, whose scaling of the loss leaves steps out; "
+            "set it to bf16-mixed"
+        )
+    raise UserError(
+        f"expected task.precision to be one of {', '.join(_PRECISIONS)}, found '{name}'; {nearest(str(name), _PRECISIONS)}"
+    )
