@@ -1,7 +1,7 @@
 import subprocess
 import sys
 
-from lmc_lab.progress import BranchProgress, count_states, share
+from lmc_lab.progress import BranchProgress, count_states, share, summary
 from lmc_lab.runs.layout import RunFolder
 from lmc_lab.runs.status import write_status
 
@@ -12,15 +12,23 @@ def dead_pid():
     return process.pid
 
 
-def test_branches_are_done_running_failed_or_waiting(tmp_path):
-    folders = [RunFolder(tmp_path / name) for name in ("done", "running", "failed", "killed", "waiting")]
-    done, running, failed, killed, _ = folders
+def test_branches_are_done_running_failed_waiting_or_diverged(tmp_path):
+    folders = [
+        RunFolder(tmp_path / name) for name in ("done", "running", "failed", "killed", "waiting", "diverged", "bad")
+    ]
+    done, running, failed, killed, _, diverged, damaged = folders
     write_status(done, state="finished", step=40)
     write_status(running, state="running", start=10, step=25, stop=40)
     write_status(failed, state="failed")
     write_status(killed, state="running", pid=dead_pid(), start=0, step=1, stop=40)
-    assert count_states(folders) == {"finished": 1, "running": 1, "failed": 2, "waiting": 1}
-    assert [share(folder) for folder in folders] == [1, 0.5, 0, 1 / 40, 0]
+    write_status(diverged, state="diverged", start=10, step=12, stop=40)
+    damaged.path.mkdir()
+    damaged.status.write_text('{"state": "fini')
+    states = count_states(folders)
+    assert states == {"finished": 1, "running": 1, "failed": 2, "waiting": 2, "diverged": 1}
+    assert summary(states) == "1 of 7 branches done, 1 running, 2 failed, 1 diverged"
+    assert "diverged" not in summary(count_states(folders[:5]))
+    assert [share(folder) for folder in folders] == [1, 0.5, 0, 1 / 40, 0, 1, 0]
 
 
 def test_the_display_is_silent_when_stderr_is_no_terminal(tmp_path, capfd):

@@ -9,12 +9,12 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-from lmc_lab.files import read_json
+from lmc_lab.files import peek_json
 from lmc_lab.runs.layout import RunFolder
 
 
 class BranchProgress:
-    """A line with the branches done, running and failed, and the time left; silent when stderr is no terminal."""
+    """A line with the branches done, running, failed and diverged, and the time left; silent when stderr is no terminal."""
 
     def __init__(self, folders: Sequence[RunFolder], *, seconds: float = 1.0) -> None:
         self._folders = folders
@@ -39,25 +39,28 @@ class BranchProgress:
 
     def _watch(self) -> None:
         while not self._bar.disable:
-            states = count_states(self._folders)
             self._bar.n = sum(share(folder) for folder in self._folders)
-            self._bar.set_postfix_str(
-                f"{states['finished']} of {len(self._folders)} branches done, {states['running']} running, "
-                f"{states['failed']} failed"
-            )
+            self._bar.set_postfix_str(summary(count_states(self._folders)))
             if self._stopped.wait(self._seconds):
                 break
 
 
+def summary(states: Counter[str]) -> str:
+    """Returns what the line says of the branches; of those that diverged only if there are any."""
+    diverged = f", {states['diverged']} diverged" if states["diverged"] else ""
+    running = f"{states['running']} running, {states['failed']} failed"
+    return f"{states['finished']} of {states.total()} branches done, {running}{diverged}"
+
+
 def count_states(folders: Sequence[RunFolder]) -> Counter[str]:
-    """Returns how many runs are finished, running, failed (with an error, or killed) or waiting."""
-    return Counter(_state(read_json(folder.status)) for folder in folders)
+    """Returns how many runs are finished, diverged, running, failed (with an error, or killed) or waiting."""
+    return Counter(_state(peek_json(folder.status)) for folder in folders)
 
 
 def share(folder: RunFolder) -> float:
     """Returns how much of a run is done, between 0 and 1."""
-    status = read_json(folder.status)
-    if status.get("state") == "finished":
+    status = peek_json(folder.status)
+    if status.get("state") in ("finished", "diverged"):
         return 1.0
     start, step, stop = (status.get(name, 0) for name in ("start", "step", "stop"))
     return (step - start) / (stop - start) if stop > start else 0.0

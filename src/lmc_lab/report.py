@@ -8,11 +8,12 @@ from lmc_lab import cli
 from lmc_lab.process import heavy_imports
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from lmc_lab.analyses.store import Result
     from lmc_lab.study_plan import StudyPlan
+    from lmc_lab.study_results import StudyResults
 
 
 def main() -> None:
@@ -23,66 +24,102 @@ def main() -> None:
 def job(config: DictConfig) -> None:
     """Writes figures and one HTML page from the rows alone, and prints the tables and where the page is.
 
-    Studies named in `beside` are drawn as further columns.
+    Studies named in `beside` are drawn as further columns. What a study asked for and is not there is said, with the
+    command that makes it.
     """
     from pathlib import Path
 
-    from hydra import compose
-
     with heavy_imports():
-        from lmc_lab.analyses.store import all_rows, read_config
+        import pandas as pd
+
+        from lmc_lab.analyses.store import all_rows
         from lmc_lab.reporting.page import write_report
         from lmc_lab.reporting.table import as_text, cost_table, mode_table, onset_table, task_table
         from lmc_lab.runs.layout import reports
-        from lmc_lab.study_plan import StudyPlan, places
+        from lmc_lab.study_results import collect, missing_table
 
-    others = [compose("report", overrides=[f"study={name}", *places(config)]) for name in config.beside]
-    plans = [StudyPlan.of(part) for part in (config, *others)]
-    results = [result for plan in plans for result in _results(plan)]
+    plans = _plans(config)
+    collected = [collect(plan) for plan in plans]
+    results = [result for pair in zip(plans, collected, strict=True) for result in _column(*pair)]
     rows = all_rows(results)
+    missing = pd.concat([missing_table(*pair) for pair in zip(plans, collected, strict=True)])
+    splits = {plan.name: plan.steps for plan in plans}
     tables = {
         "Modes": mode_table(rows),
-        "Onset": onset_table(rows, threshold=config.onset_threshold),
-        "Table 1: tasks": task_table({plan.name: read_config(plan.layout()) for plan in plans}),
+        "Onset": onset_table(rows, threshold=config.onset_threshold, splits=splits),
+        "Missing": missing,
+        "Table 1: tasks": task_table({plan.name: _config(part) for plan, part in zip(plans, collected, strict=True)}),
         "Time of the analyses": cost_table(results),
     }
+    notes = [note for pair in zip(plans, collected, strict=True) for note in _notes(*pair)]
     name = "+".join(plan.name for plan in plans)
-    written = write_report(rows, tables, reports(Path(config.output_dir).absolute(), name), title=name)
+    written = write_report(rows, tables, reports(Path(config.output_dir).absolute(), name), title=name, notes=notes)
     if config.logger:
-        for plan in plans:
-            _mirror(config, plan, written)
-    print(as_text(tables["Modes"]), as_text(tables["Onset"]), *written, sep="\n")
+        for plan, part in zip(plans, collected, strict=True):
+            _mirror(config, plan, part, written)
+    shown = [as_text(tables[heading]) for heading in ("Modes", "Onset", "Missing") if not tables[heading].empty]
+    print(*shown, *notes, *written, sep="\n")
 
 
-def _mirror(config: DictConfig, plan: "StudyPlan", pictures: "Sequence[Path]") -> None:
-    """Logs the results of one study to Weights & Biases."""
-    from pathlib import Path
+def _plans(config: DictConfig) -> "list[StudyPlan]":
+    """Returns the study, and those beside it; each was given what makes its command."""
+    from hydra import compose
+    from hydra.core.hydra_config import HydraConfig
 
-    from omegaconf import OmegaConf
+    from lmc_lab.study_plan import StudyPlan, places
 
-    from lmc_lab.compose import build_experiment
-    from lmc_lab.reporting.sinks import ResultsMirror
-
-    task_config = plan.task_config()
-    content = cast("dict[str, Any]", OmegaConf.to_container(task_config, resolve=True))
-    where = (config.logger.project, config.logger.mode, Path(config.output_dir).absolute())
-    mirror = ResultsMirror(plan.name, *where, content)
-    mirror.log(plan.results(), build_experiment(task_config).task.dataset.train, pictures)
+    given = [item for item in HydraConfig.get().overrides.task if not item.startswith("beside=")]
+    others = [[f"study={name}", *places(config)] for name in config.beside]
+    return [StudyPlan.of(config, given), *(StudyPlan.of(compose("report", overrides=own), own) for own in others)]
 
 
-def _results(plan: "StudyPlan") -> "list[Result]":
+def _column(plan: "StudyPlan", collected: "StudyResults") -> "list[Result]":
     """Returns the results of a study, which is a column of its own whatever its task is called."""
     from dataclasses import replace
 
     from lmc_lab.errors import UserError
+    from lmc_lab.study_results import missing_table
 
-    results = plan.results()
-    if not results:
+    if not collected.found:
+        diverged = [why for why in missing_table(plan, collected)["why"] if "diverged" in why]
+        reasons = "; ".join([*map(str, collected.damaged), *dict.fromkeys(diverged)])
         raise UserError(
-            f"expected measurements of the study '{plan.name}' in {plan.layout().results}, found none; "
-            f"run it first: python -m lmc_lab.study study={plan.name}"
+            f"expected measurements of the study '{plan.name}' in {plan.experiment.layout.results}, found none"
+            f"{f' ({reasons})' if reasons else ''}; run it first: {_command(plan)}"
         )
-    return [replace(result, rows=result.rows.assign(task=plan.name)) for result in results]
+    return [replace(result, rows=result.rows.assign(task=plan.name)) for result in collected.with_rows]
+
+
+def _notes(plan: "StudyPlan", collected: "StudyResults") -> "Iterator[str]":
+    """Yields a sentence about each thing that keeps the report from being whole."""
+    if collected.left_out:
+        yield f"Training diverged in branches of {plan.name}, which are left out: {'; '.join(collected.left_out)}."
+    for error in collected.damaged:
+        yield f"Left out is a file that holds no result: {error}."
+    if collected.missing or collected.partial:
+        yield f"Some of what {plan.name} asks for is missing. This makes it: {_command(plan)}"
+
+
+def _command(plan: "StudyPlan") -> str:
+    from lmc_lab import stages
+
+    return stages.shown(stages.command("study", *plan.given))
+
+
+def _config(collected: "StudyResults") -> "dict[str, Any]":
+    """Returns the config that the newest rows were computed with."""
+    return dict(max(collected.found, key=lambda result: result.entry.created).entry.config)
+
+
+def _mirror(config: DictConfig, plan: "StudyPlan", collected: "StudyResults", pictures: "Sequence[Path]") -> None:
+    """Logs the results of one study to Weights & Biases."""
+    from pathlib import Path
+
+    from lmc_lab.reporting.sinks import ResultsMirror
+
+    where = (config.logger.project, config.logger.mode, Path(config.output_dir).absolute())
+    mirror = ResultsMirror(plan.name, *where, cast("dict[str, Any]", plan.experiment.config))
+    mirror.log(collected.with_rows, plan.experiment.task.dataset.train, pictures)
 
 
 if __name__ == "__main__":

@@ -40,14 +40,13 @@ def finish(process: "subprocess.Popen[bytes]", *, log: Path | None = None) -> No
     Raises:
         UserError: it failed; repeats its last line, which says why.
     """
-    if process.wait() == 0:
+    code = process.wait()
+    if code == 0:
         return
     lines = log.read_text(errors="replace").splitlines() if log else []
-    reason = (
-        lines[-1].removeprefix("lmc_lab: ") if lines else f"it printed why above and ended with {process.returncode}"
-    )
-    where = f" (all of it: {log})" if log else ""
-    raise UserError(f"expected a stage of this command to succeed, found that it failed: {reason}{where}")
+    if not lines:
+        raise UserError(f"expected the command above to succeed, found that it ended with {code}; it printed why")
+    raise UserError(f"{lines[-1].removeprefix('lmc_lab: ')} (all of it: {log})")
 
 
 def run(arguments: list[str], *, log: Path | None = None) -> None:

@@ -1,8 +1,16 @@
 """Runs a study, all of it: ``python -m lmc_lab.study study=lenet_m``."""
 
+from typing import TYPE_CHECKING
+
 from omegaconf import DictConfig
 
 from lmc_lab import cli
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lmc_lab.failures import Failures
+    from lmc_lab.study_plan import StudyPlan
 
 
 def main() -> None:
@@ -13,25 +21,45 @@ def main() -> None:
 def job(config: DictConfig) -> None:
     """Trains the trunks, then all branches of all splits, measures every mode, and draws the report; prints each command.
 
-    What is finished is skipped, so the same command goes on where a study stopped.
+    What is finished is skipped, so the same command goes on where a study stopped. A stage that fails does not keep
+    later ones from what they can do (but for the trunks, without which they can do nothing), nor the report from what
+    there is.
     """
-    from contextlib import nullcontext
     from pathlib import Path
 
     from hydra.core.hydra_config import HydraConfig
 
-    from lmc_lab import stages
-    from lmc_lab.progress import BranchProgress
+    from lmc_lab.failures import Failures
     from lmc_lab.runs.layout import logs
     from lmc_lab.study_plan import StudyPlan
 
     plan = StudyPlan.of(config, given=HydraConfig.get().overrides.task)
-    folder = logs(Path(config.output_dir).absolute())
+    plan.steps  # noqa: B018  a wrong one is refused before anything is trained
+    failures = Failures("stage of the study")
     for stage, arguments in plan.commands().items():
-        log = None if stage == "report" else folder / f"{plan.name}-{stage}.log"
-        progress = BranchProgress(plan.branch_folders()) if stage == "branches" else nullcontext()
-        with progress:
-            stages.run(arguments, log=log)
+        if _can_run(stage, plan, failures):
+            with failures.kept(stage):
+                _run(stage, arguments, plan, logs(Path(config.output_dir).absolute()))
+    failures.tell()
+
+
+def _can_run(stage: str, plan: "StudyPlan", failures: "Failures") -> bool:
+    from lmc_lab.study_results import collect
+
+    if stage == "report" and failures:
+        return bool(collect(plan).found)
+    return "trunks" not in failures
+
+
+def _run(stage: str, arguments: list[str], plan: "StudyPlan", folder: "Path") -> None:
+    from contextlib import nullcontext
+
+    from lmc_lab import stages
+    from lmc_lab.progress import BranchProgress
+
+    progress = BranchProgress(plan.branch_folders()) if stage == "branches" else nullcontext()
+    with progress:
+        stages.run(arguments, log=None if stage == "report" else folder / f"{plan.name}-{stage}.log")
 
 
 if __name__ == "__main__":

@@ -2,18 +2,18 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from hydra import compose
-from hydra.utils import get_class
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from lmc_lab import stages
 from lmc_lab.analyses.base import Analysis, JointAnalysis, ModeAnalysis, TrunkAnalysis
-from lmc_lab.analyses.store import Result, read_results, settings_text
-from lmc_lab.compose import build_analyses, build_experiment, layout_of, split_steps
+from lmc_lab.compose import build_analyses, build_experiment, split_steps
 from lmc_lab.errors import UserError
-from lmc_lab.runs.layout import Layout, RunFolder
+from lmc_lab.runs.experiment import Experiment
+from lmc_lab.runs.layout import RunFolder
 
 _SHARED_KEYS = ("data_dir", "cache_dir", "output_dir")
 
@@ -50,7 +50,7 @@ class StudyPlan:
         return cls(
             name=study.name,
             given=tuple(given),
-            shared=(*study.overrides, *config.overrides, *places(config)),
+            shared=(*study.overrides, *config.overrides, *_lenience(config), *places(config)),
             sweep=tuple(config.sweep),
             trunks=tuple(study.trunks),
             splits=tuple(study.splits),
@@ -62,8 +62,9 @@ class StudyPlan:
     def commands(self) -> dict[str, list[str]]:
         """Returns the command of each stage, in their order."""
         trunks, splits = f"trunk_seed={_list(self.trunks)}", f"split_step={_list(self.splits)}"
+        seeds = f"seeds=[{_list(self.seeds)}]"
         logger = [item for item in self.given if item.startswith("logger")]
-        on_the_way = [step for step in self._steps(ModeAnalysis) if step < self.task_config().task.max_steps]
+        on_the_way = [step for step in self._steps(ModeAnalysis) if step < self.experiment.task.max_steps]
         stages_of = {
             "trunks": self._sweep(
                 "train", f"split_step=[{_list(self.splits)}]", trunks, *_saving(self._steps(TrunkAnalysis)), *logger
@@ -71,24 +72,53 @@ class StudyPlan:
             "branches": self._sweep(
                 "train", trunks, splits, f"seed=range({self.branches})", *_saving(on_the_way), *logger
             ),
-            "modes": self._analyses(ModeAnalysis, trunks, splits),
+            "modes": self._analyses(ModeAnalysis, trunks, splits, seeds),
             "trunk-states": self._analyses(TrunkAnalysis, trunks),
-            "across-trunks": self._analyses(JointAnalysis, f"trunks=[{_list(self.trunks)}]", splits)
+            "across-trunks": self._analyses(JointAnalysis, f"trunks=[{_list(self.trunks)}]", splits, seeds)
             if len(self.trunks) > 1
             else [],
             "report": stages.command("report", *self.given),
         }
         return {name: command for name, command in stages_of.items() if command}
 
+    @property
+    def seeds(self) -> range:
+        """Returns the seeds of the branches of each split."""
+        return range(self.branches)
+
+    @cached_property
+    def steps(self) -> list[int]:
+        """Returns the split steps.
+
+        Raises:
+            UserError: one is no step before T.
+        """
+        return split_steps(self.experiment, list(self.splits))
+
+    @cached_property
+    def experiment(self) -> Experiment:
+        """Returns what the study trains, which each trunk is a variation of."""
+        return build_experiment(self._config)
+
+    @cached_property
+    def measured(self) -> list[Analysis]:
+        """Returns the study's analyses with their settings."""
+        return build_analyses(self._config)
+
+    @cached_property
+    def _config(self) -> DictConfig:
+        """Returns the config of all analyses of the study."""
+        names = f"analysis=[{_list(self.analyses)}]"
+        return compose("analyze", overrides=[*self.shared, names, *self._analysis_settings(self.analyses)])
+
     def _steps(self, kind: type[Analysis]) -> list[int]:
         """Returns the steps whose states the analyses of one kind of subject ask for."""
-        kinds = self._kinds().items()
-        asked = (self.analyses[name].get("steps") or () for name, subject in kinds if issubclass(subject, kind))
+        asked = (getattr(analysis, "steps", None) or () for analysis in self.measured if isinstance(analysis, kind))
         return sorted({step for steps in asked for step in steps})
 
     def _analyses(self, kind: type[Analysis], *where: str) -> list[str]:
         """Returns the command of the analyses of one kind of subject, or nothing if there are none."""
-        names = [name for name, subject in self._kinds().items() if issubclass(subject, kind)]
+        names = [analysis.name for analysis in self.measured if isinstance(analysis, kind)]
         if not names:
             return []
         return self._sweep("analyze", f"analysis=[{_list(names)}]", *self._analysis_settings(names), *where)
@@ -97,44 +127,26 @@ class StudyPlan:
         own = [f"analysis.{name}.{key}={_value(value)}" for name in names for key, value in self.analyses[name].items()]
         return [*own, *(f"evaluation.{key}={_value(value)}" for key, value in self.evaluation.items())]
 
-    def _kinds(self) -> dict[str, type[Analysis]]:
-        nodes = compose("analyze", overrides=[f"analysis=[{_list(self.analyses)}]"]).analysis
-        return {name: get_class(nodes[name]._target_) for name in self.analyses}
-
-    def results(self) -> list[Result]:
-        """Returns the study's own results: those with its settings, whatever else was measured on its endpoints."""
-        overrides = [f"analysis=[{_list(self.analyses)}]", *self._analysis_settings(self.analyses)]
-        config = compose("analyze", overrides=[*self.shared, *overrides])
-        variant = build_experiment(config).variant
-        settings = {settings_text(analysis, variant=variant, trunks=self.trunks) for analysis in build_analyses(config)}
-        return read_results(self.layout(), settings)
-
     def _sweep(self, entry_point: str, *overrides: str) -> list[str]:
         return stages.command(entry_point, *self.shared, *overrides, *self.sweep, multirun=True)
 
-    def task_config(self) -> DictConfig:
-        """Returns the training config of the study's task."""
-        return compose("train", overrides=list(self.shared))
-
-    def layout(self) -> Layout:
-        """Returns where the study's files lie."""
-        return layout_of(self.task_config())
-
     def branch_folders(self) -> list[RunFolder]:
         """Returns the folders of all branches of the study."""
-        experiment = build_experiment(self.task_config())
-        steps = split_steps(experiment, list(self.splits))
         return [
-            experiment.layout.split(trunk, step, experiment.variant).branch(seed)
+            self.experiment.layout.split(trunk, step, self.experiment.variant).branch(seed)
             for trunk in self.trunks
-            for step in steps
-            for seed in range(self.branches)
+            for step in self.steps
+            for seed in self.seeds
         ]
 
 
 def places(config: DictConfig) -> list[str]:
     """Returns the overrides that say where things are."""
     return [f"{key}={_quoted(config[key])}" for key in _SHARED_KEYS]
+
+
+def _lenience(config: DictConfig) -> list[str]:
+    return ["allow_diverged=true"] if config.allow_diverged else []
 
 
 def _saving(steps: Sequence[int]) -> list[str]:

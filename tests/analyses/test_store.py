@@ -1,13 +1,48 @@
-import pytest
+import json
+import os
+from dataclasses import dataclass, replace
+from typing import ClassVar, final
 
+import pandas as pd
+import pytest
+import torch
+
+from lmc_lab.analyses.base import Choice, Measurement, ModeAnalysis, Record
 from lmc_lab.analyses.convex_mode import ConvexMode
 from lmc_lab.analyses.distances import Distances
-from lmc_lab.analyses.store import SCHEMA, all_rows, ensure_rows, read_results
+from lmc_lab.analyses.row_file import SCHEMA
+from lmc_lab.analyses.store import all_rows, ensure_rows, read_result, read_results
+from lmc_lab.errors import UserError
 from lmc_lab.files import read_json
+from lmc_lab.runs import checkpoint
 from lmc_lab.runs.branch import train_branch
 from lmc_lab.runs.endpoints import load_mode
+from lmc_lab.runs.states import load_trunk
+from lmc_lab.runs.status import write_status
 from lmc_lab.tasks.objective import EvaluationSettings
 from tiny import tiny_experiment
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Counted(ModeAnalysis):
+    """Yields one of each kind, and counts how often it is asked."""
+
+    name: ClassVar[str] = "counted"
+    asked: ClassVar[list[int]] = []
+    size: int = 3
+
+    def measure(self, mode, task):
+        self.asked.append(len(mode))
+        yield Measurement(quantity="p_conv", value=0.5)
+        yield Record("kept", torch.arange(self.size))
+        yield Choice("path", "loop")
+
+
+@pytest.fixture
+def counted():
+    Counted.asked.clear()
+    return Counted()
 
 
 @pytest.fixture
@@ -18,9 +53,15 @@ def experiment(tmp_path):
     return experiment
 
 
+def rows_of(experiment):
+    found, damaged = read_results(experiment.layout)
+    assert not damaged
+    return all_rows(found)
+
+
 def test_rows_are_tidy_and_say_where_they_come_from(experiment):
     path = ensure_rows(experiment, load_mode(experiment, 13), ConvexMode(num_samples=20))
-    rows = all_rows(read_results(experiment.layout))
+    rows = rows_of(experiment)
     assert list(rows.columns) == list(SCHEMA)
     assert rows[["task", "trunk", "split_step", "num_endpoints", "bn_policy"]].drop_duplicates().values.tolist() == [
         ["tiny", 0, 13, 3, "reestimate"]
@@ -32,15 +73,9 @@ def test_rows_are_tidy_and_say_where_they_come_from(experiment):
 
 
 def test_losses_of_endpoints_are_those_of_a_plain_evaluation(experiment):
-    import torch
-
     mode = load_mode(experiment, 13)
     ensure_rows(experiment, mode, ConvexMode(num_samples=5, evaluation=EvaluationSettings(bn_policy="keep")))
-    rows = (
-        all_rows(read_results(experiment.layout))
-        .query("quantity == 'branch_loss' and subset == 'test'")
-        .set_index("branch")
-    )
+    rows = rows_of(experiment).query("quantity == 'branch_loss' and subset == 'test'").set_index("branch")
     module = experiment.task.initialise(0).eval()
     inputs, targets = experiment.task.dataset.test.batch(slice(None))
     for i, seed in enumerate(mode.seeds):
@@ -51,19 +86,159 @@ def test_losses_of_endpoints_are_those_of_a_plain_evaluation(experiment):
         assert rows.loc[seed, "value"] == pytest.approx(loss.item(), rel=1e-5)
 
 
-def test_more_endpoints_or_other_settings_are_another_file_and_the_newest_of_a_mode_is_read(experiment):
+def test_more_endpoints_or_other_settings_are_another_file(experiment):
     first = ensure_rows(experiment, load_mode(experiment, 13, seeds=[0, 1]), Distances(num_samples=9))
     second = ensure_rows(experiment, load_mode(experiment, 13), Distances(num_samples=9))
     other = ensure_rows(experiment, load_mode(experiment, 13), Distances(num_samples=8))
     assert len({first, second, other}) == 3
-    rows = all_rows(read_results(experiment.layout))
-    assert set(rows["num_endpoints"]) == {3} and rows["settings"].nunique() == 2
+    assert set(rows_of(experiment)["num_endpoints"]) == {2, 3}
 
 
-def test_a_mode_cut_down_on_purpose_never_passes_for_the_whole(experiment):
-    ensure_rows(experiment, load_mode(experiment, 13), Distances(num_samples=9))
-    ensure_rows(experiment, load_mode(experiment, 13, seeds=[0, 1]), Distances(num_samples=9), seeds=[0, 1])
-    assert set(all_rows(read_results(experiment.layout))["num_endpoints"]) == {2, 3}
+def test_whoever_asks_for_the_same_branches_shares_the_result_however_they_are_named(experiment):
+    whole = ensure_rows(experiment, load_mode(experiment, 13), Distances(num_samples=9))
+    named = ensure_rows(experiment, load_mode(experiment, 13, seeds=[2, 0, 1]), Distances(num_samples=9))
+    assert whole == named
+
+
+def test_a_mode_of_named_branches_knows_nothing_of_an_unfinished_stranger(experiment, counted):
+    write_status(experiment.split_folder(13).branch(9), state="running", step=14)
+    with pytest.raises(UserError, match="seed=9"):
+        load_mode(experiment, 13)
+    ensure_rows(experiment, load_mode(experiment, 13, seeds=range(3)), counted)
+    assert rows_of(experiment).loc[0, "num_endpoints"] == 3
+
+
+def test_a_result_says_what_it_was_measured_on(experiment):
+    trunks = [experiment, replace(experiment, trunk_seed=1)]
+    for seed in range(2):
+        train_branch(trunks[1], 13, seed)
+    modes = [load_mode(each, 13) for each in trunks]
+    subjects = {
+        ((0, None, ()),): load_trunk(experiment),
+        ((0, 13, (0, 1, 2)),): modes[0],
+        ((0, 13, (0, 1, 2)), (1, 13, (0, 1))): modes,
+    }
+    for expected, subject in subjects.items():
+        entry = read_result(ensure_rows(experiment, subject, AnySubject())).entry
+        assert tuple((part.trunk, part.split_step, part.branches) for part in entry.subject) == expected
+    columns = rows_of(experiment)[["trunk", "split_step", "num_endpoints"]].values.tolist()
+    assert sorted(map(str, columns)) == sorted(map(str, [[0, pd.NA, pd.NA], [0, 13, 3], [pd.NA, 13, 5]]))
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class AnySubject(ModeAnalysis):
+    """Measures whatever it is given."""
+
+    name: ClassVar[str] = "any_subject"
+
+    def measure(self, mode, task):
+        yield Measurement(quantity="one", value=1.0)
+
+
+def test_what_was_chosen_is_in_the_rows_and_not_in_what_names_them(experiment, counted):
+    result = read_result(ensure_rows(experiment, load_mode(experiment, 13), counted))
+    assert json.loads(result.rows.loc[0, "settings"])["chosen"] == {"path": "loop"}
+    assert result.entry.settings == {"size": 3, "variant": ""}
+
+
+def test_branches_that_diverged_are_in_every_result_without_them(experiment, counted):
+    mode = load_mode(experiment, 13)
+    whole = ensure_rows(experiment, mode, counted)
+    left_out = ensure_rows(experiment, replace(mode, diverged=((7, 21),)), counted)
+    assert whole != left_out and read_result(left_out).entry.subject[0].diverged == ((7, 21),)
+    rows = read_result(left_out).rows.query("quantity == 'diverged_at'")
+    assert rows[["branch", "value", "num_endpoints"]].values.tolist() == [[7, 21, 3]]
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def remove(path):
+    path.unlink()
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".safetensors"])
+@pytest.mark.parametrize("damage", [flip, truncate, empty, remove])
+def test_a_damaged_or_lost_result_is_measured_again(experiment, counted, damage, suffix):
+    mode = load_mode(experiment, 13)
+    path = ensure_rows(experiment, mode, counted)
+    damage(path.with_suffix(suffix))
+    found, damaged = read_results(experiment.layout)
+    assert not found and len(damaged) == (0 if (damage, suffix) == (remove, ".parquet") else 1)
+    assert ensure_rows(experiment, mode, counted) == path and counted.asked == [3, 3]
+    assert len(rows_of(experiment)) == 1
+    assert len(list(path.parent.glob("*.corrupt"))) == len(damaged)
+    assert ensure_rows(experiment, mode, counted) == path and counted.asked == [3, 3]
+
+
+def test_a_result_under_anothers_name_is_none(experiment, counted):
+    mode = load_mode(experiment, 13)
+    first, second = (ensure_rows(experiment, mode, each) for each in (counted, Counted(size=4)))
+    for suffix in (".parquet", ".safetensors"):
+        second.with_suffix(suffix).write_bytes(first.with_suffix(suffix).read_bytes())
+    (error,) = read_results(experiment.layout)[1]
+    assert second.name in str(error) and first.name in str(error)
+    ensure_rows(experiment, mode, Counted(size=4))
+    assert len(checkpoint.load(second.with_suffix(".safetensors")).state["kept"]) == 4
+
+
+def test_tensors_of_another_result_are_none(experiment, counted):
+    mode = load_mode(experiment, 13)
+    first, second = (ensure_rows(experiment, mode, each) for each in (counted, Counted(size=4)))
+    checkpoint.save(
+        checkpoint.load(first.with_suffix(".safetensors")).state | {"step": 0}, second.with_suffix(".safetensors")
+    )
+    assert len(read_results(experiment.layout)[1]) == 1
+    ensure_rows(experiment, mode, Counted(size=4))
+    assert counted.asked == [3, 3, 3]
+
+
+def test_a_result_of_another_task_is_none_of_this_one(experiment, tmp_path):
+    path = ensure_rows(experiment, load_mode(experiment, 13), Distances(num_samples=9))
+    elsewhere = tmp_path / "tiny-1" / "results" / path.name
+    elsewhere.parent.mkdir(parents=True)
+    elsewhere.write_bytes(path.read_bytes())
+    assert read_results(replace(experiment.layout, root=tmp_path / "tiny-1"))[0] == []
+
+
+def test_rows_of_the_first_format_are_recognised(experiment):
+    path = ensure_rows(experiment, load_mode(experiment, 13), Distances(num_samples=9))
+    read_result(path).rows.to_parquet(path, index=False)
+    with pytest.raises(UserError, match="found format 1"):
+        read_results(experiment.layout)
+
+
+@pytest.mark.parametrize("damage", [remove, empty, flip, truncate])
+def test_the_manifest_comes_back(experiment, damage):
+    mode = load_mode(experiment, 13)
+    first, second = (ensure_rows(experiment, mode, Distances(num_samples=number)) for number in (8, 9))
+    before = read_json(experiment.layout.manifest)
+    assert before.keys() == {first.name, second.name}
+    damage(experiment.layout.manifest)
+    assert len(read_results(experiment.layout)[0]) == 2
+    ensure_rows(experiment, mode, Distances(num_samples=9))
+    assert read_json(experiment.layout.manifest) == before
+
+
+def test_what_a_killed_process_left_is_removed(experiment):
+    mode = load_mode(experiment, 13)
+    path = ensure_rows(experiment, mode, Distances(num_samples=8))
+    left = path.with_name(f".{path.name}.{2**22 + 1}@{os.uname().nodename}.tmp")
+    left.touch()
+    ensure_rows(experiment, mode, Distances(num_samples=8))
+    assert not left.exists()
 
 
 def test_distances_are_euclidean(experiment):

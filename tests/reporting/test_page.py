@@ -1,7 +1,9 @@
 import pandas as pd
 import pytest
 
-from lmc_lab.analyses.store import SCHEMA, Result
+from entries import entry
+from lmc_lab.analyses.row_file import SCHEMA
+from lmc_lab.analyses.store import Result
 from lmc_lab.reporting.figures.functions import figure5
 from lmc_lab.reporting.figures.hull import figure2, figure3
 from lmc_lab.reporting.figures.pairs import pairs
@@ -70,7 +72,7 @@ def test_a_report_from_the_same_rows_is_the_same(rows, tmp_path):
 
 def result(analysis, seconds, lines):
     rows = pd.DataFrame([{"task": "lenet", "analysis": analysis} | line for line in lines])
-    return Result(rows.reindex(columns=list(SCHEMA)).astype(SCHEMA), seconds, None)
+    return Result(rows.reindex(columns=list(SCHEMA)).astype(SCHEMA), entry(analysis=analysis, seconds=seconds))
 
 
 def test_the_cost_of_an_analysis_is_its_median_and_per_checkpoint():
@@ -191,3 +193,58 @@ def test_table_1_comes_from_the_configs():
         128,
         4680,
     ]
+
+
+def test_table_1_shows_what_a_task_of_ones_own_has():
+    """No rate, a data function without a module in its name, a module that is none, nothing else."""
+    task = {"optimizer": {"_target_": "own.NoRate", "step": 1}, "data": {"_target_": "load"}, "module": None}
+    line = task_table({"mine": {"task": task | {"model": {"width": 3}}}, "empty": {"task": {}}}).iloc[0]
+    assert line[["optimizer", "LR", "dataset", "task", "model"]].tolist() == ["NoRate", "", "", "", "(width=3)"]
+
+
+def test_no_number_is_shown_as_missing_and_never_as_an_onset(rows, tmp_path):
+    nothing = rows.assign(value=float("nan"), low=float("nan"), high=float("inf"))
+    table = mode_table(nothing)
+    assert {*table["p_conv"], *table["centre"], *table["hull radius"]} == {"missing"}
+    assert set(onset_table(nothing, threshold=0.9)["onset by p_conv"]) == {"800 (missing) .. -"}
+    assert [path.name for path in write_report(nothing, {}, tmp_path, title="t")] == ["index.html"]
+
+
+@pytest.mark.parametrize(("lost", "bracket"), [(0, "0 (missing) .. 50"), (50, "50 (missing) .. 800")])
+def test_a_split_that_was_not_measured_is_no_onset(rows, lost, bracket):
+    rows = rows.assign(value=1.0)[rows["split_step"] != lost]
+    table = onset_table(rows, threshold=0.9, splits={"lenet": [0, 50, 800]})
+    assert set(table["onset by p_conv"]) == {bracket}
+    assert set(onset_table(rows, threshold=0.9)["onset by p_conv"]) == {f"- .. {min({0, 50} - {lost})}"}
+
+
+def test_figures_leave_out_what_is_no_number(rows, tmp_path):
+    rows.loc[rows["split_step"].eq(50), ["value", "low", "high"]] = float("inf")
+    top, _ = figure2(rows[rows["value"] < 9]).axes
+    assert all(abs(number) < 9 for line in top.lines for number in line.get_ydata())
+    assert len(write_report(rows, {}, tmp_path, title="t")) == 3
+
+
+def test_a_report_draws_splits_of_which_some_analyses_are_missing(rows, tmp_path):
+    """Centres at all splits, endpoints and singular values at some."""
+    where = {"trunk": 0, "split_step": 800, "subset": "train"}
+    lines = [where | {"quantity": "endpoint_loss", "value": 0.5}]
+    lines += [where | {"quantity": "singular_value_raw", "index": 1, "value": 2.0}]
+    lines += [{"task": "other", "trunk": 0, "split_step": 3, "quantity": "p_conv", "subset": "train", "value": 1.0}]
+    names = {path.stem for path in write_report(with_rows(rows, lines), {}, tmp_path, title="t")}
+    assert names == {"figure2", "figure3", "index"}
+
+
+def test_branches_that_diverged_are_in_the_modes_table(rows):
+    lines = [
+        {"trunk": 0, "split_step": 50, "quantity": "diverged_at", "branch": seed, "value": 31} for seed in (4, 2, 4)
+    ]
+    table = mode_table(with_rows(rows, lines)).set_index(["trunk", "k"])
+    assert table.loc[(0, 50), "left out"] == "seed 2 (diverged at step 31), seed 4 (diverged at step 31)"
+    assert table.loc[(0, 0), "left out"] == "" and "left out" not in mode_table(rows)
+
+
+def test_notes_are_on_the_page_and_empty_tables_are_not(rows, tmp_path):
+    write_report(rows, {"Missing": pd.DataFrame()}, tmp_path, title="t", notes=["a < b"])
+    page = (tmp_path / "index.html").read_text()
+    assert "<p>a &lt; b</p>" in page and "Missing" not in page

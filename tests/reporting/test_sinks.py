@@ -5,7 +5,9 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from lmc_lab.analyses.store import SCHEMA, Result
+from entries import entry
+from lmc_lab.analyses.row_file import SCHEMA
+from lmc_lab.analyses.store import Result
 from lmc_lab.data.examples import Examples
 from lmc_lab.landscape.predictions import pack_mask
 from lmc_lab.reporting import sinks
@@ -47,7 +49,7 @@ def runs(monkeypatch):
 
 
 def result(lines, records=None):
-    return Result(pd.DataFrame(lines).reindex(columns=list(SCHEMA)).astype(SCHEMA), 1.0, records)
+    return Result(pd.DataFrame(lines).reindex(columns=list(SCHEMA)).astype(SCHEMA), entry(), records)
 
 
 def masks_of(trunk, split_step, num_examples=20):

@@ -1,10 +1,10 @@
-"""Where measurements go: one parquet file of tidy rows an analysis and subject, and a manifest of all of them."""
+"""Where measurements go: one file of tidy rows an analysis and subject, measured once."""
 
 import hashlib
 import json
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -13,82 +13,16 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock
 
-from lmc_lab.analyses.base import Analysis, JointAnalysis, Measurement, Record, TrunkAnalysis
-from lmc_lab.files import read_json, replacing, write_json
+from lmc_lab.analyses.base import Analysis, Choice, Measurement, Record, TrunkAnalysis
+from lmc_lab.analyses.row_file import SCHEMA, Entry, empty_frame, read_rows, write_rows
+from lmc_lab.analyses.subject import Part, Subject, columns_of, digests_of, parts_of
+from lmc_lab.errors import UserError
+from lmc_lab.files import DamagedFile, OtherFormat, read_json_or_set_aside, remove_leftovers, set_aside, write_json
 from lmc_lab.runs import checkpoint
-from lmc_lab.runs.endpoints import Mode
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.layout import Layout
-from lmc_lab.runs.states import Trunk
-
-SCHEMA = {
-    "task": "string",
-    "fingerprint": "string",
-    "trunk": "Int64",
-    "split_step": "Int64",
-    "branch": "Int64",
-    "step": "Int64",
-    "index": "Int64",
-    "analysis": "string",
-    "quantity": "string",
-    "subset": "string",
-    "value": "float64",
-    "low": "float64",
-    "high": "float64",
-    "num_samples": "Int64",
-    "num_endpoints": "Int64",
-    "bn_policy": "string",
-    "settings": "string",
-}
 
 _PACKAGES = ("lmc_lab", "torch", "lightning", "hydra-core", "numpy", "pandas", "scipy")
-
-
-Subject = Mode | Trunk | Sequence[Mode]  # what a ModeAnalysis, a TrunkAnalysis, a JointAnalysis measures
-
-
-def ensure_rows(
-    experiment: Experiment, subject: Subject, analysis: Analysis, *, seeds: Sequence[int] | None = None
-) -> Path:
-    """Returns the file with the rows of `analysis` on `subject`, after measuring them if nobody has.
-
-    Its key hashes the settings and what was measured: more samples or more endpoints is another file. `seeds` says that
-    a mode was cut down to these on purpose, and goes into the settings, so that it never passes for the whole mode.
-    """
-    settings = settings_text(analysis, variant=experiment.variant, trunks=_trunks(subject), seeds=seeds)
-    key = hashlib.sha256(json.dumps([settings, *_digests(subject)]).encode()).hexdigest()[:12]
-    path = experiment.layout.result(analysis.name, key)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f".{path.name}.lock")):
-        if not path.exists():
-            started = time.monotonic()
-            found = list(analysis.measure(subject, experiment.task))  # type: ignore[attr-defined]
-            rows = _frame(found, experiment, subject, analysis, settings)
-            if records := {item.name: item.tensor for item in found if isinstance(item, Record)}:
-                checkpoint.save(records, experiment.layout.records(analysis.name, key))
-            _record(experiment.layout, path, experiment, time.monotonic() - started)
-            with replacing(path) as temporary:
-                rows.to_parquet(temporary, index=False)
-    return path
-
-
-def settings_text(
-    analysis: Analysis, *, variant: str, trunks: Sequence[int], seeds: Sequence[int] | None = None
-) -> str:
-    """Returns the column `settings`: all that two results on the same trunk or split may differ in.
-
-    Args:
-        analysis: whose fields they are.
-        variant: how the branches were made, which a trunk does not depend on.
-        trunks: of a `JointAnalysis`.
-        seeds: to which a mode was cut down on purpose.
-    """
-    content = analysis.settings()
-    if not isinstance(analysis, TrunkAnalysis):
-        content |= {"variant": variant} | ({"seeds": sorted(seeds)} if seeds else {})
-    if isinstance(analysis, JointAnalysis):
-        content |= {"trunks": sorted(trunks)}
-    return json.dumps(content)
 
 
 @dataclass(frozen=True)
@@ -96,96 +30,153 @@ class Result:
     """What one analysis found on one subject."""
 
     rows: pd.DataFrame
-    seconds: float  # that it took
-    records: Path | None  # tensors kept beside the rows
+    entry: Entry
+    records: Path | None = None  # tensors kept beside the rows
 
 
-def read_results(layout: Layout, settings: Collection[str] | None = None) -> list[Result]:
-    """Returns the results of a task; of one analysis of one subject under the same settings only the newest.
+def ensure_rows(experiment: Experiment, subject: Subject, analysis: Analysis) -> Path:
+    """Returns the file with the rows of `analysis` on `subject`, after measuring them if nobody has, or if it is damaged.
 
-    Older ones are those of fewer endpoints.
+    Its key hashes the settings and what was measured: more samples or more endpoints is another file. Whoever asks for
+    the same endpoints shares it, however the endpoints were named.
+    """
+    settings = settings_of(analysis, variant=experiment.variant)
+    key = _key(analysis, settings, subject)
+    path = experiment.layout.result(analysis.name, key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path.parent)
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        is_new = not _is_measured(path)
+        if is_new:
+            _measure(experiment, subject, analysis, settings, path)
+    _index(experiment.layout, anew={path.name} if is_new else set())
+    return path
+
+
+def settings_of(analysis: Analysis, *, variant: str) -> dict[str, Any]:
+    """Returns all that two results on the same endpoints may differ in, as JSON holds it.
 
     Args:
-        layout: of the task.
-        settings: only results whose column `settings` is one of these; all for None.
+        analysis: whose fields they are.
+        variant: how the branches were made, which a trunk does not depend on.
     """
-    manifest = read_json(layout.manifest)
-    newest: dict[tuple[Any, ...], Result] = {}
-    for name in sorted(manifest, key=lambda name: manifest[name]["created"]):
-        path = layout.results / name
-        rows = pd.read_parquet(path) if path.exists() else empty_frame()
-        is_meant = settings is None or rows["settings"].isin(settings).all()
-        if not rows.empty and is_meant:  # predictions of a regression, say, have no rows
-            records = path.with_suffix(".safetensors")
-            result = Result(rows, manifest[name]["seconds"], records if records.exists() else None)
-            newest[tuple(rows.loc[0, ["analysis", "trunk", "split_step", "settings"]])] = result
-    return list(newest.values())
+    made = {} if isinstance(analysis, TrunkAnalysis) else {"variant": variant}
+    settings: dict[str, Any] = json.loads(json.dumps(analysis.settings() | made))
+    return settings
+
+
+def read_result(path: Path) -> Result:
+    """Returns the result whose rows are in `path`.
+
+    Raises:
+        DamagedFile: the rows, or the tensors beside them, are damaged or lost.
+        OtherFormat: another version wrote it.
+    """
+    rows, entry = read_rows(path)
+    if entry.records is None:
+        return Result(rows, entry)
+    records = path.with_suffix(".safetensors")
+    try:
+        digest = checkpoint.load(records).digest
+    except OtherFormat:
+        raise
+    except UserError as error:
+        raise DamagedFile(f"expected {path.name} to have its tensors beside it: {error}") from error
+    if digest != entry.records:
+        raise DamagedFile(f"expected {records} to be what {path.name} was measured with, found other tensors")
+    return Result(rows, entry, records)
+
+
+def read_results(layout: Layout) -> tuple[list[Result], list[DamagedFile]]:
+    """Returns the results of a task, and why others of its files are none."""
+    found, damaged = [], []
+    for path in sorted(layout.results.glob("*.parquet")):
+        try:
+            found.append(read_result(path))
+        except DamagedFile as error:
+            damaged.append(error)
+    return found, damaged
 
 
 def all_rows(results: Collection[Result]) -> pd.DataFrame:
     """Returns the rows of all results as one table."""
-    frames = [result.rows for result in results]
+    frames = [result.rows for result in results if not result.rows.empty]
     return pd.concat(frames, ignore_index=True) if frames else empty_frame()
 
 
-def read_config(layout: Layout) -> dict[str, Any]:
-    """Returns the config that the newest rows of a task were computed with."""
-    manifest = read_json(layout.manifest)
-    entries = sorted(manifest.values(), key=lambda entry: entry["created"])
-    return entries[-1]["config"] if entries else {}
+def _key(analysis: Analysis, settings: Mapping[str, Any], subject: Subject) -> str:
+    left_out = [part.diverged for part in parts_of(subject)]  # the rows say so
+    content = [analysis.name, settings, digests_of(subject), *([left_out] if any(left_out) else [])]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def empty_frame() -> pd.DataFrame:
-    """Returns a table with the schema's columns and no rows."""
-    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in SCHEMA.items()})
+def _is_measured(path: Path) -> bool:
+    """Returns whether `path` holds a whole result; a damaged one is set aside."""
+    if not path.exists():
+        return False
+    try:
+        read_result(path)
+    except DamagedFile as error:
+        set_aside(path, error)
+        return False
+    return True
 
 
-def _digests(subject: Subject) -> list[str]:
-    return sorted(
-        subject.digests if isinstance(subject, Mode | Trunk) else [d for mode in subject for d in mode.digests]
+def _measure(
+    experiment: Experiment, subject: Subject, analysis: Analysis, settings: Mapping[str, Any], path: Path
+) -> None:
+    started = time.monotonic()
+    found = list(analysis.measure(subject, experiment.task))  # type: ignore[attr-defined]
+    parts = parts_of(subject)
+    records = {item.name: item.tensor for item in found if isinstance(item, Record)}
+    chosen = {item.name: item.value for item in found if isinstance(item, Choice)}
+    rows = _frame([item for item in found if isinstance(item, Measurement)] + _left_out(parts)).assign(
+        task=experiment.task.name,
+        fingerprint=experiment.task.fingerprint,
+        analysis=analysis.name,
+        bn_policy=analysis.bn_policy,
+        settings=json.dumps({**settings, **({"chosen": chosen} if chosen else {})}),
+        **columns_of(parts),
     )
-
-
-def _trunks(subject: Subject) -> list[int]:
-    return [subject.trunk_seed] if isinstance(subject, Mode | Trunk) else [mode.trunk_seed for mode in subject]
-
-
-def _columns(subject: Subject) -> dict[str, int | None]:
-    """Returns what the columns say of what was measured."""
-    if isinstance(subject, Trunk):
-        return {"trunk": subject.trunk_seed, "split_step": None, "num_endpoints": None}
-    if isinstance(subject, Mode):
-        return {"trunk": subject.trunk_seed, "split_step": subject.split_step, "num_endpoints": len(subject)}
-    return {"trunk": None, "split_step": subject[0].split_step, "num_endpoints": sum(map(len, subject))}
-
-
-def _frame(
-    found: list[Measurement | Record], experiment: Experiment, subject: Subject, analysis: Analysis, settings: str
-) -> pd.DataFrame:
-    fields = list(Measurement.__dataclass_fields__)
-    measurements = [vars(item) for item in found if isinstance(item, Measurement)]
-    return (
-        pd.DataFrame(measurements, columns=fields)
-        .assign(
-            task=experiment.task.name,
-            fingerprint=experiment.task.fingerprint,
-            analysis=analysis.name,
-            bn_policy=analysis.bn_policy,
-            settings=settings,
-            **_columns(subject),
-        )[list(SCHEMA)]
-        .astype(SCHEMA)
+    entry = Entry(
+        analysis=analysis.name,
+        settings=settings,
+        subject=parts,
+        records=checkpoint.save(records, path.with_suffix(".safetensors")) if records else None,
+        created=time.time_ns(),
+        seconds=round(time.monotonic() - started, 3),
+        command=" ".join(sys.argv),
+        versions={name: version(name) for name in _PACKAGES},
+        config=experiment.config,
     )
+    write_rows(rows[list(SCHEMA)].astype(SCHEMA), entry, path)
 
 
-def _record(layout: Layout, path: Path, experiment: Experiment, seconds: float) -> None:
-    """Adds a result to the manifest, before the file itself appears: what is not there yet is skipped by readers."""
-    entry = {
-        "created": time.time_ns(),
-        "seconds": round(seconds, 3),
-        "command": " ".join(sys.argv),
-        "versions": {name: version(name) for name in _PACKAGES},
-        "config": experiment.config,
-    }
+def _frame(measurements: Sequence[Measurement]) -> pd.DataFrame:
+    return pd.DataFrame(map(vars, measurements), columns=list(Measurement.__dataclass_fields__))
+
+
+def _left_out(parts: Sequence[Part]) -> list[Measurement]:
+    """Returns which branches are not in the subject since their training diverged, and at which step that was seen."""
+    return [
+        Measurement(quantity="diverged_at", value=step, branch=seed) for part in parts for seed, step in part.diverged
+    ]
+
+
+def _index(layout: Layout, *, anew: Collection[str]) -> None:
+    """Keeps the manifest the list of what is in the folder, for who looks for a result; nothing here relies on it."""
     with FileLock(layout.manifest.with_name(".manifest.lock")):
-        write_json(layout.manifest, read_json(layout.manifest) | {path.name: entry})
+        listed = read_json_or_set_aside(layout.manifest)
+        known = {name: entry for name, entry in listed.items() if name not in anew}
+        paths = {path.name: path for path in sorted(layout.results.glob("*.parquet"))}
+        if known.keys() == paths.keys():
+            return
+        whole = {name: known.get(name) or _entry_or_none(path) for name, path in paths.items()}
+        write_json(layout.manifest, {name: entry for name, entry in whole.items() if entry})
+
+
+def _entry_or_none(path: Path) -> dict[str, Any] | None:
+    try:
+        return read_rows(path)[1].to_plain()
+    except (DamagedFile, FileNotFoundError):
+        return None

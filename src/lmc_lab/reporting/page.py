@@ -1,15 +1,16 @@
 """One folder with a report: figures as PNG and SVG and a page that shows them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lmc_lab.files import replacing, write_text
+from lmc_lab.files import remove_leftovers, replacing, write_text
 from lmc_lab.reporting.figures.functions import figure5, shared_correct
 from lmc_lab.reporting.figures.hull import figure2, figure3
 from lmc_lab.reporting.figures.pairs import pairs
@@ -71,13 +72,20 @@ img { max-width: 100% } figure { margin: 2rem 0 } figcaption { color: #555; max-
 th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid #ddd }"""
 
 
-def write_report(rows: pd.DataFrame, tables: Mapping[str, pd.DataFrame], folder: Path, *, title: str) -> list[Path]:
-    """Writes every figure that `rows` have data for, and index.html with them and `tables`; returns what was written."""
+def write_report(
+    rows: pd.DataFrame, tables: Mapping[str, pd.DataFrame], folder: Path, *, title: str, notes: Sequence[str] = ()
+) -> list[Path]:
+    """Writes every figure that `rows` have numbers for, and index.html with them, `tables` and `notes`.
+
+    Returns what was written.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    shown = {name: item for name, item in _FIGURES.items() if set(item.needs) & set(rows["quantity"])}
-    written = [path for name, item in shown.items() for path in _save(item.draw(rows), folder / name)]
+    remove_leftovers(folder)
+    numbers = rows[np.isfinite(rows["value"])]
+    shown = {name: item for name, item in _FIGURES.items() if set(item.needs) & set(numbers["quantity"])}
+    written = [path for name, item in shown.items() for path in _save(item.draw(numbers), folder / name)]
     page = folder / "index.html"
-    write_text(page, _page(title, shown, tables))
+    write_text(page, _page(title, shown, tables, notes))
     return [*written, page]
 
 
@@ -91,7 +99,8 @@ def _save(figure: Figure, stem: Path) -> list[Path]:
     return paths
 
 
-def _page(title: str, shown: Mapping[str, Shown], tables: Mapping[str, pd.DataFrame]) -> str:
+def _page(title: str, shown: Mapping[str, Shown], tables: Mapping[str, pd.DataFrame], notes: Sequence[str]) -> str:
+    remarks = "".join(f"<p>{escape(note)}</p>\n" for note in notes)
     figures = "\n".join(
         f'<figure><a href="{name}.svg"><img src="{name}.png" alt="{name}"></a>'
         f"<figcaption>{escape(item.caption)}</figcaption></figure>"
@@ -100,9 +109,10 @@ def _page(title: str, shown: Mapping[str, Shown], tables: Mapping[str, pd.DataFr
     sections = "\n".join(
         f'<h2>{heading}</h2>\n<div class="scroll">{table.to_html(index=False, border=0)}</div>'
         for heading, table in tables.items()
+        if not table.empty
     )
     return (
         f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style>\n'
-        f"<h1>{escape(title)}</h1>\n{figures}\n{sections}\n</html>\n"
+        f"<h1>{escape(title)}</h1>\n{remarks}{figures}\n{sections}\n</html>\n"
     )

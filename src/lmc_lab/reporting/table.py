@@ -1,13 +1,16 @@
 """Rows as tables that fit a terminal and a page: the modes, the onsets, the tasks (Table 1)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite, isnan, nan
 from typing import Any
 
 import pandas as pd
 
 from lmc_lab.analyses.store import Result
-from lmc_lab.landscape.connectivity import STABLE_INSTABILITY, Onset, onset
+from lmc_lab.landscape.connectivity import STABLE_INSTABILITY, onset
 from lmc_lab.reporting.select import select
+
+_NO_NUMBER = "missing"  # in place of a value that is NaN or infinite
 
 _COLUMNS = {  # heading -> (quantity, subset)
     "p_conv": ("p_conv", "train"),
@@ -30,30 +33,41 @@ def mode_table(rows: pd.DataFrame) -> pd.DataFrame:
         same = _of_mode(rows, mode)
         line = {"task": mode["task"], "trunk": mode["trunk"], "k": mode["split_step"]}
         line |= {"P": mode["num_endpoints"], "J": mode["num_samples"]}
-        lines.append(line | {heading: _cell(same, *what) for heading, what in _COLUMNS.items()})
+        line |= {heading: _cell(same, *what) for heading, what in _COLUMNS.items()}
+        lines.append(line | {"left out": _left_out(same)})
     return _without_empty_columns(pd.DataFrame(lines))
 
 
-def onset_table(rows: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
+def onset_table(
+    rows: pd.DataFrame, *, threshold: float, splits: Mapping[str, Sequence[int]] | None = None
+) -> pd.DataFrame:
     """Returns the onset of each trunk, by `p_conv` and by the 2 % criterion of pairs, each beside the trunk's loss there.
 
-    An onset is a bracket: the last split that failed, the first that held and all later ones too. Losses are means over a
-    window of `run.log_every` training steps: the last before the onset, and the first of all.
+    An onset is a bracket: the last split that failed, the first that held and all later ones too. A split without a
+    number counts as failed, and is marked. Losses are means over a window of `run.log_every` training steps: the last
+    before the onset, and the first of all.
+
+    Args:
+        rows: of all tasks.
+        threshold: `p_conv` from which a split counts as one of the hull.
+        splits: that were to be measured, by task; those in `rows` where a task is not named.
     """
     lines = []
     for (task, trunk), own in select(rows, "p_conv", "train").groupby(["task", "trunk"]):
         of_trunk = rows[(rows["task"] == task) & (rows["trunk"] == trunk)]
         line = {"task": task, "trunk": trunk}
-        line |= _onset_cells("p_conv", _onset(own, threshold, at_least=True), of_trunk)
+        asked = (splits or {}).get(str(task), ())
+        line |= _onset_cells("p_conv", _values(own, asked), of_trunk, threshold=threshold, at_least=True)
         instability = select(of_trunk, "instability_error", "train")
         if not instability.empty:
-            line |= _onset_cells("instability", _onset(instability, STABLE_INSTABILITY, at_least=False), of_trunk)
+            values = _values(instability, asked)
+            line |= _onset_cells("instability", values, of_trunk, threshold=STABLE_INSTABILITY, at_least=False)
         lines.append(line | {"loss of the first steps": _loss_at(of_trunk, 0)})
     return _without_empty_columns(pd.DataFrame(lines).fillna(""))
 
 
 def task_table(configs: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """Returns Table 1 from the configs that the rows were computed with."""
+    """Returns Table 1 from the configs that the rows were computed with; what a task does not have stays empty."""
     return pd.DataFrame([{"study": name} | _task_cells(config["task"]) for name, config in configs.items()])
 
 
@@ -62,17 +76,20 @@ def cost_table(results: Iterable[Result]) -> pd.DataFrame:
     lines = []
     for result in results:
         products = select(result.rows, "num_products")["value"]
+        first = result.rows.iloc[0]
         num_checkpoints = len(products) or len(select(result.rows, "p_gap_negative"))
         lines.append(
             {
-                "task": result.rows.loc[0, "task"],
-                "analysis": result.rows.loc[0, "analysis"],
-                "seconds": result.seconds,
+                "task": first["task"],
+                "analysis": first["analysis"],
+                "seconds": result.entry.seconds,
                 "checkpoints": num_checkpoints,
-                "seconds a checkpoint": result.seconds / num_checkpoints if num_checkpoints else None,
+                "seconds a checkpoint": result.entry.seconds / num_checkpoints if num_checkpoints else None,
                 "products a checkpoint": products.mean() if len(products) else None,
             }
         )
+    if not lines:
+        return pd.DataFrame()
     groups = pd.DataFrame(lines).groupby(["task", "analysis"], sort=False)
     medians = groups.median(numeric_only=True)
     medians.insert(0, "results", groups.size())
@@ -86,39 +103,52 @@ def as_text(table: pd.DataFrame) -> str:
 
 
 def _task_cells(task: Mapping[str, Any]) -> dict[str, Any]:
-    optimizer = dict(task["optimizer"])
+    optimizer = _node(task, "optimizer")
     momentum = f" + momentum {optimizer['momentum']}" if optimizer.get("momentum") else ""
     return {
-        "task": _last(task["module"]["_target_"]),
-        "dataset": task["data"]["_target_"].split(".")[-2],
-        "model": _model(task["model"]),
-        "optimizer": _last(optimizer["_target_"]) + momentum,
-        "LR": optimizer["lr"],
-        "batch size": task["batch_size"],
-        "T": task["max_steps"],
-        "precision": task["precision"],
+        "task": _target(_node(task, "module"))[-1],
+        "dataset": "".join(_target(_node(task, "data"))[-2:-1]),
+        "model": _model(_node(task, "model")),
+        "optimizer": _target(optimizer)[-1] + momentum,
+        "LR": optimizer.get("lr", ""),
+        "batch size": task.get("batch_size", ""),
+        "T": task.get("max_steps", ""),
+        "precision": task.get("precision", ""),
     }
 
 
 def _model(model: Mapping[str, Any]) -> str:
     """Returns the class and, where there are any, its arguments, in which variants of a model differ."""
-    arguments = ", ".join(f"{name}={value}" for name, value in model.items() if name != "_target_")
-    return _last(model["_target_"]) + (f"({arguments})" if arguments else "")
+    arguments = ", ".join(f"{name}={value}" for name, value in model.items() if not name.startswith("_"))
+    return _target(model)[-1] + (f"({arguments})" if arguments else "")
 
 
-def _last(target: str) -> str:
-    return target.rpartition(".")[2]
+def _node(task: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    node = task.get(name)
+    return node if isinstance(node, Mapping) else {}
 
 
-def _onset(rows: pd.DataFrame, threshold: float, *, at_least: bool) -> Onset:
-    ordered = rows.sort_values("split_step")
-    return onset(ordered["split_step"].tolist(), ordered["value"].tolist(), threshold=threshold, at_least=at_least)
+def _target(node: Mapping[str, Any]) -> list[str]:
+    """Returns the parts of the name that a node calls, one empty part if it calls none."""
+    return str(node.get("_target_", "")).split(".")
 
 
-def _onset_cells(criterion: str, found: Onset, rows: pd.DataFrame) -> dict[str, str]:
-    bracket = f"{'-' if found.failed is None else found.failed} .. {'-' if found.held is None else found.held}"
+def _values(rows: pd.DataFrame, splits: Sequence[int]) -> dict[int, float]:
+    """Returns the value at each split, NaN for one that was to be measured and was not."""
+    measured = {int(step): float(value) for step, value in zip(rows["split_step"], rows["value"], strict=True)}
+    return {step: measured.get(step, nan) for step in sorted({*splits, *measured})}
+
+
+def _onset_cells(
+    criterion: str, values: Mapping[int, float], rows: pd.DataFrame, *, threshold: float, at_least: bool
+) -> dict[str, str]:
+    found = onset(list(values), list(values.values()), threshold=threshold, at_least=at_least)
+    failed = "-" if found.failed is None else f"{found.failed}"
+    if found.failed is not None and isnan(values[found.failed]):
+        failed += f" ({_NO_NUMBER})"
     loss = "" if found.held is None else _loss_at(rows, found.held)
-    return {f"onset by {criterion}": bracket, f"loss just before ({criterion})": loss}
+    held = "-" if found.held is None else f"{found.held}"
+    return {f"onset by {criterion}": f"{failed} .. {held}", f"loss just before ({criterion})": loss}
 
 
 def _loss_at(rows: pd.DataFrame, step: int) -> str:
@@ -127,7 +157,7 @@ def _loss_at(rows: pd.DataFrame, step: int) -> str:
     if curve.empty:
         return ""
     before = curve[curve["step"] <= step]
-    return f"{(before['value'].iloc[-1] if len(before) else curve['value'].iloc[0]):.3g}"
+    return _number(before["value"].iloc[-1] if len(before) else curve["value"].iloc[0])
 
 
 def _of_mode(rows: pd.DataFrame, mode: pd.Series) -> pd.DataFrame:
@@ -140,9 +170,24 @@ def _cell(rows: pd.DataFrame, quantity: str, subset: str | None) -> str:
     if chosen.empty:
         return ""
     row = chosen.iloc[-1]
-    if quantity.startswith("p_"):
-        return f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
-    return f"{row['value']:.3g}" if abs(row["value"]) < 1e4 else f"{row['value']:.1e}"
+    if not quantity.startswith("p_"):
+        return _number(row["value"])
+    if not all(map(isfinite, (row["value"], row["low"], row["high"]))):
+        return _NO_NUMBER
+    return f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+
+
+def _number(value: float) -> str:
+    if not isfinite(value):
+        return _NO_NUMBER
+    return f"{value:.3g}" if abs(value) < 1e4 else f"{value:.1e}"
+
+
+def _left_out(rows: pd.DataFrame) -> str:
+    """Returns the branches that a mode is without since their training diverged."""
+    branches = select(rows, "diverged_at")[["branch", "value"]].drop_duplicates().sort_values("branch")
+    cells = zip(branches["branch"], branches["value"], strict=True)
+    return ", ".join(f"seed {seed} (diverged at step {step:.0f})" for seed, step in cells)
 
 
 def _without_empty_columns(table: pd.DataFrame) -> pd.DataFrame:

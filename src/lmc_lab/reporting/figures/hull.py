@@ -69,6 +69,8 @@ def figure3(rows: pd.DataFrame) -> Figure:
 
 def _draw_spectrum(axis: Axes, rows: pd.DataFrame, kind: str, colours: SplitColours) -> None:
     values = select(rows, f"singular_value_{kind}")
+    if values.empty:
+        return
     for (trunk, split), own in values.groupby(["trunk", "split_step"]):
         label = f"k = {split}" if trunk == values["trunk"].min() else None
         own = own.sort_values("index")
@@ -96,6 +98,6 @@ def _splits_with_better_centre(rows: pd.DataFrame) -> list[int]:
     keys = ["trunk", "split_step"]
     centre = select(rows, "centre_loss", "train").set_index(keys)["value"]
     endpoint = select(rows, "endpoint_loss", "train").set_index(keys)["value"]
-    better = (centre < endpoint).groupby("split_step").all().sort_index()
+    better = centre.lt(endpoint).groupby("split_step").all().sort_index()
     first = next((step for step in better.index if better.loc[step:].all()), None)
     return [] if first is None else [int(step) for step in better.index if step >= first]

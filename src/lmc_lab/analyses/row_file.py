@@ -1,0 +1,115 @@
+"""One file of rows: parquet that says itself what its rows are, and whether it is whole."""
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
+
+from lmc_lab.analyses.subject import Part
+from lmc_lab.files import FORMAT, DamagedFile, check_format, replacing
+from lmc_lab.runs.layout import place_of
+
+SCHEMA = {
+    "task": "string",
+    "fingerprint": "string",
+    "trunk": "Int64",
+    "split_step": "Int64",
+    "branch": "Int64",
+    "step": "Int64",
+    "index": "Int64",
+    "analysis": "string",
+    "quantity": "string",
+    "subset": "string",
+    "value": "float64",
+    "low": "float64",
+    "high": "float64",
+    "num_samples": "Int64",
+    "num_endpoints": "Int64",
+    "bn_policy": "string",
+    "settings": "string",
+}
+
+_ENTRY = b"lmc_lab"  # the entry's key in the file's metadata
+_SEAL = b"lmc_lab.seal:"  # before the SHA-256 of the whole file with zeros in its place
+_DIGITS = hashlib.sha256().digest_size * 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """What a file of rows says of itself."""
+
+    analysis: str
+    settings: Mapping[str, Any]  # that the result depends on
+    subject: tuple[Part, ...]
+    records: str | None  # the digest of the tensors kept beside the rows
+    created: int  # nanoseconds since 1970
+    seconds: float  # that it took
+    command: str
+    versions: Mapping[str, str]
+    config: Mapping[str, Any]
+
+    def to_plain(self) -> dict[str, Any]:
+        """Returns the entry as JSON holds it."""
+        return asdict(self)
+
+    @classmethod
+    def of_plain(cls, content: Mapping[str, Any]) -> "Entry":
+        """Returns the entry that JSON holds."""
+        return cls(**{**content, "subject": tuple(map(Part.of_plain, content["subject"]))})
+
+
+def write_rows(rows: pd.DataFrame, entry: Entry, path: Path) -> None:
+    """Writes `rows` and what they are to `path` in one atomic step."""
+    table = pa.Table.from_pandas(rows, preserve_index=False)
+    content = entry.to_plain() | {"format": FORMAT, "place": place_of(path)}
+    own = {_ENTRY: json.dumps(content).encode(), b"seal": _SEAL + b"0" * _DIGITS}
+    buffer = io.BytesIO()
+    parquet.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), **own}), buffer)
+    with replacing(path) as temporary:
+        temporary.write_bytes(_sealed(buffer.getvalue()))
+
+
+def read_rows(path: Path) -> tuple[pd.DataFrame, Entry]:
+    """Returns what `write_rows` wrote.
+
+    No parser sees a byte of the file before the seal over all of them was compared.
+
+    Raises:
+        DamagedFile: it is something else, or another result under this one's name.
+        OtherFormat: another version wrote it.
+        FileNotFoundError: there is none.
+    """
+    content = path.read_bytes()
+    if _is_parquet_without_entry(content):
+        check_format(None, path)
+    if _SEAL not in content or content != _sealed(content):
+        raise DamagedFile(f"expected {path} to match its own checksum, found other content")
+    table = parquet.ParquetFile(pa.BufferReader(content)).read()
+    entry = json.loads(table.schema.metadata[_ENTRY])
+    check_format(entry.pop("format"), path)
+    if (place := entry.pop("place")) != place_of(path):
+        raise DamagedFile(f"expected {path} to be {place_of(path)}, found that it is {place}")
+    return table.to_pandas(), Entry.of_plain(entry)
+
+
+def empty_frame() -> pd.DataFrame:
+    """Returns a table with the schema's columns and no rows."""
+    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in SCHEMA.items()})
+
+
+def _sealed(content: bytes) -> bytes:
+    start = content.rfind(_SEAL) + len(_SEAL)
+    before, after = content[:start], content[start + _DIGITS :]
+    return before + hashlib.sha256(before + b"0" * _DIGITS + after).hexdigest().encode() + after
+
+
+def _is_parquet_without_entry(content: bytes) -> bool:
+    """Returns whether this looks like the rows of the first format, which named the package nowhere."""
+    return len(content) > 8 and content[:4] == content[-4:] == b"PAR1" and _ENTRY not in content

@@ -1,0 +1,73 @@
+"""What one analysis, one branch or one file that fails costs, through the shell."""
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from conftest import REPOSITORY
+from lmc_lab.runs.status import write_status
+from lmc_lab.study_plan import StudyPlan
+from shell import shell, succeed
+
+TINY = "task.max_steps=30 task.data.num_train=400"
+
+
+@pytest.fixture
+def places(tmp_path, shared_cache):
+    return f"output_dir={tmp_path} cache_dir={shared_cache}"
+
+
+def test_an_analysis_that_fails_costs_its_own_rows(tmp_path, places):
+    succeed(f"python -m lmc_lab.train {TINY} {places} split_step=10 -m 'seed=range(2)'")
+    analyses = "'analysis=[trunk_hessian,distances,trunk_midpoint_gap,spectrum]'"
+    settings = "analysis.trunk_hessian.steps=[7] analysis.trunk_midpoint_gap.steps=[7]"
+    result = shell(f"python -m lmc_lab.analyze {TINY} {places} split_step=10 {analyses} {settings}")
+    (line,) = result.stderr.splitlines()
+    assert result.returncode == 1 and "Traceback" not in result.stdout
+    assert line.startswith("lmc_lab: expected every analysis to succeed, found that trunk_hessian, trunk_midpoint_gap")
+    assert "expected the state at step 7" in line
+    assert {path.name.partition("-")[0] for path in tmp_path.glob("*/results/*.parquet")} == {"distances", "spectrum"}
+
+
+@pytest.mark.parametrize("given", ["seeds=[0,0]", "seeds=[0,true]"])
+def test_branches_are_named_by_different_whole_numbers(given, places):
+    result = shell(f"python -m lmc_lab.analyze {TINY} {places} split_step=10 '{given}'")
+    key = given.partition("=")[0]
+    assert result.returncode == 1 and f"lmc_lab: expected {key} to be a list of different whole" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+ANALYSES = (
+    "spectrum",
+    "pairs",
+    "predictions",
+    "branch_curves",
+    "branch_hessian",
+    "trunk_hessian",
+    "trunk_midpoint_gap",
+)
+STUDY = [
+    "study.trunks=[0]", "study.splits=[0,10]", "study.branches=3", *(f"~study.analyses.{name}" for name in ANALYSES),
+    'overrides=["task.max_steps=30","task.data.num_train=400"]',
+]  # fmt: skip
+
+
+def test_a_diverged_branch_costs_its_mode_only_and_the_report_says_so(tmp_path, places):
+    command = f"python -m lmc_lab.study {' '.join(map(repr, STUDY))} {places}"
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        folders = StudyPlan.of(compose("study", [*STUDY, *places.split()])).branch_folders()
+    (diverged,) = [folder for folder in folders if str(folder.path).endswith("split-10/branch-1")]
+    write_status(diverged, state="diverged", step=12, last_finite_loss=2.5)
+
+    result = shell(command)
+    assert result.returncode == 1
+    told = result.stderr.splitlines()[-1]
+    assert told.startswith("lmc_lab: expected every stage of the study to succeed, found that branches failed")
+    page = (tmp_path / "reports" / "mnist1d" / "index.html").read_text()
+    for text in (result.stdout, page):
+        assert "convex_mode, distances" in text and "seed 1 diverged at step 12" in text
+        assert "This makes it: python -m lmc_lab.study" in text
+    assert "mnist1d      0  0  3" in result.stdout  # the other mode is there
+
+    printed = succeed(f"{command} allow_diverged=true")
+    assert "seed 1 (diverged at step 12)" in printed and "This makes it" not in printed
+    assert "mnist1d      0 10  2" in printed

@@ -1,0 +1,114 @@
+"""Which results are a study's own, and what is said of those that it lacks."""
+
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_dir
+
+from conftest import REPOSITORY
+from entries import entry
+from lmc_lab.analyses.row_file import SCHEMA, write_rows
+from lmc_lab.analyses.store import settings_of
+from lmc_lab.analyses.subject import Part
+from lmc_lab.runs.status import write_status
+from lmc_lab.study_plan import StudyPlan
+from lmc_lab.study_results import collect, missing_table
+
+
+@pytest.fixture
+def plan(tmp_path):
+    study = ["study.trunks=[0,1]", "study.splits=[0,20]", "study.branches=3"]
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        config = compose("study", [*study, f"output_dir={tmp_path}"])
+        config.study.analyses = {"distances": {"num_samples": 7}, "trunk_curve": {}, "inter_mode": {}}
+        plan = StudyPlan.of(config)
+        assert plan.measured  # it composes now
+    return plan
+
+
+def measured(plan, name, *parts, num_branches=None, created=1, **changes):
+    """Writes a result of one row, as if an analysis of the plan had measured these parts."""
+    analysis = next(analysis for analysis in plan.measured if analysis.name == name)
+    settings = settings_of(analysis, variant="") | changes
+    rows = pd.DataFrame([{"quantity": "hull_radius", "value": created}]).reindex(columns=list(SCHEMA)).astype(SCHEMA)
+    number = len(list(plan.experiment.layout.results.glob("*"))) if plan.experiment.layout.results.exists() else 0
+    path = plan.experiment.layout.result(name, str(number))
+    write_rows(rows, entry(analysis=name, settings=settings, subject=parts, created=created), path)
+    return path
+
+
+def found(plan, name):
+    return [result.entry for result in collect(plan).found if result.entry.analysis == name]
+
+
+def test_others_branches_never_enter(plan):
+    measured(plan, "distances", Part(0, 0, (0, 1, 2, 3, 4)), created=9)
+    measured(plan, "distances", Part(0, 0, (0, 1, 2)))
+    measured(plan, "distances", Part(0, 40, (0, 1, 2)))  # another split
+    measured(plan, "distances", Part(7, 0, (0, 1, 2)))  # another trunk
+    measured(plan, "distances", Part(0, 20, (0, 1, 2)), num_samples=8)  # another setting
+    measured(plan, "distances", Part(1, 0, (0, 1), ((7, 30),)))  # without a diverged branch of others
+    assert [each.subject for each in found(plan, "distances")] == [(Part(0, 0, (0, 1, 2)),)]
+
+
+def test_the_most_complete_is_taken_and_the_newest_among_equals(plan):
+    measured(plan, "distances", Part(0, 0, (0, 1)), created=9)
+    measured(plan, "distances", Part(0, 0, (0, 1, 2)), created=3)
+    measured(plan, "distances", Part(0, 0, (0, 1, 2)), created=4)
+    (taken,) = found(plan, "distances")
+    assert taken.subject[0].branches == (0, 1, 2) and taken.created == 4
+
+
+def test_several_trunks_are_the_same_in_any_order(plan):
+    measured(plan, "inter_mode", Part(1, 20, (0, 1, 2)), Part(0, 20, (0, 1, 2)))
+    measured(plan, "inter_mode", Part(0, 0, (0, 1, 2)))  # one trunk is not both
+    assert len(found(plan, "inter_mode")) == 1
+
+
+def test_what_is_missing_is_said_with_the_reason(plan):
+    whole, variant = (0, 1, 2), plan.experiment.variant
+    measured(plan, "trunk_curve", Part(0))
+    measured(plan, "trunk_curve", Part(1))
+    measured(plan, "distances", Part(0, 0, whole))
+    measured(plan, "distances", Part(1, 0, (0, 1), ((2, 31),)))
+    measured(plan, "distances", Part(1, 20, (0, 2)))
+    for trunk in (0, 1):
+        for step in plan.steps:
+            for seed in whole:
+                folder = plan.experiment.layout.split(trunk, step, variant).branch(seed)
+                state = {(1, 0, 2): "diverged", (0, 20, 1): "diverged", (0, 20, 2): "running"}.get((trunk, step, seed))
+                write_status(folder, state=state or "finished", step=31)
+    collected = collect(plan)
+    table = missing_table(plan, collected)
+    assert table[["missing", "of", "why"]].values.tolist() == [
+        ["distances", "trunk 0, k = 20", "seed 1 diverged at step 31; not finished: seed 2"],
+        ["inter_mode", "trunk 0, k = 0; trunk 1, k = 0", "trunk 1, k = 0: seed 2 diverged at step 31"],
+        [
+            "inter_mode",
+            "trunk 0, k = 20; trunk 1, k = 20",
+            "trunk 0, k = 20: seed 1 diverged at step 31; trunk 0, k = 20: not finished: seed 2",
+        ],
+        ["distances", "trunk 1, k = 20", "not of all branches"],
+    ]
+    assert collected.left_out == ["trunk 1, k = 0: seed 2 (at step 31)"]
+
+
+def test_a_damaged_file_is_named_and_left_out(plan):
+    path = measured(plan, "distances", Part(0, 0, (0, 1, 2)))
+    path.write_bytes(path.read_bytes()[:-1])
+    collected = collect(plan)
+    assert not collected.found and str(path) in str(collected.damaged[0])
+    assert path.exists()  # who only reads moves nothing
+
+
+def test_a_study_names_its_branches_to_its_analyses(plan):
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        commands = plan.commands()
+    assert "seeds=[0,1,2]" in commands["modes"] and "seeds=[0,1,2]" in commands["across-trunks"]
+    assert not [item for item in commands["trunk-states"] if item.startswith("seeds")]
+    assert not [item for item in commands["branches"] if item.startswith("allow_diverged")]
+
+
+def test_a_study_passes_on_that_branches_may_diverge():
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        commands = StudyPlan.of(compose("study", ["allow_diverged=true"])).commands()
+    assert all("allow_diverged=true" in commands[stage] for stage in ("branches", "modes", "across-trunks"))
