@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lmc_lab import cli
 from lmc_lab.errors import UserError
+from lmc_lab.sentences import sentence
 
 
 class Failures:
@@ -37,7 +37,7 @@ class Failures:
         try:
             yield
         except Exception as error:
-            reason = cli.sentence(error)
+            reason = sentence(error)
             if reason is None:
                 traceback.print_exception(error, file=sys.stderr)
                 reason = " ".join("".join(traceback.format_exception_only(error)).split())
