@@ -18,7 +18,7 @@ from lmc_lab.errors import UserError
 from lmc_lab.runs.experiment import BranchLength, Experiment, RunName, RunSettings
 from lmc_lab.runs.layout import Layout
 from lmc_lab.runs.split import parse_split_step
-from lmc_lab.runs.trainer_keys import check_trainer
+from lmc_lab.runs.trainer_keys import check_task, check_trainer
 from lmc_lab.tasks.supervised import SupervisedTask
 from lmc_lab.tasks.task import ClipAlgorithm, Task
 
@@ -54,6 +54,7 @@ def build_experiment(config: DictConfig) -> Experiment:
     settings = cast("dict[str, Any]", plain(config.run))
     check_arguments(RunSettings, settings, "run")
     _check_save_steps(config)
+    check_task(cast("dict[str, Any]", plain(config.task)))
     check_trainer({key: value for key, value in config.trainer.items() if not str(key).startswith("_")})
     build_model = factory(config, "task.model")
     build_module = factory(config, "task.module", num_positional=2)

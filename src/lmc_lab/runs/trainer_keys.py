@@ -61,6 +61,7 @@ REFUSED: dict[str, tuple[str, str]] = {
     "val_check_interval": (_OWN, "use run.evaluate_every"),
 }
 
+_OF_THE_TASK = frozenset(["callbacks", "gradient_clip_algorithm", "gradient_clip_val", "max_steps", "precision"])
 _ONE_DEVICE = {"num_nodes": (1,), "strategy": ("auto", "single_device")}
 
 
@@ -83,6 +84,20 @@ def check_trainer(settings: Mapping[str, Any]) -> None:
             raise UserError(
                 f"expected one device a run, found trainer.{key}={value}; give each device runs of its own, as a sweep does"
             )
+
+
+def check_task(task: Mapping[str, Any]) -> None:
+    """Refuses keys of the Trainer among those of a task, where they would change the address and do nothing.
+
+    Raises:
+        UserError: there is one.
+    """
+    for key, value in task.items():
+        if key in PASSED_ON:
+            raise UserError(f"expected no task.{key}, found '{value}', which is not the task's; use trainer.{key}")
+        if key in REFUSED and key not in _OF_THE_TASK:
+            why, instead = REFUSED[key]
+            raise UserError(f"expected no task.{key}, found '{value}', {why}; {instead}")
 
 
 def _is_one_device(value: Any) -> bool:
