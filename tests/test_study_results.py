@@ -9,7 +9,10 @@ from entries import entry
 from lmc_lab.analyses.row_file import SCHEMA, write_rows
 from lmc_lab.analyses.store import settings_of
 from lmc_lab.analyses.subject import Part
+from lmc_lab.errors import UserError
+from lmc_lab.failures import Failures
 from lmc_lab.runs.status import write_status
+from lmc_lab.study import _can_run
 from lmc_lab.study_plan import StudyPlan
 from lmc_lab.study_results import collect, missing_table
 
@@ -112,3 +115,18 @@ def test_a_study_passes_on_that_branches_may_diverge():
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
         commands = StudyPlan.of(compose("study", ["allow_diverged=true"])).commands()
     assert all("allow_diverged=true" in commands[stage] for stage in ("branches", "modes", "across-trunks"))
+
+
+def failed(stage):
+    failures = Failures("stage")
+    with failures.kept(stage):
+        raise UserError("expected")
+    return failures
+
+
+def test_later_stages_do_what_they_can_and_without_trunks_nothing(plan):
+    assert _can_run("modes", plan, failed("branches"))
+    assert not _can_run("branches", plan, failed("trunks"))
+    assert not _can_run("report", plan, failed("trunks"))  # there is nothing to show
+    measured(plan, "trunk_curve", Part(0))
+    assert _can_run("report", plan, failed("trunks"))

@@ -134,9 +134,10 @@ def _target(node: Mapping[str, Any]) -> list[str]:
 
 
 def _values(rows: pd.DataFrame, splits: Sequence[int]) -> dict[int, float]:
-    """Returns the value at each split, NaN for one that was to be measured and was not."""
+    """Returns the value at each split, NaN where there is none, or none that is finite."""
     measured = {int(step): float(value) for step, value in zip(rows["split_step"], rows["value"], strict=True)}
-    return {step: measured.get(step, nan) for step in sorted({*splits, *measured})}
+    finite = {step: value for step, value in measured.items() if isfinite(value)}
+    return {step: finite.get(step, nan) for step in sorted({*splits, *measured})}
 
 
 def _onset_cells(
