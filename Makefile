@@ -1,11 +1,12 @@
 # make demo   the MNIST-1D study and its report, from a bare clone
 # make test   all tests
 # make bench  the suite beside a plain Lightning script and bare loops -> docs/performance.md
+# make soak   kills, races, mutated files, full disks: what docs/reliability.md promises, 40 minutes (SOAK='--kills 4 --studies 2')
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 BIN = .venv/bin
 
-.PHONY: demo test bench lint
+.PHONY: demo test bench soak lint
 
 demo: .venv/installed
 	$(BIN)/python -m lmc_lab.study study=mnist1d
@@ -16,6 +17,9 @@ test: .venv/installed
 bench: .venv/installed
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python -m benchmarks
+
+soak: .venv/installed
+	PYTHONPATH=tests $(BIN)/python -m soak $(SOAK)
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 
-from lmc_lab.cli import config_dir
+from lmc_lab.configs import config_dir
 from lmc_lab.compose import build_experiment
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.stages import command

@@ -1,18 +1,18 @@
 import pytest
 from hydra.errors import HydraException
 
-from lmc_lab import cli
+from lmc_lab import configs
 from lmc_lab.help_page import help_page
 
 
 def page(*overrides, name="train", further=()):
-    return help_page(name, overrides, [*further, cli.config_dir()])
+    return help_page(name, overrides, [*further, configs.config_dir()])
 
 
 @pytest.mark.parametrize("name", ["train", "analyze", "study", "report"])
 def test_every_key_of_the_primary_config_is_listed_with_its_comment(name):
     text = page(name=name)
-    for line in (cli.config_dir() / f"{name}.yaml").read_text().splitlines():
+    for line in (configs.config_dir() / f"{name}.yaml").read_text().splitlines():
         key, _, comment = line.partition(" # ")
         if comment and not line.startswith(("#", " ")):
             assert f"\n{key.partition(':')[0]}:" in text and comment in text

@@ -8,7 +8,7 @@ from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode
 
 from hydra_plugins.lmc_pool.sweep_config import sweep_config
-from lmc_lab.cli import config_dir
+from lmc_lab.configs import config_dir
 
 FIRST = ["task=lenet", "+extra=a", "task.optimizer.lr=0.1", "seed=0", "split_step=10"]
 

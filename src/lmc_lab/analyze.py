@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from lmc_lab import cli
+from lmc_lab import cli, schema
 from lmc_lab.process import heavy_imports, keep_large_pages
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ def main() -> None:
 
 def job(config: DictConfig) -> None:
     """Computes the rows of all analyses asked for, each unless it exists, and prints where they are."""
+    schema.check(config)
     keep_large_pages()
     with heavy_imports():
         from lmc_lab.analyses.store import ensure_rows

@@ -2,38 +2,41 @@
 
 import hashlib
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from hydra.utils import instantiate
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
+from lmc_lab import schema
 from lmc_lab.analyses.base import Analysis
-from lmc_lab.errors import UserError, member
+from lmc_lab.configs import config_dir
+from lmc_lab.construct import check_arguments, check_node, factory, plain
+from lmc_lab.errors import UserError
 from lmc_lab.runs.experiment import BranchLength, Experiment, RunName, RunSettings
 from lmc_lab.runs.layout import Layout
 from lmc_lab.runs.split import parse_split_step
-from lmc_lab.tasks.task import Task
-
-_WHOLE_NUMBERS = {"trunk_seed": 0, "task.batch_size": 1, "task.max_steps": 1, "run.log_every": 1}  # key -> minimum
-
-
-def require_whole(config: DictConfig, key: str, minimum: int) -> None:
-    """Refuses a value that is not a whole number, or too small.
-
-    Raises:
-        UserError: it is not.
-    """
-    value = OmegaConf.select(config, key)
-    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
-        raise UserError(f"expected {key} to be a whole number >= {minimum}, found '{value}'; change it")
+from lmc_lab.runs.trainer_keys import check_trainer
+from lmc_lab.tasks.supervised import SupervisedTask
+from lmc_lab.tasks.task import ClipAlgorithm, Task
 
 
 def fingerprint(config: DictConfig) -> str:
-    """Returns the short hash of the task subtree: whatever changes the weights changes it, nothing else does."""
-    content = OmegaConf.to_container(config.task, resolve=True)
+    """Returns the short hash of the task subtree: whatever changes the weights changes it, nothing else does.
+
+    What stands at its value in ``conf/task_defaults.yaml`` is left out, so that a new key there changes no address.
+    """
+    task = cast("dict[str, Any]", OmegaConf.to_container(config.task, resolve=True))
+    defaults = _task_defaults()
+    content = {key: value for key, value in task.items() if key not in defaults or value != defaults[key]}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+
+
+@cache
+def _task_defaults() -> dict[str, Any]:
+    return cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.load(config_dir() / "task_defaults.yaml")))
 
 
 def layout_of(config: DictConfig) -> Layout:
@@ -42,13 +45,22 @@ def layout_of(config: DictConfig) -> Layout:
 
 
 def build_experiment(config: DictConfig) -> Experiment:
-    """Returns the experiment that the config describes."""
-    for key, minimum in _WHOLE_NUMBERS.items():
-        require_whole(config, key, minimum)
+    """Returns the experiment that the config describes.
+
+    Raises:
+        UserError: a value of the config, or a target and its arguments, cannot be what they are.
+    """
+    schema.check(config)
+    settings = cast("dict[str, Any]", plain(config.run))
+    check_arguments(RunSettings, settings, "run")
     _check_save_steps(config)
+    check_trainer({key: value for key, value in config.trainer.items() if not str(key).startswith("_")})
+    build_model = factory(config, "task.model")
+    build_module = factory(config, "task.module", num_positional=2)
+    build_optimizer = factory(config, "task.optimizer", num_positional=1)
+    load_data = factory(config, "task.data", named=("data_dir", "cache_dir"))
     torch.set_num_threads(1)  # one core a process: two threads collapse when a core is shared
     task = config.task
-    load_data = instantiate(task.data)
     return Experiment(
         task=Task(
             name=task.name,
@@ -56,29 +68,44 @@ def build_experiment(config: DictConfig) -> Experiment:
             batch_size=task.batch_size,
             max_steps=task.max_steps,
             precision=task.precision,
-            build_model=lambda: instantiate(task.model),
-            build_module=lambda model: instantiate(task.module)(model, instantiate(task.optimizer)),
+            build_model=lambda: _made(build_model(), nn.Module, "task.model"),
+            build_module=lambda model: _made(build_module(model, build_optimizer), SupervisedTask, "task.module"),
             load_data=lambda: load_data(data_dir=Path(config.data_dir), cache_dir=Path(config.cache_dir).absolute()),
+            gradient_clip_val=task.gradient_clip_val,
+            gradient_clip_algorithm=ClipAlgorithm(task.gradient_clip_algorithm),
+            num_classes=OmegaConf.select(task, "module.num_classes"),
         ),
         layout=layout_of(config),
         trunk_seed=config.trunk_seed,
-        # Neither is instantiated before it is called: an analysis trains nothing and does without Lightning.
-        make_trainer=lambda **settings: instantiate(config.trainer)(**settings),
+        # Neither is made before it is called: an analysis trains nothing and does without Lightning.
+        make_trainer=lambda **arguments: factory(config, "trainer", named=tuple(arguments))(**arguments),
         make_logger=_logger_factory(config),
-        settings=RunSettings(**cast("dict[str, Any]", OmegaConf.to_container(config.run, resolve=True))),
-        config=cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True)),
+        make_callbacks=lambda: [factory(config, f"task.callbacks[{i}]")() for i in range(len(task.callbacks))],
+        settings=RunSettings(**settings),
+        config=cast("dict[str, Any]", plain(config)),
         carry_optimizer_state=config.carry_optimizer_state,
-        branch_length=member(BranchLength, config.branch_length, "branch_length"),
+        branch_length=BranchLength(config.branch_length),
     )
 
 
+def _made(found: Any, kind: type[Any], key: str) -> Any:
+    """Returns what a target has made.
+
+    Raises:
+        UserError: it is something else than what is needed at `key`.
+    """
+    if not isinstance(found, kind):
+        name = f"{kind.__module__}.{kind.__qualname__}"
+        raise UserError(f"expected {key} to make a {name}, found a {type(found).__qualname__}; change its _target_")
+    return found
+
+
 def _check_save_steps(config: DictConfig) -> None:
-    steps, last = config.run.save_steps, config.task.max_steps
-    is_list = isinstance(steps, ListConfig)
-    if not is_list or not all(isinstance(step, int) and 0 <= step <= last for step in steps):
+    last = config.task.max_steps
+    if any(step > last for step in config.run.save_steps):
         raise UserError(
-            f"expected run.save_steps to be a list of whole numbers from 0 to T = {last}, found {steps}; change it, "
-            "or the steps that a study's analyses ask for"
+            f"expected run.save_steps to be steps from 0 to T = {last}, found {config.run.save_steps}; change it, or the "
+            "steps that a study's analyses ask for"
         )
 
 
@@ -94,19 +121,24 @@ def split_steps(experiment: Experiment, value: Any) -> list[int]:
 
 
 def build_analyses(config: DictConfig) -> list[Analysis]:
-    """Returns the analyses of the config, in its order."""
-    return [instantiate(node, _convert_="all") for node in config.analysis.values()]
+    """Returns the analyses of the config, in its order.
+
+    Raises:
+        UserError: one has a setting that it does not know or that cannot be.
+    """
+    check_node(plain(config.evaluation), "evaluation")  # of all analyses, and to be named by this key
+    makers = {name: factory(config, f"analysis.{name}") for name in config.analysis}
+    return [_made(make(), Analysis, f"analysis.{name}") for name, make in makers.items()]
 
 
 def _logger_factory(config: DictConfig) -> Any:
     if not config.logger:
         return _no_logger
-    content = OmegaConf.to_container(config, resolve=True)
+    content = plain(config)
 
     def make_logger(name: RunName) -> Any:
-        make = instantiate(config.logger, output_dir=str(Path(config.output_dir).absolute()))
-        # Not through instantiate, which would take the `_target_`s inside the content for calls.
-        return make(name, config=content)
+        make = factory(config, "logger", num_positional=1, named=("output_dir", "config"))
+        return make(name, output_dir=str(Path(config.output_dir).absolute()), config=content)
 
     return make_logger
 

@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf, open_dict
+
+from lmc_lab.configs import composed, groups
 
 _FLAGS = """\
 -m, --multirun       every combination of the values given: seed=0,1,2 or 'seed=range(20)', 'split_step=0,200,2000'
@@ -26,21 +27,17 @@ def help_page(config_name: str, overrides: Sequence[str], folders: Sequence[Path
     Raises:
         HydraException: `overrides` do not compose.
     """
-    *further, shipped = [folder.resolve() for folder in folders]
-    places = ",".join(f"'file://{folder}'" for folder in further)
-    search = [f"hydra.searchpath=[{places}]"] if further else []
-    with initialize_config_dir(str(shipped), version_base="1.3"):
-        config = compose(config_name, [*overrides, *search], return_hydra_config=True)
+    config = composed(config_name, overrides, folders)
     chosen = [f"{group}/{choice}" for group, choice in config.hydra.runtime.choices.items() if choice]
     with open_dict(config):
         del config.hydra
     comments = _comments(folders, [config_name, "base", "places", *chosen])
-    groups = "\n".join(f"{group}: {', '.join(options)}" for group, options in _groups(folders).items())
+    options = "\n".join(f"{group}: {', '.join(names)}" for group, names in groups(folders).items())
     return "\n\n".join(
         [
-            _head(shipped / f"{config_name}.yaml"),
+            _head(folders[-1] / f"{config_name}.yaml"),
             f"Flags\n{_FLAGS}",
-            f"Groups, chosen with group=option\n{groups}",
+            f"Groups, chosen with group=option\n{options}",
             f"Keys, set with key.below.key=value\n{_annotated(config, comments)}",
         ]
     )
@@ -49,16 +46,6 @@ def help_page(config_name: str, overrides: Sequence[str], folders: Sequence[Path
 def _head(path: Path) -> str:
     lines = path.read_text().splitlines()
     return "\n".join(line.removeprefix("#").removeprefix(" ") for line in lines if line.startswith("#"))
-
-
-def _groups(folders: Sequence[Path]) -> dict[str, list[str]]:
-    options: dict[str, set[str]] = {}
-    for folder in folders:
-        for path in folder.rglob("*.yaml"):
-            group = path.relative_to(folder).parent.as_posix()
-            if group != "." and not group.startswith("hydra"):
-                options.setdefault(group, set()).add(path.stem)
-    return {group: sorted(options[group]) for group in sorted(options)}
 
 
 def _comments(folders: Sequence[Path], names: Sequence[str]) -> dict[str, str]:

@@ -7,14 +7,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from lmc_lab import cli
+from lmc_lab.configs import config_dir_flags
 from lmc_lab.errors import UserError
 
-_SECONDS_TO_END = 5
+_SECONDS_TO_END = 20
 
 
 def command(entry_point: str, *overrides: str, multirun: bool = False) -> list[str]:
     """Returns the command line of an entry point of this package."""
-    flags = [*cli.config_dir_flags(), *(["-m"] if multirun else [])]
+    flags = [*config_dir_flags(), *(["-m"] if multirun else [])]
     return [sys.executable, "-m", f"lmc_lab.{entry_point}", *overrides, *flags]
 
 
@@ -54,9 +55,11 @@ def run(arguments: list[str], *, log: Path | None = None) -> None:
     process = start(arguments, log=log)
     try:
         finish(process, log=log)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as error:
+        if isinstance(error, SystemExit):
+            process.terminate()  # it saves a state first; a terminal tells both of Ctrl-C
         with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=_SECONDS_TO_END)  # a terminal has told it, too
+            process.wait(timeout=_SECONDS_TO_END)
         raise
     finally:
         process.kill()  # without effect on one that has ended; Ctrl-C must not leave it behind

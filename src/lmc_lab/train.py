@@ -2,7 +2,7 @@
 
 from omegaconf import DictConfig
 
-from lmc_lab import cli
+from lmc_lab import cli, schema
 from lmc_lab.process import heavy_imports, num_cores
 
 
@@ -13,16 +13,23 @@ def main() -> None:
 
 def job(config: DictConfig) -> None:
     """Trains the branch `seed`, or without it the trunk; with `branches`, the trunk to k and then that many branches."""
+    schema.check(config)
     _check(config)
     with heavy_imports():
         from lmc_lab.compose import build_experiment, split_steps
         from lmc_lab.runs.branch import train_branch
+        from lmc_lab.runs.status import Diverged
         from lmc_lab.runs.trunk import ensure_split, ensure_trunk
 
     experiment = build_experiment(config)
     steps = split_steps(experiment, config.split_step)
     if config.seed is not None:
-        print(train_branch(experiment, steps[0], config.seed).path)
+        try:
+            print(train_branch(experiment, steps[0], config.seed).path)
+        except Diverged as error:
+            if not config.allow_diverged:
+                raise
+            print(f"left out: {error}")
     elif config.branches is None:
         ensure_trunk(experiment, {*steps, *experiment.settings.save_steps, experiment.task.max_steps}, splits=steps)
         print(experiment.trunk_folder.path)
@@ -33,19 +40,15 @@ def job(config: DictConfig) -> None:
 
 
 def _check(config: DictConfig) -> None:
+    """Refuses what the keys may be one by one and not together."""
     from lmc_lab.errors import UserError
-    from lmc_lab.runs.layout import TRUNK
 
-    if config.seed is not None and not (isinstance(config.seed, int) and config.seed >= 0) and config.seed != TRUNK:
-        raise UserError(f"expected seed to be a whole number or '{TRUNK}', found '{config.seed}'; try seed=0")
     if config.seed is not None and not isinstance(config.split_step, int | str):
         raise UserError(f"expected one split_step for a branch, found {config.split_step}; add split_step=2000, say")
     if config.branches is None:
         return
     if config.seed is not None:
         raise UserError("expected either seed (one branch) or branches (that many), found both; drop one")
-    if not isinstance(config.branches, int) or config.branches < 2:
-        raise UserError(f"expected branches >= 2, since a hull needs P >= 2, found {config.branches}; raise it")
     if config.split_step is None:
         raise UserError(
             "expected a split_step for the branches to leave the trunk at, found none; add split_step=2000, say"

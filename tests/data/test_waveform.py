@@ -1,4 +1,5 @@
 import hashlib
+import http.client
 import os
 from pathlib import Path
 
@@ -82,9 +83,85 @@ def test_stereo_is_averaged(tmp_path):
     np.testing.assert_allclose(found[:, 0], mean / np.abs(mean).max(), atol=1e-6)
 
 
-def test_silence_stays_zero(tmp_path):
-    file = write_wav(tmp_path / "silence.wav", np.zeros(10, np.float32))
-    assert not load(data_dir=tmp_path, cache_dir=tmp_path / "cache", path=file).train.targets.any()
+@pytest.mark.parametrize(
+    ("samples", "expected"),
+    [
+        (np.zeros(0, np.float32), "expected samples in .*sound.wav, found 0"),
+        (np.zeros(50, np.float32), "found a constant target: every sample is 0"),
+        (np.full(50, 0.3, np.float32), "found a constant target: every sample is 0.3"),
+        (np.float32([0.1, 0.2, np.nan, 0.1]), r"found nan at sample 2 \(0.00 s\)"),
+        (np.float32([[0.1, 0.2], [0.1, -np.inf]]), "found -inf at sample 1"),
+    ],
+)
+def test_a_wav_of_no_use_is_refused_with_its_name(tmp_path, samples, expected):
+    file = write_wav(tmp_path / "sound.wav", samples)
+    with pytest.raises(UserError, match=expected) as error:
+        load(data_dir=tmp_path, cache_dir=tmp_path / "cache", path=file)
+    assert "sound.wav" in str(error.value)
+
+
+def test_a_constant_clip_of_a_file_that_is_not_is_refused(tmp_path):
+    file = write_wav(tmp_path / "sound.wav", np.concatenate([np.zeros(RATE, np.float32), tone()]))
+    with pytest.raises(UserError, match="constant target"):
+        load(data_dir=tmp_path, cache_dir=tmp_path / "cache", path=file, duration=0.5)
+
+
+def test_a_truncated_wav_is_refused_wherever_it_is_cut(tmp_path):
+    whole = write_wav(tmp_path / "whole.wav", tone(100)).read_bytes()
+    for size in range(0, len(whole), 3):
+        (tmp_path / "cut.wav").write_bytes(whole[:size])
+        with pytest.raises(UserError, match=r"cut\.wav"):
+            load(data_dir=tmp_path, cache_dir=tmp_path / "cache", path=tmp_path / "cut.wav")
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_wav_with_a_flipped_bit_is_read_or_refused_in_one_sentence(tmp_path):
+    whole = write_wav(tmp_path / "whole.wav", tone(40)).read_bytes()
+    for bit in range(8 * 48):  # the header, and a sample
+        content = bytearray(whole)
+        content[bit // 8] ^= 1 << bit % 8
+        (tmp_path / "flipped.wav").write_bytes(content)
+        try:
+            clip = load(data_dir=tmp_path, cache_dir=tmp_path / "cache", path=tmp_path / "flipped.wav").train
+            assert clip.targets.isfinite().all()
+        except UserError as error:
+            assert str(error).startswith("expected") and "\n" not in str(error)
+
+
+def test_a_wav_written_to_a_pipe_does_not_know_its_size(tmp_path):
+    file = write_wav(tmp_path / "pipe.wav", tone())
+    content = bytearray(file.read_bytes())
+    content[4:8] = b"\xff" * 4
+    file.write_bytes(content)
+    assert len(load(data_dir=tmp_path, cache_dir=tmp_path / "cache", path=file).train) == 2 * RATE
+
+
+def test_an_encoding_that_is_not_read_is_refused(tmp_path):
+    file = write_wav(tmp_path / "mulaw.wav", tone())
+    content = bytearray(file.read_bytes())
+    content[20:22] = (7).to_bytes(2, "little")  # mu-law
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=r"mulaw\.wav.*MULAW.*convert it to wav"):
+        load(data_dir=tmp_path, cache_dir=tmp_path / "cache", path=file)
+
+
+@pytest.mark.parametrize("clip", [{"start": "soon"}, {"start": float("nan")}, {"duration": True}, {"start": None}])
+def test_a_clip_of_no_number_is_refused(tmp_path, clip):
+    file = write_wav(tmp_path / "tone.wav", tone())
+    with pytest.raises(UserError, match="to be a number of seconds"):
+        load(data_dir=tmp_path, cache_dir=tmp_path / "cache", path=file, **clip)
+
+
+def test_a_broken_connection_is_one_sentence(tmp_path, monkeypatch):
+    def broken(*arguments, **keywords):
+        raise http.client.IncompleteRead(b"half", 100)
+
+    monkeypatch.setattr("urllib.request.urlopen", broken)
+    with pytest.raises(UserError, match="cannot download .*IncompleteRead"):
+        load(data_dir=tmp_path, cache_dir=tmp_path)
+    with pytest.raises(UserError, match="cannot download nowhere"):
+        monkeypatch.undo()
+        load(data_dir=tmp_path, cache_dir=tmp_path, url="nowhere")
 
 
 def test_a_missing_clip_is_downloaded_once_and_checked(tmp_path):

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from lmc_lab.errors import UserError
-from lmc_lab.files import read_json, write_json
+from lmc_lab.files import read_json
 from lmc_lab.runs import callbacks, checkpoint
 from lmc_lab.runs.branch import train_branch
 from lmc_lab.runs.curve import read_rows
 from lmc_lab.runs.endpoints import load_mode
 from lmc_lab.runs.experiment import BranchLength, RunSettings
-from lmc_lab.runs.status import is_finished
+from lmc_lab.runs.status import is_marked_finished
 from lmc_lab.runs.trunk import ensure_trunk
 from tiny import tiny_experiment
 
@@ -29,7 +29,7 @@ def test_a_branch_in_the_trunks_own_order_is_the_trunk(tmp_path, split_step):
     experiment = tiny_experiment(tmp_path)
     folder = train_branch(experiment, split_step, "trunk")
     ensure_trunk(experiment, {40})
-    trunk = checkpoint.model_state(checkpoint.load(experiment.trunk_folder.step(40)).state)
+    trunk = checkpoint.module_state(checkpoint.load(experiment.trunk_folder.step(40)).state)
     assert same(endpoint(folder)["model"], trunk)
     curve = [row for row in read_rows(experiment.trunk_folder.metrics) if int(row["step"]) > split_step]
     assert read_rows(folder.metrics) == curve
@@ -74,11 +74,11 @@ def test_a_branch_that_was_stopped_goes_on_to_the_same_endpoint(tmp_path, monkey
         with pytest.raises(Killed):
             train_branch(experiment, 13, 4)
     folder = experiment.split_folder(13).branch(4)
-    assert read_json(folder.status)["state"] == "failed" and not is_finished(folder) and folder.resume.exists()
+    assert read_json(folder.status)["state"] == "failed" and not folder.endpoint.exists() and folder.resume.exists()
     train_branch(experiment, 13, 4)
     assert checkpoint.load(folder.endpoint).digest == checkpoint.load(whole.endpoint).digest
     assert read_rows(folder.metrics) == read_rows(whole.metrics)
-    assert is_finished(folder) and not folder.resume.exists()
+    assert is_marked_finished(folder) and not folder.resume.exists()
 
 
 def test_a_finished_branch_is_not_trained_again(tmp_path):
@@ -103,8 +103,8 @@ def test_states_on_the_way_are_kept_and_can_be_asked_for_later(tmp_path):
     assert expected.saved_steps() == whole.saved_steps() == {20, 30}
     for step in (20, 30):
         left, right = checkpoint.load(expected.step(step)).state, checkpoint.load(whole.step(step)).state
-        assert same(checkpoint.model_state(left), checkpoint.model_state(right))
-    assert is_finished(whole) and not whole.resume.exists()
+        assert same(checkpoint.module_state(left), checkpoint.module_state(right))
+    assert is_marked_finished(whole) and not whole.resume.exists()
 
 
 def test_branches_differ_share_no_storage_and_stack_into_a_mode(tmp_path):
@@ -129,7 +129,7 @@ def test_a_mode_with_unfinished_branches_is_refused_unless_allowed(tmp_path):
     experiment = tiny_experiment(tmp_path)
     for seed in range(3):
         folder = train_branch(experiment, 13, seed)
-    write_json(folder.status, {"state": "running"})
+    folder.endpoint.unlink()
     with pytest.raises(UserError, match="found unfinished ones with seed=2; train them, or set allow_missing=true"):
         load_mode(experiment, 13)
     assert load_mode(experiment, 13, allow_missing=True).seeds == (0, 1)

@@ -48,8 +48,8 @@ def test_a_checkpoint_has_the_state_of_the_task_under_its_own_names(tmp_path):
     experiment = tiny_experiment(tmp_path)
     own = replace(experiment.task, build_module=lambda model: Weighted(model, lambda parameters: SGD(parameters, 0.05)))
     experiment = replace(experiment, task=own)
-    split = ensure_split(experiment, 10)
-    state = checkpoint.load(experiment.trunk_folder.path / split.checkpoint).state["state_dict"]
+    ensure_split(experiment, 10)
+    state = checkpoint.load(experiment.trunk_folder.step(10)).state["state_dict"]
     assert state.keys() == {f"model.{name}" for name in build_model().state_dict()} | {"weights", "temperature"}
     assert state["temperature"] != 2.0  # trained with the rest
     for seed in (0, 1):
@@ -75,7 +75,7 @@ def test_the_test_set_is_measured_as_a_whole_whatever_its_last_batch(tmp_path):
 
 def _model_at(task: Task, path):
     module = task.initialise(0)
-    module.load_state_dict(checkpoint.model_state(checkpoint.load(path).state))
+    module.load_state_dict(checkpoint.module_state(checkpoint.load(path).state))
     return module.eval()
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from lmc_lab.errors import UserError
@@ -26,9 +28,23 @@ def test_anything_else_is_refused(text):
 
 def test_the_manifest_is_written_once(tmp_path):
     folder = SplitFolder(tmp_path / "split-3")
-    assert Split.read(folder) is None
-    split = Split(0, 3, "step-3.safetensors", "to_total", True)
+    split = Split(0, 3, "to_total", True)
+    assert not split.is_published(folder)
     split.publish(folder)
     modified = folder.manifest.stat().st_mtime_ns
     split.publish(folder)
-    assert Split.read(folder) == split and folder.manifest.stat().st_mtime_ns == modified
+    assert split.is_published(folder) and folder.manifest.stat().st_mtime_ns == modified
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"trunk_seed": 0}'])
+def test_a_damaged_manifest_or_that_of_another_split_is_written_anew(tmp_path, content):
+    folder = SplitFolder(tmp_path / "split-3")
+    split = Split(0, 3, "to_total", True)
+    if content == '{"trunk_seed": 0}':
+        replace(split, step=4).publish(folder)
+    else:
+        folder.path.mkdir()
+        folder.manifest.write_text(content)
+    assert not split.is_published(folder)
+    split.publish(folder)
+    assert split.is_published(folder) and folder.manifest.with_name("split.json.corrupt").exists()

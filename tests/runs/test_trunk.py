@@ -32,7 +32,7 @@ def test_only_what_is_missing_is_trained_from_the_latest_state_before_it(saved, 
 
 
 def weights(experiment, step):
-    return checkpoint.model_state(checkpoint.load(experiment.trunk_folder.step(step)).state)
+    return checkpoint.module_state(checkpoint.load(experiment.trunk_folder.step(step)).state)
 
 
 def same(left, right):
@@ -60,9 +60,9 @@ def test_a_state_saved_later_equals_one_saved_in_passing(tmp_path):
 
 def test_split_trains_to_exactly_k_and_no_further(tmp_path):
     experiment = tiny_experiment(tmp_path)
-    split = ensure_split(experiment, 9)
+    ensure_split(experiment, 9)
     assert experiment.trunk_folder.saved_steps() == {0, 9}
-    assert checkpoint.load(experiment.trunk_folder.path / split.checkpoint).state["global_step"] == 9
+    assert checkpoint.load(experiment.trunk_folder.step(9)).state["global_step"] == 9
 
 
 def test_split_at_step_zero_is_the_initialisation(tmp_path):

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, open_dict
 
 from hydra_plugins.lmc_pool.processes import preloaded_processes, run_jobs
 from hydra_plugins.lmc_pool.sweep_config import sweep_config
+from lmc_lab.errors import UserError
 from lmc_lab.process import num_allowed_cores
 
 
@@ -70,6 +71,10 @@ class PoolLauncher(Launcher):
     """See the module."""
 
     def __init__(self, n_jobs: int | None = None) -> None:
+        if n_jobs is not None and n_jobs < 1:
+            raise UserError(
+                f"expected hydra.launcher.n_jobs to be a whole number >= 1 or null, found {n_jobs}; change it"
+            )
         self._num_workers = n_jobs or num_allowed_cores()
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -110,14 +115,13 @@ class PoolLauncher(Launcher):
 
 def _describe(error: Any) -> str:
     """Returns one sentence for what the user can mend, a traceback for anything else."""
-    from lmc_lab.cli import sentence
+    from lmc_lab.sentences import sentence
 
     return sentence(error) or "".join(traceback.format_exception(error))
 
 
-def _failure(failures: dict[str, str], num_jobs: int) -> Exception:
+def _failure(failures: dict[str, str], num_jobs: int) -> UserError:
     from lmc_lab.cli import this_command
-    from lmc_lab.errors import UserError
 
     reasons = sorted(set(failures.values()))
     first = f" ({reasons[0].strip().splitlines()[-1]})" if len(reasons) == 1 else ""

@@ -12,6 +12,7 @@ from lmc_lab.landscape.hull import Evaluation, HullProbe, probe_hull, sample_hul
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.tasks.objective import EvaluationSettings, Objective
 from lmc_lab.tasks.task import Task
+from lmc_lab.values import Count, Positive, Seed
 
 
 @final
@@ -31,9 +32,9 @@ class ConvexMode(ModeAnalysis):
     """
 
     name: ClassVar[str] = "convex_mode"
-    num_samples: int
-    seed: int = 0
-    concentration: float = 1.0
+    num_samples: Count
+    seed: Seed = 0
+    concentration: Positive = 1.0
     evaluation: EvaluationSettings = EvaluationSettings()
 
     def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | Choice]:

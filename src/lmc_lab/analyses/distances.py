@@ -9,6 +9,7 @@ from lmc_lab.landscape.geometry import centre, distances_to, pairwise_distances
 from lmc_lab.landscape.hull import sample_hull
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.tasks.task import Task
+from lmc_lab.values import Count, Seed
 
 
 @final
@@ -22,8 +23,8 @@ class Distances(ModeAnalysis):
     """
 
     name: ClassVar[str] = "distances"
-    num_samples: int
-    seed: int = 0
+    num_samples: Count
+    seed: Seed = 0
 
     def measure(self, mode: Mode, task: Task) -> Iterator[Measurement]:
         """Yields one row a distance."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import ClassVar, Literal, final
 
 import torch
 from torch import Tensor
@@ -16,17 +16,18 @@ from lmc_lab.runs.endpoints import Mode
 from lmc_lab.runs.states import Trunk, load_states
 from lmc_lab.tasks.objective import Buffers, EvaluationSettings, Objective
 from lmc_lab.tasks.task import Task
+from lmc_lab.values import Count, Natural, Positive, Seed
 
 _METHODS = {"lanczos": lanczos_extremes, "power": power_extremes}
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Hessian(Analysis):
-    num_examples: int = 2048
-    method: str = "lanczos"
-    max_products: int = 100
-    tolerance: float = 0.01
-    seed: int = 0
+    num_examples: Count = 2048
+    method: Literal["lanczos", "power"] = "lanczos"
+    max_products: Count = 100
+    tolerance: Positive = 0.01
+    seed: Seed = 0
     keep_graph: bool = True
     evaluation: EvaluationSettings = EvaluationSettings()
 
@@ -80,7 +81,7 @@ class TrunkHessian(_Hessian, TrunkAnalysis):
     """
 
     name: ClassVar[str] = "trunk_hessian"
-    steps: Sequence[int] | None = None
+    steps: Sequence[Natural] | None = None
 
     def measure(self, trunk: Trunk, task: Task) -> Iterator[Measurement]:
         """Yields the ends with their residuals at each state."""
@@ -99,8 +100,8 @@ class BranchHessian(_Hessian, ModeAnalysis):
     """
 
     name: ClassVar[str] = "branch_hessian"
-    steps: Sequence[int] = ()
-    num_branches: int = 1
+    steps: Sequence[Natural] = ()
+    num_branches: Count = 1
 
     def measure(self, mode: Mode, task: Task) -> Iterator[Measurement]:
         """Yields the ends with their residuals at each step and at the endpoint."""

@@ -19,6 +19,7 @@ from lmc_lab.tasks.objective import Buffers, EvaluationSettings, Objective
 from lmc_lab.tasks.precision import precision_of
 from lmc_lab.tasks.supervised import only_optimizer
 from lmc_lab.tasks.task import Task
+from lmc_lab.values import Count, Natural
 
 _WHOLE = torch.ones(1, 1, dtype=torch.float64)  # the mixture of one point of its own
 
@@ -39,9 +40,9 @@ class TrunkMidpointGap(TrunkAnalysis):
     """
 
     name: ClassVar[str] = "trunk_midpoint_gap"
-    steps: Sequence[int] | None = None
-    num_pairs: int = 50
-    num_examples: int = 5000
+    steps: Sequence[Natural] | None = None
+    num_pairs: Count = 50
+    num_examples: Count = 5000
     evaluation: EvaluationSettings = EvaluationSettings()
 
     def measure(self, trunk: Trunk, task: Task) -> Iterator[Measurement | Choice]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from lmc_lab.landscape.hull import Evaluate, Evaluation, Lot, evaluate_lots, hul
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.tasks.objective import EvaluationSettings, Objective
 from lmc_lab.tasks.task import Task
+from lmc_lab.values import at_least
 
 
 @final
@@ -30,8 +31,8 @@ class Pairs(ModeAnalysis):
     """
 
     name: ClassVar[str] = "pairs"
-    num_endpoints: int = 5
-    num_points: int = 11
+    num_endpoints: Annotated[int, at_least(2)] = 5
+    num_points: Annotated[int, at_least(3)] = 11
     evaluation: EvaluationSettings = EvaluationSettings()
 
     def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | Choice]:

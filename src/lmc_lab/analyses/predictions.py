@@ -14,6 +14,7 @@ from lmc_lab.landscape.predictions import equal_count_control, inter_mode, intra
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.tasks.objective import EvaluationSettings, Objective
 from lmc_lab.tasks.task import Task
+from lmc_lab.values import Count, Seed
 
 
 @final
@@ -59,8 +60,8 @@ class InterMode(JointAnalysis):
     """
 
     name: ClassVar[str] = "inter_mode"
-    num_draws: int = 100
-    seed: int = 0
+    num_draws: Count = 100
+    seed: Seed = 0
     evaluation: EvaluationSettings = EvaluationSettings()
 
     def measure(self, modes: Sequence[Mode], task: Task) -> Iterator[Measurement | Record | Choice]:

@@ -1,4 +1,7 @@
+"""Decoded data: made once for all processes, and checked by each that opens them."""
+
 import hashlib
+import logging
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -6,10 +9,16 @@ from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
+from xxhash import xxh3_128
 
-from lmc_lab.files import read_json, write_json
+from lmc_lab.errors import UserError
+from lmc_lab.files import DamagedFile, read_json, write_json
 
 Arrays = dict[str, np.ndarray]
+
+_DIGEST = "digest.json"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -23,24 +32,72 @@ class DecodedData:
 def decoded_once(folder: Path, decode: Callable[[], Mapping[str, np.ndarray]]) -> DecodedData:
     """Returns the arrays in `folder`, decoding them first if nobody has; `folder`'s name must say what they are.
 
-    `digest.json` is written last: arrays without it are those of a process that was killed, and are decoded again.
+    The files are checked whenever a process opens them (30 ms for the 184 MB of CIFAR-10). A damaged folder, or one of
+    another version of this package, is removed and made again: whoever has its files mapped keeps them as they are.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f".{folder.name}.lock")):
-        if not (folder / "digest.json").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            _store(folder, decode())
-    content = read_json(folder / "digest.json")
+        try:
+            return _opened(folder)
+        except FileNotFoundError:
+            pass  # nobody has decoded them
+        except UserError as error:
+            log.warning("%s; the data are decoded again", error)
+        _store(folder, decode())
+        return _opened(folder)
+
+
+def _opened(folder: Path) -> DecodedData:
+    """Returns the data in `folder`, after checking each byte of its files.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        UserError: the files are not those that `_store` wrote there.
+    """
+    found = _checksums(folder)
+    content = read_json(folder / _DIGEST)
+    if content.get("folder") != folder.name:
+        raise DamagedFile(f"expected {folder / _DIGEST} to describe {folder.name}, found {content.get('folder')}")
+    for name in sorted(content["checksums"].keys() | found.keys()):
+        if found.get(name) != content["checksums"].get(name):
+            raise DamagedFile(f"expected {folder / name} to match its checksum in {_DIGEST}, found other content")
     # Copy-on-write: pages stay shared since nobody writes, and torch accepts the array as writable.
-    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="c") for name in content["names"]}
+    arrays = {name.removesuffix(".npy"): np.load(folder / name, mmap_mode="c") for name in found}
     return DecodedData(arrays, content["digest"])
 
 
 def _store(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    folder.mkdir()
+    """Writes `arrays` beside `folder`, then puts them in its place: there is all of it or nothing."""
+    unfinished = folder.with_name(f".{folder.name}.unfinished")  # the lock's owner's; another's was killed
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    for name, array in arrays.items():
+        np.save(unfinished / f"{name}.npy", array, allow_pickle=False)
+    content = {"folder": folder.name, "digest": _digest(arrays), "checksums": _checksums(unfinished)}
+    write_json(unfinished / _DIGEST, content)
+    shutil.rmtree(folder, ignore_errors=True)
+    unfinished.rename(folder)
+
+
+def _digest(arrays: Mapping[str, np.ndarray]) -> str:
+    """Returns the identity of the data, whatever files they came from."""
     digest = hashlib.sha256()
     for name, array in sorted(arrays.items()):
-        np.save(folder / f"{name}.npy", array)
         digest.update(f"{name} {array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
-    write_json(folder / "digest.json", {"names": sorted(arrays), "digest": digest.hexdigest()})
+    return digest.hexdigest()
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    """Returns the checksum of each array file in `folder` by name."""
+    return {path.name: _checksum(path) for path in sorted(folder.iterdir()) if path.suffix == ".npy"}
+
+
+def _checksum(path: Path) -> str:
+    """Returns a checksum of the whole file; read, not mapped, since a mapped file on a bad disk ends the process."""
+    checksum = xxh3_128()  # zlib.crc32 takes 3.5 times as long, sha256 5 times
+    block = memoryview(bytearray(2**20))
+    with path.open("rb", buffering=0) as file:
+        while size := file.readinto(block):
+            checksum.update(block[:size])
+    return checksum.hexdigest()

@@ -1,8 +1,9 @@
 """CIFAR-10 (Krizhevsky 2009), from parquet files, a torchvision folder or torchvision's download, in this order."""
 
 import hashlib
-import io
+import tarfile
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from lmc_lab.data.cache import Arrays, decoded_once
 from lmc_lab.data.examples import Dataset, Examples, take
 from lmc_lab.data.images import CropAndFlip, NormaliseImages
+from lmc_lab.data.parquet import Columns, decode_pictures
 from lmc_lab.errors import UserError
 
 NORMALISE = NormaliseImages(mean=(0.4914, 0.4822, 0.4465), deviation=(0.2470, 0.2435, 0.2616), side=32)
@@ -24,16 +26,29 @@ def load(
     num_train: int | None = None,
     num_test: int | None = None,
     augment: bool = False,
+    image_column: str | None = None,
+    label_column: str | None = None,
 ) -> Dataset:
     """Returns CIFAR-10 as uint8 images (N, 32, 32, 3), normalised batch by batch; `augment` crops and mirrors in training.
 
-    The first of these that exists is decoded, once: ``data_dir/cifar10/{train,test}-*.parquet`` (columns ``img.bytes``
-    and ``label``, as the data set is published in parquet), ``data_dir/cifar-10-batches-py``, torchvision's download.
+    The first of these that exists is decoded, once: ``data_dir/cifar10/{train,test}-*.parquet`` (`data.parquet` says what
+    they hold), ``data_dir/cifar-10-batches-py``, torchvision's download.
+
+    Args:
+        data_dir: Where the data are looked for.
+        cache_dir: Holds the decoded images.
+        num_train: How many of the training images are used, from the first on; all for None.
+        num_test: The same for the test images.
+        augment: Whether training batches are cropped and mirrored at random.
+        image_column: Of parquet files; ``img`` or ``image``, whichever there is, for None (`+task.data.image_column=…`).
+        label_column: The same for ``label`` (`+task.data.label_column=fine_label`, say).
 
     Raises:
-        UserError: there are no data and no network.
+        UserError: there are no data and no network, or data that cannot be read.
     """
-    name, decode = _source(Path(data_dir))
+    if not isinstance(augment, bool):
+        raise UserError(f"expected task.data.augment to be true or false, found '{augment}'; change it")
+    name, decode = _source(Path(data_dir), image_column, label_column)
     decoded = decoded_once(Path(cache_dir) / f"cifar10-{name}", decode)
 
     def examples(subset: str, count: int | None) -> Examples:
@@ -44,32 +59,17 @@ def load(
     return Dataset(examples("train", num_train), examples("test", num_test), decoded.digest, changed)
 
 
-def _source(data_dir: Path) -> tuple[str, Callable[[], Arrays]]:
+def _source(data_dir: Path, image_column: str | None, label_column: str | None) -> tuple[str, Callable[[], Arrays]]:
     """Returns a name for the decoded data that follows from the files they come from, and the function that decodes them."""
     files = {subset: sorted((data_dir / "cifar10").glob(f"{subset}-*.parquet")) for subset in ("train", "test")}
     if all(files.values()):
         stats = [
             (path.name, path.stat().st_size, path.stat().st_mtime_ns) for paths in files.values() for path in paths
         ]
-        return f"parquet-{hashlib.sha256(repr(stats).encode()).hexdigest()[:8]}", lambda: _decode_parquet(files)
+        identity = hashlib.sha256(repr((stats, image_column, label_column)).encode()).hexdigest()[:8]
+        columns = Columns(image_column, label_column)
+        return f"parquet-{identity}", lambda: decode_pictures(files, columns, NORMALISE.side)
     return "torchvision", lambda: _decode_torchvision(data_dir)
-
-
-def _decode_parquet(files: dict[str, list[Path]]) -> Arrays:
-    import pyarrow.parquet as pq
-
-    arrays: Arrays = {}
-    for subset, paths in files.items():
-        rows = [row for path in paths for row in pq.read_table(path, columns=["img", "label"]).to_pylist()]
-        arrays[f"{subset}_images"] = np.stack([_decode_image(row["img"]["bytes"]) for row in rows])
-        arrays[f"{subset}_labels"] = np.array([row["label"] for row in rows], dtype=np.int64)
-    return arrays
-
-
-def _decode_image(encoded: bytes) -> np.ndarray:
-    from PIL import Image
-
-    return np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB"))
 
 
 def _decode_torchvision(data_dir: Path) -> Arrays:
@@ -88,9 +88,9 @@ def _torchvision_cifar10(data_dir: Path, subset: str) -> Any:
     data_dir.mkdir(parents=True, exist_ok=True)
     try:
         return CIFAR10(str(data_dir), train=subset == "train", download=True)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, HTTPException, tarfile.TarError) as error:
         raise UserError(
-            f"expected CIFAR-10 under {data_dir.resolve()}, found none, and it cannot be downloaded ({error}); "
+            f"expected CIFAR-10 under {data_dir.resolve()}, found none that is whole, and it cannot be downloaded ({error}); "
             f"put train-*.parquet and test-*.parquet into {data_dir.resolve() / 'cifar10'} or the folder "
             "cifar-10-batches-py beside it, or set data_dir or LMC_DATA_DIR to where they are"
         ) from error

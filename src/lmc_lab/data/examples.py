@@ -4,6 +4,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lmc_lab.data.sound import check_examples
 from lmc_lab.errors import UserError
 
 
@@ -80,12 +81,19 @@ class Dataset:
     """What a task trains and is measured on; `digest` names the decoded data whatever file they came from.
 
     `augment` changes training batches only: every loss that is measured is that of the examples as they are.
+
+    Raises:
+        UserError: a subset is nothing that can be learned from (`data.sound.check_examples`).
     """
 
     train: Examples
     test: Examples | None
     digest: str
     augment: Augment | None = None
+
+    def __post_init__(self) -> None:
+        for subset, examples in self.subsets.items():
+            check_examples(examples.inputs, examples.targets, subset)
 
     @property
     def subsets(self) -> dict[str, Examples]:
@@ -101,7 +109,7 @@ def take(examples: Examples, count: int | None, what: str) -> Examples:
     """
     if count is None:
         return examples
-    if not 1 <= count <= len(examples):
+    if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= len(examples):
         raise UserError(
             f"expected {what} between 1 and {len(examples)}, found {count}; change it or set it to null for all"
         )

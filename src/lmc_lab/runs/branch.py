@@ -2,13 +2,20 @@ from dataclasses import replace
 
 from filelock import FileLock
 
+from lmc_lab import termination
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.callbacks import SplitCheckpoint
 from lmc_lab.runs.experiment import Experiment, RunName
 from lmc_lab.runs.fit import Stretch, Trained, fit
 from lmc_lab.runs.layout import RunFolder, Seed
-from lmc_lab.runs.status import failure_recorded, is_finished, write_status
-from lmc_lab.runs.trunk import ensure_split, resume_step, saved_states, stretches
+from lmc_lab.runs.status import (
+    check_divergence,
+    is_curve_whole,
+    is_marked_finished,
+    outcome_recorded,
+    write_finished,
+)
+from lmc_lab.runs.trunk import ensure_split, missing_stretches, resume_step, saved_states
 
 
 def train_branch(experiment: Experiment, split_step: int, seed: Seed) -> RunFolder:
@@ -16,20 +23,31 @@ def train_branch(experiment: Experiment, split_step: int, seed: Seed) -> RunFold
 
     The trunk is trained to k first if that is missing. Branches share W_k and the optimizer state there (unless
     `carry_optimizer_state` is off) and differ in their data order only. States at the settings' `save_steps` are kept; a
-    finished branch that lacks some is trained again as far as they go.
+    finished branch that lacks some is trained again as far as they go. Damaged files are set aside and made again.
+
+    Raises:
+        Diverged: the branch does, or the trunk before k.
+        Stopped: training ended early.
     """
     split = ensure_split(experiment, split_step)
     folder = experiment.split_folder(split_step).branch(seed)
     folder.path.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.lock):
-        origin = Stretch(split_step, split_step, experiment.trunk_folder.path / split.checkpoint)
-        with failure_recorded(folder):
-            if not is_finished(folder):
-                rest = replace(_resumed(folder) or origin, stop=experiment.last_step(split_step))
-                _save_endpoint(experiment, folder, _train(experiment, folder, rest, split_step, seed), split_step)
-            for missing in stretches([origin, *saved_states(folder)], _steps_to_save(experiment, split_step)):
-                _train(experiment, folder, missing, split_step, seed, is_resumable=False)
-                write_status(folder, state="finished", step=experiment.last_step(split_step))
+    with FileLock(folder.lock), outcome_recorded(folder), termination.after_the_step():
+        last = experiment.last_step(split_step)
+        check_divergence(folder, str(_name(experiment, split_step, seed)), stop=last)
+        origin = Stretch(split_step, split_step, experiment.trunk_folder.step(split.step))
+        is_curve_there = is_curve_whole(folder)
+        is_endpoint_there = checkpoint.load_or_set_aside(folder.endpoint) is not None
+        if not (is_endpoint_there and is_curve_there):
+            rest = replace(_resumed(folder) or origin, stop=last)
+            _save_endpoint(experiment, folder, _train(experiment, folder, rest, split_step, seed), last)
+        missing = missing_stretches(
+            lambda: [origin, *saved_states(folder)], folder, _steps_to_save(experiment, split_step)
+        )
+        for stretch in missing:
+            _train(experiment, folder, stretch, split_step, seed, is_resumable=False)
+        if missing or not is_marked_finished(folder):
+            write_finished(folder, step=last)
     return folder
 
 
@@ -57,7 +75,7 @@ def _train(
     return fit(
         experiment,
         folder,
-        RunName(experiment.task.name, experiment.trunk_seed, split_step, seed),
+        _name(experiment, split_step, seed),
         experiment.branch_order(seed),
         stretch,
         callbacks=[SplitCheckpoint(folder, _steps_to_save(experiment, split_step))],
@@ -66,8 +84,11 @@ def _train(
     )
 
 
-def _save_endpoint(experiment: Experiment, folder: RunFolder, trained: Trained, split_step: int) -> None:
-    step = experiment.last_step(split_step)
+def _name(experiment: Experiment, split_step: int, seed: Seed) -> RunName:
+    return RunName(experiment.task.name, experiment.trunk_seed, split_step, seed)
+
+
+def _save_endpoint(experiment: Experiment, folder: RunFolder, trained: Trained, step: int) -> None:
     state = {
         "model": dict(trained.module.state_dict()),
         "step": step,
@@ -76,4 +97,4 @@ def _save_endpoint(experiment: Experiment, folder: RunFolder, trained: Trained, 
     }
     checkpoint.save(state, folder.endpoint)
     folder.resume.unlink(missing_ok=True)
-    write_status(folder, state="finished", step=step)
+    write_finished(folder, step=step)

@@ -1,21 +1,22 @@
 """What happens beside the training loop: states at exact steps, states to resume from, the loss curve, the heartbeat."""
 
-import csv
 import multiprocessing
 import time
 from collections.abc import Callable, Collection
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from tqdm import tqdm
 
 from lmc_lab.data.order import DataOrder
-from lmc_lab.runs.curve import read_rows, write_rows
+from lmc_lab.runs.curve import append_row, read_rows, write_rows
 from lmc_lab.runs.layout import RunFolder
-from lmc_lab.runs.status import write_status
+from lmc_lab.runs.status import Diverged, write_status
 
 
 class Together(Callback):
@@ -81,13 +82,16 @@ def seed_generators(seed: int) -> None:
 class Trajectory(Callback):
     """The loss curve, a mean over each `log_every` steps, and the length of the path from W_0, summed in float64.
 
-    Both live in the checkpoints, so a branch goes on from its trunk's values and a killed run from its own.
+    Both live in the checkpoints, so a branch goes on from its trunk's values and a killed run from its own. Who looks at
+    every loss and every step in parameter space is the one to see that they are no numbers any more.
     """
 
-    def __init__(self, path: Path, *, log_every: int) -> None:
+    def __init__(self, path: Path, *, name: str, log_every: int) -> None:
         self._path = path
+        self._name = name
         self._log_every = log_every
         self._losses: list[float] = []
+        self._last_loss: float | None = None
         self.path_length = 0.0
         self._covered = 0
 
@@ -97,18 +101,26 @@ class Trajectory(Callback):
         self._covered = max((int(row["step"]) for row in rows), default=0)
         if trainer.max_steps > self._covered or trainer.max_steps < 0:
             self._covered = trainer.global_step
-            write_rows(self._path, [row for row in rows if int(row["step"]) <= trainer.global_step])
+            self._checksum = write_rows(self._path, [row for row in rows if int(row["step"]) <= trainer.global_step])
         self._parameters = list(pl_module.parameters())  # a walk over modules takes 50 us
         self._previous = self._theta()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Adds a step; writes a row at the end of a window."""
+        """Adds a step; writes a row at the end of a window.
+
+        Raises:
+            Diverged: the loss, or a weight and with it the length of the path, is NaN or infinite.
+        """
         theta = self._theta()
         self.path_length += float(torch.linalg.vector_norm(theta - self._previous, dtype=torch.float64))
         self._previous = theta
-        self._losses.append(float(outputs["loss"]))
+        loss = float(outputs["loss"])
+        if not isfinite(loss + self.path_length):
+            raise Diverged(self._name, trainer.global_step, loss if isfinite(loss) else self._last_loss)
+        self._last_loss = loss
+        self._losses.append(loss)
         if trainer.global_step % self._log_every == 0:
             self._log(trainer)
 
@@ -121,19 +133,19 @@ class Trajectory(Callback):
         self._losses = []
         if trainer.global_step <= self._covered:  # a stretch trained before, only to save a state inside it
             return
-        with self._path.open("a") as file:
-            csv.writer(file).writerow(row.values())
+        self._checksum = append_row(self._path, row.values(), self._checksum)
         if trainer.logger:
             trainer.logger.log_metrics({name: float(value) for name, value in row.items()}, trainer.global_step)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what a checkpoint keeps."""
-        return {"losses": list(self._losses), "path_length": self.path_length}
+        return {"losses": list(self._losses), "last_loss": self._last_loss, "path_length": self.path_length}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on from what a checkpoint kept."""
         if state_dict:
             self._losses, self.path_length = list(state_dict["losses"]), state_dict["path_length"]
+            self._last_loss = state_dict["last_loss"]
 
     def _theta(self) -> Tensor:
         return torch.cat([parameter.detach().reshape(-1) for parameter in self._parameters])
@@ -182,6 +194,27 @@ class ResumeCheckpoint(Callback):
         if time.monotonic() - self._last >= self._seconds:
             trainer.save_checkpoint(self._folder.resume)
             self._last = time.monotonic()
+
+
+class UnfinishedCheckpoint(Callback):
+    """Saves a state to resume from when training ends before `stop`: by a limit of time, by a callback, by SIGTERM.
+
+    It must come before the callbacks of a task, which may exchange the weights at the end.
+    """
+
+    def __init__(self, folder: RunFolder, *, stop: int) -> None:
+        self._folder = folder
+        self._stop = stop
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Saves if steps are left."""
+        if trainer.global_step < self._stop:
+            trainer.save_checkpoint(self._folder.resume)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Saves after SIGTERM, of which Lightning makes an exception between two steps."""
+        if isinstance(exception, SIGTERMException):
+            trainer.save_checkpoint(self._folder.resume)
 
 
 class Heartbeat(Callback):

@@ -1,9 +1,16 @@
-"""The one checkpoint format: tensors in safetensors, all else as JSON in its header, and a digest over both. No pickle."""
+"""The one checkpoint format: tensors in safetensors, all else as JSON in its header, and a digest over both. No pickle.
+
+The header says what the file is: its place in the tree of runs, the data, the versions that wrote it. A file that is not
+what its place says is refused like a damaged one.
+"""
 
 import errno
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +20,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lmc_lab.errors import UserError
-from lmc_lab.files import replacing
+from lmc_lab.files import FORMAT, DamagedFile, OtherFormat, check_format, replacing, set_aside
+from lmc_lab.runs.layout import place_of
 
 State = dict[str, Any]  # nested dicts, lists and tuples of tensors, numbers, strings, None
+
+_SEALED = ("place", "step", "data", "format", "digest")  # what the header's seal covers, besides what the digest does
+_MEND = "give the command that made it once more: it sets this one aside and makes it anew"
 
 
 @dataclass(frozen=True)
@@ -29,15 +40,26 @@ class Stored:
 def save(state: State, path: Path) -> str:
     """Writes `state` to `path` in one atomic step and returns its digest.
 
+    Tensors are stored under their path in `state` (``model/conv1.weight``), for readers of other programs.
+
     Raises:
-        TypeError: `state` holds something that is neither a tensor nor plain data.
+        UserError: `state` holds something that is neither a tensor nor plain data.
     """
     tensors: dict[str, Tensor] = {}
     tree = json.dumps(_encode(state, tensors))
     digest = _digest(tree, tensors)
+    header = {
+        "place": place_of(path),
+        "step": str(state.get("step", state.get("global_step", ""))),
+        "data": str(state.get("data_digest", "")),
+        "format": str(FORMAT),
+        "digest": digest,
+        "versions": _versions(),
+        "tree": tree,
+    }
     with replacing(path) as temporary:
         try:
-            save_file(tensors, temporary, metadata={"tree": tree, "digest": digest})
+            save_file(tensors, temporary, metadata=header | {"seal": _seal(header)})
         except SafetensorError as error:  # its only trouble with valid tensors is the disk
             raise OSError(errno.ENOSPC, str(error), str(path)) from error
     return digest
@@ -47,50 +69,88 @@ def load(path: Path) -> Stored:
     """Returns what `save` wrote.
 
     Raises:
-        UserError: the file is missing, damaged or not one of ours.
+        DamagedFile: the file is damaged, not one of ours, or belongs to another place.
+        OtherFormat: another version wrote it.
+        UserError: there is none.
     """
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-            names = file.keys()
-            tensors = {name: file.get_tensor(name) for name in names}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no dict
     except FileNotFoundError as error:
-        raise UserError(f"expected a checkpoint at {path}, found none; train it first") from error
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"expected a whole checkpoint at {path}, found a damaged one ({error}); {_MEND}") from error
-    if header.get("digest") != _digest(header.get("tree", ""), tensors):
-        raise UserError(f"expected the checkpoint {path} to match its own digest, found other content; {_MEND}")
+        raise UserError(f"expected a checkpoint at {path}, found none; give the command that makes it") from error
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DamagedFile(f"expected a whole checkpoint at {path}, found a damaged one ({error}); {_MEND}") from error
+    if "digest" in header and "seal" not in header:
+        check_format(header.get("format"), path)
+    if header.get("digest") != _digest(header.get("tree", ""), tensors) or header.get("seal") != _seal(header):
+        raise DamagedFile(f"expected the checkpoint {path} to match its own digest, found other content; {_MEND}")
+    check_format(header["format"], path)
+    if header["place"] != place_of(path):
+        raise DamagedFile(f"expected {path} to be {place_of(path)}, found that it is {header['place']}; {_MEND}")
     return Stored(_decode(json.loads(header["tree"]), tensors), header["digest"])
 
 
-_MEND = "delete that file and run the command again, which computes it anew"
+def is_whole(path: Path) -> bool:
+    """Returns whether the file is there and what its place says."""
+    try:
+        return bool(load(path))
+    except OtherFormat:
+        raise
+    except UserError:
+        return False
 
 
-def _digest(tree: str, tensors: dict[str, Tensor]) -> str:
+def load_or_set_aside(path: Path) -> Stored | None:
+    """Returns what `save` wrote, or None if there is no file, or a damaged one, which is set aside."""
+    if not path.exists():
+        return None
+    try:
+        return load(path)
+    except DamagedFile as error:
+        set_aside(path, error)
+        return None
+
+
+@cache
+def _versions() -> str:
+    return json.dumps({name: version(name) for name in ("lmc_lab", "torch")})
+
+
+def _seal(header: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps([header.get(name) for name in _SEALED]).encode()).hexdigest()
+
+
+def _digest(tree: str, tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256(tree.encode())
-    for index in range(len(tensors)):
-        tensor = tensors.get(str(index))
-        if tensor is not None:
-            digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
-def _encode(node: Any, tensors: dict[str, Tensor]) -> Any:
-    """Returns `node` as JSON; tensors go into `tensors` and leave their number, dicts become pairs (JSON has no int keys)."""
+def _encode(node: Any, tensors: dict[str, Tensor], path: str = "") -> Any:
+    """Returns `node` as JSON; tensors go into `tensors` and leave their name, dicts become pairs (JSON has no int keys)."""
     if isinstance(node, Tensor):
+        name = path if path not in tensors else f"{path}#{len(tensors)}"  # {"a/b": ...} beside {"a": {"b": ...}}
         # Cloned: safetensors refuses channels-last and shared memory.
-        tensors[name := str(len(tensors))] = node.detach().cpu().clone(memory_format=torch.contiguous_format)
+        tensors[name] = node.detach().cpu().clone(memory_format=torch.contiguous_format)
         return {"tensor": name}
     if isinstance(node, dict):
-        return {"dict": [[key, _encode(value, tensors)] for key, value in node.items()]}
-    if isinstance(node, tuple):
-        return {"tuple": [_encode(value, tensors) for value in node]}
-    if isinstance(node, list):
-        return [_encode(value, tensors) for value in node]
+        return {"dict": [[key, _encode(value, tensors, _below(path, key))] for key, value in node.items()]}
+    if isinstance(node, tuple | list):
+        values = [_encode(value, tensors, _below(path, index)) for index, value in enumerate(node)]
+        return {"tuple": values} if isinstance(node, tuple) else values
     if node is None or isinstance(node, (bool, int, float, str)):
         return node
-    raise TypeError(f"expected tensors, numbers, strings and containers of them in a checkpoint, found {type(node)}")
+    raise UserError(
+        f"expected tensors, numbers, strings and containers of them in a checkpoint, found {type(node).__name__} in "
+        f"{path}; keep there what plain data can say"
+    )
+
+
+def _below(path: str, key: object) -> str:
+    return f"{path}/{key}" if path else str(key)
 
 
 def _decode(node: Any, tensors: dict[str, Tensor]) -> Any:
@@ -119,7 +179,10 @@ def check_data(state: State, data_digest: str, path: Path) -> None:
         )
 
 
-def model_state(state: State) -> dict[str, Tensor]:
-    """Returns the state of the task's module from a checkpoint of Lightning's."""
-    found: dict[str, Tensor] = state["state_dict"]
+def module_state(state: State) -> dict[str, Tensor]:
+    """Returns parameters and buffers of the task's module from a checkpoint of Lightning's.
+
+    They are those that training goes on with; Lightning's WeightAveraging saves the average in their place.
+    """
+    found: dict[str, Tensor] = state.get("current_model_state") or state["state_dict"]
     return found

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from lmc_lab.errors import UserError
+from lmc_lab.files import peek_json
 from lmc_lab.landscape.parameters import ParameterLayout
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.layout import RunFolder
-from lmc_lab.runs.status import is_finished
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,12 @@ class Mode:
 
 
 def load_mode(
-    experiment: Experiment, split_step: int, *, seeds: Sequence[int] | None = None, allow_missing: bool = False
+    experiment: Experiment,
+    split_step: int,
+    *,
+    seeds: Sequence[int] | None = None,
+    allow_missing: bool = False,
+    allow_diverged: bool = False,
 ) -> Mode:
     """Returns the mode of the split at `split_step`.
 
@@ -47,12 +52,18 @@ def load_mode(
         split_step: k.
         seeds: the branches that are meant; all that exist if None. Always integers: ``seed=trunk`` is no endpoint.
         allow_missing: leave unfinished branches out instead of refusing.
+        allow_diverged: leave diverged branches out instead of refusing.
 
     Raises:
-        UserError: branches are missing or unfinished, fewer than two are left, or they were trained on different data.
+        UserError: branches are missing, unfinished or diverged, fewer than two are left, or they were trained on different
+            data.
+        DamagedFile: an endpoint is not what its place says.
     """
     wanted = experiment.split_folder(split_step).branch_seeds() if seeds is None else sorted(seeds)
-    finished = _finished(experiment, split_step, wanted, allow_missing=allow_missing)
+    diverged = _diverged(experiment, split_step, wanted, allow_diverged=allow_diverged)
+    finished = _finished(
+        experiment, split_step, [seed for seed in wanted if seed not in diverged], allow_missing=allow_missing
+    )
     paths = [experiment.split_folder(split_step).branch(seed).endpoint for seed in finished]
     stored = [checkpoint.load(path) for path in paths]
     digests = {item.state["data_digest"] for item in stored} | {experiment.task.dataset.digest}
@@ -77,17 +88,33 @@ def load_mode(
         at_split=_trunk_theta(experiment, split_step),
         at_start=_trunk_theta(experiment, 0),
         folders=tuple(experiment.split_folder(split_step).branch(seed) for seed in finished),
+        diverged=tuple(diverged.items()),
     )
 
 
 def _trunk_theta(experiment: Experiment, step: int) -> Tensor:
     path = experiment.trunk_folder.step(step)
-    return experiment.task.layout.theta(checkpoint.model_state(checkpoint.load(path).state), path)
+    return experiment.task.layout.theta(checkpoint.module_state(checkpoint.load(path).state), path)
+
+
+def _diverged(experiment: Experiment, split_step: int, seeds: Sequence[int], *, allow_diverged: bool) -> dict[int, int]:
+    """Returns the branches that ended in NaN or infinity, with the step at which that was seen."""
+    folder = experiment.split_folder(split_step)
+    statuses = {
+        seed: peek_json(folder.branch(seed).status) for seed in seeds if not folder.branch(seed).endpoint.exists()
+    }
+    diverged = {seed: status["step"] for seed, status in statuses.items() if status.get("state") == "diverged"}
+    if diverged and not allow_diverged:
+        raise UserError(
+            f"expected all branches of {folder.path} to be finite, found diverged ones with "
+            f"seed={','.join(map(str, diverged))}; set allow_diverged=true to leave them out, or train otherwise"
+        )
+    return diverged
 
 
 def _finished(experiment: Experiment, split_step: int, seeds: Sequence[int], *, allow_missing: bool) -> list[int]:
     folder = experiment.split_folder(split_step)
-    finished = [seed for seed in seeds if is_finished(folder.branch(seed))]
+    finished = [seed for seed in seeds if folder.branch(seed).endpoint.exists()]
     unfinished = [seed for seed in seeds if seed not in finished]
     if unfinished and not allow_missing:
         raise UserError(

@@ -9,8 +9,9 @@ from lmc_lab.runs.split import Split
 from lmc_lab.tasks.task import Task
 
 if TYPE_CHECKING:  # an analysis knows the experiment, too, and does without Lightning
-    from lightning.pytorch import Trainer
+    from lightning.pytorch import Callback, Trainer
     from lightning.pytorch.loggers import Logger
+from lmc_lab.values import Count, Natural, NotNegative
 
 
 class BranchLength(StrEnum):
@@ -52,10 +53,10 @@ class RunSettings:
             that is trained to T.
     """
 
-    log_every: int = 50
-    resume_seconds: float = 60.0
-    evaluate_every: int | None = None
-    save_steps: Sequence[int] = ()
+    log_every: Count = 50
+    resume_seconds: NotNegative = 60.0
+    evaluate_every: Count | None = None
+    save_steps: Sequence[Natural] = ()
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Experiment:
     make_logger: "Callable[[RunName], Logger | None]"
     settings: RunSettings
     config: Mapping[str, Any]
+    make_callbacks: "Callable[[], Sequence[Callback]]" = tuple  # of the task: they may change the weights
     carry_optimizer_state: bool = True
     branch_length: BranchLength = BranchLength.TO_TOTAL
 
@@ -89,8 +91,7 @@ class Experiment:
 
     def split(self, step: int) -> Split:
         """Returns the split at `step`."""
-        checkpoint = self.trunk_folder.step(step).name
-        return Split(self.trunk_seed, step, checkpoint, str(self.branch_length), self.carry_optimizer_state)
+        return Split(self.trunk_seed, step, str(self.branch_length), self.carry_optimizer_state)
 
     def last_step(self, split_step: int) -> int:
         """Returns the step at which a branch ends."""

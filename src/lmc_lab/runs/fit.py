@@ -1,15 +1,18 @@
+"""One stretch of a run, trained by Lightning; the one place where a Trainer is made."""
+
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import inf
 from pathlib import Path
 
+import torch
 import yaml
-from lightning.pytorch import Callback
-from torch import nn
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import Checkpoint, GradientAccumulationScheduler, StochasticWeightAveraging
 
 from lmc_lab.data.order import DataOrder, StepBatches
+from lmc_lab.errors import UserError
 from lmc_lab.files import write_text
 from lmc_lab.process import keep_freed_memory
 from lmc_lab.runs.callbacks import (
@@ -19,12 +22,23 @@ from lmc_lab.runs.callbacks import (
     StepNoise,
     Together,
     Trajectory,
+    UnfinishedCheckpoint,
 )
 from lmc_lab.runs.checkpoint_io import SafetensorsIO
 from lmc_lab.runs.experiment import Experiment, RunName
 from lmc_lab.runs.layout import RunFolder
 from lmc_lab.runs.module import TrainingModule
 from lmc_lab.runs.profiler import without_profiler
+from lmc_lab.runs.status import Diverged, Stopped
+from lmc_lab.tasks.supervised import SupervisedTask
+
+# Callbacks of Lightning's that have no meaning here, and what has.
+_REFUSED_CALLBACKS: dict[type[Callback], str] = {
+    StochasticWeightAveraging: "which counts epochs, of which there is one endless one here; use "
+    "lightning.pytorch.callbacks.EMAWeightAveraging or WeightAveraging",
+    GradientAccumulationScheduler: "which takes several batches a step; raise task.batch_size",
+    Checkpoint: "which writes checkpoints of its own; use run.save_steps",
+}
 
 
 @dataclass(frozen=True)
@@ -38,9 +52,9 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Trained:
-    """The task's module after a stretch and the length of its path from W_0."""
+    """The task after a stretch, as its callbacks left it, and the length of its path from W_0."""
 
-    module: nn.Module
+    module: SupervisedTask
     path_length: float
 
 
@@ -55,33 +69,44 @@ def fit(
     carry_optimizer_state: bool = True,
     is_resumable: bool = True,
 ) -> Trained:
-    """Trains one stretch of a trunk or a branch with Lightning; the one place where a Trainer is made.
+    """Trains one stretch of a trunk or a branch.
 
     `callbacks` see each step after its place in the trajectory is known.
+
+    Raises:
+        Stopped: training ended before the stretch did.
+        Diverged: a loss, a weight or a buffer is not finite.
     """
     keep_freed_memory()
     _quiet()
     write_text(folder.config, yaml.safe_dump(dict(experiment.config), sort_keys=False))
     task, settings = experiment.task, experiment.settings
     module = TrainingModule(task.initialise(experiment.trunk_seed))
-    trajectory = Trajectory(folder.metrics, log_every=settings.log_every)
+    trajectory = Trajectory(folder.metrics, name=str(name), log_every=settings.log_every)
+    resume = ResumeCheckpoint(folder, seconds=settings.resume_seconds)
     logger = experiment.make_logger(name)
     trainer = without_profiler(
         experiment.make_trainer(
             max_steps=stretch.stop,
             precision=task.precision,
+            gradient_clip_val=task.gradient_clip_val,
+            gradient_clip_algorithm=task.gradient_clip_algorithm,
             logger=logger or False,
             val_check_interval=settings.evaluate_every,
             check_val_every_n_epoch=None,
             plugins=[SafetensorsIO(data_digest=task.dataset.digest, carry_optimizer_state=carry_optimizer_state)],
-            callbacks=Together(
-                OptimizerLayout(),
-                StepNoise(order),
-                trajectory,
-                *callbacks,
-                ResumeCheckpoint(folder, seconds=settings.resume_seconds if is_resumable else inf),
-                Heartbeat(folder, name=str(name), stop=stretch.stop),
-            ),
+            callbacks=[
+                *([UnfinishedCheckpoint(folder, stop=stretch.stop)] if is_resumable else []),
+                *_of_the_task(experiment),
+                Together(
+                    OptimizerLayout(),
+                    StepNoise(order),
+                    trajectory,
+                    *callbacks,
+                    *([resume] if is_resumable else []),
+                    Heartbeat(folder, name=str(name), stop=stretch.stop),
+                ),
+            ],
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -95,7 +120,39 @@ def fit(
     finally:
         if logger is not None:
             logger.finalize("success" if trainer.global_step == stretch.stop else "failed")
+    _check_end(trainer, module.task, str(name), stretch.stop)
     return Trained(module.task, trajectory.path_length)
+
+
+def _of_the_task(experiment: Experiment) -> Iterator[Callback]:
+    """Yields the callbacks of the task, which may change the weights.
+
+    Raises:
+        UserError: one of them cannot do here what it is for.
+    """
+    for callback in experiment.make_callbacks():
+        for kind, why in _REFUSED_CALLBACKS.items():
+            if isinstance(callback, kind):
+                raise UserError(
+                    f"expected task.callbacks that work step by step, found {type(callback).__name__}, {why}"
+                )
+        yield callback
+
+
+def _check_end(trainer: Trainer, task: SupervisedTask, name: str, stop: int) -> None:
+    """Refuses what did not come to its end, or came there with something else than numbers.
+
+    Raises:
+        Stopped: steps are left.
+        Diverged: a weight or a buffer is not finite.
+    """
+    if trainer.global_step < stop:
+        raise Stopped(
+            f"expected {name} to train up to step {stop}, found that training ended at step {trainer.global_step}, by a "
+            "limit of the trainer or a callback of the task; lift it and give the same command again to go on from there"
+        )
+    if not all(value.isfinite().all() for value in task.state_dict().values() if torch.is_floating_point(value)):
+        raise Diverged(name, stop, None)
 
 
 def _quiet() -> None:

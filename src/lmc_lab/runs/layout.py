@@ -9,6 +9,17 @@ TRUNK = "trunk"  # the seed of the branch that continues in the trunk's own orde
 Seed = int | str
 
 
+def place_of(path: Path) -> str:
+    """Returns what a file of a task is by its address, wherever the output folder lies: ``lenet-0a1b2c3d/trunk-0/step-20``.
+
+    Of a file that lies in no task's folder it is the name alone.
+    """
+    parts = path.absolute().parts
+    anchors = [i for i, part in enumerate(parts[:-1]) if re.fullmatch(r"trunk-\d+|results", part)]
+    start = anchors[-1] - 1 if anchors else len(parts) - 1
+    return "/".join((*parts[start:-1], path.name.removesuffix(".safetensors")))
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """The files of one trunk or one branch."""

@@ -1,10 +1,9 @@
 """How Lightning trains a task and measures it on the test set."""
 
-from collections.abc import Mapping
 from typing import Any, final
 
 from lightning.pytorch import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from lmc_lab.tasks.supervised import SupervisedTask, only_optimizer
@@ -19,6 +18,9 @@ class TrainingModule(LightningModule):
         self.task = task
         self.test_loss = MeanMetric(nan_strategy="disable")  # a NaN among the losses is to be seen
         self.test_accuracy = MeanMetric()
+        # Hooks, since a copy of this module inside another (an average of weights) is asked for its state by that one.
+        self.register_state_dict_post_hook(_with_names_of_the_task)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_with_names_of_the_module)  # type: ignore[no-untyped-call]
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Sets an attribute; `_current_fx_name`, which Lightning sets 44 times a step, without torch's look for modules."""
@@ -26,14 +28,6 @@ class TrainingModule(LightningModule):
             self.__dict__[name] = value
         else:
             super().__setattr__(name, value)
-
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """Returns the task's state."""
-        return self.task.state_dict(*args, **kwargs)
-
-    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Gives the task its state."""
-        return self.task.load_state_dict(state_dict, *args, **kwargs)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Returns the loss of a batch."""
@@ -59,3 +53,18 @@ class TrainingModule(LightningModule):
         configured = self.task.configure_optimizers()
         only_optimizer(configured)
         return configured
+
+
+def _with_names_of_the_task(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
+    """Takes "task." off the names in a state of the module."""
+    _rename(state, f"{prefix}task.", prefix)
+
+
+def _with_names_of_the_module(module: nn.Module, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+    """Puts "task." before the names in a state that the module is to load."""
+    _rename(state, prefix, f"{prefix}task.")
+
+
+def _rename(state: dict[str, Any], before: str, after: str) -> None:
+    for name in [name for name in state if name.startswith(before)]:
+        state[after + name.removeprefix(before)] = state.pop(name)

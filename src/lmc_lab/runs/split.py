@@ -4,30 +4,30 @@ import re
 from dataclasses import asdict, dataclass
 
 from lmc_lab.errors import UserError
-from lmc_lab.files import read_json, write_json
+from lmc_lab.files import peek_json, read_json_or_set_aside, set_aside, write_json
 from lmc_lab.runs.layout import SplitFolder
 
 
 @dataclass(frozen=True)
 class Split:
-    """The step at which branches leave a trunk, and the state they leave from."""
+    """The step at which branches leave a trunk, and how they do."""
 
     trunk_seed: int
     step: int
-    checkpoint: str  # file name in the trunk's folder
     branch_length: str
     carry_optimizer_state: bool
 
     def publish(self, folder: SplitFolder) -> None:
-        """Writes the manifest; from now on branches may start."""
-        if not folder.manifest.exists():
+        """Writes the manifest, or writes a damaged one anew; from now on branches may start."""
+        content = read_json_or_set_aside(folder.manifest)
+        if content and content != asdict(self):
+            set_aside(folder.manifest, f"expected {folder.manifest} to be {asdict(self)}, found {content}")
+        if not self.is_published(folder):
             write_json(folder.manifest, asdict(self))
 
-    @classmethod
-    def read(cls, folder: SplitFolder) -> "Split | None":
-        """Returns the published split, or None."""
-        content = read_json(folder.manifest)
-        return cls(**content) if content else None
+    def is_published(self, folder: SplitFolder) -> bool:
+        """Returns whether the manifest says that the trunk has reached this split."""
+        return peek_json(folder.manifest) == asdict(self)
 
 
 def parse_split_step(text: str | int | float, *, steps_per_epoch: int, max_steps: int) -> int:

@@ -71,7 +71,7 @@ def load_states(task: Task, folder: RunFolder, steps: Sequence[int]) -> list[Run
             )
         stored = checkpoint.load(folder.step(step))
         checkpoint.check_data(stored.state, task.dataset.digest, folder.step(step))
-        model = checkpoint.model_state(stored.state)
+        model = checkpoint.module_state(stored.state)
         buffers = {name: value[None] for name, value in task.layout.own_buffers(model, folder.step(step)).items()}
         optimizer = stored.state["optimizer_states"][0]
         found.append(RunState(step, task.layout.theta(model, folder.step(step)), buffers, optimizer, stored.digest))

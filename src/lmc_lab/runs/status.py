@@ -6,26 +6,79 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from lmc_lab.files import read_json, write_json
+from lmc_lab.errors import UserError
+from lmc_lab.files import read_json_or_set_aside, remove_leftovers, write_json
+from lmc_lab.runs.curve import is_whole, read_rows
 from lmc_lab.runs.layout import RunFolder
+
+
+class Diverged(UserError):  # noqa: N818  it says what the run is
+    """A loss or a weight of the run became NaN or infinite."""
+
+    def __init__(self, name: str, step: int, last_finite_loss: float | None) -> None:
+        seen = "none before" if last_finite_loss is None else f"the last finite loss was {last_finite_loss:.4g}"
+        super().__init__(
+            f"expected finite losses and weights in {name}, found NaN or infinity at step {step} ({seen}); "
+            "lower the learning rate, set task.gradient_clip_val, or look at the data"
+        )
+        self.step = step
+        self.last_finite_loss = last_finite_loss
+
+
+class Stopped(UserError):  # noqa: N818  it says what the run is
+    """Training ended before the step that it was to reach."""
 
 
 def write_status(folder: RunFolder, *, state: str, **content: Any) -> None:
     """Writes status.json; what it said before and is not mentioned stays."""
     owner = {"pid": os.getpid(), "host": os.uname().nodename, "time": round(time.time(), 1)}
-    write_json(folder.status, read_json(folder.status) | {"state": state} | owner | content)
+    write_json(folder.status, read_json_or_set_aside(folder.status) | {"state": state} | owner | content)
 
 
-def is_finished(folder: RunFolder) -> bool:
-    """Returns whether the branch has an endpoint; status.json says so last."""
-    return read_json(folder.status).get("state") == "finished" and folder.endpoint.exists()
+def write_finished(folder: RunFolder, **content: Any) -> None:
+    """Writes that the run came to its end, and how many rows its loss curve has there."""
+    write_status(folder, state="finished", rows=len(read_rows(folder.metrics)), **content)
+
+
+def is_marked_finished(folder: RunFolder) -> bool:
+    """Returns whether status.json says that the run came to its end."""
+    return read_json_or_set_aside(folder.status).get("state") == "finished"
+
+
+def is_curve_whole(folder: RunFolder) -> bool:
+    """Returns whether the loss curve is what was written, with the rows that a finished run says it has.
+
+    If not, it is set aside with the state to resume from: the curve is only made again from the run's first step on.
+    """
+    if is_whole(folder.metrics, read_json_or_set_aside(folder.status).get("rows", 0)):
+        return True
+    folder.resume.unlink(missing_ok=True)
+    return False
+
+
+def check_divergence(folder: RunFolder, name: str, *, stop: int) -> None:
+    """Refuses a run that is to reach step `stop` and is known to diverge before: it would do so again.
+
+    Raises:
+        Diverged: it is.
+    """
+    status = read_json_or_set_aside(folder.status)
+    if status.get("state") == "diverged" and status["step"] <= stop:
+        raise Diverged(name, status["step"], status["last_finite_loss"])
 
 
 @contextmanager
-def failure_recorded(folder: RunFolder) -> Iterator[None]:
-    """Writes that the run failed if what is inside does not come to its end."""
+def outcome_recorded(folder: RunFolder) -> Iterator[None]:
+    """Says in status.json how the run ended if what is inside does not come to its end; cleans the folder up first."""
+    remove_leftovers(folder.path)
     try:
         yield
+    except Diverged as error:
+        write_status(folder, state="diverged", step=error.step, last_finite_loss=error.last_finite_loss)
+        raise
+    except (Stopped, SystemExit):
+        write_status(folder, state="stopped")
+        raise
     except BaseException:
         write_status(folder, state="failed")
         raise

@@ -1,32 +1,43 @@
 """The shared run from W_0: trained once, to exactly where somebody needs it, by whoever comes first."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from filelock import FileLock
 
-from lmc_lab.files import read_json
+from lmc_lab import termination
+from lmc_lab.files import read_json_or_set_aside
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.callbacks import SplitCheckpoint
 from lmc_lab.runs.experiment import Experiment, RunName
 from lmc_lab.runs.fit import Stretch, fit
 from lmc_lab.runs.layout import RunFolder
 from lmc_lab.runs.split import Split
-from lmc_lab.runs.status import failure_recorded, write_status
+from lmc_lab.runs.status import check_divergence, is_curve_whole, outcome_recorded, write_finished
 
 
 def ensure_split(experiment: Experiment, step: int) -> Split:
-    """Returns the split at `step`, after training the trunk to exactly there if nobody has, or waiting for who does."""
-    published = Split.read(experiment.split_folder(step))
-    if published and experiment.trunk_folder.step(step).exists():
-        return published  # without the lock, which a trunk on its way to T may hold for hours
-    ensure_trunk(experiment, {step}, splits={step})
-    return experiment.split(step)
+    """Returns the split at `step`, after training the trunk to exactly there if nobody has, or waiting for who does.
+
+    The trunk's first state is made sure of, too: a mode is measured from it.
+    """
+    folder = experiment.trunk_folder
+    split = experiment.split(step)
+    if split.is_published(experiment.split_folder(step)) and all(
+        checkpoint.is_whole(folder.step(k)) for k in (0, step)
+    ):
+        return split  # without the lock, which a trunk on its way to T may hold for hours
+    ensure_trunk(experiment, {0, step}, splits={step})
+    return split
 
 
 def ensure_trunk(experiment: Experiment, steps: Collection[int], *, splits: Collection[int] = ()) -> None:
     """Trains the trunk until its state at each of `steps` is on disk; publishes those that are `splits`.
 
-    A step is reached from the nearest earlier state. The trunk's lock is held meanwhile.
+    A step is reached from the nearest earlier state. The trunk's lock is held meanwhile. Damaged states are set aside and
+    made again; so is a damaged loss curve, from the first step on.
+
+    Raises:
+        Diverged: the trunk does before one of `steps`.
     """
     folder = experiment.trunk_folder
 
@@ -35,13 +46,36 @@ def ensure_trunk(experiment: Experiment, steps: Collection[int], *, splits: Coll
             experiment.split(step).publish(experiment.split_folder(step))
 
     folder.path.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.lock):
-        missing = stretches(_states(folder, set(steps)), steps)
+    with FileLock(folder.lock), outcome_recorded(folder), termination.after_the_step():
+        check_divergence(folder, str(_name(experiment)), stop=max(steps))
+        if not is_curve_whole(folder):
+            again = max(folder.saved_steps(), default=0)
+            _train(experiment, Stretch(0, again, None), SplitCheckpoint(folder, {0, *steps}, publish))
+        missing = missing_stretches(lambda: _states(folder, set(steps)), folder, steps)
         # The one from the state of a killed run first: another may leave a state of its own in that place.
         for stretch in sorted(missing, key=lambda stretch: stretch.checkpoint != folder.resume):
             _train(experiment, stretch, SplitCheckpoint(folder, {0, *steps}, publish))
         for step in splits:
             publish(step)
+
+
+def missing_stretches(
+    states: Callable[[], Collection[Stretch]], folder: RunFolder, steps: Collection[int]
+) -> list[Stretch]:
+    """Returns what is to be trained so that the state at every one of `steps` is in `folder`; damaged ones are set aside.
+
+    Args:
+        states: gives the states on disk, as stretches of length zero.
+        folder: of the run.
+        steps: whose states are wanted.
+    """
+    for step in sorted(folder.saved_steps() & set(steps)):
+        checkpoint.load_or_set_aside(folder.step(step))
+    while True:
+        missing = stretches(states(), steps)
+        origins = [stretch.checkpoint for stretch in missing if stretch.checkpoint is not None]
+        if all([checkpoint.load_or_set_aside(origin) for origin in origins]):
+            return missing
 
 
 def stretches(states: Collection[Stretch], steps: Collection[int]) -> list[Stretch]:
@@ -65,8 +99,18 @@ def saved_states(folder: RunFolder) -> list[Stretch]:
     return [Stretch(step, step, folder.step(step)) for step in folder.saved_steps()]
 
 
+def resume_step(folder: RunFolder) -> int | None:
+    """Returns the step at which a killed run goes on, or None."""
+    stored = checkpoint.load_or_set_aside(folder.resume)
+    return None if stored is None else stored.state["global_step"]
+
+
 def _states(folder: RunFolder, steps: Collection[int]) -> list[Stretch]:
-    """Returns the states on disk; one to resume from counts unless it stands at a wanted step, which it must not replace."""
+    """Returns the states on disk.
+
+    A state to resume from is left out if it stands at one of `steps`: the state there is to be kept under its own name, and
+    only training up to it saves it.
+    """
     states = saved_states(folder)
     step = resume_step(folder)
     if step is not None and step not in steps:
@@ -74,22 +118,25 @@ def _states(folder: RunFolder, steps: Collection[int]) -> list[Stretch]:
     return states
 
 
-def resume_step(folder: RunFolder) -> int | None:
-    """Returns the step at which a killed run goes on, or None."""
-    return checkpoint.load(folder.resume).state["global_step"] if folder.resume.exists() else None
-
-
 def _train(experiment: Experiment, stretch: Stretch, split_checkpoint: SplitCheckpoint) -> None:
     folder = experiment.trunk_folder
-    name = RunName(experiment.task.name, experiment.trunk_seed)
     # Lightning takes max_steps=0 as nothing to do and would not even start, so W_0 is saved by a run of one step.
     steps = Stretch(stretch.start, max(stretch.stop, 1), stretch.checkpoint)
     is_behind = stretch.stop <= (resume_step(folder) or -1)  # of a killed run, whose progress is kept
-    callbacks = [split_checkpoint]
-    order = experiment.trunk_order()
-    with failure_recorded(folder):
-        fit(experiment, folder, name, order, steps, callbacks=callbacks, is_resumable=not is_behind)
+    fit(
+        experiment,
+        folder,
+        _name(experiment),
+        experiment.trunk_order(),
+        steps,
+        callbacks=[split_checkpoint],
+        is_resumable=not is_behind,
+    )
     if not is_behind:
         folder.resume.unlink(missing_ok=True)
-    trained_to = max(stretch.stop, read_json(folder.status).get("trained_to", 0))
-    write_status(folder, state="finished", step=stretch.stop, trained_to=trained_to)
+    trained_to = max(stretch.stop, read_json_or_set_aside(folder.status).get("trained_to", 0))
+    write_finished(folder, step=stretch.stop, trained_to=trained_to)
+
+
+def _name(experiment: Experiment) -> RunName:
+    return RunName(experiment.task.name, experiment.trunk_seed)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, partial
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from lmc_lab.tasks.forward import EvaluationPath, Loop, States, build_forward, f
 from lmc_lab.tasks.judge import Judge
 from lmc_lab.tasks.supervised import SupervisedTask
 from lmc_lab.tasks.threads import map_in_order
+from lmc_lab.values import at_least
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +48,9 @@ class EvaluationSettings:
         path: one point after another, or many at once.
     """
 
-    bn_policy: str = BatchNormPolicy.REESTIMATE
-    num_bn_examples: int = 2048
-    path: str = EvaluationPath.AUTO
+    bn_policy: Annotated[str, BatchNormPolicy] = BatchNormPolicy.REESTIMATE
+    num_bn_examples: Annotated[int, at_least(2, because="one has no variance")] = 2048
+    path: Annotated[str, EvaluationPath] = EvaluationPath.AUTO
 
 
 class Objective:

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 
 import numpy as np
@@ -8,6 +9,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from lmc_lab.data.examples import Dataset
+from lmc_lab.data.sound import check_labels
 from lmc_lab.errors import UserError
 from lmc_lab.tasks.layout import StateLayout
 from lmc_lab.tasks.precision import precision_of
@@ -15,6 +17,13 @@ from lmc_lab.tasks.supervised import SupervisedTask
 
 # Keeps the entropy of initialisations apart from that of data orders (`data.order.Role`).
 _INIT_ROLE = 2
+
+
+class ClipAlgorithm(StrEnum):
+    """What `gradient_clip_val` bounds."""
+
+    NORM = "norm"  # the norm of all gradients together
+    VALUE = "value"  # the size of each number in them
 
 
 @dataclass(frozen=True)
@@ -33,8 +42,9 @@ class Task:
     build_model: Callable[[], nn.Module]
     build_module: Callable[[nn.Module], SupervisedTask]
     load_data: Callable[[], Dataset]
-    gradient_clip_val: float | None = None
-    gradient_clip_algorithm: str = "norm"
+    gradient_clip_val: float | None = None  # None: gradients are taken as they are
+    gradient_clip_algorithm: ClipAlgorithm = ClipAlgorithm.NORM
+    num_classes: int | None = None  # that labels may name, where it is known
 
     def __post_init__(self) -> None:
         precision_of(self.precision)
@@ -44,9 +54,17 @@ class Task:
         """Returns the data, loaded when first asked for.
 
         Raises:
-            UserError: there are fewer examples than one batch takes.
+            UserError: there are fewer examples than one batch takes, or labels of classes that do not exist.
         """
         dataset = self.load_data()
+        if not isinstance(dataset, Dataset):
+            raise UserError(
+                f"expected task.data to return a Dataset, found {type(dataset).__name__}; "
+                "return lmc_lab.data.examples.Dataset(train, test, digest)"
+            )
+        if self.num_classes is not None:
+            for subset, examples in dataset.subsets.items():
+                check_labels(examples.targets, self.num_classes, subset)
         if len(dataset.train) < self.batch_size:
             raise UserError(
                 f"expected at least one batch of {self.batch_size} training examples, found {len(dataset.train)}; "

@@ -1,0 +1,86 @@
+"""What data must be for a number about them to mean something: whole, finite, not all the same, labels that exist."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lmc_lab.errors import UserError
+
+_BLOCK = 1024  # examples that are compared at a time
+
+
+def check_examples(inputs: Any, targets: Any, subset: str) -> None:
+    """Refuses examples that nothing can be learned from; it costs one sum over floating-point data, less over images.
+
+    Args:
+        inputs: (N, ...).
+        targets: (N, ...), labels where they are whole numbers.
+        subset: of which these are the examples, for the sentence.
+
+    Raises:
+        UserError: they are no tensors, empty, of different length, not finite, all equal, or labels below 0.
+    """
+    for what, values in (("inputs", inputs), ("targets", targets)):
+        if not isinstance(values, Tensor) or values.dim() == 0:
+            found = "a single number" if isinstance(values, Tensor) else type(values).__name__
+            raise UserError(f"expected the {what} of {subset} to be a tensor (N, ...), found {found}; make it one")
+    if len(inputs) != len(targets):
+        raise UserError(
+            f"expected a target for each of the {len(inputs)} inputs of {subset}, found {len(targets)} targets; mend the data"
+        )
+    if inputs.numel() == 0:
+        raise UserError(f"expected examples in {subset}, found inputs of shape {tuple(inputs.shape)}; mend the data")
+    for what, values in (("inputs", inputs), ("targets", targets)):
+        _check_finite(values, f"{what} of {subset}")
+    if len(inputs) > 1 and _are_all_equal(inputs):
+        raise UserError(
+            f"expected inputs of {subset} that differ, found that all {len(inputs)} examples are equal; mend the data"
+        )
+    if _is_whole(targets) and int(targets.min()) < 0:
+        raise UserError(
+            f"expected labels from 0 on in {subset}, found {int(targets.min())} {_first(targets < 0)}; number the classes "
+            "from 0, or make targets that are no classes floating-point"
+        )
+
+
+def check_labels(targets: Tensor, num_classes: int, subset: str) -> None:
+    """Refuses labels (N,) of classes that are not among 0 ... `num_classes` - 1.
+
+    Raises:
+        UserError: there is such a label, or targets are no labels.
+    """
+    if targets.dim() != 1 or not _is_whole(targets):
+        raise UserError(
+            f"expected a whole number as the label of each example of {subset}, found targets of shape "
+            f"{tuple(targets.shape)} and type {targets.dtype}; mend the data, or choose task/module=regression"
+        )
+    if int(targets.max()) >= num_classes:
+        raise UserError(
+            f"expected labels from 0 to {num_classes - 1} in {subset}, found {int(targets.max())} "
+            f"{_first(targets >= num_classes)}; mend the data or raise task.module.num_classes"
+        )
+
+
+def _check_finite(values: Tensor, what: str) -> None:
+    if not values.is_floating_point() or values.sum().isfinite():  # the sum of large values may overflow without reason
+        return
+    is_wrong = ~values.isfinite()
+    if is_wrong.any():
+        raise UserError(
+            f"expected finite {what}, found {values[is_wrong][0].item()} {_first(is_wrong)}; mend the data there"
+        )
+
+
+def _are_all_equal(inputs: Tensor) -> bool:
+    """Returns whether each example is the first one; of data that differ, no more than a block is looked at."""
+    return all(torch.equal(block, inputs[:1].expand_as(block)) for block in torch.split(inputs, _BLOCK))
+
+
+def _is_whole(values: Tensor) -> bool:
+    return not (values.is_floating_point() or values.is_complex() or values.dtype == torch.bool)
+
+
+def _first(is_wrong: Tensor) -> str:
+    """Returns where a mask over examples (N, ...) is first true."""
+    return f"at example {int(is_wrong.nonzero()[0, 0])}"

@@ -1,0 +1,70 @@
+"""What the keys of the entry points may be, where no argument of a class or a function says it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from omegaconf import DictConfig, OmegaConf
+
+from lmc_lab.construct import check_value, plain
+from lmc_lab.errors import UserError
+from lmc_lab.values import Count, Name, Positive, Seed, Share, at_least, distinct
+
+_NumBranches = Annotated[int, at_least(2, because="a hull needs P >= 2")]
+
+KINDS: Mapping[str, Any] = {
+    "allow_diverged": bool,
+    "allow_missing": bool,
+    "beside": Sequence[str],
+    "branch_length": Literal["to_total", "after_split"],
+    "branches": _NumBranches | None,
+    "cache_dir": str,
+    "carry_optimizer_state": bool,
+    "data_dir": str,
+    "onset_threshold": Share,
+    "output_dir": str,
+    "overrides": Sequence[str],
+    "seed": Seed | Literal["trunk"] | None,
+    "seeds": Annotated[Sequence[Seed], distinct(2)] | None,
+    "split_step": int | str | Sequence[int | str] | None,
+    "study.analyses": Mapping,
+    "study.branches": _NumBranches,
+    "study.evaluation": Mapping,
+    "study.name": Name,
+    "study.overrides": Sequence[str],
+    "study.splits": Annotated[Sequence[int | str], distinct()],
+    "study.trunks": Annotated[Sequence[Seed], distinct()],
+    "sweep": Sequence[str],
+    "task.batch_size": Count,
+    "task.callbacks": Sequence,
+    "task.gradient_clip_algorithm": Literal["norm", "value"],
+    "task.gradient_clip_val": Positive | None,
+    "task.max_steps": Count,
+    "task.name": Name,
+    "trunk_seed": Seed,
+    "trunks": Annotated[Sequence[Seed], distinct(2)] | None,
+}
+_OPTIONAL = ("study.evaluation",)  # of the keys below another; at the top each entry point has its own
+
+
+def check(config: DictConfig) -> None:
+    """Compares the keys of a composed config with what they may be.
+
+    Raises:
+        UserError: one is something else, or left open.
+    """
+    for key in [*sorted(OmegaConf.missing_keys(config)), *_absent_keys(config)]:
+        raise UserError(f"expected a value of {key}, found none; add {key}=…")
+    for key, kind in KINDS.items():
+        if _has(config, key):
+            check_value(plain(OmegaConf.select(config, key)), kind, key)
+
+
+def _absent_keys(config: DictConfig) -> list[str]:
+    below = (key for key in KINDS if "." in key and key.partition(".")[0] in config)
+    return [key for key in below if key not in _OPTIONAL and not _has(config, key)]
+
+
+def _has(config: DictConfig, key: str) -> bool:
+    parent, _, name = key.rpartition(".")
+    node = OmegaConf.select(config, parent) if parent else config
+    return isinstance(node, DictConfig) and name in node

@@ -1,0 +1,144 @@
+"""What went wrong, as one sentence where the user can mend it."""
+
+import errno
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from hydra.errors import HydraException, InstantiationException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
+
+from lmc_lab import configs
+from lmc_lab.construct import argument_names
+from lmc_lab.errors import UserError, is_users_own, nearest, one_line, raised_in, refuses_arguments
+
+_ENTRY_POINTS = ("train", "analyze", "study", "report")
+
+
+def sentence(error: BaseException, config_name: str = "train") -> str | None:
+    """Returns what was expected, what was found and what to do, or None if `error` is not the user's to mend.
+
+    An error of the user's own code is one of a program, whatever its message: it keeps its traceback.
+
+    Args:
+        error: what went wrong.
+        config_name: the primary config of the command.
+    """
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and _is_lack_of_space(error):
+        return _no_space(error.filename)
+    if isinstance(error, InstantiationException) and error.__cause__ is not None:
+        return sentence(error.__cause__, config_name)
+    if is_users_own(error):
+        return None
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"expected to read and write {error.filename}, found '{error.strerror}'; mend its permissions or set output_dir"
+    if refuses_arguments(error):
+        return str(error)
+    if type(error).__name__ == "MisconfigurationException":  # Lightning's; importing it would take seconds
+        return f"expected a trainer that this machine can run, found: {one_line(error)}; try trainer=cpu"
+    if isinstance(error, HydraException | OmegaConfBaseException) or raised_in(error, "hydra", "omegaconf", "yaml"):
+        return _config_error(error, config_name)
+    return None
+
+
+def _is_lack_of_space(error: OSError) -> bool:
+    # numpy writes arrays with C's fwrite and knows no errno: "1000 requested and 0 written".
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "requested and" in str(error)
+
+
+def _no_space(path: Any) -> str:
+    return f"expected room on the disk to write {path or 'a file'}, found none; free some or set output_dir to another disk"
+
+
+def _config_error(error: BaseException, config_name: str) -> str:
+    if isinstance(error, OverrideParseException):
+        return (
+            f"expected an override like key=value, found '{error.override}' ({_first_line(error)}); "
+            "complete it, and quote brackets for the shell: 'key=[0,1]'"
+        )
+    if isinstance(error, InterpolationKeyError):
+        return _unknown_reference(error, config_name)
+    text = str(error) + (f"\n{error.__cause__}" if error.__cause__ else "")
+    for pattern, answer in _ANSWERS.items():
+        if match := re.search(pattern, text):
+            return answer(match, config_name)
+    return f"expected a config that can be composed, found: {' '.join(text.split())}; --help lists the keys"
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[1 if lines[0].startswith("Error parsing override") and len(lines) > 1 else 0].strip()
+
+
+def _unknown_option(match: re.Match[str], config_name: str) -> str:
+    group, name = match.groups()
+    options = configs.groups(configs.folders())
+    if group not in options:
+        return f"expected a group of configs, found '{group}'; {nearest(group, options)}"
+    return f"expected a config of the group '{group}', found '{name}'; {nearest(name, options[group])}"
+
+
+def _unknown_key(match: re.Match[str], config_name: str) -> str:
+    key, known = match[1], configs.keys(config_name)
+    valid = known | _arguments_beside(key, config_name)
+    others = [name for name in _ENTRY_POINTS if name != config_name and key in configs.keys(name)]
+    if not others:
+        return f"expected a key of the config, found '{key}'; {nearest(key, valid, '--help lists the keys')}"
+    if "train" in others and config_name in ("study", "report"):
+        return f"expected a key of the study's own config, found '{key}', which is its tasks'; write 'overrides=[\"{key}=…\"]'"
+    return f"expected a key of the config, found '{key}', which only other configs have; --help lists this one's"
+
+
+def _arguments_beside(key: str, config_name: str) -> set[str]:
+    """Returns what may be added beside a key: the arguments that the target of its node takes, as overrides."""
+    parent = key.rpartition(".")[0]
+    node = OmegaConf.select(configs.chosen(config_name), parent) if parent else None
+    if not isinstance(node, DictConfig) or "_target_" not in node:
+        return set()
+    with suppress(Exception):  # a target that cannot be imported is another sentence
+        return {f"+{parent}.{name}" for name in argument_names(node["_target_"], parent) if name not in node}
+    return set()
+
+
+def _exists(match: re.Match[str], config_name: str) -> str:
+    return f"expected a new key after '+', found '{match[1]}', which is there; leave out the '+'"
+
+
+def _deletes_nothing(match: re.Match[str], config_name: str) -> str:
+    return f"expected a key of the config after '~', found '{match[1]}'; {nearest(match[1], configs.keys(config_name))}"
+
+
+def _several_values(match: re.Match[str], config_name: str) -> str:
+    return f"expected one value, found several in '{match[1]}'; add -m to sweep over them, or write key=[…] for a list"
+
+
+def _misfit(match: re.Match[str], config_name: str) -> str:
+    return f"expected a value that fits, found '{match[1]}' ({' '.join(match[2].split())}); change it"
+
+
+def _left_open(match: re.Match[str], config_name: str) -> str:
+    return f"expected a value of {match[1]}, found none; add {match[1]}=…"
+
+
+def _unknown_reference(error: InterpolationKeyError, config_name: str) -> str:
+    match = re.search(r"key '(.+)' not found", str(error))
+    name = match[1] if match else str(error)
+    what_to_do = nearest(name, configs.keys(config_name), "change it")
+    return f"expected {error.full_key} to refer to a key of the config, found '${{{name}}}'; {what_to_do}"
+
+
+# What Hydra and OmegaConf say, and the sentence for it.
+_ANSWERS: dict[str, Callable[[re.Match[str], str], str]] = {
+    r"Could not (?:find|load) '([^']+)/([^'/]+)'": _unknown_option,
+    r"Could not override '([^']+)'": _unknown_key,
+    r"Key '([^']+)' is not in struct": _unknown_key,
+    r"An item is already at '([^']+)'": _exists,
+    r"Could not delete from config. '([^']+)' does not exist": _deletes_nothing,
+    r"Ambiguous value for argument '([^']+)'": _several_values,
+    r"(?s)Error merging override (\S+)\n(.*?)(?:\n +full_key|$)": _misfit,
+    r"Missing mandatory value: (\S+)": _left_open,
+}
