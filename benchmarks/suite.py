@@ -6,8 +6,8 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 
-from lmc_lab.configs import config_dir
 from lmc_lab.compose import build_experiment
+from lmc_lab.configs import config_dir
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.stages import command
 from lmc_lab.tasks.task import Task
