@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from benchmarks import suite
 from benchmarks.common import Options, Row, alternate, duration, skipped, slower, wall
 from lmc_lab.landscape.curvature import Product, hessian_product
-from lmc_lab.landscape.parameters import ParameterLayout
 from lmc_lab.tasks.objective import Objective
 from lmc_lab.tasks.task import Task
 
@@ -46,8 +45,7 @@ def _timed(product: Product, vector: Tensor) -> Callable[[], float]:
 
 
 def _theta(task: Task) -> Tensor:
-    parameters = {name: value.detach() for name, value in task.initialise(0).model.named_parameters()}
-    return ParameterLayout.of(parameters).flatten(parameters)
+    return task.layout.parameters.flatten(dict(task.initialise(0).named_parameters())).detach()
 
 
 def _ours(task: Task, num_examples: int) -> Product:

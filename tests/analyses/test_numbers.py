@@ -21,6 +21,7 @@ from lmc_lab.runs.endpoints import load_mode
 from lmc_lab.runs.states import load_trunk
 from lmc_lab.runs.trunk import ensure_trunk
 from lmc_lab.tasks.classification import Classification
+from lmc_lab.tasks.objective import Objective
 from tiny import tiny_experiment
 
 
@@ -119,6 +120,12 @@ def test_what_was_never_trained_is_no_direction(experiment):
         losses[kind] = matched_perturbations(mode.endpoints, sample)
     moved = {kind: (points - mode.endpoints[0])[:, :48].any() for kind, points in losses.items()}
     assert moved == {"trained": False, "all": True}
+    measured = ConvexMode(num_samples=9).measure(mode, experiment.task)
+    (found,) = [m.value for m in measured if vars(m).get("quantity") == "perturbation_loss" and m.subset == "train"]
+    objective = Objective(experiment.task.initialise(0), experiment.task.dataset.train)
+    mixture = torch.eye(3, dtype=torch.float64)[[0] * 9]
+    expected = objective.evaluator(experiment.task.dataset.train, mode.buffers)(losses["trained"], mixture).loss.mean()
+    assert found == pytest.approx(expected.item(), rel=1e-6)
 
 
 def test_how_points_were_evaluated_is_said(experiment):

@@ -8,7 +8,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from landscape.slow_references import dense_hessian
-from lmc_lab.landscape.curvature import ChunkLoss, hessian_product, lanczos_extremes, power_extremes
+from lmc_lab.landscape.curvature import ChunkLoss, NotSymmetric, hessian_product, lanczos_extremes, power_extremes
 from lmc_lab.landscape.parameters import ParameterLayout
 
 
@@ -235,3 +235,14 @@ def test_curvlinops_agrees() -> None:
     )
     v = normal(len(layout.flatten(parameters)), seed=6)
     torch.testing.assert_close(ours(v), theirs @ v)
+
+
+def test_products_of_a_matrix_that_is_not_symmetric_are_refused():
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.randn(30, 30, generator=generator, dtype=torch.float64)
+    with pytest.raises(NotSymmetric, match="expected a symmetric Hessian, found"):
+        lanczos_extremes(lambda vector: matrix @ vector, 30, generator=generator)
+    symmetric = matrix + matrix.T
+    noisy = (symmetric + 1e-4 * torch.randn(30, 30, generator=generator)).float()  # worse than float32
+    found = lanczos_extremes(lambda vector: noisy @ vector.float(), 30, generator=generator, tolerance=0.01)
+    assert found.lambda_max == pytest.approx(torch.linalg.eigvalsh(symmetric)[-1].item(), rel=1e-3)

@@ -10,7 +10,7 @@ from torch import Tensor
 from lmc_lab.analyses.base import Analysis, Measurement, ModeAnalysis, TrunkAnalysis
 from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.errors import UserError, nearest
-from lmc_lab.landscape.curvature import SpectrumEnds, hessian_product, lanczos_extremes, power_extremes
+from lmc_lab.landscape.curvature import NotSymmetric, SpectrumEnds, hessian_product, lanczos_extremes, power_extremes
 from lmc_lab.runs.checkpoint import load
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.runs.states import Trunk, load_states
@@ -48,10 +48,16 @@ class _Hessian(Analysis):
         trained = objective.trained(point)
         product = hessian_product(losses, trained, keep_graph=self.keep_graph)
         generator = torch.Generator().manual_seed(self.seed)
-        with numbers_only(f"on {self.num_examples} training examples"):
-            return _METHODS[self.method](
-                product, len(trained), generator=generator, max_products=self.max_products, tolerance=self.tolerance
-            )
+        try:
+            with numbers_only(f"on {self.num_examples} training examples"):
+                return _METHODS[self.method](
+                    product, len(trained), generator=generator, max_products=self.max_products, tolerance=self.tolerance
+                )
+        except NotSymmetric as error:
+            raise UserError(
+                f"{error}; the loss draws numbers at random in eval mode, or has an operation whose second derivative is "
+                "wrong: leave that operation, or this analysis, out"
+            ) from error
 
 
 @final

@@ -15,6 +15,14 @@ Product = Callable[[Tensor], Tensor]  # v (D,) -> Hv (D,)
 # theta (D,) -> what one chunk of examples adds to the loss, a differentiable scalar.
 ChunkLoss = Callable[[Tensor], Tensor]
 
+_ASYMMETRY = (
+    0.01  # relative to the largest entry of the tridiagonal matrix; the rounding of float32 products is 1e-5 of it
+)
+
+
+class NotSymmetric(ValueError):  # noqa: N818  it says what the matrix is
+    """The products are of no Hessian: a second derivative is wrong, or the loss is another at every call."""
+
 
 @dataclass(frozen=True)
 class SpectrumEnds:
@@ -105,6 +113,7 @@ def lanczos_extremes(
     Raises:
         ValueError: no products allowed, or an empty space.
         NotFinite: a product is not finite.
+        NotSymmetric: the products are not those of a symmetric H.
     """
     vector = _start(dimension, max_products, generator, dtype)
     basis = vector.new_empty(min(max_products, dimension), dimension)
@@ -113,6 +122,8 @@ def lanczos_extremes(
         basis[n - 1] = vector
         image = _apply(product, vector)
         tridiagonal[n - 1, n - 1] = _inner(vector, image)
+        if n > 1:
+            _check_symmetry(_inner(basis[n - 2], image), tridiagonal[:n, :n])
         for _ in range(2):
             image -= basis[:n].T @ (basis[:n] @ image)
         beta = _inner(image, image) ** 0.5
@@ -124,6 +135,13 @@ def lanczos_extremes(
         tridiagonal[n, n - 1] = tridiagonal[n - 1, n] = beta
         vector = image / beta
     return ends
+
+
+def _check_symmetry(coupling: float, tridiagonal: Tensor) -> None:
+    """Refuses products of which <q_n-1, H q_n> is not <H q_n-1, q_n>: seen at each product after the first, for nothing."""
+    expected, scale = float(tridiagonal[-1, -2]), float(tridiagonal.abs().max())
+    if abs(coupling - expected) > _ASYMMETRY * scale:
+        raise NotSymmetric(f"expected a symmetric Hessian, found {coupling:.3g} where its mirror has {expected:.3g}")
 
 
 def _ritz_ends(tridiagonal: Tensor, beta: float, tolerance: float) -> SpectrumEnds:
