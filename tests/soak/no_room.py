@@ -38,7 +38,7 @@ def _fails(provoked, ended, tally):
     if ended.has_succeeded:
         tally.add(provoked, "there was room enough")
     else:
-        is_said = ended.is_sentence and "room on the disk" in ended.text.splitlines()[-1]
+        is_said = ended.is_sentence and "room on the disk" in ended.text
         tally.judge(provoked, "one sentence", None if is_said else ended.last_words)
 
 
