@@ -23,9 +23,11 @@ def job(config: DictConfig) -> None:
     from lmc_lab import stages
     from lmc_lab.progress import BranchProgress
     from lmc_lab.runs.layout import logs
+    from lmc_lab.study_check import check_stages
     from lmc_lab.study_plan import StudyPlan
 
     plan = StudyPlan.of(config, given=HydraConfig.get().overrides.task)
+    check_stages(plan)
     folder = logs(Path(config.output_dir).absolute())
     for stage, arguments in plan.commands().items():
         log = None if stage == "report" else folder / f"{plan.name}-{stage}.log"

@@ -6,13 +6,12 @@ from typing import Any
 
 from hydra import compose
 from hydra.utils import get_class
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
-from lmc_lab import stages
+from lmc_lab import schema, stages
 from lmc_lab.analyses.base import Analysis, JointAnalysis, ModeAnalysis, TrunkAnalysis
 from lmc_lab.analyses.store import Result, read_results, settings_text
 from lmc_lab.compose import build_analyses, build_experiment, layout_of, split_steps
-from lmc_lab.errors import UserError
 from lmc_lab.runs.layout import Layout, RunFolder
 
 _SHARED_KEYS = ("data_dir", "cache_dir", "output_dir")
@@ -37,16 +36,10 @@ class StudyPlan:
         """Returns the plan in the config of the entry points ``study`` and ``report``, which take the same overrides.
 
         Raises:
-            UserError: the study makes fewer than two branches.
+            UserError: a key of the study is what it cannot be.
         """
+        schema.check(config)
         study = config.study
-        for key in ("trunks", "splits", "overrides"):
-            if not isinstance(study[key], ListConfig):
-                raise UserError(f"expected study.{key} to be a list, found '{study[key]}'; write [{study[key]}]")
-        if not isinstance(study.branches, int) or study.branches < 2:
-            raise UserError(
-                f"expected study.branches >= 2, since a hull needs P >= 2, found {study.branches}; raise it"
-            )
         return cls(
             name=study.name,
             given=tuple(given),
