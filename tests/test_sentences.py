@@ -168,6 +168,7 @@ def test_every_setting_of_an_analysis_is_judged(answer, analysis, setting):
 
 
 STUDY = [
+    ("study=lenet_n", "did you mean 'lenet_m'?"),
     ("study.name=../x", "expected study.name to be a text of letters"),
     ("study.branches=1", "expected study.branches to be a whole number >= 2, since a hull needs P >= 2, found 1"),
     ("study.branches=true", "found true"),
