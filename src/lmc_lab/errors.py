@@ -12,7 +12,7 @@ Choice = TypeVar("Choice", bound=StrEnum)
 _OURS = frozenset({"lmc_lab", "hydra_plugins"})
 _LIBRARIES = frozenset(
     {
-        "PIL", "cloudpickle", "filelock", "fsspec", "hydra", "lightning", "lightning_fabric", "lightning_utilities",
+        "PIL", "antlr4", "cloudpickle", "filelock", "fsspec", "hydra", "lightning", "lightning_fabric", "lightning_utilities",
         "matplotlib", "mnist1d", "numpy", "omegaconf", "pandas", "pyarrow", "safetensors", "scipy",
         "torch", "torchmetrics", "torchvision", "tqdm", "wandb", "yaml",
     }
@@ -63,7 +63,7 @@ def is_users_own(error: BaseException) -> bool:
     """
     known = _OURS | _LIBRARIES | sys.stdlib_module_names
     frames = (frame for link in _chain(error) for frame, _ in _frames(link.__traceback__))
-    return any(str(frame.f_globals.get("__name__")).partition(".")[0] not in known for frame in frames)
+    return any(_module_of(frame).partition(".")[0] not in known for frame in frames)
 
 
 def refuses_arguments(error: BaseException) -> bool:
@@ -77,7 +77,7 @@ def refuses_arguments(error: BaseException) -> bool:
 def raised_in(error: BaseException, *packages: str) -> bool:
     """Returns whether the innermost frame of an error is in one of the packages."""
     frames = list(_frames(error.__traceback__))
-    module = f"{frames[-1][0].f_globals.get('__name__')}." if frames else ""
+    module = f"{_module_of(frames[-1][0])}." if frames else ""
     return module.startswith(tuple(f"{package}." for package in packages))
 
 
@@ -85,6 +85,13 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__
+
+
+def _module_of(frame: FrameType) -> str:
+    name, spec = frame.f_globals.get("__name__"), frame.f_globals.get("__spec__")
+    return str(
+        spec.name if name == "__main__" and spec is not None else name
+    )  # `python -m lmc_lab.study` runs as __main__
 
 
 def _frames(traceback: TracebackType | None) -> Iterator[tuple[FrameType, int]]:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from omegaconf import DictConfig
 
-from lmc_lab import cli
+from lmc_lab import cli, schema
 from lmc_lab.process import heavy_imports
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def job(config: DictConfig) -> None:
     """
     from pathlib import Path
 
+    schema.check(config)
     with heavy_imports():
         import pandas as pd
 

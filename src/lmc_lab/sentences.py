@@ -84,6 +84,9 @@ def _unknown_option(match: re.Match[str], config_name: str) -> str:
 
 def _unknown_key(match: re.Match[str], config_name: str) -> str:
     key, known = match[1], configs.keys(config_name)
+    inner = re.search(r"full_key: (\S+)", match.string)
+    if key in known and inner is not None:  # a mapping was given
+        return f"expected keys that '{key}' has, found '{inner[1]}'; add it first: +{inner[1]}=…"
     valid = known | _arguments_beside(key, config_name)
     others = [name for name in _ENTRY_POINTS if name != config_name and key in configs.keys(name)]
     if not others:

@@ -31,10 +31,11 @@ def job(config: DictConfig) -> None:
 
     from lmc_lab.failures import Failures
     from lmc_lab.runs.layout import logs
+    from lmc_lab.study_check import check_stages
     from lmc_lab.study_plan import StudyPlan
 
     plan = StudyPlan.of(config, given=HydraConfig.get().overrides.task)
-    plan.steps  # noqa: B018  a wrong one is refused before anything is trained
+    check_stages(plan)
     failures = Failures("stage of the study")
     for stage, arguments in plan.commands().items():
         if _can_run(stage, plan, failures):

@@ -6,12 +6,11 @@ from functools import cached_property
 from typing import Any
 
 from hydra import compose
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
-from lmc_lab import stages
+from lmc_lab import schema, stages
 from lmc_lab.analyses.base import Analysis, JointAnalysis, ModeAnalysis, TrunkAnalysis
 from lmc_lab.compose import build_analyses, build_experiment, split_steps
-from lmc_lab.errors import UserError
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.layout import RunFolder
 
@@ -37,16 +36,10 @@ class StudyPlan:
         """Returns the plan in the config of the entry points ``study`` and ``report``, which take the same overrides.
 
         Raises:
-            UserError: the study makes fewer than two branches.
+            UserError: a key of the study is what it cannot be.
         """
+        schema.check(config)
         study = config.study
-        for key in ("trunks", "splits", "overrides"):
-            if not isinstance(study[key], ListConfig):
-                raise UserError(f"expected study.{key} to be a list, found '{study[key]}'; write [{study[key]}]")
-        if not isinstance(study.branches, int) or study.branches < 2:
-            raise UserError(
-                f"expected study.branches >= 2, since a hull needs P >= 2, found {study.branches}; raise it"
-            )
         return cls(
             name=study.name,
             given=tuple(given),

@@ -50,7 +50,7 @@ def run_jobs(jobs: Sequence[Job], *, num_workers: int, context: ForkServerContex
             log.info("%d/%d %s: %s", number, len(jobs), name, "done" if reason is None else f"FAILED: {reason}")
             if reason is not None:
                 failures[name] = reason
-    return failures
+    return {name: failures[name] for name in names.values() if name in failures}  # in the order of the jobs
 
 
 def _outcomes(
