@@ -9,8 +9,8 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-from lmc_lab.files import peek_json
 from lmc_lab.runs.layout import RunFolder
+from lmc_lab.runs.status import peek_status
 
 
 class BranchProgress:
@@ -54,12 +54,12 @@ def summary(states: Counter[str]) -> str:
 
 def count_states(folders: Sequence[RunFolder]) -> Counter[str]:
     """Returns how many runs are finished, diverged, running, failed (with an error, or killed) or waiting."""
-    return Counter(_state(peek_json(folder.status)) for folder in folders)
+    return Counter(_state(peek_status(folder)) for folder in folders)
 
 
 def share(folder: RunFolder) -> float:
     """Returns how much of a run is done, between 0 and 1."""
-    status = peek_json(folder.status)
+    status = peek_status(folder)
     if status.get("state") in ("finished", "diverged"):
         return 1.0
     start, step, stop = (status.get(name, 0) for name in ("start", "step", "stop"))

@@ -1,6 +1,8 @@
 """Commands that start commands: a `@hydra.main` cannot be nested, so each stage is a process of its own."""
 
+import errno
 import shlex
+import shutil
 import subprocess
 import sys
 from contextlib import suppress
@@ -11,6 +13,7 @@ from lmc_lab.configs import config_dir_flags
 from lmc_lab.errors import UserError
 
 _SECONDS_TO_END = 20
+_ROOM = 2**20  # bytes, below which a disk counts as full
 
 
 def command(entry_point: str, *overrides: str, multirun: bool = False) -> list[str]:
@@ -39,12 +42,15 @@ def finish(process: "subprocess.Popen[bytes]", *, log: Path | None = None) -> No
 
     Raises:
         UserError: it failed; repeats its last line, which says why.
+        OSError: it failed and had no room to say why.
     """
     code = process.wait()
     if code == 0:
         return
     lines = log.read_text(errors="replace").splitlines() if log else []
     if not lines:
+        if log is not None and shutil.disk_usage(log.parent).free < _ROOM:
+            raise OSError(errno.ENOSPC, "no room for what it prints", str(log))
         raise UserError(f"expected the command above to succeed, found that it ended with {code}; it printed why")
     raise UserError(f"{lines[-1].removeprefix('lmc_lab: ')} (all of it: {log})")
 

@@ -10,7 +10,8 @@ from lmc_lab.analyses.base import Analysis, JointAnalysis, TrunkAnalysis
 from lmc_lab.analyses.row_file import Entry
 from lmc_lab.analyses.store import Result, read_results, settings_of
 from lmc_lab.analyses.subject import Part
-from lmc_lab.files import DamagedFile, peek_json
+from lmc_lab.files import DamagedFile
+from lmc_lab.runs.status import peek_status
 from lmc_lab.study_plan import StudyPlan
 
 
@@ -128,13 +129,13 @@ def _obstacles(plan: StudyPlan, subject: Sequence[Part]) -> Iterator[str]:
 
 def _obstacles_of(plan: StudyPlan, part: Part) -> Iterator[str]:
     layout = plan.experiment.layout
-    trunk = peek_json(layout.trunk(part.trunk).status)
+    trunk = peek_status(layout.trunk(part.trunk))
     if trunk.get("state") == "diverged":
         yield f"the trunk diverged at step {trunk.get('step')}"
     if part.split_step is None:
         return
     split = layout.split(part.trunk, part.split_step, plan.experiment.variant)
-    statuses = {seed: peek_json(split.branch(seed).status) for seed in part.branches}
+    statuses = {seed: peek_status(split.branch(seed)) for seed in part.branches}
     states = {seed: status.get("state") for seed, status in statuses.items()}
     yield from (
         f"seed {seed} diverged at step {statuses[seed].get('step')}" for seed in states if states[seed] == "diverged"

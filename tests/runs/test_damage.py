@@ -131,6 +131,15 @@ def test_a_whole_file_at_another_place_is_no_file_of_that_place(experiment, tmp_
         assert checkpoint.load(target).digest != before
 
 
+@pytest.mark.parametrize("name", ["metrics.csv", "status.json"])
+def test_the_curve_and_the_status_of_a_sibling_are_not_taken_for_a_runs_own(experiment, name, caplog):
+    own, other = (branch(experiment, seed).path / name for seed in (0, 1))
+    before = _content(own)
+    shutil.copy(other, own)
+    retrain(experiment)
+    assert _content(own) == before and f"{name}.corrupt" in caplog.text
+
+
 def test_a_moved_output_folder_is_what_it_was(experiment, tmp_path):
     moved = tmp_path / "moved" / "results"  # a name that is also that of a folder inside
     shutil.copytree(tmp_path / "tiny-0", moved / "tiny-0")

@@ -96,3 +96,9 @@ def test_a_model_with_another_number_of_outputs_is_one_sentence():
     task = Classification(nn.Linear(4, 7), SGD, num_classes=10)
     with pytest.raises(UserError, match=r"expected 10 outputs an example, one for each class, found \(7,\)"):
         task.training_loss((torch.zeros(2, 4), torch.zeros(2, dtype=torch.long)))
+
+
+def test_a_label_without_an_output_is_one_sentence():
+    task = Classification(nn.Linear(4, 3), SGD)
+    with pytest.raises(UserError, match="expected labels from 0 to 2, .* found 3; change the model or the data"):
+        task.per_example_loss(task(torch.zeros(2, 4)), torch.tensor([0, 3]))

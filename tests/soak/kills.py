@@ -17,8 +17,10 @@ def stage_by_stage(reference, place, tally, *, kills, seed):
     for stage in STAGES:
         for _ in range(kills):
             kill(reference, place, stage, chance)
-            tally.add(f"kill: {stage}", "went on to the same bits")
-        if wrong := finish(reference, place, stage):
+        wrong = finish(reference, place, stage)
+        for _ in range(kills):
+            tally.add(f"kill: {stage}", "went on to its end" if wrong is None else "see the violations")
+        if wrong:
             tally.violate(f"kill: {stage}", wrong)
     _judge(reference, place, tally, "kill: all stages in turn, then the study")
 
@@ -29,7 +31,7 @@ def whole(reference, place, tally, *, kills, seed):
     chance = random.Random(seed)
     for _ in range(kills):
         kill(reference, place, "study", chance)
-        tally.add("kill: study", "went on to the same bits")
+        tally.add("kill: study", "went on to its end")
     _judge(reference, place, tally, "kill: study, then the study")
 
 

@@ -1,7 +1,7 @@
 """The loss curve of a run, metrics.csv.
 
-Each row ends with a checksum over itself and all rows before it, so that a damaged or a missing one is seen; how many there
-are in the end is for status.json to say.
+Each row ends with a checksum over itself, all rows before it and the place of the file, so that a damaged or a missing row, or
+another run's curve, is seen; how many rows there are in the end is for status.json to say.
 """
 
 import csv
@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lmc_lab.files import DamagedFile, check_format, set_aside, write_text
+from lmc_lab.runs.layout import place_of
 
 CURVE_COLUMNS = ("step", "train_loss", "path_length")
 _HEADING = (*CURVE_COLUMNS, "checksum")
@@ -35,7 +36,7 @@ def read_rows(path: Path) -> list[Row]:
         check_format(None, path)
     if tuple(heading) != _HEADING:
         raise DamagedFile(f"expected the columns {','.join(_HEADING)} in {path}, found others")
-    checksum = 0
+    checksum = _first_checksum(path)
     for row in rows:
         checksum = _checksum(row[:-1], checksum)
         if len(row) != len(_HEADING) or row[-1] != f"{checksum:08x}":
@@ -57,7 +58,7 @@ def is_whole(path: Path, num_rows: int) -> bool:
 
 def write_rows(path: Path, rows: Iterable[Row]) -> int:
     """Writes a metrics.csv that begins with these rows; returns the checksum of the last, which the next goes on from."""
-    checksum, lines = 0, [",".join(_HEADING)]
+    checksum, lines = _first_checksum(path), [",".join(_HEADING)]
     for row in rows:
         values = [row[name] for name in CURVE_COLUMNS]
         checksum = _checksum(values, checksum)
@@ -73,6 +74,10 @@ def append_row(path: Path, values: Iterable[object], checksum: int) -> int:
     with path.open("a") as file:
         csv.writer(file, lineterminator="\n").writerow([*texts, f"{checksum:08x}"])
     return checksum
+
+
+def _first_checksum(path: Path) -> int:
+    return zlib.crc32(place_of(path).encode())
 
 
 def _checksum(values: Iterable[str], before: int) -> int:

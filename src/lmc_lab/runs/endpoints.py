@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from lmc_lab.errors import UserError
-from lmc_lab.files import peek_json
 from lmc_lab.landscape.parameters import ParameterLayout
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.layout import RunFolder
+from lmc_lab.runs.status import peek_status
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,7 @@ def _trunk_theta(experiment: Experiment, step: int) -> Tensor:
 def _diverged(experiment: Experiment, split_step: int, seeds: Sequence[int], *, allow_diverged: bool) -> dict[int, int]:
     """Returns the branches that ended in NaN or infinity, with the step at which that was seen."""
     folder = experiment.split_folder(split_step)
-    statuses = {
-        seed: peek_json(folder.branch(seed).status) for seed in seeds if not folder.branch(seed).endpoint.exists()
-    }
+    statuses = {seed: peek_status(folder.branch(seed)) for seed in seeds if not folder.branch(seed).endpoint.exists()}
     diverged = {seed: status["step"] for seed, status in statuses.items() if status.get("state") == "diverged"}
     if diverged and not allow_diverged:
         raise UserError(

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from lmc_lab.errors import UserError
-from lmc_lab.files import read_json_or_set_aside, remove_leftovers, write_json
+from lmc_lab.files import DamagedFile, read_json, remove_leftovers, set_aside, write_json
 from lmc_lab.runs.curve import is_whole, read_rows
-from lmc_lab.runs.layout import RunFolder
+from lmc_lab.runs.layout import RunFolder, place_of
 
 
 class Diverged(UserError):  # noqa: N818  it says what the run is
@@ -29,10 +29,36 @@ class Stopped(UserError):  # noqa: N818  it says what the run is
     """Training ended before the step that it was to reach."""
 
 
+def read_status(folder: RunFolder) -> dict[str, Any]:
+    """Returns what status.json says, {} if there is none; a damaged one, or that of another run, is set aside."""
+    try:
+        return _own_status(folder)
+    except DamagedFile as error:
+        set_aside(folder.status, error)
+        return {}
+
+
+def peek_status(folder: RunFolder) -> dict[str, Any]:
+    """Returns what status.json says, {} if there is none or a damaged one: for those who only watch."""
+    try:
+        return _own_status(folder)
+    except UserError:
+        return {}
+
+
+def _own_status(folder: RunFolder) -> dict[str, Any]:
+    content = read_json(folder.status)
+    place = place_of(folder.status)
+    if content and content.get("place") != place:
+        raise DamagedFile(f"expected {folder.status} to be {place}, found that it is {content.get('place')}")
+    return content
+
+
 def write_status(folder: RunFolder, *, state: str, **content: Any) -> None:
     """Writes status.json; what it said before and is not mentioned stays."""
+    place = {"place": place_of(folder.status)}
     owner = {"pid": os.getpid(), "host": os.uname().nodename, "time": round(time.time(), 1)}
-    write_json(folder.status, read_json_or_set_aside(folder.status) | {"state": state} | owner | content)
+    write_json(folder.status, read_status(folder) | {"state": state} | owner | content | place)
 
 
 def write_finished(folder: RunFolder, **content: Any) -> None:
@@ -42,7 +68,7 @@ def write_finished(folder: RunFolder, **content: Any) -> None:
 
 def is_marked_finished(folder: RunFolder) -> bool:
     """Returns whether status.json says that the run came to its end."""
-    return read_json_or_set_aside(folder.status).get("state") == "finished"
+    return read_status(folder).get("state") == "finished"
 
 
 def is_curve_whole(folder: RunFolder) -> bool:
@@ -50,7 +76,7 @@ def is_curve_whole(folder: RunFolder) -> bool:
 
     If not, it is set aside with the state to resume from: the curve is only made again from the run's first step on.
     """
-    if is_whole(folder.metrics, read_json_or_set_aside(folder.status).get("rows", 0)):
+    if is_whole(folder.metrics, read_status(folder).get("rows", 0)):
         return True
     folder.resume.unlink(missing_ok=True)
     return False
@@ -62,7 +88,7 @@ def check_divergence(folder: RunFolder, name: str, *, stop: int) -> None:
     Raises:
         Diverged: it is.
     """
-    status = read_json_or_set_aside(folder.status)
+    status = read_status(folder)
     if status.get("state") == "diverged" and status["step"] <= stop:
         raise Diverged(name, status["step"], status["last_finite_loss"])
 

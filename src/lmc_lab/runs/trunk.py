@@ -5,14 +5,13 @@ from collections.abc import Callable, Collection
 from filelock import FileLock
 
 from lmc_lab import termination
-from lmc_lab.files import read_json_or_set_aside
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.callbacks import SplitCheckpoint
 from lmc_lab.runs.experiment import Experiment, RunName
 from lmc_lab.runs.fit import Stretch, fit
 from lmc_lab.runs.layout import RunFolder
 from lmc_lab.runs.split import Split
-from lmc_lab.runs.status import check_divergence, is_curve_whole, outcome_recorded, write_finished
+from lmc_lab.runs.status import check_divergence, is_curve_whole, outcome_recorded, read_status, write_finished
 
 
 def ensure_split(experiment: Experiment, step: int) -> Split:
@@ -134,7 +133,7 @@ def _train(experiment: Experiment, stretch: Stretch, split_checkpoint: SplitChec
     )
     if not is_behind:
         folder.resume.unlink(missing_ok=True)
-    trained_to = max(stretch.stop, read_json_or_set_aside(folder.status).get("trained_to", 0))
+    trained_to = max(stretch.stop, read_status(folder).get("trained_to", 0))
     write_finished(folder, step=stretch.stop, trained_to=trained_to)
 
 
