@@ -22,8 +22,7 @@ def job(config: DictConfig) -> None:
     """Trains the trunks, then all branches of all splits, measures every mode, and draws the report; prints each command.
 
     What is finished is skipped, so the same command goes on where a study stopped. A stage that fails does not keep
-    later ones from what they can do (but for the trunks, without which they can do nothing), nor the report from what
-    there is.
+    later ones from what they can do (but for trunks none of which came to a split), nor the report from what there is.
     """
     from pathlib import Path
 
@@ -49,7 +48,7 @@ def _can_run(stage: str, plan: "StudyPlan", failures: "Failures") -> bool:
 
     if stage == "report" and failures:
         return bool(collect(plan).found)
-    return "trunks" not in failures
+    return "trunks" not in failures or plan.has_split
 
 
 def _run(stage: str, arguments: list[str], plan: "StudyPlan", folder: "Path") -> None:

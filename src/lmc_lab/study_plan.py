@@ -1,7 +1,7 @@
 """What a study consists of: the commands of its stages, and where its branches lie."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -87,6 +87,12 @@ class StudyPlan:
             UserError: one is no step before T.
         """
         return split_steps(self.experiment, list(self.splits))
+
+    @property
+    def has_split(self) -> bool:
+        """Returns whether a trunk has reached one of the splits."""
+        of_trunks = (replace(self.experiment, trunk_seed=trunk) for trunk in self.trunks)
+        return any(each.split_folder(step).manifest.exists() for each in of_trunks for step in self.steps)
 
     @cached_property
     def experiment(self) -> Experiment:

@@ -32,7 +32,7 @@ def handle_sigterm() -> None:
 
 @contextmanager
 def after_the_step() -> Iterator[None]:
-    """Lets what is inside end by itself after SIGTERM: Lightning ends training between two steps.
+    """Lets what is inside end by itself after SIGTERM: for training, which Lightning ends between two steps.
 
     Raises:
         SystemExit: SIGTERM came meanwhile.

@@ -23,20 +23,19 @@ def job(config: DictConfig) -> None:
 
     experiment = build_experiment(config)
     steps = split_steps(experiment, config.split_step)
-    if config.seed is not None:
-        try:
+    try:
+        if config.seed is not None:
             print(train_branch(experiment, steps[0], config.seed).path)
-        except Diverged as error:
-            if not config.allow_diverged:
-                raise
-            print(f"left out: {error}")
-    elif config.branches is None:
-        ensure_trunk(experiment, {*steps, *experiment.settings.save_steps, experiment.task.max_steps}, splits=steps)
-        print(experiment.trunk_folder.path)
-    else:
-        for step in sorted(steps):
+        elif config.branches is None:
+            ensure_trunk(experiment, {*steps, *experiment.settings.save_steps, experiment.task.max_steps}, splits=steps)
+            print(experiment.trunk_folder.path)
+        for step in sorted(steps) if config.branches is not None else []:
             ensure_split(experiment, step)
             _branch_out(step, config.branches)
+    except Diverged as error:
+        if not config.allow_diverged:
+            raise
+        print(f"left out: {error}")
 
 
 def _check(config: DictConfig) -> None:

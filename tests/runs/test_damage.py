@@ -1,6 +1,7 @@
 """A file is what its place says; what is not is named, set aside and made again."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -9,9 +10,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from lmc_lab.files import DamagedFile, OtherFormat, peek_json
-from lmc_lab.runs import checkpoint
+from lmc_lab.runs import callbacks, checkpoint
 from lmc_lab.runs.branch import train_branch
-from lmc_lab.runs.curve import append_row, is_whole, read_rows, write_rows
+from lmc_lab.runs.curve import append_row, read_rows, write_rows
+from lmc_lab.runs.curve_check import whole_curve
 from lmc_lab.runs.endpoints import load_mode
 from lmc_lab.runs.experiment import RunSettings
 from lmc_lab.runs.states import load_trunk
@@ -155,7 +157,7 @@ def test_the_header_says_what_the_file_is(experiment):
     assert json.loads(header["versions"])["torch"] == torch.__version__.split("+")[0]
 
 
-@pytest.mark.parametrize("key", ["place", "step", "data", "format", "digest", "tree"])
+@pytest.mark.parametrize("key", ["place", "step", "data", "digest", "tree"])
 def test_a_header_that_was_changed_is_seen(experiment, key):
     path = branch(experiment).endpoint
     with safe_open(path, framework="pt") as file:
@@ -171,7 +173,7 @@ def test_a_file_of_the_first_format_is_called_that(tmp_path):
         checkpoint.load_or_set_aside(tmp_path / "endpoint.safetensors")
     (tmp_path / "metrics.csv").write_text("step,train_loss,path_length\n5,0.1,2.0\n")
     with pytest.raises(OtherFormat):
-        is_whole(tmp_path / "metrics.csv", 0)
+        read_rows(tmp_path / "metrics.csv")
 
 
 def test_every_flipped_bit_of_a_curve_is_seen(tmp_path):
@@ -194,6 +196,96 @@ def test_every_flipped_bit_of_a_curve_is_seen(tmp_path):
     path.write_bytes(b"".join([*lines[:2], *lines[3:]]))
     with pytest.raises(DamagedFile):
         read_rows(path)
+
+
+class Killed(BaseException):
+    pass
+
+
+def killed_at(step, monkeypatch, train):
+    """Runs `train` until a step, with a state to resume from at each step before."""
+
+    class Heartbeat(callbacks.Heartbeat):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            if trainer.global_step == step:
+                raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr("lmc_lab.runs.fit.Heartbeat", Heartbeat)
+        train()
+
+
+@pytest.mark.parametrize("what", ["lost", "heading only"])
+def test_a_lost_curve_of_a_killed_branch_is_seen(tmp_path, monkeypatch, what):
+    experiment = tiny_experiment(tmp_path, settings=RunSettings(log_every=5, resume_seconds=0.0))
+    ensure_split(experiment, 13)
+    killed_at(29, monkeypatch, lambda: train_branch(experiment, 13, 0))
+    folder = branch(experiment)
+    assert folder.resume.exists() and len(read_rows(folder.metrics)) == 3
+    if what == "lost":
+        folder.metrics.unlink()
+    else:
+        write_rows(folder.metrics, [])
+    train_branch(experiment, 13, 0)
+    assert [row["step"] for row in read_rows(folder.metrics)] == ["15", "20", "25", "30", "35", "40"]
+
+
+def test_a_curve_that_is_made_again_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
+    """The endpoint stays what it is: another machine, on which the curve is made again, rounds otherwise."""
+    experiment = tiny_experiment(tmp_path, settings=RunSettings(log_every=5, resume_seconds=0.0))
+    folder = train_branch(experiment, 13, 0)
+    before, expected = folder.endpoint.stat().st_mtime_ns, read_rows(folder.metrics)
+    folder.metrics.unlink()
+    killed_at(29, monkeypatch, lambda: train_branch(experiment, 13, 0))
+    assert checkpoint.load(folder.resume).state["global_step"] == 29
+    train_branch(experiment, 13, 0)
+    assert read_rows(folder.metrics) == expected and not list(folder.path.glob("*.corrupt"))
+    assert folder.endpoint.stat().st_mtime_ns == before and not folder.resume.exists()
+
+
+def test_a_lost_curve_is_not_measured_as_a_short_one(experiment):
+    branch(experiment).metrics.unlink()
+    experiment.trunk_folder.metrics.unlink()
+    with pytest.raises(
+        DamagedFile, match="expected 6 rows of a loss curve .* found 0; give the command that trained it"
+    ):
+        whole_curve(branch(experiment))
+    with pytest.raises(DamagedFile, match="expected 8 rows"):
+        load_trunk(experiment)
+
+
+def test_a_state_of_the_trunk_that_is_lost_while_a_branch_begins_ends_it(experiment, monkeypatch):
+    """It is not for the branch to set it aside, whose lock is another; nor does it look for it for ever."""
+    settings = RunSettings(log_every=5, save_steps=[20, 30])
+    later = tiny_experiment(experiment.layout.root.parent, settings=settings)
+    branch(experiment).step(20).unlink()
+    monkeypatch.setattr("lmc_lab.runs.branch.ensure_split", lambda experiment, step: experiment.split(step))
+    flip(experiment.trunk_folder.step(13))
+    with pytest.raises(DamagedFile):
+        train_branch(later, 13, 0)
+    assert experiment.trunk_folder.step(13).exists()
+
+
+def test_leftovers_beside_a_split_are_removed(experiment):
+    left = experiment.split_folder(13).path / f".split.json.{2**22 + 5}@{os.uname().nodename}.tmp"
+    left.touch()
+    experiment.split_folder(13).manifest.unlink()
+    retrain(experiment)
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("name", ["status.json", "endpoint.safetensors"])
+def test_a_file_of_a_later_format_is_not_taken_for_damaged(experiment, name):
+    path = branch(experiment).path / name
+    if name == "status.json":
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 3, "checksum": "made otherwise"}))
+    else:
+        with safe_open(path, framework="pt") as file:
+            header, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        save_file(tensors, path, metadata=header | {"format": "3", "seal": "made otherwise"})
+    with pytest.raises(OtherFormat, match="found format 3"):
+        train_branch(experiment, 13, 0)
+    assert path.exists()
 
 
 def test_a_damaged_state_to_resume_from_costs_its_steps_only(tmp_path):

@@ -13,16 +13,16 @@ from lightning.pytorch.callbacks import (
     StochasticWeightAveraging,
 )
 
-from lmc_lab.data.examples import Dataset, Examples
 from lmc_lab.errors import UserError
-from lmc_lab.files import read_json
+from lmc_lab.files import read_json, write_json
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.branch import train_branch
 from lmc_lab.runs.curve import read_rows
 from lmc_lab.runs.endpoints import load_mode
+from lmc_lab.runs.experiment import RunSettings
 from lmc_lab.runs.status import Diverged, Stopped
 from lmc_lab.runs.trunk import ensure_split, ensure_trunk
-from tiny import build_model, clouds, tiny_experiment
+from tiny import build_model, tiny_experiment
 
 
 class StopAt(Callback):
@@ -91,12 +91,49 @@ def test_a_trunk_that_was_stopped_goes_on_too(tmp_path):
     assert all(torch.equal(digests[0][name], digests[1][name]) for name in digests[0])
 
 
-def test_a_limit_of_time_stops_a_run(tmp_path):
+def test_a_limit_of_time_stops_a_run_which_then_goes_on(tmp_path):
     experiment = tiny_experiment(tmp_path, max_steps=100_000)
-    limited = partial(Trainer, accelerator="cpu", devices=1, max_time="00:00:00:01")
-    with pytest.raises(Stopped):
-        train_branch(replace(experiment, make_trainer=limited), 0, 0)
-    assert read_json(experiment.split_folder(0).branch(0).status)["state"] == "stopped"
+    limited = replace(experiment, make_trainer=partial(Trainer, accelerator="cpu", devices=1, max_time="00:00:00:01"))
+    folder = experiment.split_folder(0).branch(0)
+    reached = [0]
+    for _ in range(2):  # the time is that of one command
+        with pytest.raises(Stopped, match="after trainer.max_time give the same command again"):
+            train_branch(limited, 0, 0)
+        reached.append(checkpoint.load(folder.resume).state["global_step"])
+    assert reached[0] < reached[1] < reached[2] and read_json(folder.status)["state"] == "stopped"
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1000.0])
+def test_an_average_is_also_the_endpoint_of_a_run_that_was_killed_before_it_was_saved(tmp_path, monkeypatch, seconds):
+    settings = RunSettings(log_every=5, resume_seconds=seconds)
+    keywords = {"settings": settings, "make_callbacks": ema}
+    whole = train_branch(tiny_experiment(tmp_path / "whole", **keywords), 13, 0)
+    experiment = tiny_experiment(tmp_path / "killed", **keywords)
+
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("lmc_lab.runs.branch._save_endpoint", killed)
+        train_branch(experiment, 13, 0)
+    folder = train_branch(experiment, 13, 0)
+    assert checkpoint.load(folder.endpoint).digest == checkpoint.load(whole.endpoint).digest
+
+
+def test_nothing_that_slurm_or_lightning_left_is_gone_on_from(tmp_path, monkeypatch):
+    """Lightning looks for a state that its own handler has saved, in the folder where the command was given."""
+    expected = tiny_experiment(tmp_path / "expected", trunk_seed=5)
+    ensure_split(expected, 9)
+    other = tiny_experiment(tmp_path / "other")
+    ensure_split(other, 7)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hpc_ckpt_1.ckpt").write_bytes(other.trunk_folder.step(7).read_bytes())
+    for name, value in {"SLURM_NTASKS": "1", "SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "job"}.items():
+        monkeypatch.setenv(name, value)
+    experiment = tiny_experiment(tmp_path / "own", trunk_seed=5)
+    ensure_split(experiment, 9)
+    states = [checkpoint.load(each.trunk_folder.step(9)).state["state_dict"] for each in (expected, experiment)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
 def test_an_average_of_weights_is_the_endpoint_and_not_the_state_that_branches_leave_from(tmp_path):
@@ -217,12 +254,18 @@ def test_a_trunk_that_diverges_still_has_its_earlier_splits(tmp_path):
     assert ensure_split(experiment, 10).step == 10
 
 
-def test_data_that_are_no_numbers_diverge_at_once(tmp_path):
-    inputs = torch.full((200, 2), float("nan"))
-    data = Dataset(Examples(inputs, clouds().targets, lambda x: x), None, "nan")
-    experiment = with_task(tiny_experiment(tmp_path), load_data=lambda: data)
-    with pytest.raises(UserError, match="NaN or infinity"):
-        ensure_split(experiment, 5)
+def test_a_run_that_diverged_is_tried_again_where_the_cause_may_be_gone(tmp_path):
+    """Other data, as here, or other versions; for anything else the sentence names the file to remove."""
+    experiment = tiny_experiment(tmp_path)
+    ensure_split(experiment, 13)
+    with pytest.raises(Diverged):
+        train_branch(replace(experiment, make_callbacks=lambda: [Overflows(24)]), 13, 1)
+    folder = experiment.split_folder(13).branch(1)
+    with pytest.raises(Diverged, match=f"remove {folder.status} to try it again"):
+        train_branch(experiment, 13, 1)
+    status = read_json(folder.status)
+    write_json(folder.status, status | {"circumstances": status["circumstances"] | {"data": "other"}})
+    assert train_branch(experiment, 13, 1).endpoint.exists()
 
 
 def test_a_mode_with_diverged_branches_is_refused_or_leaves_them_out(tmp_path):

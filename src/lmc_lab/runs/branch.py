@@ -2,15 +2,14 @@ from dataclasses import replace
 
 from filelock import FileLock
 
-from lmc_lab import termination
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.callbacks import SplitCheckpoint
+from lmc_lab.runs.curve_check import set_aside_unless_whole
 from lmc_lab.runs.experiment import Experiment, RunName
 from lmc_lab.runs.fit import Stretch, Trained, fit
 from lmc_lab.runs.layout import RunFolder, Seed
 from lmc_lab.runs.status import (
     check_divergence,
-    is_curve_whole,
     is_marked_finished,
     outcome_recorded,
     write_finished,
@@ -32,15 +31,20 @@ def train_branch(experiment: Experiment, split_step: int, seed: Seed) -> RunFold
     split = ensure_split(experiment, split_step)
     folder = experiment.split_folder(split_step).branch(seed)
     folder.path.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.lock), outcome_recorded(folder), termination.after_the_step():
+    with FileLock(folder.lock), outcome_recorded(folder, experiment.circumstances):
         last = experiment.last_step(split_step)
-        check_divergence(folder, str(_name(experiment, split_step, seed)), stop=last)
+        name = str(_name(experiment, split_step, seed))
+        check_divergence(folder, name, stop=last, circumstances=experiment.circumstances)
         origin = Stretch(split_step, split_step, experiment.trunk_folder.step(split.step))
-        is_curve_there = is_curve_whole(folder)
+        is_curve_there = set_aside_unless_whole(folder)
         is_endpoint_there = checkpoint.load_or_set_aside(folder.endpoint) is not None
-        if not (is_endpoint_there and is_curve_there):
-            rest = replace(_resumed(folder) or origin, stop=last)
-            _save_endpoint(experiment, folder, _train(experiment, folder, rest, split_step, seed), last)
+        if not (is_endpoint_there and is_curve_there and _resumed(folder, last) is None):
+            rest = replace(_resumed(folder, last) or origin, stop=last)
+            trained = _train(experiment, folder, rest, split_step, seed)
+            if not is_endpoint_there:  # else it was trained for the curve alone, and another machine rounds otherwise
+                _save_endpoint(experiment, folder, trained, last)
+            folder.resume.unlink(missing_ok=True)
+            write_finished(folder, step=last)
         missing = missing_stretches(
             lambda: [origin, *saved_states(folder)], folder, _steps_to_save(experiment, split_step)
         )
@@ -56,10 +60,10 @@ def _steps_to_save(experiment: Experiment, split_step: int) -> set[int]:
     return {step for step in experiment.settings.save_steps if split_step < step < experiment.last_step(split_step)}
 
 
-def _resumed(folder: RunFolder) -> Stretch | None:
-    """Returns where a killed run of this branch goes on."""
+def _resumed(folder: RunFolder, last: int) -> Stretch | None:
+    """Returns where a killed run of this branch goes on, before its `last` step: what happens there is to happen."""
     step = resume_step(folder)
-    return None if step is None else Stretch(step, step, folder.resume)
+    return Stretch(step, step, folder.resume) if step is not None and step < last else None
 
 
 def _train(
@@ -96,5 +100,3 @@ def _save_endpoint(experiment: Experiment, folder: RunFolder, trained: Trained, 
         "data_digest": experiment.task.dataset.digest,
     }
     checkpoint.save(state, folder.endpoint)
-    folder.resume.unlink(missing_ok=True)
-    write_finished(folder, step=step)

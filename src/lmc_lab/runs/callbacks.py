@@ -2,6 +2,7 @@
 
 import multiprocessing
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Collection
 from math import isfinite
 from pathlib import Path
@@ -91,9 +92,11 @@ class Trajectory(Callback):
         self._name = name
         self._log_every = log_every
         self._losses: list[float] = []
-        self._last_loss: float | None = None
+        self.last_loss: float | None = None
         self.path_length = 0.0
         self._covered = 0
+        self._step = 0
+        self._logged: list[int] = []  # the steps of the rows in the file
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Cuts rows that a killed run wrote beyond the state from which this one goes on."""
@@ -101,7 +104,10 @@ class Trajectory(Callback):
         self._covered = max((int(row["step"]) for row in rows), default=0)
         if trainer.max_steps > self._covered or trainer.max_steps < 0:
             self._covered = trainer.global_step
-            self._checksum = write_rows(self._path, [row for row in rows if int(row["step"]) <= trainer.global_step])
+            rows = [row for row in rows if int(row["step"]) <= trainer.global_step]
+            self._checksum = write_rows(self._path, rows)
+        self._logged = [int(row["step"]) for row in rows]
+        self._step = trainer.global_step
         self._parameters = list(pl_module.parameters())  # a walk over modules takes 50 us
         self._previous = self._theta()
 
@@ -113,13 +119,14 @@ class Trajectory(Callback):
         Raises:
             Diverged: the loss, or a weight and with it the length of the path, is NaN or infinite.
         """
+        self._step = trainer.global_step
         theta = self._theta()
         self.path_length += float(torch.linalg.vector_norm(theta - self._previous, dtype=torch.float64))
         self._previous = theta
         loss = float(outputs["loss"])
         if not isfinite(loss + self.path_length):
-            raise Diverged(self._name, trainer.global_step, loss if isfinite(loss) else self._last_loss)
-        self._last_loss = loss
+            raise Diverged(self._name, trainer.global_step, loss if isfinite(loss) else self.last_loss)
+        self.last_loss = loss
         self._losses.append(loss)
         if trainer.global_step % self._log_every == 0:
             self._log(trainer)
@@ -134,18 +141,24 @@ class Trajectory(Callback):
         if trainer.global_step <= self._covered:  # a stretch trained before, only to save a state inside it
             return
         self._checksum = append_row(self._path, row.values(), self._checksum)
+        self._logged.append(trainer.global_step)
         if trainer.logger:
             trainer.logger.log_metrics({name: float(value) for name, value in row.items()}, trainer.global_step)
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns what a checkpoint keeps."""
-        return {"losses": list(self._losses), "last_loss": self._last_loss, "path_length": self.path_length}
+        """Returns what a checkpoint keeps; `num_rows` is for those who look whether the curve is whole up to there."""
+        return {
+            "losses": list(self._losses),
+            "last_loss": self.last_loss,
+            "path_length": self.path_length,
+            "num_rows": bisect_right(self._logged, self._step),
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on from what a checkpoint kept."""
         if state_dict:
             self._losses, self.path_length = list(state_dict["losses"]), state_dict["path_length"]
-            self._last_loss = state_dict["last_loss"]
+            self.last_loss = state_dict["last_loss"]
 
     def _theta(self) -> Tensor:
         return torch.cat([parameter.detach().reshape(-1) for parameter in self._parameters])
@@ -182,16 +195,17 @@ class SplitCheckpoint(Callback):
 class ResumeCheckpoint(Callback):
     """Saves a state to resume from every `seconds`; SIGKILL gives no time to do it then."""
 
-    def __init__(self, folder: RunFolder, *, seconds: float) -> None:
+    def __init__(self, folder: RunFolder, *, stop: int, seconds: float) -> None:
         self._folder = folder
+        self._stop = stop
         self._seconds = seconds
         self._last = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Saves if it is time."""
-        if time.monotonic() - self._last >= self._seconds:
+        """Saves if it is time; not at the end, from where Lightning would not go on to what callbacks do there."""
+        if time.monotonic() - self._last >= self._seconds and trainer.global_step < self._stop:
             trainer.save_checkpoint(self._folder.resume)
             self._last = time.monotonic()
 
@@ -213,7 +227,7 @@ class UnfinishedCheckpoint(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Saves after SIGTERM, of which Lightning makes an exception between two steps."""
-        if isinstance(exception, SIGTERMException):
+        if isinstance(exception, SIGTERMException) and trainer.global_step < self._stop:
             trainer.save_checkpoint(self._folder.resume)
 
 

@@ -81,11 +81,11 @@ def load(path: Path) -> Stored:
         raise UserError(f"expected a checkpoint at {path}, found none; give the command that makes it") from error
     except (SafetensorError, OSError, ValueError) as error:
         raise DamagedFile(f"expected a whole checkpoint at {path}, found a damaged one ({error}); {_MEND}") from error
-    if "digest" in header and "seal" not in header:
-        check_format(header.get("format"), path)
-    if header.get("digest") != _digest(header.get("tree", ""), tensors) or header.get("seal") != _seal(header):
+    is_first_format = "digest" in header and "seal" not in header
+    is_whole = header.get("digest") == _digest(header.get("tree", ""), tensors) and header.get("seal") == _seal(header)
+    check_format(header.get("format"), path, is_whole=is_whole or is_first_format)
+    if not is_whole:
         raise DamagedFile(f"expected the checkpoint {path} to match its own digest, found other content; {_MEND}")
-    check_format(header["format"], path)
     if header["place"] != place_of(path):
         raise DamagedFile(f"expected {path} to be {place_of(path)}, found that it is {header['place']}; {_MEND}")
     return Stored(_decode(json.loads(header["tree"]), tensors), header["digest"])

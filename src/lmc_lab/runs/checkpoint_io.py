@@ -20,7 +20,9 @@ class SafetensorsIO(CheckpointIO):
 
     def save_checkpoint(self, checkpoint: State, path: Any, storage_options: Any | None = None) -> None:
         """Writes Lightning's checkpoint."""
-        save(checkpoint | {"data_digest": self._data_digest}, Path(path))
+        # A timer's state would say that the time of a run that goes on is over, or that of a branch with its trunk's.
+        callbacks = {name: state for name, state in checkpoint["callbacks"].items() if not name.startswith("Timer")}
+        save(checkpoint | {"callbacks": callbacks, "data_digest": self._data_digest}, Path(path))
 
     def load_checkpoint(self, path: Any, map_location: Any | None = None, weights_only: bool | None = None) -> State:
         """Returns Lightning's checkpoint.

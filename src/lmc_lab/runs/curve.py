@@ -1,7 +1,7 @@
 """The loss curve of a run, metrics.csv.
 
 Each row ends with a checksum over itself, all rows before it and the place of the file, so that a damaged or a missing row, or
-another run's curve, is seen; how many rows there are in the end is for status.json to say.
+another run's curve, is seen; `curve_check` knows how many there must be.
 """
 
 import csv
@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from lmc_lab.files import DamagedFile, check_format, set_aside, write_text
+from lmc_lab.files import DamagedFile, check_format, write_text
 from lmc_lab.runs.layout import place_of
 
 CURVE_COLUMNS = ("step", "train_loss", "path_length")
@@ -42,18 +42,6 @@ def read_rows(path: Path) -> list[Row]:
         if len(row) != len(_HEADING) or row[-1] != f"{checksum:08x}":
             raise DamagedFile(f"expected rows that match their checksums in {path}, found a damaged one")
     return [dict(zip(CURVE_COLUMNS, row[:-1], strict=True)) for row in rows]
-
-
-def is_whole(path: Path, num_rows: int) -> bool:
-    """Returns whether there are at least `num_rows` rows; a damaged file, or one with fewer, is set aside."""
-    try:
-        found = len(read_rows(path))
-        if found < num_rows:
-            raise DamagedFile(f"expected {num_rows} rows of a loss curve in {path}, found {found}")
-    except DamagedFile as error:
-        set_aside(path, error)
-        return False
-    return True
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> int:

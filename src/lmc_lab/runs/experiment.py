@@ -1,6 +1,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from lmc_lab.data.order import DataOrder, branch_order, trunk_order
@@ -78,6 +79,10 @@ class Experiment:
     def trunk_folder(self) -> RunFolder:
         """Returns the trunk's folder."""
         return self.layout.trunk(self.trunk_seed)
+
+    def circumstances(self) -> dict[str, str]:
+        """Returns what a run depends on and its address does not say, but for the user's own code."""
+        return {"data": self.task.dataset.digest, "torch": version("torch"), "lmc_lab": version("lmc_lab")}
 
     @property
     def variant(self) -> str:

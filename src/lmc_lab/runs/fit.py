@@ -8,9 +8,11 @@ from pathlib import Path
 
 import torch
 import yaml
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import Checkpoint, GradientAccumulationScheduler, StochasticWeightAveraging
 
+from lmc_lab import termination
 from lmc_lab.data.order import DataOrder, StepBatches
 from lmc_lab.errors import UserError
 from lmc_lab.files import write_text
@@ -83,7 +85,7 @@ def fit(
     task, settings = experiment.task, experiment.settings
     module = TrainingModule(task.initialise(experiment.trunk_seed))
     trajectory = Trajectory(folder.metrics, name=str(name), log_every=settings.log_every)
-    resume = ResumeCheckpoint(folder, seconds=settings.resume_seconds)
+    resume = ResumeCheckpoint(folder, stop=stretch.stop, seconds=settings.resume_seconds)
     logger = experiment.make_logger(name)
     trainer = without_profiler(
         experiment.make_trainer(
@@ -94,7 +96,11 @@ def fit(
             logger=logger or False,
             val_check_interval=settings.evaluate_every,
             check_val_every_n_epoch=None,
-            plugins=[SafetensorsIO(data_digest=task.dataset.digest, carry_optimizer_state=carry_optimizer_state)],
+            default_root_dir=folder.path,  # where Lightning would look for states that its own handler of Slurm saved
+            plugins=[
+                LightningEnvironment(),  # not that of Slurm, which would answer signals and submit the job again
+                SafetensorsIO(data_digest=task.dataset.digest, carry_optimizer_state=carry_optimizer_state),
+            ],
             callbacks=[
                 *([UnfinishedCheckpoint(folder, stop=stretch.stop)] if is_resumable else []),
                 *_of_the_task(experiment),
@@ -116,11 +122,12 @@ def fit(
     batches = StepBatches(task.dataset.train, order, stretch.start, task.dataset.augment)
     test = task.dataset.test if settings.evaluate_every else None
     try:
-        trainer.fit(module, batches, test.chunks(task.batch_size) if test else None, ckpt_path=stretch.checkpoint)
+        with termination.after_the_step():
+            trainer.fit(module, batches, test.chunks(task.batch_size) if test else None, ckpt_path=stretch.checkpoint)
     finally:
         if logger is not None:
             logger.finalize("success" if trainer.global_step == stretch.stop else "failed")
-    _check_end(trainer, module.task, str(name), stretch.stop)
+    _check_end(trainer, module.task, trajectory, str(name), stretch.stop)
     return Trained(module.task, trajectory.path_length)
 
 
@@ -139,7 +146,7 @@ def _of_the_task(experiment: Experiment) -> Iterator[Callback]:
         yield callback
 
 
-def _check_end(trainer: Trainer, task: SupervisedTask, name: str, stop: int) -> None:
+def _check_end(trainer: Trainer, task: SupervisedTask, trajectory: Trajectory, name: str, stop: int) -> None:
     """Refuses what did not come to its end, or came there with something else than numbers.
 
     Raises:
@@ -148,11 +155,12 @@ def _check_end(trainer: Trainer, task: SupervisedTask, name: str, stop: int) -> 
     """
     if trainer.global_step < stop:
         raise Stopped(
-            f"expected {name} to train up to step {stop}, found that training ended at step {trainer.global_step}, by a "
-            "limit of the trainer or a callback of the task; lift it and give the same command again to go on from there"
+            f"expected {name} to train up to step {stop}, found that training ended at step {trainer.global_step}; after "
+            "trainer.max_time give the same command again to go on from there, and leave a callback that ends training out of "
+            "task.callbacks"
         )
     if not all(value.isfinite().all() for value in task.state_dict().values() if torch.is_floating_point(value)):
-        raise Diverged(name, stop, None)
+        raise Diverged(name, stop, trajectory.last_loss)
 
 
 def _quiet() -> None:

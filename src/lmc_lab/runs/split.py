@@ -4,7 +4,7 @@ import re
 from dataclasses import asdict, dataclass
 
 from lmc_lab.errors import UserError
-from lmc_lab.files import peek_json, read_json_or_set_aside, set_aside, write_json
+from lmc_lab.files import peek_json, read_json_or_set_aside, remove_leftovers, set_aside, write_json
 from lmc_lab.runs.layout import SplitFolder
 
 
@@ -19,6 +19,7 @@ class Split:
 
     def publish(self, folder: SplitFolder) -> None:
         """Writes the manifest, or writes a damaged one anew; from now on branches may start."""
+        remove_leftovers(folder.path)
         content = read_json_or_set_aside(folder.manifest)
         if content and content != asdict(self):
             set_aside(folder.manifest, f"expected {folder.manifest} to be {asdict(self)}, found {content}")

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lmc_lab.errors import UserError
 from lmc_lab.runs import checkpoint
-from lmc_lab.runs.curve import read_rows
+from lmc_lab.runs.curve_check import whole_curve
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.layout import RunFolder
 from lmc_lab.tasks.task import Task
@@ -53,7 +53,7 @@ def load_trunk(experiment: Experiment, steps: Sequence[int] | None = None) -> Tr
             f"python -m lmc_lab.train task={experiment.task.name} trunk_seed={experiment.trunk_seed}"
         )
     states = tuple(load_states(experiment.task, folder, saved if steps is None else sorted(steps)))
-    return Trunk(experiment.trunk_seed, states, tuple(read_rows(folder.metrics)))
+    return Trunk(experiment.trunk_seed, states, tuple(whole_curve(folder)))
 
 
 def load_states(task: Task, folder: RunFolder, steps: Sequence[int]) -> list[RunState]:

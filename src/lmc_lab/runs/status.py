@@ -2,24 +2,24 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from lmc_lab.errors import UserError
 from lmc_lab.files import DamagedFile, read_json, remove_leftovers, set_aside, write_json
-from lmc_lab.runs.curve import is_whole, read_rows
+from lmc_lab.runs.curve import read_rows
 from lmc_lab.runs.layout import RunFolder, place_of
 
 
 class Diverged(UserError):  # noqa: N818  it says what the run is
     """A loss or a weight of the run became NaN or infinite."""
 
-    def __init__(self, name: str, step: int, last_finite_loss: float | None) -> None:
+    def __init__(self, name: str, step: int, last_finite_loss: float | None, advice: str = "") -> None:
         seen = "none before" if last_finite_loss is None else f"the last finite loss was {last_finite_loss:.4g}"
         super().__init__(
             f"expected finite losses and weights in {name}, found NaN or infinity at step {step} ({seen}); "
-            "lower the learning rate, set task.gradient_clip_val, or look at the data"
+            f"lower the learning rate, set task.gradient_clip_val, or look at the data{advice}"
         )
         self.step = step
         self.last_finite_loss = last_finite_loss
@@ -71,36 +71,39 @@ def is_marked_finished(folder: RunFolder) -> bool:
     return read_status(folder).get("state") == "finished"
 
 
-def is_curve_whole(folder: RunFolder) -> bool:
-    """Returns whether the loss curve is what was written, with the rows that a finished run says it has.
+def check_divergence(
+    folder: RunFolder, name: str, *, stop: int, circumstances: Callable[[], Mapping[str, str]]
+) -> None:
+    """Refuses a run that is to reach step `stop` and is known to diverge before, if it would do so again.
 
-    If not, it is set aside with the state to resume from: the curve is only made again from the run's first step on.
-    """
-    if is_whole(folder.metrics, read_status(folder).get("rows", 0)):
-        return True
-    folder.resume.unlink(missing_ok=True)
-    return False
-
-
-def check_divergence(folder: RunFolder, name: str, *, stop: int) -> None:
-    """Refuses a run that is to reach step `stop` and is known to diverge before: it would do so again.
+    Args:
+        folder: of the run.
+        name: of the run, for the message.
+        stop: where it is to go.
+        circumstances: gives what it depends on besides its address; `outcome_recorded` wrote it down.
 
     Raises:
         Diverged: it is.
     """
     status = read_status(folder)
-    if status.get("state") == "diverged" and status["step"] <= stop:
-        raise Diverged(name, status["step"], status["last_finite_loss"])
+    if status.get("state") == "diverged" and status["step"] <= stop and status["circumstances"] == circumstances():
+        raise Diverged(name, status["step"], status["last_finite_loss"], f"; remove {folder.status} to try it again")
 
 
 @contextmanager
-def outcome_recorded(folder: RunFolder) -> Iterator[None]:
+def outcome_recorded(folder: RunFolder, circumstances: Callable[[], Mapping[str, str]]) -> Iterator[None]:
     """Says in status.json how the run ended if what is inside does not come to its end; cleans the folder up first."""
     remove_leftovers(folder.path)
     try:
         yield
     except Diverged as error:
-        write_status(folder, state="diverged", step=error.step, last_finite_loss=error.last_finite_loss)
+        write_status(
+            folder,
+            state="diverged",
+            step=error.step,
+            last_finite_loss=error.last_finite_loss,
+            circumstances=dict(circumstances()),
+        )
         raise
     except (Stopped, SystemExit):
         write_status(folder, state="stopped")

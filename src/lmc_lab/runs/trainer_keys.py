@@ -10,7 +10,6 @@ PASSED_ON = frozenset(
     [
         "accelerator",
         "benchmark",
-        "default_root_dir",
         "deterministic",
         "detect_anomaly",
         "devices",
@@ -36,6 +35,7 @@ REFUSED: dict[str, tuple[str, str]] = {
     "barebones": (_OWN, "drop it"),
     "callbacks": ("but what changes weights belongs to the task", "use task.callbacks"),
     "check_val_every_n_epoch": (_NO_EPOCHS, "use run.evaluate_every"),
+    "default_root_dir": (_OWN, "use output_dir"),
     "enable_checkpointing": (_OWN, "use run.save_steps and run.resume_seconds"),
     "enable_model_summary": (_OWN, "drop it"),
     "enable_progress_bar": (_OWN, "drop it"),

@@ -4,14 +4,14 @@ from collections.abc import Callable, Collection
 
 from filelock import FileLock
 
-from lmc_lab import termination
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.callbacks import SplitCheckpoint
+from lmc_lab.runs.curve_check import set_aside_unless_whole
 from lmc_lab.runs.experiment import Experiment, RunName
 from lmc_lab.runs.fit import Stretch, fit
 from lmc_lab.runs.layout import RunFolder
 from lmc_lab.runs.split import Split
-from lmc_lab.runs.status import check_divergence, is_curve_whole, outcome_recorded, read_status, write_finished
+from lmc_lab.runs.status import check_divergence, outcome_recorded, read_status, write_finished
 
 
 def ensure_split(experiment: Experiment, step: int) -> Split:
@@ -45,9 +45,9 @@ def ensure_trunk(experiment: Experiment, steps: Collection[int], *, splits: Coll
             experiment.split(step).publish(experiment.split_folder(step))
 
     folder.path.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.lock), outcome_recorded(folder), termination.after_the_step():
-        check_divergence(folder, str(_name(experiment)), stop=max(steps))
-        if not is_curve_whole(folder):
+    with FileLock(folder.lock), outcome_recorded(folder, experiment.circumstances):
+        check_divergence(folder, str(_name(experiment)), stop=max(steps), circumstances=experiment.circumstances)
+        if not set_aside_unless_whole(folder):
             again = max(folder.saved_steps(), default=0)
             _train(experiment, Stretch(0, again, None), SplitCheckpoint(folder, {0, *steps}, publish))
         missing = missing_stretches(lambda: _states(folder, set(steps)), folder, steps)
@@ -72,8 +72,11 @@ def missing_stretches(
         checkpoint.load_or_set_aside(folder.step(step))
     while True:
         missing = stretches(states(), steps)
-        origins = [stretch.checkpoint for stretch in missing if stretch.checkpoint is not None]
-        if all([checkpoint.load_or_set_aside(origin) for origin in origins]):
+        origins = {stretch.checkpoint for stretch in missing if stretch.checkpoint is not None}
+        own = {origin for origin in origins if origin.parent == folder.path}
+        for origin in origins - own:
+            checkpoint.load(origin)  # another run's, whose lock is not held here
+        if all([checkpoint.load_or_set_aside(origin) for origin in own]):
             return missing
 
 
