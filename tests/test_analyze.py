@@ -54,9 +54,10 @@ STUDY = [
 def test_a_diverged_branch_costs_its_mode_only_and_the_report_says_so(tmp_path, places):
     command = f"python -m lmc_lab.study {' '.join(map(repr, STUDY))} {places}"
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
-        folders = StudyPlan.of(compose("study", [*STUDY, *places.split()])).branch_folders()
-    (diverged,) = [folder for folder in folders if str(folder.path).endswith("split-10/branch-1")]
-    write_status(diverged, state="diverged", step=12, last_finite_loss=2.5)
+        plan = StudyPlan.of(compose("study", [*STUDY, *places.split()]))
+        (diverged,) = [folder for folder in plan.branch_folders() if str(folder.path).endswith("split-10/branch-1")]
+        circumstances = plan.experiment.circumstances()
+    write_status(diverged, state="diverged", step=12, last_finite_loss=2.5, circumstances=circumstances)
 
     result = shell(command)
     assert result.returncode == 1

@@ -71,14 +71,18 @@ def test_analyze_writes_rows_for_one_mode_and_does_not_repeat_itself(tmp_path, p
 
     succeed(f"python -m lmc_lab.train {TINY} {places} split_step=20 -m 'seed=range(3)'")
     command = f"python -m lmc_lab.analyze {TINY} {places} split_step=20"
-    first = succeed(command).split()
+
+    def written(command):  # beside it, how points were evaluated
+        return [line for line in succeed(command).splitlines() if line.endswith(".parquet")]
+
+    first = written(command)
     modified = [(tmp_path / path).stat().st_mtime_ns for path in first]
-    assert succeed(command).split() == first
+    assert written(command) == first
     assert [(tmp_path / path).stat().st_mtime_ns for path in first] == modified
     rows = pd.concat(pd.read_parquet(path) for path in first)
     assert {"p_conv", "p_rand", "jensen_gap", "centre_loss", "hull_radius", "path_length"} <= set(rows["quantity"])
     assert set(rows["subset"].dropna()) == {"train", "test"} and set(rows["num_endpoints"]) == {3}
-    more = succeed(f"{command} analysis.convex_mode.num_samples=7").split()
+    more = written(f"{command} analysis.convex_mode.num_samples=7")
     assert more[0] not in first and more[1] == first[1]
 
 
@@ -217,20 +221,19 @@ def test_no_disk_space_is_one_sentence(tmp_path, shared_cache):
     assert not list(tmp_path.rglob("*.tmp"))
 
 
-def test_a_corrupt_checkpoint_costs_its_own_branch_only(tmp_path, places):
+def test_a_damaged_checkpoint_is_named_set_aside_and_made_again(tmp_path, places):
     command = f"python -m lmc_lab.train {TINY} {places} split_step=20 -m 'seed=range(3)'"
-    succeed(f"python -m lmc_lab.train {TINY} {places} split_step=20 seed=0")
-    (split,) = tmp_path.glob("*/trunk-0/split-20")
-    (split / "branch-1").mkdir()
-    (split / "branch-1" / "resume.safetensors").write_bytes(b"damaged")
-    result = shell(command)
-    last = result.stderr.strip().splitlines()[-1]
-    assert result.returncode == 1 and "1 of 3 jobs failed" in last and "delete that file" in last and "seed=1" in last
-    assert last.endswith(f"{TINY} {places} split_step=20 'seed=range(3)' -m")
-    assert {path.parent.name for path in finished(tmp_path)} == {"branch-0", "branch-2"}
-    (split / "branch-1" / "resume.safetensors").unlink()
     succeed(command)
-    assert len(finished(tmp_path)) == 3
+    before = endpoints(tmp_path)
+    (damaged,) = tmp_path.glob("*/trunk-0/split-20/branch-1/endpoint.safetensors")
+    damaged.write_bytes(b"damaged")
+    analyze = f"python -m lmc_lab.analyze {TINY} {places} split_step=20 'analysis=[distances]'"
+    refused = shell(analyze)
+    assert refused.returncode == 1 and refused.stderr.startswith(f"lmc_lab: expected a whole checkpoint at {damaged}")
+    printed = succeed(command)
+    assert str(damaged) in printed and "it is now endpoint.safetensors.corrupt" in printed
+    assert endpoints(tmp_path) == before and len(finished(tmp_path)) == 3
+    succeed(analyze)
 
 
 LONG = "task.max_steps=20000 task.data.num_train=400"

@@ -12,7 +12,9 @@ from lmc_lab.data.cache import decoded_once
 from lmc_lab.errors import UserError
 from lmc_lab.files import read_json, read_json_or_set_aside
 from lmc_lab.runs import checkpoint
-from lmc_lab.runs.curve import is_whole, read_rows
+from lmc_lab.runs.curve_check import whole_curve
+from lmc_lab.runs.layout import RunFolder
+from lmc_lab.runs.status import read_status
 from soak.study import run, study_command
 
 _MAX_TRIES = 3  # of the study's command, before it must have mended everything
@@ -50,7 +52,8 @@ def _checkpoint(path):
 
 
 def _status(path):
-    return lambda: [read_json_or_set_aside(path).get(key) for key in ("state", "trained_to")]
+    folder = RunFolder(path.parent)
+    return lambda: [read_status(folder).get(key) for key in ("state", "trained_to", "rows")]
 
 
 def _json(path):
@@ -66,8 +69,8 @@ def _split(path):
 
 
 def _curve(path):
-    num_rows = len(read_rows(path))
-    return lambda: read_rows(path) if is_whole(path, num_rows) else None
+    folder = RunFolder(path.parent)
+    return lambda: whole_curve(folder)
 
 
 def _rows(path):

@@ -116,7 +116,7 @@ class Ended:
     def is_sentence(self):
         """Whether it failed with one sentence and no traceback."""
         last = (self.text.strip().splitlines() or [""])[-1]
-        return self.code == 1 and last.startswith("lmc_lab: expected") and "Traceback" not in self.text
+        return self.code == 1 and last.startswith("lmc_lab: ") and "Traceback" not in self.text
 
     @property
     def last_words(self):
