@@ -38,8 +38,8 @@ max_steps: 30
 def test_whoever_has_too_few_branches_is_told_the_command_that_trains_them(tmp_path, places):
     (tmp_path / "a=b" / "task").mkdir(parents=True)
     (tmp_path / "a=b" / "task" / "mine.yaml").write_text(OWN_TASK)
-    own = f"--config-dir {tmp_path / 'a=b'} task=mine +task.data.num_test=50 task.data.num_train=400 {places}"
-    analysis = "'analysis=[spectrum,trunk_curve]' analysis.trunk_curve._target_=lmc_lab.analyses.curves.TrunkCurve"
+    own = f"--config-dir {tmp_path / 'a=b'} task=mine ++task.data.num_test=50 task.data.num_train=400 {places}"
+    analysis = "'analysis=[distances,trunk_curve]' analysis.distances.num_samples=5"
     command = f"python -m lmc_lab.analyze {own} trunk_seed=3 {analysis} split_step=10"
     (line,) = shell(command).stderr.splitlines()
     assert "expected at least 2 finished branches" in line and "expected saved states of a trunk" in line

@@ -196,13 +196,8 @@ def raising(error, module):
     return names["fail"]
 
 
-BUGS = [
-    KeyError("checksums"),
-    AttributeError("x"),
-    ValueError("y"),
-    TypeError("z"),
-    torch.OutOfMemoryError("CUDA out of memory"),
-]
+NO_MEMORY = torch.OutOfMemoryError("CUDA out of memory")
+BUGS = [KeyError("checksums"), AttributeError("x"), ValueError("y"), TypeError("z"), RuntimeError("u"), NO_MEMORY]
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=repr)
@@ -215,9 +210,7 @@ def test_a_bug_in_what_a_target_of_this_package_does_stays_what_it_is(monkeypatc
     assert error.value is bug and error.traceback[-1].name == "fail" and sentence(bug) is None
 
 
-@pytest.mark.parametrize(
-    "bug", [torch.OutOfMemoryError("CUDA out of memory"), NotImplementedError("x"), KeyError("y")], ids=repr
-)
+@pytest.mark.parametrize("bug", [NO_MEMORY, NotImplementedError("x"), KeyError("y")], ids=repr)
 def test_what_a_library_says_of_something_else_than_its_arguments_stays_what_it_is(monkeypatch, bug):
     monkeypatch.setattr("torch.nn.Linear.reset_parameters", raising(bug, "torch.nn.modules.linear"))
     with pytest.raises(type(bug)):
