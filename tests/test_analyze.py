@@ -28,12 +28,28 @@ def test_an_analysis_that_fails_costs_its_own_rows(tmp_path, places):
     assert {path.name.partition("-")[0] for path in tmp_path.glob("*/results/*.parquet")} == {"distances", "spectrum"}
 
 
-@pytest.mark.parametrize("given", ["seeds=[0,0]", "seeds=[0,true]"])
-def test_branches_are_named_by_different_whole_numbers(given, places):
-    result = shell(f"python -m lmc_lab.analyze {TINY} {places} split_step=10 '{given}'")
-    key = given.partition("=")[0]
-    assert result.returncode == 1 and f"lmc_lab: expected {key} to be a list of different whole" in result.stderr
-    assert len(result.stderr.splitlines()) == 1
+OWN_TASK = """
+defaults: [mnist1d]
+name: mine
+max_steps: 30
+"""
+
+
+def test_whoever_has_too_few_branches_is_told_the_command_that_trains_them(tmp_path, places):
+    (tmp_path / "a=b" / "task").mkdir(parents=True)
+    (tmp_path / "a=b" / "task" / "mine.yaml").write_text(OWN_TASK)
+    own = f"--config-dir {tmp_path / 'a=b'} task=mine ++task.data.num_test=50 task.data.num_train=400 {places}"
+    analysis = "'analysis=[distances,trunk_curve]' analysis.distances.num_samples=5"
+    command = f"python -m lmc_lab.analyze {own} trunk_seed=3 {analysis} split_step=10"
+    (line,) = shell(command).stderr.splitlines()
+    assert "expected at least 2 finished branches" in line and "expected saved states of a trunk" in line
+    for advice in ("train some: ", "train it first: "):
+        succeed(line.partition(advice)[2].split("; ")[0])
+    succeed(command)
+    (line,) = shell(f"{command.replace(analysis, '')} 'seeds=[1,7]'").stderr.splitlines()
+    assert "unfinished ones with seed=7" in line
+    succeed(line.partition("train them: ")[2])
+    succeed(f"{command.replace(analysis, 'analysis=[spectrum]')} 'seeds=[1,7]'")
 
 
 ANALYSES = (

@@ -7,9 +7,10 @@ import torch
 from omegaconf import OmegaConf
 
 from lmc_lab.construct import check_arguments, check_node, factory
-from lmc_lab.errors import UserError, is_users_own, refuses_arguments
+from lmc_lab.errors import UserError, is_users_own
 from lmc_lab.landscape.statistics import wilson_interval
 from lmc_lab.runs.experiment import RunSettings
+from lmc_lab.sentences import sentence
 
 PACKAGE = """
 class Wide:
@@ -132,7 +133,8 @@ def test_lists_are_lists_for_whom_they_are_made():
     [
         ({"_target_": "torch.optim.SGD", "_partial_": True, "lr": -1.0}, ([torch.zeros(1, requires_grad=True)],),
          "expected task.model to be what torch.optim.SGD takes, found that it answers: Invalid learning rate: -1.0"),
-        ({"_target_": "lmc_lab.models.siren.Siren", "width": -3}, (), "to be what lmc_lab.models.siren.Siren takes"),
+        ({"_target_": "torch.nn.GroupNorm", "num_groups": 0, "num_channels": 4}, (), "torch.nn.GroupNorm takes"),
+        ({"_target_": "torch.zeros", "_args_": ["x"]}, (), "torch.zeros takes"),
         ({"_target_": "torch.nn.Sequential", "_args_": [{"_target_": "torch.nn.Linear", "in_features": -1,
           "out_features": 2}]}, (), "negative dimension"),
     ],
@@ -177,11 +179,49 @@ def raise_expected():
 
 def test_an_error_belongs_to_whom_it_is_raised_by_whatever_it_says():
     ours = caught(wilson_interval, 5, 3)
-    assert refuses_arguments(ours) and not is_users_own(ours)
+    assert not is_users_own(ours)
     theirs = caught(raise_expected)
-    assert is_users_own(theirs) and not refuses_arguments(theirs)
+    assert is_users_own(theirs)
     through_ours = caught(lambda: wilson_interval(5, 3))  # a program of the user's that calls a function of ours
-    assert is_users_own(through_ours) and not refuses_arguments(through_ours)
+    assert is_users_own(through_ours)
     behind = RuntimeError("a library's")
     behind.__cause__ = theirs
     assert is_users_own(behind)
+
+
+def raising(error, module):
+    """Returns a function of another module that raises `error`."""
+    names = {"__name__": module, "error": error}
+    exec("def fail(*arguments, **keywords):\n    raise error", names)
+    return names["fail"]
+
+
+NO_MEMORY = torch.OutOfMemoryError("CUDA out of memory")
+BUGS = [KeyError("checksums"), AttributeError("x"), ValueError("y"), TypeError("z"), RuntimeError("u"), NO_MEMORY]
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=repr)
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_bug_in_what_a_target_of_this_package_does_stays_what_it_is(monkeypatch, bug, nested):
+    monkeypatch.setattr("lmc_lab.data.mnist1d.decoded_once", raising(bug, "lmc_lab.data.cache"))
+    node = {"_target_": "lmc_lab.data.mnist1d.load", "cache_dir": "."}
+    with pytest.raises(type(bug)) as error:
+        made({"_target_": "torch.nn.Sequential", "_args_": [node]} if nested else node)
+    assert error.value is bug and error.traceback[-1].name == "fail" and sentence(bug) is None
+
+
+@pytest.mark.parametrize("bug", [NO_MEMORY, NotImplementedError("x"), KeyError("y")], ids=repr)
+def test_what_a_library_says_of_something_else_than_its_arguments_stays_what_it_is(monkeypatch, bug):
+    monkeypatch.setattr("torch.nn.Linear.reset_parameters", raising(bug, "torch.nn.modules.linear"))
+    with pytest.raises(type(bug)):
+        made({"_target_": "torch.nn.Linear", "in_features": 2, "out_features": 3})
+
+
+def test_a_library_that_refuses_what_code_of_this_package_gives_it_is_a_bug():
+    with pytest.raises(RuntimeError, match="negative dimension") as error:
+        made({"_target_": "lmc_lab.models.siren._linear", "in_features": -1, "out_features": 2, "bound": 1.0})
+    assert sentence(error.value) is None
+
+
+def test_a_contract_between_functions_of_this_package_is_no_sentence():
+    assert sentence(caught(wilson_interval, 5, 3)) is None

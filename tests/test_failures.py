@@ -37,6 +37,15 @@ def test_a_bug_has_its_traceback_and_does_not_stop_the_others(capsys):
     assert "\n" not in str(told.value)
 
 
+def test_whoever_asks_for_tracebacks_gets_that_of_each_part(capsys, monkeypatch):
+    monkeypatch.setenv("LMC_DEBUG", "1")
+    failures, _ = run({"pairs": UserError("expected A"), "spectrum": UserError("expected B"), "distances": None})
+    told = capsys.readouterr().err
+    assert told.count("Traceback") == 2 and "test_failures.py" in told and "UserError: expected B" in told
+    with pytest.raises(UserError, match="expected A"):
+        failures.tell()
+
+
 def test_an_interrupt_is_no_failure_of_a_part():
     with pytest.raises(KeyboardInterrupt):
         run({"pairs": KeyboardInterrupt()})

@@ -50,14 +50,14 @@ def answer(tmp_path, shared_cache, monkeypatch, capfd):
 
 TRAIN = [
     # of a wrong kind, or impossible
-    ("trunk_seed=-1", "expected trunk_seed to be a whole number >= 0 and < 2**64, found -1"),
-    ("trunk_seed=18446744073709551616", "found 18446744073709551616"),
+    ("trunk_seed=-1", "expected trunk_seed to be a whole number >= 0 and < 2**63, found -1"),
+    ("trunk_seed=9223372036854775808", "found 9223372036854775808"),
     ("trunk_seed=true", "found true"),
-    ("seed=true", "expected seed to be a whole number >= 0 and < 2**64 or 'trunk' or null, found true"),
+    ("seed=true", "expected seed to be a whole number >= 0 and < 2**63 or 'trunk' or null, found true"),
     ("seed=1.5", "found 1.5"),
     ("seed=-1", "found -1"),
     ("seed=trunkk", "did you mean 'trunk'?"),
-    ("seed=18446744073709551616", "expected seed"),
+    ("seed=9223372036854775808", "expected seed"),
     ("branches=true", "expected branches to be a whole number >= 2, since a hull needs P >= 2 or null, found true"),
     ("carry_optimizer_state=1", "expected carry_optimizer_state to be true or false, found 1"),
     ("branch_length=to_totl", "did you mean 'to_total'?"),
@@ -80,8 +80,10 @@ TRAIN = [
     ("split_step=1500", "expected a split step k with 0 <= k < T = 1500"),
     ("task.optimizer.lr=fast", "expected task.optimizer.lr to be a number, found 'fast'"),
     ("task.optimizer.momentum=null", "expected task.optimizer.momentum to be a number, found null"),
-    ("task.data.num_train=many", "expected task.data.num_train to be a whole number or null"),
-    ("task.module.num_classes=ten", "expected task.module.num_classes to be a whole number or null"),
+    ("task.data.num_train=many", "expected task.data.num_train to be a whole number >= 1 or null"),
+    ("task.module.num_classes=ten", "expected task.module.num_classes to be a whole number >= 1 or null"),
+    ("+task.model.channels=0", "expected task.model.channels to be a whole number >= 1, found 0"),
+    ("task.callbacks=[{_target_: lightning.pytorch.callbacks.EMAWeightAveragin}]", "EMAWeightAveraging'?"),
     # of a node
     ("task.model=lenet", "expected task.model to be a node with a _target_"),
     ("task.model._target_=lmc_lab.models.conv1d.ConvNet", "did you mean 'lmc_lab.models.conv1d.ConvNet1d'?"),
@@ -131,6 +133,7 @@ ANALYZE = [
     ("allow_missing=yess", "expected allow_missing to be true or false"),
     ("analysis.convex_mode.num_samples=0", "expected analysis.convex_mode.num_samples to be a whole number >= 1"),
     ("analysis.convex_mode.concentration=0", "expected analysis.convex_mode.concentration to be a number > 0, found 0"),
+    ("analysis.convex_mode.seed=9223372036854775808", "expected analysis.convex_mode.seed"),
     ("analysis.convex_mode.seed=-1", "expected analysis.convex_mode.seed"),
     ("analysis.pairs.num_points=1", "expected analysis.pairs.num_points to be a whole number >= 3"),
     ("analysis.pairs.num_endpoints=1", "expected analysis.pairs.num_endpoints to be a whole number >= 2"),
@@ -144,7 +147,7 @@ ANALYZE = [
 STEPS = [
     ("branch_hessian", "steps=[-1]"),
     ("branch_hessian", "num_branches=0"),
-    ("branch_hessian", "max_products=0"),
+    ("branch_hessian", "max_products=1"),
     ("branch_hessian", "tolerance=0"),
     ("branch_hessian", "keep_graph=3"),
     ("trunk_hessian", "method=lanzos"),
@@ -165,6 +168,30 @@ def test_analyze_answers_in_one_sentence(answer, override, expected):
 def test_every_setting_of_an_analysis_is_judged(answer, analysis, setting):
     key = f"analysis.{analysis}.{setting.partition('=')[0]}"
     assert f"expected {key} to be " in answer("analyze", [f"analysis=[{analysis}]", f"analysis.{analysis}.{setting}"])
+
+
+LOGGER = "expected logger.mode to be one of online, offline, disabled, found 'offlin'; did you mean 'offline'?"
+
+
+@pytest.mark.parametrize("entry_point", ["train", "study", "report"])
+def test_a_mirror_is_online_offline_or_disabled(answer, entry_point):
+    assert LOGGER in answer(entry_point, ["logger=wandb", "logger.mode=offlin"])
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ("cifar10 task.data.augment=1", "expected task.data.augment to be true or false, found 1"),
+        ("bach task.data.start=soon", "expected task.data.start to be a number >= 0, found 'soon'"),
+        ("bach task.data.start=nan", "found nan"),
+        ("bach task.data.start=-1", "found -1"),
+        ("bach task.data.duration=true", "expected task.data.duration to be a number > 0 or null, found true"),
+        ("bach task.data.duration=0", "found 0"),
+    ],
+)
+def test_settings_of_the_data_are_judged(answer, data, expected):
+    group, setting = data.split()
+    assert expected in answer("train", [f"task/data={group}", f"++{setting}", "split_step=0"])
 
 
 STUDY = [

@@ -61,7 +61,7 @@ def main(config_name: str, job: Callable[[DictConfig], None]) -> None:
         if isinstance(error, SystemExit) and error.code == termination.EXIT_CODE:
             print(f"lmc_lab: terminated; go on with: {this_command()}", file=sys.stderr)
             raise
-        text = None if os.environ.get("LMC_DEBUG") else sentence(error, config_name)
+        text = sentence(error, config_name)
         if text is None:
             raise
         print(f"lmc_lab: {text}", file=sys.stderr)

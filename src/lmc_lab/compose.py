@@ -2,17 +2,20 @@
 
 import hashlib
 import json
+import re
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from lmc_lab import schema
 from lmc_lab.analyses.base import Analysis
-from lmc_lab.configs import config_dir
+from lmc_lab.configs import config_dir, config_dir_flags
 from lmc_lab.construct import check_arguments, check_node, factory, plain
 from lmc_lab.errors import UserError
 from lmc_lab.runs.experiment import BranchLength, Experiment, RunName, RunSettings
@@ -21,6 +24,13 @@ from lmc_lab.runs.split import parse_split_step
 from lmc_lab.runs.trainer_keys import check_task, check_trainer
 from lmc_lab.tasks.supervised import SupervisedTask
 from lmc_lab.tasks.task import ClipAlgorithm, Task
+
+# What only an analysis is given, and what says which run is trained.
+_NOT_OF_TRAINING = (
+    "allow_missing", "analysis", "branches", "seed", "seeds", "split_step", "trunk_seed", "trunks",
+)  # fmt: skip
+
+_LOGGER_CALL: dict[str, Any] = {"num_positional": 1, "named": ("output_dir", "config")}
 
 
 def fingerprint(config: DictConfig) -> str:
@@ -81,9 +91,10 @@ def build_experiment(config: DictConfig) -> Experiment:
         # Neither is made before it is called: an analysis trains nothing and does without Lightning.
         make_trainer=lambda **arguments: factory(config, "trainer", named=tuple(arguments))(**arguments),
         make_logger=_logger_factory(config),
-        make_callbacks=lambda: [factory(config, f"task.callbacks[{i}]")() for i in range(len(task.callbacks))],
+        make_callbacks=_callback_factory(config),
         settings=RunSettings(**settings),
         config=cast("dict[str, Any]", plain(config)),
+        given=_given(),
         carry_optimizer_state=config.carry_optimizer_state,
         branch_length=BranchLength(config.branch_length),
     )
@@ -99,6 +110,31 @@ def _made(found: Any, kind: type[Any], key: str) -> Any:
         name = f"{kind.__module__}.{kind.__qualname__}"
         raise UserError(f"expected {key} to make a {name}, found a {type(found).__qualname__}; change its _target_")
     return found
+
+
+def _callback_factory(config: DictConfig) -> Callable[[], list[Any]]:
+    keys = [f"task.callbacks[{i}]" for i in range(len(config.task.callbacks))]
+    makers = {key: factory(config, key) for key in keys}
+
+    def make_callbacks() -> list[Any]:
+        from lightning.pytorch import Callback
+
+        return [_made(make(), Callback, key) for key, make in makers.items()]
+
+    return make_callbacks
+
+
+def _given() -> tuple[str, ...]:
+    """Returns what the user gave this command that one which trains would be given, too; nothing outside of a command."""
+    if not HydraConfig.initialized() or HydraConfig.get().job.config_name not in ("train", "analyze"):
+        return ()
+    given = HydraConfig.get().overrides.task
+    return (*config_dir_flags(), *(item for item in given if _key(item) not in _NOT_OF_TRAINING))
+
+
+def _key(override: str) -> str:
+    """Returns the first part of the key of an override: ``analysis`` of ``+analysis.pairs.num_points=5``."""
+    return re.split(r"[.=@]", override.lstrip("+~"))[0]
 
 
 def _check_save_steps(config: DictConfig) -> None:
@@ -132,13 +168,23 @@ def build_analyses(config: DictConfig) -> list[Analysis]:
     return [_made(make(), Analysis, f"analysis.{name}") for name, make in makers.items()]
 
 
+def check_logger(config: DictConfig) -> None:
+    """Compares the node of the logger, if there is one, with what its target takes.
+
+    Raises:
+        UserError: it is something else.
+    """
+    if config.logger:
+        check_node(plain(config.logger), "logger", **_LOGGER_CALL)
+
+
 def _logger_factory(config: DictConfig) -> Any:
     if not config.logger:
         return _no_logger
     content = plain(config)
+    make = factory(config, "logger", **_LOGGER_CALL)
 
     def make_logger(name: RunName) -> Any:
-        make = factory(config, "logger", num_positional=1, named=("output_dir", "config"))
         return make(name, output_dir=str(Path(config.output_dir).absolute()), config=content)
 
     return make_logger

@@ -13,7 +13,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from lmc_lab.errors import UserError, closest, is_users_own, nearest, one_line
+from lmc_lab.errors import UserError, closest, is_users_own, modules_of, nearest, one_line
 from lmc_lab.values import choices, fits, shown, words
 
 Result = TypeVar("Result")
@@ -21,7 +21,6 @@ Result = TypeVar("Result")
 _MODULE_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 _OF_HYDRA = re.compile(r"_\w+_")  # _target_, _partial_, _args_ …
 _BY_POSITION = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
-_ABOUT_ARGUMENTS = (TypeError, ValueError, RuntimeError, AttributeError, LookupError, ArithmeticError)
 
 
 def factory(config: DictConfig, key: str, *, num_positional: int = 0, named: Sequence[str] = ()) -> Callable[..., Any]:
@@ -51,22 +50,28 @@ def translated(key: str, target: str, make: Callable[[], Result]) -> Result:
     """Returns what `make` does, which only calls the target of the node `key`.
 
     Raises:
-        UserError: the target, code of this package or of a library, refuses its arguments. An error that comes from the user's
-            own code stays what it is.
+        UserError: the target, code of a library, refuses its arguments. What comes out of the user's own code, or out of
+            this package's (whose arguments are compared with their annotations), stays what it is.
     """
     try:
         return make()
     except InstantiationException as error:  # of a node inside it
         reason = error.__cause__ or error
-        if not isinstance(reason, (InstantiationException, *_ABOUT_ARGUMENTS)) or is_users_own(reason):
-            raise reason from None
-    except _ABOUT_ARGUMENTS as error:
-        if is_users_own(error):
-            raise
+    except Exception as error:
         reason = error
+    if not _is_refusal(reason):
+        raise reason from reason.__cause__
     raise UserError(
         f"expected {key} to be what {target} takes, found that it answers: {one_line(reason)}; change it"
     ) from reason
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Returns whether a library refuses its arguments, called from nowhere but here."""
+    is_about_arguments = isinstance(error, InstantiationException | TypeError | ValueError | ArithmeticError)
+    is_ours = any(module.startswith("lmc_lab.") and module != __name__ for module in modules_of(error))
+    # torch says much with a RuntimeError; those of a kind of their own, like a lack of memory, are about something else.
+    return (is_about_arguments or type(error) is RuntimeError) and not is_ours and not is_users_own(error)
 
 
 def plain(node: Any) -> Any:

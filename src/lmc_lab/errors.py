@@ -1,10 +1,9 @@
-import dis
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from enum import StrEnum
-from types import FrameType, TracebackType
-from typing import TypeVar
+from traceback import walk_tb
+from typing import Any, TypeVar
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -17,7 +16,6 @@ _LIBRARIES = frozenset(
         "torch", "torchmetrics", "torchvision", "tqdm", "wandb", "yaml",
     }
 )  # fmt: skip
-_PURE = ("lmc_lab.landscape", "lmc_lab.models")
 
 
 class UserError(Exception):
@@ -62,23 +60,19 @@ def is_users_own(error: BaseException) -> bool:
     Such an error keeps its traceback, which says where: it is a mistake in a program, not in a setting.
     """
     known = _OURS | _LIBRARIES | sys.stdlib_module_names
-    frames = (frame for link in _chain(error) for frame, _ in _frames(link.__traceback__))
-    return any(_module_of(frame).partition(".")[0] not in known for frame in frames)
-
-
-def refuses_arguments(error: BaseException) -> bool:
-    """Returns whether a pure function of this package raised `error` about arguments, which are settings."""
-    if not isinstance(error, ValueError) or not raised_in(error, *_PURE) or is_users_own(error):
-        return False
-    frame, instruction = list(_frames(error.__traceback__))[-1]
-    return frame.f_code.co_code[instruction] == dis.opmap["RAISE_VARARGS"]  # there, and not in a C function
+    return any(module.partition(".")[0] not in known for link in _chain(error) for module in modules_of(link))
 
 
 def raised_in(error: BaseException, *packages: str) -> bool:
     """Returns whether the innermost frame of an error is in one of the packages."""
-    frames = list(_frames(error.__traceback__))
-    module = f"{_module_of(frames[-1][0])}." if frames else ""
-    return module.startswith(tuple(f"{package}." for package in packages))
+    modules = modules_of(error)
+    return bool(modules) and f"{modules[-1]}.".startswith(tuple(f"{package}." for package in packages))
+
+
+def modules_of(error: BaseException) -> list[str]:
+    """Returns the module of each frame that an error has come through, that of the innermost last."""
+    frames = (frame for frame, _ in walk_tb(error.__traceback__))
+    return [_module_of(frame.f_globals) for frame in frames]
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -87,15 +81,6 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__
 
 
-def _module_of(frame: FrameType) -> str:
-    name, spec = frame.f_globals.get("__name__"), frame.f_globals.get("__spec__")
-    return str(
-        spec.name if name == "__main__" and spec is not None else name
-    )  # `python -m lmc_lab.study` runs as __main__
-
-
-def _frames(traceback: TracebackType | None) -> Iterator[tuple[FrameType, int]]:
-    """Yields each frame with its last instruction, the innermost last."""
-    while traceback is not None:
-        yield traceback.tb_frame, traceback.tb_lasti
-        traceback = traceback.tb_next
+def _module_of(names: Mapping[str, Any]) -> str:
+    name, spec = names.get("__name__"), names.get("__spec__")
+    return str(spec.name if name == "__main__" and spec is not None else name)  # `python -m lmc_lab.study` is __main__

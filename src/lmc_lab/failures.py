@@ -32,7 +32,7 @@ class Failures:
 
     @contextmanager
     def kept(self, name: str) -> Iterator[None]:
-        """Keeps the error that what is inside ends with; of a bug it prints the traceback."""
+        """Keeps the error that what is inside ends with; of one without a sentence it prints the traceback."""
         self._num_parts += 1
         try:
             yield

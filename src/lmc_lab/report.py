@@ -34,11 +34,13 @@ def job(config: DictConfig) -> None:
         import pandas as pd
 
         from lmc_lab.analyses.store import all_rows
+        from lmc_lab.compose import check_logger
         from lmc_lab.reporting.page import write_report
         from lmc_lab.reporting.table import as_text, cost_table, mode_table, onset_table, task_table
         from lmc_lab.runs.layout import reports
         from lmc_lab.study_results import collect, missing_table
 
+    check_logger(config)
     plans = _plans(config)
     collected = [collect(plan) for plan in plans]
     results = [result for pair in zip(plans, collected, strict=True) for result in _column(*pair)]

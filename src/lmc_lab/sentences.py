@@ -1,6 +1,7 @@
 """What went wrong, as one sentence where the user can mend it."""
 
 import errno
+import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,20 +13,23 @@ from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from lmc_lab import configs
 from lmc_lab.construct import argument_names
-from lmc_lab.errors import UserError, is_users_own, nearest, one_line, raised_in, refuses_arguments
+from lmc_lab.errors import UserError, is_users_own, nearest, one_line, raised_in
 
 _ENTRY_POINTS = ("train", "analyze", "study", "report")
 
 
 def sentence(error: BaseException, config_name: str = "train") -> str | None:
-    """Returns what was expected, what was found and what to do, or None if `error` is not the user's to mend.
+    """Returns what was expected, what was found and what to do, or None if the traceback is to be shown instead.
 
-    An error of the user's own code is one of a program, whatever its message: it keeps its traceback.
+    It is where `error` is not the user's to mend, or is one of the user's own code (of a program then, whatever its message),
+    and where the user asks for it with ``LMC_DEBUG=1``.
 
     Args:
         error: what went wrong.
         config_name: the primary config of the command.
     """
+    if os.environ.get("LMC_DEBUG"):
+        return None
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OSError) and _is_lack_of_space(error):
@@ -36,8 +40,6 @@ def sentence(error: BaseException, config_name: str = "train") -> str | None:
         return None
     if isinstance(error, OSError) and error.filename is not None:
         return f"expected to read and write {error.filename}, found '{error.strerror}'; mend its permissions or set output_dir"
-    if refuses_arguments(error):
-        return str(error)
     if type(error).__name__ == "MisconfigurationException":  # Lightning's; importing it would take seconds
         return f"expected a trainer that this machine can run, found: {one_line(error)}; try trainer=cpu"
     if isinstance(error, HydraException | OmegaConfBaseException) or raised_in(error, "hydra", "omegaconf", "yaml"):

@@ -1,7 +1,10 @@
 """What a study's stages would refuse, said before the first one is started."""
 
+from itertools import takewhile
+
 from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 
 from lmc_lab.compose import build_analyses, build_experiment
 from lmc_lab.study_plan import StudyPlan
@@ -13,7 +16,7 @@ def check_stages(plan: StudyPlan) -> None:
     Raises:
         UserError: a stage would refuse its config, or a split or a step that is saved lies beyond T.
     """
-    plan.steps  # noqa: B018  read for what it refuses
+    plan.check_splits()
     for command in plan.commands().values():
         entry_point, overrides = command[2].removeprefix("lmc_lab."), command[3:]
         if entry_point == "report":
@@ -25,12 +28,14 @@ def check_stages(plan: StudyPlan) -> None:
 
 
 def _first_job(arguments: list[str]) -> list[str]:
-    """Returns the overrides of the first job of a sweep, without Hydra's own and without flags."""
-    texts = [item for item in arguments if "=" in item and not item.startswith(("-", "hydra"))]
+    """Returns the overrides of the first job of a sweep, without Hydra's own and without flags, which follow them."""
+    texts = list(takewhile(lambda item: not item.startswith("-"), arguments))
     overrides = OverridesParser.create().parse_overrides(texts)
-    return [
-        f"{item.key_or_group}={next(item.sweep_string_iterator())}"
-        if item.is_sweep_override()
-        else str(item.input_line)
-        for item in overrides
-    ]
+    return [_first_value(item) for item in overrides if not item.is_hydra_override()]
+
+
+def _first_value(override: Override) -> str:
+    text = str(override.input_line)
+    if not override.is_sweep_override():
+        return text
+    return f"{text.partition('=')[0]}={next(override.sweep_string_iterator())}"

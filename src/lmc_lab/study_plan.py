@@ -79,13 +79,17 @@ class StudyPlan:
         """Returns the seeds of the branches of each split."""
         return range(self.branches)
 
-    @cached_property
-    def steps(self) -> list[int]:
-        """Returns the split steps.
+    def check_splits(self) -> None:
+        """Refuses a split that is no step before T.
 
         Raises:
-            UserError: one is no step before T.
+            UserError: there is one.
         """
+        split_steps(self.experiment, list(self.splits))
+
+    @cached_property
+    def steps(self) -> list[int]:
+        """Returns the split steps."""
         return split_steps(self.experiment, list(self.splits))
 
     @property

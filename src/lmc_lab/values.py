@@ -45,7 +45,7 @@ _IS_FILE_NAME = Condition(
 
 Natural = Annotated[int, at_least(0)]
 Count = Annotated[int, at_least(1)]
-Seed = Annotated[int, Condition(">= 0 and < 2**64", lambda value: 0 <= value < 2**64)]
+Seed = Annotated[int, Condition(">= 0 and < 2**63", lambda value: 0 <= value < 2**63)]  # the rows hold int64
 Positive = Annotated[float, Condition("> 0", lambda value: 0 < value < math.inf)]
 NotNegative = Annotated[float, at_least(0)]
 Share = Annotated[float, Condition("from 0 to 1", lambda value: 0 <= value <= 1)]

@@ -168,13 +168,6 @@ def test_the_hessian_of_branches_is_taken_at_their_endpoints(experiments):
     assert BranchHessian(keep_graph=False).settings() == BranchHessian().settings()
 
 
-def test_an_unknown_method_is_one_sentence(experiments):
-    with pytest.raises(
-        UserError, match="expected method to be lanczos or power, found 'lanczo'; did you mean 'lanczos'"
-    ):
-        list(TrunkHessian(method="lanczo").measure(load_trunk(experiments[0]), experiments[0].task))
-
-
 def test_a_candidate_update_is_what_the_optimizer_does_from_its_state(experiments):
     """With momentum: the same step taken by hand from the checkpoint's buffers."""
     experiment = experiments[0]

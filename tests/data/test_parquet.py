@@ -128,9 +128,3 @@ def test_negative_labels_are_refused(tmp_path):
     write(tmp_path, labels=(0, 1, -1, 2))
     with pytest.raises(UserError, match="found -1 at example 2"):
         load(tmp_path)
-
-
-@pytest.mark.parametrize("augment", ["no", 1, None])
-def test_augment_is_true_or_false(tmp_path, augment):
-    with pytest.raises(UserError, match="expected task.data.augment to be true or false"):
-        load(tmp_path, augment=augment)

@@ -12,8 +12,9 @@ from lmc_lab.data.examples import Examples
 from lmc_lab.landscape.predictions import pack_mask
 from lmc_lab.reporting import sinks
 from lmc_lab.reporting.examples import example_table
-from lmc_lab.reporting.sinks import ResultsMirror
+from lmc_lab.reporting.sinks import ResultsMirror, wandb_logger
 from lmc_lab.runs import checkpoint
+from lmc_lab.runs.experiment import RunName
 
 
 class Remembering:
@@ -126,3 +127,12 @@ def test_examples_run_from_never_right_to_always_right():
     assert len(table) == 30 and total.is_monotonic_increasing
     assert (total.iloc[0], total.iloc[-1]) == (min(counts), max(counts))
     assert [counts[i] for i in table["example"]] == total.tolist()
+
+
+def test_a_disabled_mirror_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    logger = wandb_logger(RunName("tiny", 0), project="lmc", mode="disabled", output_dir=str(tmp_path), config={})
+    logger.log_metrics({"loss": 1.0}, step=3)
+    logger.finalize("success")
+    ResultsMirror("small", "lmc", "disabled", tmp_path, {}).log([result([{"trunk": 0}])], None, [])
+    assert not list(tmp_path.iterdir())

@@ -2,21 +2,28 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, final
+from typing import Annotated, ClassVar, Literal, final
 
 import torch
 from torch import Tensor
 
 from lmc_lab.analyses.base import Analysis, Measurement, ModeAnalysis, TrunkAnalysis
 from lmc_lab.analyses.numbers import numbers_only
-from lmc_lab.errors import UserError, nearest
-from lmc_lab.landscape.curvature import NotSymmetric, SpectrumEnds, hessian_product, lanczos_extremes, power_extremes
+from lmc_lab.errors import UserError
+from lmc_lab.landscape.curvature import (
+    NoGradient,
+    NotSymmetric,
+    SpectrumEnds,
+    hessian_product,
+    lanczos_extremes,
+    power_extremes,
+)
 from lmc_lab.runs.checkpoint import load
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.runs.states import Trunk, load_states
 from lmc_lab.tasks.objective import Buffers, EvaluationSettings, Objective
 from lmc_lab.tasks.task import Task
-from lmc_lab.values import Count, Natural, Positive, Seed
+from lmc_lab.values import Count, Natural, Positive, Seed, at_least
 
 _METHODS = {"lanczos": lanczos_extremes, "power": power_extremes}
 
@@ -25,7 +32,7 @@ _METHODS = {"lanczos": lanczos_extremes, "power": power_extremes}
 class _Hessian(Analysis):
     num_examples: Count = 2048
     method: Literal["lanczos", "power"] = "lanczos"
-    max_products: Count = 100
+    max_products: Annotated[int, at_least(2, because="there are two ends")] = 100
     tolerance: Positive = 0.01
     seed: Seed = 0
     keep_graph: bool = True
@@ -37,22 +44,20 @@ class _Hessian(Analysis):
 
     def ends(self, task: Task, trunk_seed: int, theta: Tensor, buffers: Buffers) -> SpectrumEnds:
         """Returns the ends of the spectrum at theta (D,), on `num_examples` fixed training examples."""
-        if self.method not in _METHODS:
-            raise UserError(
-                f"expected method to be lanczos or power, found '{self.method}'; {nearest(self.method, _METHODS)}"
-            )
         train = task.dataset.train
         objective = Objective(task.initialise(trunk_seed), train, self.evaluation)
         point = objective.points(theta[None], torch.ones(1, 1, dtype=torch.float64), buffers)
         losses = objective.chunk_losses(point, train.draw(self.num_examples))
         trained = objective.trained(point)
-        product = hessian_product(losses, trained, keep_graph=self.keep_graph)
         generator = torch.Generator().manual_seed(self.seed)
         try:
+            product = hessian_product(losses, trained, keep_graph=self.keep_graph)
             with numbers_only(f"on {self.num_examples} training examples"):
                 return _METHODS[self.method](
                     product, len(trained), generator=generator, max_products=self.max_products, tolerance=self.tolerance
                 )
+        except NoGradient as error:
+            raise UserError(f"{error}; mend task.module, or leave this analysis out") from error
         except NotSymmetric as error:
             raise UserError(
                 f"{error}; the loss draws numbers at random in eval mode, or has an operation whose second derivative is "

@@ -15,6 +15,7 @@ from lmc_lab.data.examples import Dataset, Examples, take
 from lmc_lab.data.images import CropAndFlip, NormaliseImages
 from lmc_lab.data.parquet import Columns, decode_pictures
 from lmc_lab.errors import UserError
+from lmc_lab.values import Count
 
 NORMALISE = NormaliseImages(mean=(0.4914, 0.4822, 0.4465), deviation=(0.2470, 0.2435, 0.2616), side=32)
 
@@ -23,8 +24,8 @@ def load(
     *,
     data_dir: Path,
     cache_dir: Path,
-    num_train: int | None = None,
-    num_test: int | None = None,
+    num_train: Count | None = None,
+    num_test: Count | None = None,
     augment: bool = False,
     image_column: str | None = None,
     label_column: str | None = None,
@@ -46,8 +47,6 @@ def load(
     Raises:
         UserError: there are no data and no network, or data that cannot be read.
     """
-    if not isinstance(augment, bool):
-        raise UserError(f"expected task.data.augment to be true or false, found '{augment}'; change it")
     name, decode = _source(Path(data_dir), image_column, label_column)
     decoded = decoded_once(Path(cache_dir) / f"cifar10-{name}", decode)
 

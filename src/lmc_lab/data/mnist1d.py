@@ -11,10 +11,11 @@ from torch import Tensor
 
 from lmc_lab.data.cache import Arrays, decoded_once
 from lmc_lab.data.examples import Dataset, Examples, take
+from lmc_lab.values import Count
 
 
 def load(
-    *, cache_dir: Path, data_dir: Path | None = None, num_train: int | None = None, num_test: int | None = None
+    *, cache_dir: Path, data_dir: Path | None = None, num_train: Count | None = None, num_test: Count | None = None
 ) -> Dataset:
     """Returns MNIST-1D with inputs (N, 1, 40) float32; `data_dir` is not needed, since the signals are generated."""
     decoded = decoded_once(Path(cache_dir) / "mnist1d", _generate)

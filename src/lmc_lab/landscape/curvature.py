@@ -20,6 +20,10 @@ _ASYMMETRY = (
 )
 
 
+class NoGradient(ValueError):  # noqa: N818  it says what the loss has
+    """A loss that is no differentiable function of theta."""
+
+
 class NotSymmetric(ValueError):  # noqa: N818  it says what the matrix is
     """The products are of no Hessian: a second derivative is wrong, or the loss is another at every call."""
 
@@ -59,7 +63,7 @@ def hessian_product(losses: Callable[[], Iterable[ChunkLoss]], theta: Tensor, *,
             and the first backward pass, for the memory of all chunks together.
 
     Raises:
-        ValueError: a chunk's loss carries no gradient (at once with `keep_graph`, else in the product).
+        NoGradient: a chunk's loss carries none (at once with `keep_graph`, else in the product).
     """
     point = theta.detach().clone().requires_grad_()
     kept = [_gradient(loss, point) for loss in losses()] if keep_graph else None
@@ -83,7 +87,7 @@ def _gradient(loss: ChunkLoss, point: Tensor) -> Tensor:
     with torch.enable_grad():
         value = loss(point)
         if not value.requires_grad:
-            raise ValueError("expected a loss differentiable in theta, found one without gradient (no_grad or detach?)")
+            raise NoGradient("expected a loss differentiable in theta, found one without gradient (no_grad or detach?)")
         (gradient,) = torch.autograd.grad(value, point, create_graph=True, materialize_grads=True)
     return gradient
 

@@ -2,6 +2,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from lmc_lab.values import Count
+
 
 class ConvNet1d(nn.Module):
     """The convolutional net of MNIST-1D (Greydanus 2020, package `mnist1d`): stride-2 convolutions and one linear layer.
@@ -12,10 +14,10 @@ class ConvNet1d(nn.Module):
     def __init__(
         self,
         *,
-        channels: int = 25,
-        kernels: Sequence[int] = (5, 3, 3),
-        in_length: int = 40,
-        num_classes: int = 10,
+        channels: Count = 25,
+        kernels: Sequence[Count] = (5, 3, 3),
+        in_length: Count = 40,
+        num_classes: Count = 10,
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []

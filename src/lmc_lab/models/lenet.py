@@ -1,5 +1,7 @@
 from torch import Tensor, nn
 
+from lmc_lab.values import Count
+
 
 class LeNet(nn.Module):
     """LeNet-5 (LeCun et al. 1998) in its usual form for CIFAR-10: ReLU, max-pooling, 62,006 parameters.
@@ -8,7 +10,7 @@ class LeNet(nn.Module):
     bit the same gradients, with a quarter of the ReLUs: 0.85 of the time of a training step.
     """
 
-    def __init__(self, *, num_classes: int = 10) -> None:
+    def __init__(self, *, num_classes: Count = 10) -> None:
         super().__init__()
         self.features = nn.Sequential(
             nn.Conv2d(3, 6, kernel_size=5),

@@ -3,6 +3,8 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lmc_lab.values import Count
+
 Norm = Literal["batch", "group", "none"]
 _WIDTHS = (16, 32, 64)
 _BLOCKS_PER_STAGE = 3
@@ -22,7 +24,7 @@ class ResNet20(nn.Module):
             the variance would double in each of the nine blocks.
     """
 
-    def __init__(self, *, num_classes: int = 10, norm: Norm = "batch") -> None:
+    def __init__(self, *, num_classes: Count = 10, norm: Norm = "batch") -> None:
         super().__init__()
         self.stem = _convolution(3, _WIDTHS[0], stride=1, norm=norm)
         self.stem_norm = _norm(norm, _WIDTHS[0])

@@ -3,6 +3,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from lmc_lab.values import Count, Natural, Positive
+
 
 class Sine(nn.Module):
     """The activation sin(omega x)."""
@@ -37,12 +39,12 @@ class Siren(nn.Module):
     def __init__(
         self,
         *,
-        in_features: int = 1,
-        out_features: int = 1,
-        width: int = 256,
-        num_hidden: int = 3,
-        first_omega: float = 3000,
-        hidden_omega: float = 30,
+        in_features: Count = 1,
+        out_features: Count = 1,
+        width: Count = 256,
+        num_hidden: Natural = 3,
+        first_omega: Positive = 3000,
+        hidden_omega: Positive = 30,
     ) -> None:
         super().__init__()
         hidden_bound = math.sqrt(6 / width) / hidden_omega

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Literal, final
 
 import pandas as pd
 import torch
@@ -18,6 +18,8 @@ from lmc_lab.reporting.examples import example_table
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.experiment import RunName
 
+Mode = Literal["online", "offline", "disabled"]
+
 
 @final
 class _WandbRun(WandbLogger):
@@ -29,7 +31,7 @@ class _WandbRun(WandbLogger):
         self.experiment.finish(exit_code=0 if status == "success" else 1)
 
 
-def wandb_logger(name: RunName, *, project: str, mode: str, output_dir: str, config: Mapping[str, Any]) -> Logger:
+def wandb_logger(name: RunName, *, project: str, mode: Mode, output_dir: str, config: Mapping[str, Any]) -> Logger:
     """Returns a logger for one run: grouped by mode, its job type trunk or branch, its files below `output_dir`."""
     group = str(name).rpartition("/")[0] if name.seed is not None else str(name)
     return _WandbRun(
@@ -38,7 +40,7 @@ def wandb_logger(name: RunName, *, project: str, mode: str, output_dir: str, con
         group=group,
         job_type=name.job_type,
         save_dir=output_dir,
-        offline=mode == "offline",
+        mode=mode,
         config=dict(config),
     )
 
@@ -50,14 +52,14 @@ class ResultsMirror:
     Args:
         study: whose results they are.
         project: of Weights & Biases.
-        mode: ``online`` or ``offline``.
+        mode: of Weights & Biases; ``disabled`` logs nothing.
         output_dir: below which its files lie.
         config: of the study.
     """
 
     study: str
     project: str
-    mode: str
+    mode: Mode
     output_dir: Path
     config: Mapping[str, Any]
 
@@ -83,7 +85,7 @@ class ResultsMirror:
             group=f"{self.study}/{part}",
             job_type=job_type,
             dir=self.output_dir,
-            mode="offline" if self.mode == "offline" else "online",
+            mode=self.mode,
             config=dict(self.config),
             reinit="finish_previous",
             settings=wandb.Settings(console="off", quiet=True),

@@ -115,13 +115,15 @@ def _finished(experiment: Experiment, split_step: int, seeds: Sequence[int], *, 
     finished = [seed for seed in seeds if folder.branch(seed).endpoint.exists()]
     unfinished = [seed for seed in seeds if seed not in finished]
     if unfinished and not allow_missing:
+        named = f"seed={','.join(map(str, unfinished))}"
         raise UserError(
-            f"expected all branches of {folder.path} to be finished, found unfinished ones with "
-            f"seed={','.join(map(str, unfinished))}; train them, or set allow_missing=true to leave them out"
+            f"expected all branches of {folder.path} to be finished, found unfinished ones with {named}; set "
+            "allow_missing=true to leave them out, or train them: "
+            f"{experiment.training_command(f'split_step={split_step}', '-m', named)}"
         )
     if len(finished) < 2:
         raise UserError(
             f"expected at least 2 finished branches in {folder.path}, since a hull needs P >= 2, found {len(finished)}; "
-            f"train some: python -m lmc_lab.train task={experiment.task.name} split_step={split_step} -m 'seed=range(5)'"
+            f"train some: {experiment.training_command(f'split_step={split_step}', '-m', 'seed=range(5)')}"
         )
     return finished

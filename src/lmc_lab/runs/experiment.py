@@ -1,3 +1,4 @@
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -74,6 +75,12 @@ class Experiment:
     make_callbacks: "Callable[[], Sequence[Callback]]" = tuple  # of the task: they may change the weights
     carry_optimizer_state: bool = True
     branch_length: BranchLength = BranchLength.TO_TOTAL
+    given: tuple[str, ...] = ()  # on the command line: what makes this experiment of the defaults
+
+    def training_command(self, *overrides: str) -> str:
+        """Returns the command that trains this trunk, or with further overrides its branches, for the user to type."""
+        trunk = f"trunk_seed={self.trunk_seed}"
+        return shlex.join(["python", "-m", "lmc_lab.train", *self.given, trunk, *overrides])
 
     @property
     def trunk_folder(self) -> RunFolder:

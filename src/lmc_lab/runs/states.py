@@ -50,7 +50,7 @@ def load_trunk(experiment: Experiment, steps: Sequence[int] | None = None) -> Tr
     if not saved:
         raise UserError(
             f"expected saved states of a trunk in {folder.path}, found none; train it first: "
-            f"python -m lmc_lab.train task={experiment.task.name} trunk_seed={experiment.trunk_seed}"
+            f"{experiment.training_command()}"
         )
     states = tuple(load_states(experiment.task, folder, saved if steps is None else sorted(steps)))
     return Trunk(experiment.trunk_seed, states, tuple(whole_curve(folder)))

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from lmc_lab.errors import UserError
 from lmc_lab.tasks.supervised import OptimizerFactory, SupervisedTask
+from lmc_lab.values import Count
 
 
 @final
@@ -17,7 +18,7 @@ class Classification(SupervisedTask):
         num_classes: how many outputs are expected; any number for None.
     """
 
-    def __init__(self, model: nn.Module, optimizer: OptimizerFactory, *, num_classes: int | None = None) -> None:
+    def __init__(self, model: nn.Module, optimizer: OptimizerFactory, *, num_classes: Count | None = None) -> None:
         super().__init__(model, optimizer)
         self._num_classes = num_classes
 

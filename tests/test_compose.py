@@ -1,0 +1,23 @@
+import pytest
+from hydra import compose, initialize_config_dir
+
+from conftest import REPOSITORY
+from lmc_lab.compose import build_experiment
+from lmc_lab.errors import UserError
+
+
+def experiment(*overrides):
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        return build_experiment(compose("train", list(overrides)))
+
+
+def test_callbacks_of_the_task_are_lightnings():
+    own = "task.callbacks=[{_target_: lightning.pytorch.callbacks.EMAWeightAveraging},{_target_: torch.nn.ReLU}]"
+    with pytest.raises(UserError, match=r"expected task.callbacks\[1\] to make a lightning\.\S*Callback, found a ReLU"):
+        experiment(own).make_callbacks()
+    (callback,) = experiment(f"{own.partition(',{')[0]}]").make_callbacks()
+    assert type(callback).__name__ == "EMAWeightAveraging"
+
+
+def test_nothing_is_given_outside_of_a_command():
+    assert experiment().given == ()

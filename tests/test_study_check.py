@@ -1,0 +1,18 @@
+from lmc_lab.study_check import _first_job
+
+
+def test_the_first_job_of_a_sweep_has_the_first_value_of_each_swept_key():
+    arguments = [
+        "task=lenet",
+        "+task.data.num_test=10,20",
+        "++run.log_every=range(3,9)",
+        "seed=range(5)",
+        "split_step=[0,5]",
+    ]
+    own = ["hydra.launcher.n_jobs=2", "hydra/launcher=basic", "hydrate=1"]
+    expected = ["task=lenet", "+task.data.num_test=10", "++run.log_every=3", "seed=0", "split_step=[0,5]", "hydrate=1"]
+    assert _first_job([*arguments, *own]) == expected
+
+
+def test_a_folder_of_configs_with_an_equals_sign_is_no_override():
+    assert _first_job(["seed=3", "--config-dir", "/a=b/c", "-m"]) == ["seed=3"]
