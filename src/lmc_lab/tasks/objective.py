@@ -20,6 +20,7 @@ from lmc_lab.landscape.parameters import ParameterLayout
 from lmc_lab.models.stacked.moments import has_running_moments
 from lmc_lab.tasks.derivatives import twice_differentiable
 from lmc_lab.tasks.forward import EvaluationPath, Loop, States, build_forward, filled
+from lmc_lab.tasks.forward_pass import placed
 from lmc_lab.tasks.judge import Judge
 from lmc_lab.tasks.supervised import SupervisedTask
 from lmc_lab.tasks.threads import map_in_order
@@ -73,7 +74,7 @@ class Objective:
         path = member(EvaluationPath, settings.path, "evaluation.path")
         inputs, targets = train.batch(slice(0, 64))
         self._judge = Judge(module, inputs, targets)
-        self._forward = build_forward(module, inputs, path)
+        self._forward = build_forward(module, inputs, path, stored=self._judge.stored, written=self._judge.written)
         _log_once(self.method)
 
     @property
@@ -159,7 +160,7 @@ class Objective:
     ) -> Tensor:
         state = self._trained.unflatten(trained) | constants
         with twice_differentiable():
-            outputs = functional_call(self._module, state, (inputs,))
+            outputs = functional_call(self._module, placed(self._module, state, self._judge.written), (inputs,))
             return self._judge.losses(outputs, targets, state).sum() / num_examples
 
     @torch.no_grad()
