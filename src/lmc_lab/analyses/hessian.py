@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lmc_lab.analyses.base import Analysis, Measurement, ModeAnalysis, TrunkAnalysis
 from lmc_lab.analyses.numbers import numbers_only
-from lmc_lab.errors import UserError, nearest
+from lmc_lab.errors import UserError
 from lmc_lab.landscape.curvature import NotSymmetric, SpectrumEnds, hessian_product, lanczos_extremes, power_extremes
 from lmc_lab.runs.checkpoint import load
 from lmc_lab.runs.endpoints import Mode
@@ -37,10 +37,6 @@ class _Hessian(Analysis):
 
     def ends(self, task: Task, trunk_seed: int, theta: Tensor, buffers: Buffers) -> SpectrumEnds:
         """Returns the ends of the spectrum at theta (D,), on `num_examples` fixed training examples."""
-        if self.method not in _METHODS:
-            raise UserError(
-                f"expected method to be lanczos or power, found '{self.method}'; {nearest(self.method, _METHODS)}"
-            )
         train = task.dataset.train
         objective = Objective(task.initialise(trunk_seed), train, self.evaluation)
         point = objective.points(theta[None], torch.ones(1, 1, dtype=torch.float64), buffers)
