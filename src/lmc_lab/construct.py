@@ -14,7 +14,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from lmc_lab.errors import UserError, closest, is_users_own, modules_of, nearest, one_line
-from lmc_lab.values import choices, fits, shown, words
+from lmc_lab.values import check_value, shown
 
 Result = TypeVar("Result")
 
@@ -123,18 +123,6 @@ def _check_values(signature: Signature, given: Mapping[str, Any], key: str) -> N
         is_node = isinstance(value, Mapping) and "_target_" in value
         if parameter is not None and not is_node and value != parameter.default:
             check_value(value, parameter.annotation, f"{key}.{name}")
-
-
-def check_value(value: Any, kind: Any, key: str) -> None:
-    """Compares the value of a key with an annotation.
-
-    Raises:
-        UserError: it is something else.
-    """
-    if not fits(value, kind):
-        names = choices(kind)
-        what_to_do = nearest(value, names, "change it") if names and isinstance(value, str) else "change it"
-        raise UserError(f"expected {key} to be {words(kind)}, found {shown(value)}; {what_to_do}")
 
 
 def locate(target: Any, key: str) -> Callable[..., Any]:

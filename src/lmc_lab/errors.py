@@ -1,11 +1,8 @@
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
-from enum import StrEnum
 from traceback import walk_tb
-from typing import Any, TypeVar
-
-Choice = TypeVar("Choice", bound=StrEnum)
+from typing import Any
 
 # Whose functions take settings of the user's and refuse them; what any other code raises in between is its author's matter.
 _OURS = frozenset({"lmc_lab", "hydra_plugins"})
@@ -32,21 +29,6 @@ def nearest(name: str, valid: Iterable[str], otherwise: str | None = None) -> st
 def closest(name: str, valid: Iterable[str]) -> str | None:
     """Returns the valid name that `name` may have been meant to be, if there is one."""
     return next(iter(get_close_matches(name, sorted(set(valid)), n=1, cutoff=0.5)), None)
-
-
-def member(choices: type[Choice], value: str, key: str) -> Choice:
-    """Returns the member of an enumeration that a key of the config names.
-
-    Raises:
-        UserError: it names none.
-    """
-    try:
-        return choices(value)
-    except ValueError as error:
-        valid = ", ".join(choices)
-        raise UserError(
-            f"expected {key} to be one of {valid}, found '{value}'; {nearest(str(value), choices)}"
-        ) from error
 
 
 def one_line(error: BaseException) -> str:

@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 
-from lmc_lab.construct import check_value, plain
+from lmc_lab.construct import plain
 from lmc_lab.errors import UserError
-from lmc_lab.values import Count, Name, Positive, Seed, Share, at_least, distinct
+from lmc_lab.values import Count, Name, Positive, Seed, Share, at_least, check_value, distinct
 
 _NumBranches = Annotated[int, at_least(2, because="a hull needs P >= 2")]
 

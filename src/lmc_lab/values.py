@@ -1,15 +1,18 @@
 """What a setting may be, written as the annotation of an argument or a field: ``num_samples: Count``.
 
-Whoever reads a config compares its values with these before anything is trained or measured.
+Whoever reads a config compares its values with these before anything is trained or measured; analyses and their settings
+also compare their own, for those that are made in a program.
 """
 
 import math
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import Enum, StrEnum
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from lmc_lab.errors import UserError, nearest
 
 _LISTS = (list, tuple, Sequence, Collection, Iterable)
 _MAPPINGS = (dict, Mapping)
@@ -99,6 +102,29 @@ def choices(kind: Any) -> list[str]:
     parts = get_args(kind) if get_origin(kind) in (Union, UnionType, Annotated) else ()
     named = [str(member) for part in parts if isinstance(part, type) and issubclass(part, StrEnum) for member in part]
     return named + [text for part in parts for text in choices(part)]
+
+
+def check_value(value: Any, kind: Any, key: str) -> None:
+    """Compares the value of a key with an annotation.
+
+    Raises:
+        UserError: it is something else.
+    """
+    if not fits(value, kind):
+        names = choices(kind)
+        what_to_do = nearest(value, names, "change it") if names and isinstance(value, str) else "change it"
+        raise UserError(f"expected {key} to be {words(kind)}, found {shown(value)}; {what_to_do}")
+
+
+def check_fields(settings: Any, key: str) -> None:
+    """Compares the fields of a dataclass with their annotations, whoever makes it.
+
+    Raises:
+        UserError: one is something else.
+    """
+    kinds = get_type_hints(type(settings), include_extras=True)
+    for field in fields(settings):
+        check_value(getattr(settings, field.name), kinds[field.name], f"{key}.{field.name}")
 
 
 def shown(value: Any) -> str:

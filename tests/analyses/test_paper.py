@@ -168,6 +168,27 @@ def test_the_hessian_of_branches_is_taken_at_their_endpoints(experiments):
     assert BranchHessian(keep_graph=False).settings() == BranchHessian().settings()
 
 
+@pytest.mark.parametrize(
+    ("analysis", "given", "words"),
+    [
+        (
+            TrunkHessian,
+            {"method": "lanczo"},
+            "trunk_hessian.method to be one of .*, found 'lanczo'; did you mean 'lanczos'",
+        ),
+        (BranchHessian, {"num_branches": 0}, "branch_hessian.num_branches to be a whole number >= 1, found 0"),
+        (
+            TrunkMidpointGap,
+            {"steps": [-1]},
+            "trunk_midpoint_gap.steps to be a list in which each is a whole number >= 0",
+        ),
+    ],
+)
+def test_an_analysis_refuses_settings_that_cannot_be_whoever_makes_it(analysis, given, words):
+    with pytest.raises(UserError, match=f"expected analysis.{words}"):
+        analysis(**given)
+
+
 def test_a_candidate_update_is_what_the_optimizer_does_from_its_state(experiments):
     """With momentum: the same step taken by hand from the checkpoint's buffers."""
     experiment = experiments[0]

@@ -15,6 +15,7 @@ from lmc_lab.errors import UserError
 from lmc_lab.landscape.curvature import hessian_product
 from lmc_lab.models.stacked.graph import UnsupportedModel
 from lmc_lab.tasks.classification import Classification
+from lmc_lab.tasks.judge import Judge
 from lmc_lab.tasks.layout import StateLayout
 from lmc_lab.tasks.objective import EvaluationSettings, Objective
 from lmc_lab.tasks.supervised import SupervisedTask
@@ -357,3 +358,170 @@ def test_networks_that_are_all_nan_have_nothing_right(path):
     points["model.0.weight"][1] = torch.nan
     found = objective.evaluate(points, examples)
     assert found.loss[1].isnan() and found.accuracy[1] == 0 < found.accuracy[0]
+
+
+ELSEWHERE = {}  # where a model may put things that are no attribute of it
+
+
+class Storing(nn.Module):
+    """Keeps its hidden activation, or something computed from it, in one of many ways."""
+
+    def __init__(self, keep):
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 5), nn.Linear(5, 3)
+        self.kept, self.listed, self.named, self.number = None, [], {}, 0.0
+        self.register_buffer("buffer", torch.zeros(()))
+        self.register_buffer("fleeting", torch.zeros(()), persistent=False)
+        self.keep = keep
+
+    def forward(self, x):
+        hidden = self.first(x).tanh()
+        self.keep(self, hidden)
+        return self.last(hidden)
+
+
+def as_attribute(model, hidden):
+    model.kept = hidden
+
+
+def as_item_of_a_list(model, hidden):
+    model.listed[:] = [hidden]
+
+
+def as_item_of_a_dict(model, hidden):
+    model.named["last"] = hidden.square()
+
+
+def as_number(model, hidden):
+    model.number = hidden.detach().abs().mean().item()
+
+
+def as_new_buffer(model, hidden):
+    model.buffer = hidden.square().mean()
+
+
+def into_a_buffer(model, hidden):
+    model.buffer.add_(hidden.square().mean())
+
+
+def into_a_fleeting_buffer(model, hidden):
+    model.fleeting.copy_(hidden.detach().abs().mean())
+
+
+def elsewhere(model, hidden):
+    ELSEWHERE["last"] = hidden
+
+
+def into_a_tensor_elsewhere(model, hidden):
+    ELSEWHERE.setdefault("sum", torch.zeros((), dtype=torch.float64)).copy_(hidden.detach().square().sum())
+
+
+READ = {
+    as_attribute: lambda model: model.kept.abs().sum(1),
+    as_item_of_a_list: lambda model: model.listed[0].square().sum(1),
+    as_item_of_a_dict: lambda model: model.named["last"].sum(1),
+    as_number: lambda model: model.number,
+    as_new_buffer: lambda model: model.buffer,
+    into_a_buffer: lambda model: model.buffer,
+    into_a_fleeting_buffer: lambda model: model.fleeting,
+    elsewhere: lambda model: ELSEWHERE["last"].square().mean(1),
+    into_a_tensor_elsewhere: lambda model: ELSEWHERE["sum"],
+}
+
+
+class Penalised(WeightsInLoss):
+    """A loss with a penalty on what its model's forward pass stored."""
+
+    def __init__(self, keep):
+        super().__init__(Storing(keep))
+
+    def forward(self, inputs):
+        return self.model(inputs)
+
+    def per_example_loss(self, outputs, targets):
+        penalty = READ[self.model.keep](self.model)
+        return F.cross_entropy(outputs, targets, reduction="none") + 0.5 * penalty
+
+
+def chunk_by_chunk(module, examples):
+    """The loss of a module as a sum over the chunks of 256 that it is evaluated in, each from the module as it was."""
+    total = 0
+    for inputs, targets in examples.chunks(256):
+        own = copy.deepcopy(module)
+        total += own.per_example_loss(own(inputs.clone()), targets).sum()
+    return total / len(examples)
+
+
+@pytest.mark.parametrize("path", ["auto", "loop"])
+@pytest.mark.parametrize("keep", READ, ids=lambda keep: keep.__name__)
+def test_a_loss_that_reads_what_a_forward_pass_stored_reads_that_of_its_own_point(keep, path):
+    build = partial(Penalised, keep)
+    modules, examples = two_modules(build), examples_of()
+    objective = Objective(two_modules(build)[0], examples, EvaluationSettings(path=path, **KEEP))
+    points = points_of(objective, [*modules, modules[0]])
+    found = objective.evaluate(points, examples).loss
+    assert objective.method.startswith("loop")
+    with torch.no_grad():
+        expected = [chunk_by_chunk(module, examples) for module in (*modules, modules[0])]
+    torch.testing.assert_close(found, torch.stack(expected))
+    assert found[0] == found[2] != found[1]
+    assert torch.equal(objective.evaluate(points, examples).loss, found)
+
+
+@pytest.mark.parametrize("path", ["stacked", "vmap"])
+@pytest.mark.parametrize("keep", [as_attribute, elsewhere])
+def test_points_side_by_side_are_refused_where_a_loss_must_follow_its_own(keep, path):
+    with pytest.raises(UnsupportedModel, match="one whose forward stores (model.kept|what its loss reads)"):
+        Objective(Penalised(keep).double(), examples_of(), EvaluationSettings(path=path))
+
+
+DIFFERENTIABLE = (as_attribute, as_item_of_a_dict, as_new_buffer, into_a_buffer, elsewhere)
+
+
+@pytest.mark.parametrize("keep", DIFFERENTIABLE, ids=lambda keep: keep.__name__)
+def test_the_hessian_follows_what_a_forward_pass_stored(keep):
+    (module, _), examples = two_modules(partial(Penalised, keep)), examples_of(num_examples=200)
+    objective = Objective(two_modules(partial(Penalised, keep))[0], examples, EvaluationSettings(**KEEP))
+    point = points_of(objective, [module])
+    theta = objective.trained(point)
+    vector = torch.randn(len(theta), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    product = hessian_product(objective.chunk_losses(point, examples), theta)
+    found = product(vector)
+    assert torch.equal(product(vector), found)
+    written = module.model.buffer.clone()
+
+    def gradient_at(shift):
+        own = copy.deepcopy(module)
+        own.model.buffer = written.clone()
+        nn.utils.vector_to_parameters(theta + shift * vector, own.parameters())
+        return gradient(own, examples)
+
+    torch.testing.assert_close(found, (gradient_at(1e-5) - gradient_at(-1e-5)) / 2e-5, rtol=1e-4, atol=1e-7)
+
+
+class Counting(nn.Module):
+    """Counts its forward passes in training, or always."""
+
+    def __init__(self, *, always):
+        super().__init__()
+        self.layer, self.step, self.always = nn.Linear(6, 3), 0, always
+
+    def forward(self, x):
+        if self.training or self.always:
+            self.step += 1
+        return self.layer(x)
+
+
+def test_a_model_that_counts_in_training_only_is_stacked():
+    for always, method in ((False, "stacked"), (True, "loop: one whose forward stores model.step")):
+        objective = Objective(Classification(Counting(always=always), sgd).double(), examples_of())
+        assert objective.method == method
+
+
+def test_parameters_that_forward_and_loss_share_are_not_taken_for_something_stored():
+    class Shared(WeightsInLoss):
+        def forward(self, inputs):
+            return F.linear(inputs, self.model.weight.contiguous(), self.model.bias.double())
+
+    judge = Judge(Shared(nn.Linear(6, 3)).double(), examples_of().inputs, examples_of().targets)
+    assert judge.uses_point and judge.stored == "" and judge.written == ()

@@ -207,8 +207,14 @@ def test_a_batch_norm_without_running_moments_has_none_to_estimate(path):
 
 
 def test_moments_of_one_example_are_refused():
-    with pytest.raises(UserError, match="expected evaluation.num_bn_examples >= 2"):
-        Objective(three_classes(two_layers(), sgd), some_examples(), EvaluationSettings(num_bn_examples=1))
+    with pytest.raises(UserError, match="expected evaluation.num_bn_examples to be a whole number >= 2, since"):
+        EvaluationSettings(num_bn_examples=1)
+
+
+def test_an_unknown_policy_or_path_is_refused_whoever_asks_for_it():
+    for given, words in (({"bn_policy": "kept"}, "did you mean 'keep'"), ({"path": "lop"}, "did you mean 'loop'")):
+        with pytest.raises(UserError, match=words):
+            EvaluationSettings(**given)
 
 
 def test_a_point_has_the_same_loss_whoever_is_evaluated_beside_it():

@@ -13,6 +13,7 @@ from lmc_lab.landscape.statistics import wilson_interval
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.runs.states import Trunk
 from lmc_lab.tasks.task import Task
+from lmc_lab.values import check_fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,10 @@ class Analysis(ABC):
     """A question; its fields are its settings, and name its results together with what they were measured on."""
 
     name: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        """Raises UserError for a setting that cannot be."""
+        check_fields(self, f"analysis.{self.name}")
 
     @property
     def bn_policy(self) -> str | None:

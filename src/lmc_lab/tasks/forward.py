@@ -1,7 +1,7 @@
 """Ways to run one architecture at many points of its parameter space: one by one, side by side, or vectorised."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from functools import partial
 from textwrap import shorten
@@ -16,6 +16,7 @@ from lmc_lab.models.stacked.graph import UnsupportedModel
 from lmc_lab.models.stacked.model import StackedModel
 from lmc_lab.models.stacked.moments import batch_moments
 from lmc_lab.process import num_cores
+from lmc_lab.tasks.forward_pass import placed
 from lmc_lab.tasks.threads import map_in_order
 
 States = Mapping[str, Tensor]  # name -> (n, *shape), the parameters and buffers of n points
@@ -70,10 +71,11 @@ class Forward(ABC):
 
 
 class _PointByPoint(Forward, ABC):
-    """Runs any model; each run has inputs of its own if the model changes them in place."""
+    """Runs any model; each run has inputs of its own if the model changes them in place, and buffers if it writes some."""
 
-    def __init__(self, model: nn.Module, inputs: Tensor) -> None:
+    def __init__(self, model: nn.Module, inputs: Tensor, written: Collection[str] = ()) -> None:
         self._model = model
+        self._written = written
         self._changes_inputs = _changes(model, inputs.clone())
 
     @final
@@ -84,7 +86,7 @@ class _PointByPoint(Forward, ABC):
     def _run(self, state: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
         own = inputs.clone() if self._changes_inputs else inputs
         version = inputs._version
-        outputs: Tensor = functional_call(self._model, dict(state), (own,))
+        outputs: Tensor = functional_call(self._model, placed(self._model, state, self._written), (own,))
         if inputs._version != version:
             raise UserError(
                 "expected a model that changes its input in place always or never, found one that did not on the first "
@@ -101,22 +103,32 @@ def _changes(model: nn.Module, inputs: Tensor) -> bool:
     return inputs._version != version
 
 
-def build_forward(model: nn.Module, inputs: Tensor, path: EvaluationPath) -> Forward:
-    """Returns the way to evaluate `model`; `inputs` (B, ...) is an example of what it takes.
+def build_forward(
+    model: nn.Module, inputs: Tensor, path: EvaluationPath, *, stored: str = "", written: Collection[str] = ()
+) -> Forward:
+    """Returns the way to evaluate `model`.
+
+    Args:
+        model: to be evaluated.
+        inputs: an example of what it takes, (B, ...).
+        path: that was asked for.
+        stored: what a forward pass leaves behind that a loss may read, in words: points are then evaluated one by one.
+        written: the buffers among it.
 
     Raises:
-        UnsupportedModel: the path is ``stacked`` and the model has a layer that cannot be stacked.
+        UnsupportedModel: the path is ``stacked`` or ``vmap``, and the model must be evaluated point by point.
     """
     if path is EvaluationPath.LOOP:
-        return Loop(model, inputs)
-    if path is EvaluationPath.VMAP:
-        return Vectorised(model, inputs)
+        return Loop(model, inputs, written=written)
     try:
-        return Stacked(model, inputs)
+        forward = Vectorised(model, inputs) if path is EvaluationPath.VMAP else Stacked(model, inputs)
+        if stored:
+            raise UnsupportedModel(f"one whose forward stores {stored}")
     except UnsupportedModel as error:
-        if path is EvaluationPath.STACKED:
+        if path is not EvaluationPath.AUTO:
             raise
-        return Loop(model, inputs, reason=error.reason)
+        return Loop(model, inputs, reason=error.reason, written=written)
+    return forward
 
 
 @final
@@ -126,8 +138,8 @@ class Loop(_PointByPoint):
     num_models = 1
     num_examples = 256
 
-    def __init__(self, model: nn.Module, inputs: Tensor, reason: str = "") -> None:
-        super().__init__(model, inputs)
+    def __init__(self, model: nn.Module, inputs: Tensor, *, reason: str = "", written: Collection[str] = ()) -> None:
+        super().__init__(model, inputs, written)
         self.method = shorten(f"loop: {reason}" if reason else "loop", _METHOD_LENGTH)
 
     def prepare(self, states: States) -> list[dict[str, Tensor]]:

@@ -1,6 +1,6 @@
 """What a task says of outputs at a point: with the point's own tensors where the loss uses some."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, final
 
 import torch
@@ -9,6 +9,7 @@ from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
 from lmc_lab.errors import UserError
+from lmc_lab.tasks.forward_pass import ForwardPass, items
 from lmc_lab.tasks.supervised import SupervisedTask
 
 State = Mapping[str, Tensor]  # name -> (*shape), the parameters and buffers of one point
@@ -17,6 +18,9 @@ State = Mapping[str, Tensor]  # name -> (*shape), the parameters and buffers of 
 @final
 class Judge:
     """Losses and correctness of the outputs of n points.
+
+    Where `stored` says that a forward pass leaves behind what the loss may read, one point is judged at a time, right
+    after its own forward pass on the same examples.
 
     Args:
         task: says both.
@@ -27,11 +31,16 @@ class Judge:
     def __init__(self, task: SupervisedTask, inputs: Tensor, targets: Tensor) -> None:
         self._task = task
         self._judging = _Judging(task)
-        with torch.no_grad():
-            outputs = task(inputs.clone())
-            with _Watch([*task.parameters(), *task.buffers()]) as watch:
-                task.judge(outputs, targets)
-        self.uses_point = watch.has_seen
+        passed = ForwardPass.of(task, inputs)
+        outputs = (
+            passed.outputs.detach()
+        )  # another tensor, so that the one the model returned is seen if the loss keeps it
+        tensors = [*task.parameters(), *task.buffers()]
+        with torch.no_grad(), _Watch(tensors) as point, _Watch(passed.tensors) as left:
+            task.judge(outputs, targets)
+        self.uses_point = point.has_seen
+        self.stored = ", ".join(passed.changed) or ("what its loss reads" if left.has_seen else "")
+        self.written = passed.written  # buffers, which the module itself holds between a forward pass and its judgement
 
     def __call__(self, outputs: Tensor, targets: Tensor, states: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
         """Returns losses and correctness, (n, B) each.
@@ -62,7 +71,7 @@ class Judge:
         return self._task.per_example_loss(outputs, targets)
 
     def _one(self, outputs: Tensor, targets: Tensor, state: State) -> tuple[Tensor, Tensor | None]:
-        own = {f"task.{name}": tensor for name, tensor in state.items()}
+        own = {f"task.{name}": tensor for name, tensor in state.items() if name not in self.written}
         judged: tuple[Tensor, Tensor | None] = _unchanged(
             lambda *given: functional_call(self._judging, own, given), outputs, targets
         )
@@ -89,18 +98,8 @@ class _Watch(TorchFunctionMode):
         self.has_seen = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.has_seen |= any(id(item) in self._watched for item in _items([args, kwargs]))
+        self.has_seen |= any(id(item) in self._watched for item in items([args, kwargs]))
         return func(*args, **(kwargs or {}))
-
-
-def _items(given: Any) -> Iterator[Any]:
-    if isinstance(given, list | tuple):
-        for part in given:
-            yield from _items(part)
-    elif isinstance(given, dict):
-        yield from _items(list(given.values()))
-    else:
-        yield given
 
 
 def _at(states: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from lmc_lab.data.examples import Examples
-from lmc_lab.errors import UserError, member
 from lmc_lab.landscape.curvature import ChunkLoss
 from lmc_lab.landscape.finite import check_losses
 from lmc_lab.landscape.hull import Evaluation
@@ -20,10 +19,11 @@ from lmc_lab.landscape.parameters import ParameterLayout
 from lmc_lab.models.stacked.moments import has_running_moments
 from lmc_lab.tasks.derivatives import twice_differentiable
 from lmc_lab.tasks.forward import EvaluationPath, Loop, States, build_forward, filled
+from lmc_lab.tasks.forward_pass import placed
 from lmc_lab.tasks.judge import Judge
 from lmc_lab.tasks.supervised import SupervisedTask
 from lmc_lab.tasks.threads import map_in_order
-from lmc_lab.values import at_least
+from lmc_lab.values import at_least, check_fields
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +52,10 @@ class EvaluationSettings:
     num_bn_examples: Annotated[int, at_least(2, because="one has no variance")] = 2048
     path: Annotated[str, EvaluationPath] = EvaluationPath.AUTO
 
+    def __post_init__(self) -> None:
+        """Raises UserError for a setting that cannot be."""
+        check_fields(self, "evaluation")
+
 
 class Objective:
     """Losses of points of a task's parameter space: for each point the same examples in the same order and chunks.
@@ -68,12 +72,12 @@ class Objective:
         parameters = dict(module.named_parameters())
         self._layout = ParameterLayout.of(parameters)
         self._trained = ParameterLayout.of({name: value for name, value in parameters.items() if value.requires_grad})
-        self._policy = member(BatchNormPolicy, settings.bn_policy, "evaluation.bn_policy")
+        self._policy = BatchNormPolicy(settings.bn_policy)
         self._bn_inputs = self._moments_batch(train, settings.num_bn_examples)
-        path = member(EvaluationPath, settings.path, "evaluation.path")
+        path = EvaluationPath(settings.path)
         inputs, targets = train.batch(slice(0, 64))
         self._judge = Judge(module, inputs, targets)
-        self._forward = build_forward(module, inputs, path)
+        self._forward = build_forward(module, inputs, path, stored=self._judge.stored, written=self._judge.written)
         _log_once(self.method)
 
     @property
@@ -159,7 +163,7 @@ class Objective:
     ) -> Tensor:
         state = self._trained.unflatten(trained) | constants
         with twice_differentiable():
-            outputs = functional_call(self._module, state, (inputs,))
+            outputs = functional_call(self._module, placed(self._module, state, self._judge.written), (inputs,))
             return self._judge.losses(outputs, targets, state).sum() / num_examples
 
     @torch.no_grad()
@@ -200,10 +204,6 @@ class Objective:
     def _moments_batch(self, train: Examples, num_examples: int) -> Tensor | None:
         if not _has_running_moments(self._module):
             return None
-        if num_examples < 2:
-            raise UserError(
-                f"expected evaluation.num_bn_examples >= 2, since one has no variance, found {num_examples}"
-            )
         return train.draw(num_examples).batch(slice(None))[0]
 
     def _mix(self, mixture: Tensor, buffers: Buffers) -> dict[str, Tensor]:
