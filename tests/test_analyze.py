@@ -43,13 +43,13 @@ def test_whoever_has_too_few_branches_is_told_the_command_that_trains_them(tmp_p
     command = f"python -m lmc_lab.analyze {own} trunk_seed=3 {analysis} split_step=10"
     (line,) = shell(command).stderr.splitlines()
     assert "expected at least 2 finished branches" in line and "expected saved states of a trunk" in line
-    for advice in ("train some: ", "train it first: "):
-        succeed(line.partition(advice)[2].split("; ")[0])
-    succeed(command)
-    (line,) = shell(f"{command.replace(analysis, '')} 'seeds=[1,7]'").stderr.splitlines()
-    assert "unfinished ones with seed=7" in line
-    succeed(line.partition("train them: ")[2])
-    succeed(f"{command.replace(analysis, 'analysis=[spectrum]')} 'seeds=[1,7]'")
+    train = f"python -m lmc_lab.train {own} trunk_seed=3"
+    assert (
+        line.endswith(f"train it first: {train}") and f"train some: {train} split_step=10 -m 'seed=range(5)';" in line
+    )
+    succeed(line.partition("train some: ")[2].partition("; ")[0])
+    (line,) = shell(f"{command.replace('trunk_curve', 'spectrum')} 'seeds=[1,7]'").stderr.splitlines()
+    assert "unfinished ones with seed=7" in line and line.endswith(f"train them: {train} split_step=10 -m seed=7")
 
 
 ANALYSES = (
