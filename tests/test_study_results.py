@@ -1,5 +1,7 @@
 """Which results are a study's own, and what is said of those that it lacks."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
@@ -109,6 +111,27 @@ def test_a_study_names_its_branches_to_its_analyses(plan):
     assert "seeds=[0,1,2]" in commands["modes"] and "seeds=[0,1,2]" in commands["across-trunks"]
     assert not [item for item in commands["trunk-states"] if item.startswith("seeds")]
     assert not [item for item in commands["branches"] if item.startswith("allow_diverged")]
+
+
+def test_a_study_names_the_states_of_its_trunks(plan):
+    analyses = {"trunk_hessian": {}, "trunk_midpoint_gap": {"steps": [7]}, "trunk_curve": {}}
+    own = replace(plan, analyses=analyses, shared=(*plan.shared, "run.save_steps=[5]"))
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        commands = own.commands()
+        settings = {wanted.analysis: wanted.settings for wanted in collect(own).missing}
+    last = own.experiment.task.max_steps
+    assert f"analysis.trunk_hessian.steps=[0,7,20,{last}]" in commands["trunk-states"]
+    assert f"run.save_steps=[0,7,20,{last}]" in commands["trunks"]
+    assert settings["trunk_hessian"]["steps"] == [0, 7, 20, last] and settings["trunk_midpoint_gap"]["steps"] == [7]
+    assert "steps" not in settings["trunk_curve"] and not [
+        item for item in commands["trunk-states"] if item.startswith("analysis.trunk_curve.")
+    ]
+
+
+def test_steps_that_the_trunks_save_anyway_are_among_a_studys_states(plan):
+    own = replace(plan, analyses={"trunk_hessian": {}}, shared=(*plan.shared, "run.save_steps=[5]"))
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        assert [each.steps for each in own.measured] == [[0, 5, 20, own.experiment.task.max_steps]]
 
 
 def test_a_study_passes_on_that_branches_may_diverge():

@@ -48,7 +48,7 @@ def _subject(config: DictConfig, experiment: "Experiment", analysis: "Analysis")
     from lmc_lab.runs.states import load_trunk
 
     if isinstance(analysis, TrunkAnalysis):
-        return load_trunk(experiment, getattr(analysis, "steps", None))
+        return load_trunk(experiment, analysis.steps)
     if not isinstance(analysis, JointAnalysis):
         return _mode(config, experiment)
     if config.trunks is None or len(config.trunks) < 2:

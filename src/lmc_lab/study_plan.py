@@ -57,10 +57,14 @@ class StudyPlan:
         trunks, splits = f"trunk_seed={_list(self.trunks)}", f"split_step={_list(self.splits)}"
         seeds = f"seeds=[{_list(self.seeds)}]"
         logger = [item for item in self.given if item.startswith("logger")]
-        on_the_way = [step for step in self._steps(ModeAnalysis) if step < self.experiment.task.max_steps]
+        on_the_way = [step for step in _steps(self.measured, ModeAnalysis) if step < self.experiment.task.max_steps]
         stages_of = {
             "trunks": self._sweep(
-                "train", f"split_step=[{_list(self.splits)}]", trunks, *_saving(self._steps(TrunkAnalysis)), *logger
+                "train",
+                f"split_step=[{_list(self.splits)}]",
+                trunks,
+                *_saving(_steps(self.measured, TrunkAnalysis)),
+                *logger,
             ),
             "branches": self._sweep(
                 "train", trunks, splits, f"seed=range({self.branches})", *_saving(on_the_way), *logger
@@ -105,7 +109,23 @@ class StudyPlan:
 
     @cached_property
     def measured(self) -> list[Analysis]:
-        """Returns the study's analyses with their settings."""
+        """Returns the study's analyses with their settings.
+
+        One of all states of a trunk is of those that the study saves: what others saved there is none of its own.
+        """
+        return [replace(each, **self._own_steps(each)) for each in self._composed]
+
+    def _own_steps(self, analysis: Analysis) -> dict[str, list[int]]:
+        """Returns the steps of an analysis of all states of a trunk, as its setting; of another nothing."""
+        is_of_all = isinstance(analysis, TrunkAnalysis) and analysis.steps is None
+        if not is_of_all or "steps" not in analysis.settings():
+            return {}
+        further = _steps(self._composed, TrunkAnalysis) or self.experiment.settings.save_steps
+        return {"steps": sorted({0, *self.steps, *further, self.experiment.task.max_steps})}
+
+    @cached_property
+    def _composed(self) -> list[Analysis]:
+        """Returns the study's analyses as its yaml has them."""
         return build_analyses(self._config)
 
     @cached_property
@@ -114,17 +134,18 @@ class StudyPlan:
         names = f"analysis=[{_list(self.analyses)}]"
         return compose("analyze", overrides=[*self.shared, names, *self._analysis_settings(self.analyses)])
 
-    def _steps(self, kind: type[Analysis]) -> list[int]:
-        """Returns the steps whose states the analyses of one kind of subject ask for."""
-        asked = (getattr(analysis, "steps", None) or () for analysis in self.measured if isinstance(analysis, kind))
-        return sorted({step for steps in asked for step in steps})
-
     def _analyses(self, kind: type[Analysis], *where: str) -> list[str]:
         """Returns the command of the analyses of one kind of subject, or nothing if there are none."""
-        names = [analysis.name for analysis in self.measured if isinstance(analysis, kind)]
-        if not names:
+        analyses = [analysis for analysis in self._composed if isinstance(analysis, kind)]
+        if not analyses:
             return []
-        return self._sweep("analyze", f"analysis=[{_list(names)}]", *self._analysis_settings(names), *where)
+        names = [analysis.name for analysis in analyses]
+        own = [
+            f"analysis.{each.name}.{key}={_value(value)}"
+            for each in analyses
+            for key, value in self._own_steps(each).items()
+        ]
+        return self._sweep("analyze", f"analysis=[{_list(names)}]", *self._analysis_settings(names), *own, *where)
 
     def _analysis_settings(self, names: Iterable[str]) -> list[str]:
         own = [f"analysis.{name}.{key}={_value(value)}" for name in names for key, value in self.analyses[name].items()]
@@ -150,6 +171,12 @@ def places(config: DictConfig) -> list[str]:
 
 def _lenience(config: DictConfig) -> list[str]:
     return ["allow_diverged=true"] if config.allow_diverged else []
+
+
+def _steps(analyses: Iterable[Analysis], kind: type[Analysis]) -> list[int]:
+    """Returns the steps whose states the analyses of one kind of subject ask for."""
+    asked = (getattr(analysis, "steps", None) or () for analysis in analyses if isinstance(analysis, kind))
+    return sorted({step for steps in asked for step in steps})
 
 
 def _saving(steps: Sequence[int]) -> list[str]:

@@ -251,7 +251,14 @@ def test_states_are_chosen_by_step(experiments):
     assert {m.step for m in found} == {13}
     with pytest.raises(UserError, match=r"expected the state at step 14 .* found none; .*'run.save_steps=\[14\]'"):
         load_trunk(experiments[0], steps=[13, 14])
-    assert replace(trunk, states=()).digests == ()
+
+
+def test_a_curve_needs_no_states(experiments):
+    trunk = load_trunk(experiments[0], TrunkCurve().steps)
+    assert trunk.states == () and list(TrunkCurve().measure(trunk, experiments[0].task))
+    (digest,) = trunk.digests
+    assert replace(trunk, curve=trunk.curve[:-1]).digests != (digest,)
+    assert digest not in load_trunk(experiments[0]).digests
 
 
 def test_the_hessian_along_a_branch_starts_after_its_split(tmp_path):

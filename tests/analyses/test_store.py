@@ -9,6 +9,7 @@ import torch
 
 from lmc_lab.analyses.base import Choice, Measurement, ModeAnalysis, Record
 from lmc_lab.analyses.convex_mode import ConvexMode
+from lmc_lab.analyses.curves import TrunkCurve
 from lmc_lab.analyses.distances import Distances
 from lmc_lab.analyses.row_file import SCHEMA
 from lmc_lab.analyses.store import all_rows, ensure_rows, read_result, read_results
@@ -108,6 +109,15 @@ def test_a_mode_of_named_branches_knows_nothing_of_an_unfinished_stranger(experi
     assert rows_of(experiment).loc[0, "num_endpoints"] == 3
 
 
+def test_a_strangers_state_of_the_trunk_keeps_neither_its_curve_nor_named_states_from_anybody(experiment):
+    first = ensure_rows(experiment, load_trunk(experiment, TrunkCurve().steps), TrunkCurve())
+    experiment.trunk_folder.step(26).touch()
+    assert ensure_rows(experiment, load_trunk(experiment, TrunkCurve().steps), TrunkCurve()) == first
+    assert [state.step for state in load_trunk(experiment, [13]).states] == [13]
+    with pytest.raises(UserError, match="step-26"):
+        load_trunk(experiment)
+
+
 def test_a_result_says_what_it_was_measured_on(experiment):
     trunks = [experiment, replace(experiment, trunk_seed=1)]
     for seed in range(2):
@@ -149,6 +159,15 @@ def test_branches_that_diverged_are_in_every_result_without_them(experiment, cou
     assert whole != left_out and read_result(left_out).entry.subject[0].diverged == ((7, 21),)
     rows = read_result(left_out).rows.query("quantity == 'diverged_at'")
     assert rows[["branch", "value", "num_endpoints"]].values.tolist() == [[7, 21, 3]]
+
+
+def test_a_diverged_branch_of_several_trunks_says_of_which_it_is(experiment):
+    mode = load_mode(experiment, 13)
+    modes = [replace(mode, trunk_seed=trunk, diverged=((7, 21 + trunk),)) for trunk in (0, 1)]
+    rows = read_result(ensure_rows(experiment, modes, AnySubject())).rows
+    told = rows[["quantity", "trunk", "split_step", "branch", "value", "num_endpoints", "analysis"]].values.tolist()
+    left_out = [["diverged_at", trunk, 13, 7, 21 + trunk, 6, "any_subject"] for trunk in (0, 1)]
+    assert told[0][:2] == ["one", pd.NA] and told[1:] == left_out
 
 
 def flip(path):

@@ -130,7 +130,9 @@ def test_a_mode_with_unfinished_branches_is_refused_unless_allowed(tmp_path):
     for seed in range(3):
         folder = train_branch(experiment, 13, seed)
     folder.endpoint.unlink()
-    with pytest.raises(UserError, match="found unfinished ones with seed=2; set allow_missing=true to leave them out, or train them: "):
+    with pytest.raises(
+        UserError, match="found unfinished ones with seed=2; set allow_missing=true to leave them out, or train them: "
+    ):
         load_mode(experiment, 13)
     assert load_mode(experiment, 13, allow_missing=True).seeds == (0, 1)
 

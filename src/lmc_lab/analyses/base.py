@@ -77,7 +77,9 @@ class ModeAnalysis(Analysis):
 
 
 class TrunkAnalysis(Analysis):
-    """A question about the states of one trunk."""
+    """A question about the states of one trunk at some `steps`: all that are saved for None, its curve alone for ()."""
+
+    steps: Sequence[int] | None = None  # a field of those that have a choice
 
     @abstractmethod
     def measure(self, trunk: Trunk, task: Task) -> Iterator[Measurement | Record | Choice]:

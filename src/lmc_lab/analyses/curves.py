@@ -17,6 +17,7 @@ class TrunkCurve(TrunkAnalysis):
     """The trunk's training loss, a mean over each window of steps."""
 
     name: ClassVar[str] = "trunk_curve"
+    steps = ()
 
     def measure(self, trunk: Trunk, task: Task) -> Iterator[Measurement]:
         """Yields one row a window."""

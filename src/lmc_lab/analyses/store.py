@@ -4,7 +4,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -130,13 +130,13 @@ def _measure(
     parts = parts_of(subject)
     records = {item.name: item.tensor for item in found if isinstance(item, Record)}
     chosen = {item.name: item.value for item in found if isinstance(item, Choice)}
-    rows = _frame([item for item in found if isinstance(item, Measurement)] + _left_out(parts)).assign(
+    measured = _frame([item for item in found if isinstance(item, Measurement)], columns_of(parts))
+    rows = pd.concat([measured, *_left_out(parts)]).assign(
         task=experiment.task.name,
         fingerprint=experiment.task.fingerprint,
         analysis=analysis.name,
         bn_policy=analysis.bn_policy,
         settings=json.dumps({**settings, **({"chosen": chosen} if chosen else {})}),
-        **columns_of(parts),
     )
     entry = Entry(
         analysis=analysis.name,
@@ -149,18 +149,19 @@ def _measure(
         versions={name: version(name) for name in _PACKAGES},
         config=experiment.config,
     )
-    write_rows(rows[list(SCHEMA)].astype(SCHEMA), entry, path)
+    write_rows(rows.astype(SCHEMA), entry, path)
 
 
-def _frame(measurements: Sequence[Measurement]) -> pd.DataFrame:
-    return pd.DataFrame(map(vars, measurements), columns=list(Measurement.__dataclass_fields__))
+def _frame(measurements: Sequence[Measurement], of_subject: Mapping[str, int | None]) -> pd.DataFrame:
+    found = pd.DataFrame(map(vars, measurements), columns=list(Measurement.__dataclass_fields__))
+    return found.assign(**of_subject).reindex(columns=list(SCHEMA)).astype(SCHEMA)
 
 
-def _left_out(parts: Sequence[Part]) -> list[Measurement]:
-    """Returns which branches are not in the subject since their training diverged, and at which step that was seen."""
-    return [
-        Measurement(quantity="diverged_at", value=step, branch=seed) for part in parts for seed, step in part.diverged
-    ]
+def _left_out(parts: Sequence[Part]) -> Iterator[pd.DataFrame]:
+    """Yields which branches are not in the subject since their training diverged, and at which step that was seen."""
+    for part in (part for part in parts if part.diverged):
+        steps = [Measurement(quantity="diverged_at", value=step, branch=seed) for seed, step in part.diverged]
+        yield _frame(steps, {**columns_of(parts), "trunk": part.trunk})  # a seed alone does not say which branch it is
 
 
 def _index(layout: Layout, *, anew: Collection[str]) -> None:

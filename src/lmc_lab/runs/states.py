@@ -1,5 +1,7 @@
 """The states that a trunk, or a branch, left on disk on its way."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,25 +37,26 @@ class Trunk:
 
     @property
     def digests(self) -> tuple[str, ...]:
-        """Returns the digests of the states."""
-        return tuple(state.digest for state in self.states)
+        """Returns the digests of the states, or without any that of the curve."""
+        of_states = tuple(state.digest for state in self.states)
+        return of_states or (hashlib.sha256(json.dumps(self.curve).encode()).hexdigest(),)
 
 
 def load_trunk(experiment: Experiment, steps: Sequence[int] | None = None) -> Trunk:
-    """Returns the trunk with its states at `steps`, or with all that were saved.
+    """Returns the trunk with its states at `steps`, or with all that were saved; no other is looked at.
 
     Raises:
-        UserError: one of them, or all, are missing.
+        UserError: one of them, or all, or the curve are missing.
     """
     folder = experiment.trunk_folder
-    saved = sorted(folder.saved_steps())
-    if not saved:
+    saved, curve = folder.saved_steps(), tuple(whole_curve(folder))
+    if not saved and not curve:
         raise UserError(
             f"expected saved states of a trunk in {folder.path}, found none; train it first: "
             f"{experiment.training_command()}"
         )
-    states = tuple(load_states(experiment.task, folder, saved if steps is None else sorted(steps)))
-    return Trunk(experiment.trunk_seed, states, tuple(whole_curve(folder)))
+    states = tuple(load_states(experiment.task, folder, sorted(saved if steps is None else steps)))
+    return Trunk(experiment.trunk_seed, states, curve)
 
 
 def load_states(task: Task, folder: RunFolder, steps: Sequence[int]) -> list[RunState]:
