@@ -6,8 +6,8 @@ import pandas as pd
 
 from shell import kill, start, succeed, wait_for
 
-OVERRIDES = """'overrides=["task.max_steps=600","task.data.num_train=400","run.resume_seconds=0.05"]'"""
-STUDY = f"python -m lmc_lab.study {OVERRIDES} study.splits=[0,100,400] study.trunks=[0] study.branches=3"
+OVERRIDES = """'overrides=["task.max_steps=300","task.data.num_train=400","run.resume_seconds=0.05"]'"""
+STUDY = f"python -m lmc_lab.study {OVERRIDES} study.splits=[0,50,200] study.trunks=[0] study.branches=3"
 
 
 def rows_of(folder):

@@ -10,7 +10,7 @@ from lmc_lab.runs import checkpoint
 from shell import running_pids, shell, start, succeed, wait_for
 
 # Long enough to be ended on the way, short enough to be finished after.
-LONG = "task.max_steps=3000 task.data.num_train=400 run.resume_seconds=1000"
+LONG = "task.max_steps=1200 task.data.num_train=400 run.resume_seconds=1000"
 
 
 @pytest.fixture
@@ -38,10 +38,10 @@ def resumable(root):
 def test_a_branch_saves_its_state_and_goes_on_to_the_same_bits(tmp_path, places, shared_cache):
     command = f"python -m lmc_lab.train {LONG} split_step=3 seed=0"
     (line,) = terminated(f"{command} {places}", tmp_path)
-    assert line.startswith("lmc_lab: terminated; go on with: python -m lmc_lab.train task.max_steps=3000")
+    assert line.startswith("lmc_lab: terminated; go on with: python -m lmc_lab.train task.max_steps=1200")
     (step,) = resumable(tmp_path)
     (status,) = tmp_path.rglob("branch-0/status.json")
-    assert 3 < step < 3000 and peek_json(status)["state"] == "stopped"
+    assert 3 < step < 1200 and peek_json(status)["state"] == "stopped"
     succeed(f"{command} {places}")
     succeed(f"{command} output_dir={tmp_path}/whole cache_dir={shared_cache}")
     digests = {checkpoint.load(path).digest for path in tmp_path.rglob("endpoint.safetensors")}
@@ -58,7 +58,7 @@ def test_all_branches_of_a_sweep_save_their_states(tmp_path, places, to_all):
 
 def test_a_study_passes_it_on(tmp_path, places):
     study = "study.trunks=[0] study.splits=[0] study.branches=2 study.analyses={distances:{num_samples:5}}"
-    overrides = "'overrides=[\"task.max_steps=3000\"]'"
+    overrides = "'overrides=[\"task.max_steps=1200\"]'"
     lines = terminated(f"python -m lmc_lab.study {study} {overrides} {places}", tmp_path)
     assert lines[-1].startswith("lmc_lab: terminated; go on with: python -m lmc_lab.study")
     assert resumable(tmp_path) and not running_pids(tmp_path)
