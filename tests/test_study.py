@@ -3,6 +3,7 @@
 import re
 
 import pandas as pd
+import pytest
 
 from shell import kill, start, succeed, wait_for
 
@@ -16,6 +17,7 @@ def rows_of(folder):
     return rows.sort_values(["analysis", "split_step", "quantity", "subset", "branch"]).reset_index(drop=True)
 
 
+@pytest.mark.timeout(600)  # four studies, on a machine that may be busy
 def test_a_killed_study_goes_on_to_the_same_rows_bit_for_bit(tmp_path, shared_cache):
     cache = f"cache_dir={shared_cache}"
     printed = succeed(f"{STUDY} output_dir={tmp_path}/whole {cache}")

@@ -112,9 +112,9 @@ def read_json(path: Path) -> dict[str, Any]:
         raise DamagedFile(f"expected JSON in {path}, found a damaged file") from error
     if not isinstance(content, dict):
         raise DamagedFile(f"expected a JSON object in {path}, found a damaged file")
-    checksum = content.pop("checksum", None)
-    is_whole = checksum in (None, _checksum(content))
-    check_format(content.pop("format", None), path, is_whole=is_whole)
+    is_first_format = not {"checksum", "format"} & content.keys()
+    is_whole = content.pop("checksum", None) == _checksum(content)
+    check_format(content.pop("format", None), path, is_whole=is_whole or is_first_format)
     if not is_whole:
         raise DamagedFile(f"expected {path} to match its own checksum, found other content")
     return content
