@@ -132,7 +132,10 @@ ANALYZE = [
     ("trunks=[1,1]", "expected trunks to be a list"),
     ("allow_missing=yess", "expected allow_missing to be true or false"),
     ("analysis.convex_mode.num_samples=0", "expected analysis.convex_mode.num_samples to be a whole number >= 1"),
-    ("analysis.convex_mode.concentration=0", "expected analysis.convex_mode.concentration to be a number > 0, found 0"),
+    (
+        "analysis.convex_mode.concentration=0",
+        "expected analysis.convex_mode.concentration to be a number >= 0.01, since smaller ones round to the centre, found 0",
+    ),
     ("analysis.convex_mode.seed=9223372036854775808", "expected analysis.convex_mode.seed"),
     ("analysis.convex_mode.seed=-1", "expected analysis.convex_mode.seed"),
     ("analysis.pairs.num_points=1", "expected analysis.pairs.num_points to be a whole number >= 3"),

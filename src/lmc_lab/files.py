@@ -22,6 +22,10 @@ class DamagedFile(UserError):  # noqa: N818  it says what the file is
     """A file holds something else than what was written to it, or belongs to another place."""
 
 
+class MissingFile(UserError):  # noqa: N818  it says what the file is
+    """There is no file where one is needed."""
+
+
 class OtherFormat(UserError):  # noqa: N818  it says what the file is
     """A file was written by a version of this package whose files look different."""
 

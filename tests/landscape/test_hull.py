@@ -152,6 +152,14 @@ def test_weights_are_uniform_on_the_simplex():
         assert (weights < threshold).double().mean() == pytest.approx(1 - (1 - threshold) ** 2, abs=0.01)
 
 
+@pytest.mark.parametrize("concentration", [0.0, 1e-320, 0.003])
+def test_a_concentration_whose_samples_would_round_to_the_centre_is_refused(concentration):
+    with pytest.raises(ValueError, match="expected a concentration >= 0.01"):
+        sample_hull(torch.eye(3), 5, seed=0, concentration=concentration)
+    smallest = sample_hull(torch.eye(3), 1000, seed=0, concentration=0.01).weights
+    assert not (smallest == smallest[:, :1]).all(dim=1).any()
+
+
 def test_a_large_concentration_gathers_samples_at_the_centre():
     endpoints = random_endpoints(4)
     centre = endpoints.mean(dim=0)

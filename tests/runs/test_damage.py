@@ -95,11 +95,14 @@ def _content(path):
 def test_measuring_refuses_what_only_training_makes_again(experiment):
     """The advice is a command that helps."""
     flip(branch(experiment).endpoint)
-    with pytest.raises(DamagedFile, match="give the command that made it once more: it sets this one aside"):
+    with pytest.raises(
+        DamagedFile,
+        match="it sets this one aside and makes it anew: python -m lmc_lab.train .*split_step=13 -m seed=0,1",
+    ):
         load_mode(experiment, 13)
     train_branch(experiment, 13, 0)
     experiment.trunk_folder.step(0).unlink()
-    with pytest.raises(Exception, match="expected a checkpoint at .*step-0"):
+    with pytest.raises(Exception, match="expected a checkpoint at .*step-0.*: python -m lmc_lab.train"):
         load_mode(experiment, 13)
     train_branch(experiment, 13, 0)
     assert load_mode(experiment, 13).seeds == (0, 1)

@@ -279,3 +279,13 @@ def test_a_mode_with_diverged_branches_is_refused_or_leaves_them_out(tmp_path):
     mode = load_mode(experiment, 13, allow_diverged=True)
     assert mode.seeds == (0, 2) and mode.diverged == ((1, 24),)
     assert load_mode(experiment, 13, seeds=[0, 2]).diverged == ()
+
+
+def test_a_mode_of_diverged_branches_alone_does_not_advise_to_train_them_again(tmp_path):
+    experiment = tiny_experiment(tmp_path)
+    ensure_split(experiment, 13)
+    for seed in (0, 1):
+        with pytest.raises(Diverged):
+            train_branch(replace(experiment, make_callbacks=lambda: [Overflows(24)]), 13, seed)
+    with pytest.raises(UserError, match="found 0 beside 2 that did; lower the learning rate"):
+        load_mode(experiment, 13, allow_diverged=True)

@@ -2,17 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
 
 from torch import Tensor
 
 from lmc_lab.analyses.base import Choice, Measurement, ModeAnalysis, mean, probability
 from lmc_lab.analyses.numbers import numbers_only
-from lmc_lab.landscape.hull import Evaluation, HullProbe, probe_hull, sample_hull
+from lmc_lab.landscape.hull import MIN_CONCENTRATION, Evaluation, HullProbe, probe_hull, sample_hull
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.tasks.objective import EvaluationSettings, Objective
 from lmc_lab.tasks.task import Task
-from lmc_lab.values import Count, Positive, Seed
+from lmc_lab.values import Count, Seed, at_least
 
 
 @final
@@ -34,7 +34,7 @@ class ConvexMode(ModeAnalysis):
     name: ClassVar[str] = "convex_mode"
     num_samples: Count
     seed: Seed = 0
-    concentration: Positive = 1.0
+    concentration: Annotated[float, at_least(MIN_CONCENTRATION, because="smaller ones round to the centre")] = 1.0
     evaluation: EvaluationSettings = EvaluationSettings()
 
     def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | Choice]:

@@ -92,6 +92,9 @@ class HullSample:
         return HullSample(self.weights[cut], self.nearest[cut], self.distance[cut], self.noise_seeds[cut], self.movable)
 
 
+MIN_CONCENTRATION = 0.01
+
+
 def sample_hull(
     endpoints: Tensor, num_samples: int, *, seed: int, concentration: float = 1.0, movable: Tensor | None = None
 ) -> HullSample:
@@ -101,13 +104,17 @@ def sample_hull(
         endpoints: the vertices, (P, D).
         num_samples: J.
         seed: of the weights and of the perturbations.
-        concentration: of the symmetric Dirichlet distribution of the weights; 1 is uniform, as in Algorithm 1.
+        concentration: of the symmetric Dirichlet distribution of the weights; 1 is uniform, as in Algorithm 1. Below
+            `MIN_CONCENTRATION` all gamma variates of a sample may round to zero, and its point be the centre: 1.5 % of them at
+            0.003, 12 % at 0.001.
         movable: the coordinates in which perturbations move, (D,) bool; all for None, and where it has none. The hull lies
             in those that were trained: noise in others (frozen or unused parameters) would take length from what was.
 
     Raises:
-        ValueError: fewer than two endpoints, or no samples.
+        ValueError: fewer than two endpoints, no samples, or a concentration that is too small.
     """
+    if concentration < MIN_CONCENTRATION:
+        raise ValueError(f"expected a concentration >= {MIN_CONCENTRATION}, found {concentration}")
     if len(endpoints) < 2 or num_samples < 1:
         raise ValueError(f"expected P >= 2 endpoints and J >= 1 samples, found P = {len(endpoints)}, J = {num_samples}")
     with torch.random.fork_rng(devices=[]):

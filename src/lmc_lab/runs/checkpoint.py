@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lmc_lab.errors import UserError
-from lmc_lab.files import FORMAT, DamagedFile, OtherFormat, check_format, replacing, set_aside
+from lmc_lab.files import FORMAT, DamagedFile, MissingFile, OtherFormat, check_format, replacing, set_aside
 from lmc_lab.runs.layout import place_of
 
 State = dict[str, Any]  # nested dicts, lists and tuples of tensors, numbers, strings, None
@@ -71,14 +71,14 @@ def load(path: Path) -> Stored:
     Raises:
         DamagedFile: the file is damaged, not one of ours, or belongs to another place.
         OtherFormat: another version wrote it.
-        UserError: there is none.
+        MissingFile: there is none.
     """
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no dict
     except FileNotFoundError as error:
-        raise UserError(f"expected a checkpoint at {path}, found none; give the command that makes it") from error
+        raise MissingFile(f"expected a checkpoint at {path}, found none; give the command that makes it") from error
     except (SafetensorError, OSError, ValueError) as error:
         raise DamagedFile(f"expected a whole checkpoint at {path}, found a damaged one ({error}); {_MEND}") from error
     is_first_format = "digest" in header and "seal" not in header

@@ -1,12 +1,14 @@
 """A mode: the endpoints of one split of one trunk, stacked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lmc_lab.errors import UserError
+from lmc_lab.files import DamagedFile, MissingFile
 from lmc_lab.landscape.parameters import ParameterLayout
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.experiment import Experiment
@@ -61,11 +63,12 @@ def load_mode(
     """
     wanted = experiment.split_folder(split_step).branch_seeds() if seeds is None else sorted(seeds)
     diverged = _diverged(experiment, split_step, wanted, allow_diverged=allow_diverged)
-    finished = _finished(
-        experiment, split_step, [seed for seed in wanted if seed not in diverged], allow_missing=allow_missing
-    )
+    finished = _finished(experiment, split_step, wanted, diverged, allow_missing=allow_missing)
     paths = [experiment.split_folder(split_step).branch(seed).endpoint for seed in finished]
-    stored = [checkpoint.load(path) for path in paths]
+    trained_by = experiment.training_command(f"split_step={split_step}", "-m", f"seed={','.join(map(str, finished))}")
+    with _told(trained_by):
+        stored = [checkpoint.load(path) for path in paths]
+        at_split, at_start = (_trunk_theta(experiment, step) for step in (split_step, 0))
     digests = {item.state["data_digest"] for item in stored} | {experiment.task.dataset.digest}
     if len(digests) > 1:
         raise UserError(
@@ -85,8 +88,8 @@ def load_mode(
         path_lengths=torch.tensor([item.state["path_length"] for item in stored], dtype=torch.float64),
         digests=tuple(item.digest for item in stored),
         data_digest=experiment.task.dataset.digest,
-        at_split=_trunk_theta(experiment, split_step),
-        at_start=_trunk_theta(experiment, 0),
+        at_split=at_split,
+        at_start=at_start,
         folders=tuple(experiment.split_folder(split_step).branch(seed) for seed in finished),
         diverged=tuple(diverged.items()),
     )
@@ -110,16 +113,37 @@ def _diverged(experiment: Experiment, split_step: int, seeds: Sequence[int], *, 
     return diverged
 
 
-def _finished(experiment: Experiment, split_step: int, seeds: Sequence[int], *, allow_missing: bool) -> list[int]:
+@contextmanager
+def _told(command: str) -> Iterator[None]:
+    """Names the command that makes a file again which is missing or damaged.
+
+    Raises:
+        DamagedFile: one is damaged.
+        MissingFile: one is missing.
+    """
+    try:
+        yield
+    except (DamagedFile, MissingFile) as error:
+        raise type(error)(f"{error}: {command}") from error
+
+
+def _finished(
+    experiment: Experiment, split_step: int, seeds: Sequence[int], diverged: Mapping[int, int], *, allow_missing: bool
+) -> list[int]:
     folder = experiment.split_folder(split_step)
     finished = [seed for seed in seeds if folder.branch(seed).endpoint.exists()]
-    unfinished = [seed for seed in seeds if seed not in finished]
+    unfinished = [seed for seed in seeds if seed not in finished and seed not in diverged]
     if unfinished and not allow_missing:
         named = f"seed={','.join(map(str, unfinished))}"
         raise UserError(
             f"expected all branches of {folder.path} to be finished, found unfinished ones with {named}; set "
             "allow_missing=true to leave them out, or train them: "
             f"{experiment.training_command(f'split_step={split_step}', '-m', named)}"
+        )
+    if len(finished) < 2 and diverged:
+        raise UserError(
+            f"expected at least 2 branches in {folder.path} that did not diverge, since a hull needs P >= 2, found "
+            f"{len(finished)} beside {len(diverged)} that did; lower the learning rate or set task.gradient_clip_val, and train"
         )
     if len(finished) < 2:
         raise UserError(

@@ -68,7 +68,7 @@ class Task:
         if len(dataset.train) < self.batch_size:
             raise UserError(
                 f"expected at least one batch of {self.batch_size} training examples, found {len(dataset.train)}; "
-                "lower task.batch_size or raise task.data.num_train"
+                "lower task.batch_size or give it more data"
             )
         return dataset
 
