@@ -38,9 +38,9 @@ def train_branch(experiment: Experiment, split_step: int, seed: Seed) -> RunFold
         origin = Stretch(split_step, split_step, experiment.trunk_folder.step(split.step))
         is_curve_there = set_aside_unless_whole(folder)
         is_endpoint_there = checkpoint.load_or_set_aside(folder.endpoint) is not None
-        if not (is_endpoint_there and is_curve_there and _resumed(folder, last) is None):
-            rest = replace(_resumed(folder, last) or origin, stop=last)
-            trained = _train(experiment, folder, rest, split_step, seed)
+        resumed = _resumed(folder, last)
+        if resumed is not None or not (is_endpoint_there and is_curve_there):
+            trained = _train(experiment, folder, replace(resumed or origin, stop=last), split_step, seed)
             if not is_endpoint_there:  # else it was trained for the curve alone, and another machine rounds otherwise
                 _save_endpoint(experiment, folder, trained, last)
             folder.resume.unlink(missing_ok=True)

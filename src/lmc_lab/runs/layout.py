@@ -121,7 +121,7 @@ class Layout:
 
     @property
     def manifest(self) -> Path:
-        """What the rows in `results` were computed with."""
+        """The list of what is in `results`; nothing relies on it."""
         return self.results / "manifest.json"
 
 
