@@ -16,10 +16,10 @@ from torch import Tensor
 
 from benchmarks import suite
 from benchmarks.common import Options, Row, alternate, own_process, slower
-from lmc_lab.runs.callbacks import SplitCheckpoint
 from lmc_lab.runs.experiment import Experiment, RunName
 from lmc_lab.runs.fit import Stretch, fit
 from lmc_lab.runs.layout import RunFolder
+from lmc_lab.runs.saving import SplitCheckpoint
 from lmc_lab.tasks.task import Task
 
 

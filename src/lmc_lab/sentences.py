@@ -39,7 +39,9 @@ def sentence(error: BaseException, config_name: str = "train") -> str | None:
     if is_users_own(error):
         return None
     if isinstance(error, OSError) and error.filename is not None:
-        return f"expected to read and write {error.filename}, found '{error.strerror}'; mend its permissions or set output_dir"
+        may_not = error.errno in (errno.EACCES, errno.EPERM)
+        what_to_do = "mend its permissions" if may_not else "look at what is there"
+        return f"expected to read and write {error.filename}, found '{error.strerror}'; {what_to_do}, or set output_dir"
     if type(error).__name__ == "MisconfigurationException":  # Lightning's; importing it would take seconds
         return f"expected a trainer that this machine can run, found: {one_line(error)}; try trainer=cpu"
     if isinstance(error, HydraException | OmegaConfBaseException) or raised_in(error, "hydra", "omegaconf", "yaml"):

@@ -127,7 +127,7 @@ def _failure(failures: dict[str, str], num_jobs: int) -> UserError:
     first = f" ({reasons[0].strip().splitlines()[-1]})" if len(reasons) == 1 else ""
     return UserError(
         f"{len(failures)} of {num_jobs} jobs failed{first}: {'; '.join(failures)}; "
-        f"repeat them (finished ones are skipped) with: {this_command()}"
+        f"then repeat them (finished ones are skipped) with: {this_command()}"
     )
 
 

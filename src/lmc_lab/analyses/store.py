@@ -20,7 +20,7 @@ from lmc_lab.errors import UserError
 from lmc_lab.files import DamagedFile, OtherFormat, read_json_or_set_aside, remove_leftovers, set_aside, write_json
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.experiment import Experiment
-from lmc_lab.runs.layout import Layout
+from lmc_lab.runs.layout import Layout, place_of
 
 _PACKAGES = ("lmc_lab", "torch", "lightning", "hydra-core", "numpy", "pandas", "scipy")
 
@@ -167,13 +167,14 @@ def _left_out(parts: Sequence[Part]) -> Iterator[pd.DataFrame]:
 def _index(layout: Layout, *, anew: Collection[str]) -> None:
     """Keeps the manifest the list of what is in the folder, for who looks for a result; nothing here relies on it."""
     with FileLock(layout.manifest.with_name(".manifest.lock")):
-        listed = read_json_or_set_aside(layout.manifest)
+        place = place_of(layout.manifest)
+        listed = read_json_or_set_aside(layout.manifest, place=place)
         known = {name: entry for name, entry in listed.items() if name not in anew}
         paths = {path.name: path for path in sorted(layout.results.glob("*.parquet"))}
         if known.keys() == paths.keys():
             return
         whole = {name: known.get(name) or _entry_or_none(path) for name, path in paths.items()}
-        write_json(layout.manifest, {name: entry for name, entry in whole.items() if entry})
+        write_json(layout.manifest, {name: entry for name, entry in whole.items() if entry}, place=place)
 
 
 def _entry_or_none(path: Path) -> dict[str, Any] | None:

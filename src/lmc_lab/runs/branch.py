@@ -3,11 +3,11 @@ from dataclasses import replace
 from filelock import FileLock
 
 from lmc_lab.runs import checkpoint
-from lmc_lab.runs.callbacks import SplitCheckpoint
 from lmc_lab.runs.curve_check import set_aside_unless_whole
 from lmc_lab.runs.experiment import Experiment, RunName
 from lmc_lab.runs.fit import Stretch, Trained, fit
 from lmc_lab.runs.layout import RunFolder, Seed
+from lmc_lab.runs.saving import SplitCheckpoint
 from lmc_lab.runs.status import (
     check_divergence,
     is_marked_finished,

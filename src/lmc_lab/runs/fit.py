@@ -17,21 +17,15 @@ from lmc_lab.data.order import DataOrder, StepBatches
 from lmc_lab.errors import UserError
 from lmc_lab.files import write_text
 from lmc_lab.process import keep_freed_memory
-from lmc_lab.runs.callbacks import (
-    Heartbeat,
-    OptimizerLayout,
-    ResumeCheckpoint,
-    StepNoise,
-    Together,
-    Trajectory,
-    UnfinishedCheckpoint,
-)
+from lmc_lab.runs.callbacks import Heartbeat, OptimizerLayout, StepNoise, Together
 from lmc_lab.runs.checkpoint_io import SafetensorsIO
 from lmc_lab.runs.experiment import Experiment, RunName
 from lmc_lab.runs.layout import RunFolder
 from lmc_lab.runs.module import TrainingModule
 from lmc_lab.runs.profiler import without_profiler
+from lmc_lab.runs.saving import ResumeCheckpoint, UnfinishedCheckpoint
 from lmc_lab.runs.status import Diverged, Stopped
+from lmc_lab.runs.trajectory import Trajectory
 from lmc_lab.tasks.supervised import SupervisedTask
 
 # Callbacks of Lightning's that have no meaning here, and what has.

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 from lmc_lab.errors import UserError
 from lmc_lab.files import peek_json, read_json_or_set_aside, remove_leftovers, set_aside, write_json
-from lmc_lab.runs.layout import SplitFolder
+from lmc_lab.runs.layout import SplitFolder, place_of
 
 
 @dataclass(frozen=True)
@@ -20,15 +20,15 @@ class Split:
     def publish(self, folder: SplitFolder) -> None:
         """Writes the manifest, or writes a damaged one anew; from now on branches may start."""
         remove_leftovers(folder.path)
-        content = read_json_or_set_aside(folder.manifest)
+        content = read_json_or_set_aside(folder.manifest, place=place_of(folder.manifest))
         if content and content != asdict(self):
             set_aside(folder.manifest, f"expected {folder.manifest} to be {asdict(self)}, found {content}")
         if not self.is_published(folder):
-            write_json(folder.manifest, asdict(self))
+            write_json(folder.manifest, asdict(self), place=place_of(folder.manifest))
 
     def is_published(self, folder: SplitFolder) -> bool:
         """Returns whether the manifest says that the trunk has reached this split."""
-        return peek_json(folder.manifest) == asdict(self)
+        return peek_json(folder.manifest, place=place_of(folder.manifest)) == asdict(self)
 
 
 def parse_split_step(text: str | int | float, *, steps_per_epoch: int, max_steps: int) -> int:

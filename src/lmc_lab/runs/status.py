@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from lmc_lab.errors import UserError
-from lmc_lab.files import DamagedFile, read_json, remove_leftovers, set_aside, write_json
+from lmc_lab.files import peek_json, read_json_or_set_aside, remove_leftovers, write_json
 from lmc_lab.runs.curve import read_rows
 from lmc_lab.runs.layout import RunFolder, place_of
 
@@ -31,34 +31,19 @@ class Stopped(UserError):  # noqa: N818  it says what the run is
 
 def read_status(folder: RunFolder) -> dict[str, Any]:
     """Returns what status.json says, {} if there is none; a damaged one, or that of another run, is set aside."""
-    try:
-        return _own_status(folder)
-    except DamagedFile as error:
-        set_aside(folder.status, error)
-        return {}
+    return read_json_or_set_aside(folder.status, place=place_of(folder.status))
 
 
 def peek_status(folder: RunFolder) -> dict[str, Any]:
     """Returns what status.json says, {} if there is none or a damaged one: for those who only watch."""
-    try:
-        return _own_status(folder)
-    except UserError:
-        return {}
-
-
-def _own_status(folder: RunFolder) -> dict[str, Any]:
-    content = read_json(folder.status)
-    place = place_of(folder.status)
-    if content and content.get("place") != place:
-        raise DamagedFile(f"expected {folder.status} to be {place}, found that it is {content.get('place')}")
-    return content
+    return peek_json(folder.status, place=place_of(folder.status))
 
 
 def write_status(folder: RunFolder, *, state: str, **content: Any) -> None:
     """Writes status.json; what it said before and is not mentioned stays."""
-    place = {"place": place_of(folder.status)}
     owner = {"pid": os.getpid(), "host": os.uname().nodename, "time": round(time.time(), 1)}
-    write_json(folder.status, read_status(folder) | {"state": state} | owner | content | place)
+    whole = read_status(folder) | {"state": state} | owner | content
+    write_json(folder.status, whole, place=place_of(folder.status))
 
 
 def write_finished(folder: RunFolder, **content: Any) -> None:

@@ -5,11 +5,11 @@ from collections.abc import Callable, Collection
 from filelock import FileLock
 
 from lmc_lab.runs import checkpoint
-from lmc_lab.runs.callbacks import SplitCheckpoint
 from lmc_lab.runs.curve_check import set_aside_unless_whole
 from lmc_lab.runs.experiment import Experiment, RunName
 from lmc_lab.runs.fit import Stretch, fit
 from lmc_lab.runs.layout import RunFolder
+from lmc_lab.runs.saving import SplitCheckpoint
 from lmc_lab.runs.split import Split
 from lmc_lab.runs.status import check_divergence, outcome_recorded, read_status, write_finished
 
