@@ -52,7 +52,7 @@ def train(model: nn.Module, optimizer: torch.optim.Optimizer, seed: int, num_ste
         optimizer.step()
 
 
-def branches(split_step: int) -> list[nn.Module]:
+def branches(split_step: int) -> list[Net]:
     """Returns three nets that parted at step k, with the optimizer state that they had there."""
     torch.manual_seed(0)
     trunk = Net()
@@ -69,7 +69,7 @@ def branches(split_step: int) -> list[nn.Module]:
 
 
 # %% Checkpoints, in the formats in which people keep them
-def save(models: list[nn.Module], folder: Path) -> None:
+def save(models: list[Net], folder: Path) -> None:
     """Writes a state dict, a safetensors file, and the layout of a Lightning checkpoint."""
     folder.mkdir(parents=True, exist_ok=True)
     first, second, third = (model.state_dict() for model in models)
@@ -103,7 +103,7 @@ for split_step in (0, 400):
     print(f"p_rand                 {probe.p_rand}")
     print(f"loss of endpoints      {probe.endpoints.loss.mean():.4f}")
     print(f"loss of hull points    {probe.conv.loss.mean():.4f}")
-    print(f"barrier                {line.loss.barrier:.4f} in loss, {line.error.barrier:.4f} in error")
+    print(f"barrier                {line.loss.barrier:.4f}")
     print(f"hessian ratio          {ends.ratio:.4f}")
     print(f"singular values        {', '.join(f'{value:.2f}' for value in spectrum.values[:-1])}")
     print(f"right by 1, 2, all 3   {', '.join(f'{share:.3f}' for share in shared.shares)}")

@@ -1,8 +1,10 @@
 """`import lmc_lab`: any module, any loss, tensors or a DataLoader, and state dicts."""
 
+import ast
 import copy
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -255,6 +257,28 @@ def test_a_loss_that_is_no_mean_over_examples_is_refused(loss, words):
         lmc_lab.Objective(mlp(), loss, (VALUES, LABELS))
 
 
+def test_a_loss_that_changes_its_arguments_is_refused():
+    def changing(outputs, targets):
+        return F.mse_loss(outputs.clamp_(-1, 1), targets)
+
+    objective = lmc_lab.Objective(mlp(), changing, (VALUES, VALUES[:, 1:]))
+    with pytest.raises(lmc_lab.UserError, match="to leave outputs and targets as they are"):
+        objective.evaluate(some_states(mlp))
+
+
+def test_a_loss_that_is_no_number_makes_no_answer():
+    states = some_states(mlp)
+    states[1] = {name: tensor * 1e30 for name, tensor in states[1].items()}
+    objective = lmc_lab.Objective(mlp(), F.cross_entropy, (VALUES, LABELS))
+    for ask in (lambda: lmc_lab.probe_hull(objective, states), lambda: lmc_lab.shared_correct(objective, states)):
+        with pytest.raises(
+            ValueError, match="expected the loss of every endpoint to be a number, found nan at endpoint 1"
+        ):
+            ask()
+    with pytest.raises(ValueError, match="expected P >= 2 endpoints and J >= 1 samples, found P = 1"):
+        lmc_lab.probe_hull(objective, states[:1])
+
+
 def test_what_is_right_may_be_said_and_is_checked():
     yes = (VALUES[:, :1] > 0).float()
     states = some_states(lambda: mlp(1))
@@ -378,3 +402,10 @@ def test_the_package_alone_imports_no_torch_and_knows_its_names():
     found = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
     assert found.split() == ["False", "False", "Objective", "True"]
     assert all(getattr(lmc_lab, name).__name__ == name for name in lmc_lab.__all__)
+
+
+def test_a_type_checker_knows_the_names_that_are_offered():
+    package = Path(lmc_lab.__file__)
+    imports = [node for node in ast.walk(ast.parse(package.read_text())) if isinstance(node, ast.ImportFrom)]
+    known = {alias.name for node in imports if node.module.startswith("lmc_lab.") for alias in node.names}
+    assert known == {*lmc_lab.__all__} and (package.parent / "py.typed").exists()

@@ -45,7 +45,7 @@ def _own(state: Any, shapes: Mapping[str, torch.Size], known: set[str], what: st
         )
     prefix = _prefix(state, shapes)
     own = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-    missing = [name for name in shapes if name not in own]
+    missing = [name for name in shapes if not isinstance(own.get(name), Tensor)]
     unknown = [name for name in own if name not in known]
     if missing or unknown:
         raise UserError(
