@@ -28,6 +28,7 @@ def test_an_example_is_one_short_file(path):
 def test_an_analysis_and_a_figure_of_ones_own_are_in_a_study_and_its_report(tmp_path, places):
     """On a ray through the endpoints, 0 % is the hull's centre and 100 % the endpoints: two losses that are known."""
     command = the_command_in(EXAMPLES / "conf" / "study" / "rays.yaml")
+    assert f"cd examples\n    {command}\n" in (REPOSITORY / "README.md").read_text()
     printed = succeed(f"{command} {SMALL} {places}", cwd=EXAMPLES)
     rows = pd.concat(pd.read_parquet(path) for path in tmp_path.glob("*/results/*.parquet"))
     known = rows.set_index(["quantity", "subset", "split_step"])["value"]
