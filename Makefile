@@ -1,6 +1,6 @@
 # make demo   the MNIST-1D study and its report, from a bare clone
 # make test   all tests
-# make bench  the suite beside a plain Lightning script and bare loops -> docs/performance.md
+# make bench  the suite beside a plain Lightning script and bare loops -> docs/performance.md, docs/measurements.csv
 # make soak   kills, races, mutated files, full disks: what docs/reliability.md promises, 40 minutes (SOAK='--kills 4 --studies 2')
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)

@@ -30,6 +30,8 @@ def main() -> None:
     if output := given.output or (_PAGE if is_whole else None):
         command = shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
         page.save(output, page.render(rows, machine=here, command=command))
+        if is_whole:
+            page.append(output.with_name("measurements.csv"), rows, machine=here)
 
 
 def _arguments() -> argparse.Namespace:
@@ -41,7 +43,11 @@ def _arguments() -> argparse.Namespace:
         "--quick", action="store_true", help="small sizes, to see that all works; the numbers mean little"
     )
     parser.add_argument("--large", action="store_true", help=f"with {_LARGE}, which takes 20 to 60 minutes")
-    parser.add_argument("--output", type=Path, help="the page to write; docs/performance.md for a whole run, else none")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="the page to write; docs/performance.md for a whole run, whose rows measurements.csv beside it gets, else none",
+    )
     parser.add_argument("--baseline", type=Path, default=BASELINE, help="the script to compare with")
     given = parser.parse_args()
     if unknown := set(given.names) - {*_SCRIPTS, _LARGE}:

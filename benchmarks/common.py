@@ -4,6 +4,8 @@ import importlib
 import multiprocessing
 import os
 import platform
+import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -181,9 +183,18 @@ def machine() -> dict[str, str]:
         "date": date.today().isoformat(),
         "CPU": f"{_cpu_model()}, {len(os.sched_getaffinity(0))} cores",
         "load before": f"{os.getloadavg()[0]:.1f} processes",
+        "code": _code(),
         "versions": ", ".join([f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in _PACKAGES)]),
         "system": f"{platform.system()} {platform.machine()}",
     }  # fmt: skip
+
+
+def _code() -> str:
+    """Returns the version of the suite and, where git knows it, the commit."""
+    git = shutil.which("git")
+    command = [git or "", "-C", str(REPOSITORY), "describe", "--always", "--dirty"]
+    found = subprocess.run(command, capture_output=True, text=True).stdout.strip() if git else ""
+    return ", ".join(filter(None, [f"lmc_lab {version('lmc_lab')}", found]))
 
 
 def _cpu_model() -> str:

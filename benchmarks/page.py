@@ -1,5 +1,6 @@
-"""docs/performance.md: what was measured above a marker, what was written by hand below it."""
+"""docs/performance.md, measured above a marker and written by hand below it; and docs/measurements.csv, its history."""
 
+import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from benchmarks.common import Row
 from lmc_lab.files import write_text
 
 _MARKER = "<!-- Above this line everything is written by `python -m benchmarks`; what is below stays. -->"
+HISTORY = ("date", "machine", "code", "what", "suite", "beside", "ratio", "goal", "remarks")
 _VERDICT = {True: "yes", False: "**no**", None: ""}
 
 
@@ -44,6 +46,17 @@ def _growth(rows: Sequence[Row]) -> str:
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
+
+
+def append(path: Path, rows: Sequence[Row], *, machine: Mapping[str, str]) -> None:
+    """Adds the rows of one run to the history, a csv with the columns `HISTORY` in which no line is ever changed."""
+    place = [machine["date"], machine["CPU"], machine["code"]]
+    is_new = not path.exists()
+    with path.open("a", newline="") as file:
+        lines = csv.writer(file, lineterminator="\n")
+        if is_new:
+            lines.writerow(HISTORY)
+        lines.writerows([*place, row.what, row.ours, row.theirs, row.ratio, row.goal, row.note] for row in rows)
 
 
 def save(path: Path, measured: str) -> None:

@@ -1,8 +1,10 @@
 """What the benchmarks compute from times; no time is judged here."""
 
+import csv
+
 import pytest
 from benchmarks import page
-from benchmarks.common import Row, alternate, bounded, duration, faster, slower
+from benchmarks.common import REPOSITORY, Row, alternate, bounded, duration, faster, machine, slower
 
 
 def test_sides_run_in_turn_and_every_other_round_backwards():
@@ -41,6 +43,32 @@ def test_what_is_written_by_hand_stays_below_a_new_table(tmp_path):
     page.save(path, page.render([row, row], machine={"CPU": "other"}, command="python -m benchmarks"))
     text = path.read_text()
     assert text.endswith("By hand.\n") and text.count("| it |") == 2 and "some" not in text
+
+
+def test_a_history_only_grows(tmp_path):
+    path = tmp_path / "measurements.csv"
+    row = Row(what="it, of 1,000", ours="1 s", theirs="2 s", ratio="2x faster", goal=">= 1x", note="a | b")
+    for date in ("2026-01-01", "2026-01-02"):
+        before = path.read_text() if path.exists() else ""
+        page.append(path, [row], machine={"date": date, "CPU": "some", "code": "0"})
+        assert path.read_text().startswith(before)
+    first, second = csv.DictReader(path.read_text().splitlines())
+    assert first | {"date": "2026-01-02"} == second and second["what"] == row.what and second["remarks"] == row.note
+
+
+def test_the_history_in_docs_has_every_row_of_the_table():
+    """Whoever writes a new table adds to the history."""
+    lines = list(csv.reader((REPOSITORY / "docs" / "measurements.csv").read_text().splitlines()))
+    assert tuple(lines[0]) == page.HISTORY and {len(line) for line in lines} == {len(page.HISTORY)}
+    known = {tuple(line[3:5]) for line in lines}
+    measured = (REPOSITORY / "docs" / "performance.md").read_text().partition("<!--")[0]
+    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in measured.splitlines() if "|" in line]
+    rows = {(what, ours) for what, ours, *_ in cells if what not in ("what", "---")}
+    assert len(rows) > 15 and rows <= known
+
+
+def test_the_code_that_was_measured_is_named():
+    assert machine()["code"].startswith("lmc_lab ")
 
 
 @pytest.mark.parametrize(("num_examples", "num_steps"), [(10_000, 79), (512, 5)])

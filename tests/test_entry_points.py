@@ -165,7 +165,7 @@ def test_a_task_of_ones_own_as_the_readme_describes_it(tmp_path):
     (tmp_path / "task").mkdir()
     (tmp_path / "task" / "mine.yaml").write_text(dedent(yaml))
     (tmp_path / "my_package.py").write_text(OWN_PACKAGE)
-    commands = [line.strip() for line in readme.splitlines() if "--config-dir" in line]
+    commands = [line.strip() for line in readme.splitlines() if "--config-dir . task=mine" in line]
     assert len(commands) == 2
     for command in commands:
         succeed(command.replace("split_step=500", "task.max_steps=30 split_step=10"), cwd=tmp_path)

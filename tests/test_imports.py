@@ -1,6 +1,7 @@
 """A module imports from its own folder without cycles, or from layers with a smaller number."""
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -48,6 +49,12 @@ def test_no_module_imports_a_later_layer(path):
             continue
         same_folder = module.split(".")[1] == own.split(".")[1]
         assert layer(module) < layer(own) or same_folder or layer(own) == ENTRY_LAYER, f"{own} imports {module}"
+
+
+def test_the_architecture_has_the_layers_that_are_tested():
+    page = (PACKAGE.parents[1] / "docs" / "architecture.md").read_text()
+    told = {folder: int(layer) for layer, folder in re.findall(r"^\| (\d) \| `(\w+)/` \|", page, flags=re.MULTILINE)}
+    assert told == FOLDERS
 
 
 def test_there_are_no_cycles():

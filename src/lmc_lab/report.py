@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lmc_lab.analyses.store import Result
+    from lmc_lab.reporting.page import ReportFigure
     from lmc_lab.study_plan import StudyPlan
     from lmc_lab.study_results import StudyResults
 
@@ -41,6 +42,7 @@ def job(config: DictConfig) -> None:
         from lmc_lab.study_results import collect, missing_table
 
     check_logger(config)
+    figures = own_figures(config)
     plans = _plans(config)
     collected = [collect(plan) for plan in plans]
     results = [result for pair in zip(plans, collected, strict=True) for result in _column(*pair)]
@@ -55,8 +57,14 @@ def job(config: DictConfig) -> None:
         "Time of the analyses": cost_table(results),
     }
     notes = [note for pair in zip(plans, collected, strict=True) for note in _notes(*pair)]
+    notes += [
+        f"The figure {name} is left out, since none of {', '.join(figure.needs)} was measured."
+        for name, figure in figures.items()
+        if not figure.can_be_drawn(rows)
+    ]
     name = "+".join(plan.name for plan in plans)
-    written = write_report(rows, tables, reports(Path(config.output_dir).absolute(), name), title=name, notes=notes)
+    folder = reports(Path(config.output_dir).absolute(), name)
+    written = write_report(rows, tables, folder, title=name, notes=notes, figures=figures)
     if config.logger:
         for plan, part in zip(plans, collected, strict=True):
             _mirror(config, plan, part, written)
@@ -74,6 +82,17 @@ def _plans(config: DictConfig) -> "list[StudyPlan]":
     given = [item for item in HydraConfig.get().overrides.task if not item.startswith("beside=")]
     others = [[f"study={name}", *places(config)] for name in config.beside]
     return [StudyPlan.of(config, given), *(StudyPlan.of(compose("report", overrides=own), own) for own in others)]
+
+
+def own_figures(config: DictConfig) -> "dict[str, ReportFigure]":
+    """Returns the figures that ``figure=[…]`` adds to those of the paper, by their names.
+
+    Raises:
+        UserError: a node is not what a `ReportFigure` takes.
+    """
+    from lmc_lab.construct import factory
+
+    return {str(name): factory(config, f"figure.{name}")() for name in config.get("figure", {})}
 
 
 def _column(plan: "StudyPlan", collected: "StudyResults") -> "list[Result]":

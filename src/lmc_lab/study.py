@@ -29,12 +29,14 @@ def job(config: DictConfig) -> None:
     from hydra.core.hydra_config import HydraConfig
 
     from lmc_lab.failures import Failures
+    from lmc_lab.report import own_figures
     from lmc_lab.runs.layout import logs
     from lmc_lab.study_check import check_stages
     from lmc_lab.study_plan import StudyPlan
 
     plan = StudyPlan.of(config, given=HydraConfig.get().overrides.task)
     check_stages(plan)
+    own_figures(config)  # the report's, which would refuse them when all is trained
     failures = Failures("stage of the study")
     for stage, arguments in plan.commands().items():
         if _can_run(stage, plan, failures):

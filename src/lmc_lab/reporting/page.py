@@ -18,47 +18,59 @@ from lmc_lab.reporting.figures.training import figure4, figure6
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A figure of the report."""
+class ReportFigure:
+    """A figure of the report.
+
+    Args:
+        draw: makes it of the rows of all tasks, whose values are finite.
+        needs: quantities; it is left out where the rows have none of them.
+        caption: what it shows, as plain text.
+    """
 
     draw: Callable[[pd.DataFrame], Figure]
-    needs: tuple[str, ...]  # it is left out where the rows have none of these quantities
+    needs: Sequence[str]
     caption: str
+
+    def can_be_drawn(self, rows: pd.DataFrame) -> bool:
+        """Returns whether `rows` have a number that it needs."""
+        return bool(set(self.needs) & set(_numbers(rows)["quantity"]))
 
 
 _FIGURES = {
-    "figure2": Shown(
+    "figure2": ReportFigure(
         figure2,
         ("p_conv",),
         "Figure 2. Top: the probability that a random point of the hull, or an equally long perturbation, has lower "
         "training loss than the nearest endpoint, with 95 % Wilson intervals over the samples of one hull. Bottom: "
         "distances. Points are trunks.",
     ),
-    "figure3": Shown(
+    "figure3": ReportFigure(
         figure3,
         ("singular_value_raw",),
         "Figure 3. Singular values of the stacked endpoints, for the splits from which on the hull's centre is better than "
         "the mean endpoint, of every trunk; dotted: the number K of outputs (classes). Centred, P points span at most P - 1 "
         "dimensions.",
     ),
-    "figure4": Shown(
+    "figure4": ReportFigure(
         figure4,
         ("lambda_max", "p_gap_negative"),
         "Figure 4. The ends of the Hessian's spectrum on a fixed part of the training set and their ratio, along trunks "
         "and branches; and the probability that the loss is convex between two candidate updates (Appendix B), along "
         "the trunks.",
     ),
-    "figure5": Shown(
+    "figure5": ReportFigure(
         figure5,
         ("endpoint_accuracy",),
         "Figure 5. Accuracies, and the share of the training set that all endpoints of a mode, of all modes, and of as "
         "many endpoints drawn from all modes have right.",
     ),
-    "shared_correct": Shown(
+    "shared_correct": ReportFigure(
         shared_correct, ("shared_correct",), "The share that all of a number of endpoints of a mode have right."
     ),
-    "figure6": Shown(figure6, ("train_loss",), "Figure 6. Training loss of trunks and branches; dotted: the splits."),
-    "pairs": Shown(
+    "figure6": ReportFigure(
+        figure6, ("train_loss",), "Figure 6. Training loss of trunks and branches; dotted: the splits."
+    ),
+    "pairs": ReportFigure(
         pairs,
         ("instability_loss",),
         "Linear mode connectivity of pairs of endpoints (Frankle et al. 2020), beside the hull's probabilities. "
@@ -73,20 +85,39 @@ th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid #ddd 
 
 
 def write_report(
-    rows: pd.DataFrame, tables: Mapping[str, pd.DataFrame], folder: Path, *, title: str, notes: Sequence[str] = ()
+    rows: pd.DataFrame,
+    tables: Mapping[str, pd.DataFrame],
+    folder: Path,
+    *,
+    title: str,
+    notes: Sequence[str] = (),
+    figures: Mapping[str, ReportFigure] | None = None,
 ) -> list[Path]:
     """Writes every figure that `rows` have numbers for, and index.html with them, `tables` and `notes`.
 
-    Returns what was written.
+    Args:
+        rows: of all tasks.
+        tables: heading -> table.
+        folder: for what is written.
+        title: of the page.
+        notes: sentences above the figures.
+        figures: the user's own, by the names of their files; they follow those of the paper.
+
+    Returns:
+        What was written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
-    numbers = rows[np.isfinite(rows["value"])]
-    shown = {name: item for name, item in _FIGURES.items() if set(item.needs) & set(numbers["quantity"])}
-    written = [path for name, item in shown.items() for path in _save(item.draw(numbers), folder / name)]
+    drawn = {name: figure for name, figure in {**_FIGURES, **(figures or {})}.items() if figure.can_be_drawn(rows)}
+    numbers = _numbers(rows)
+    written = [path for name, figure in drawn.items() for path in _save(figure.draw(numbers), folder / name)]
     page = folder / "index.html"
-    write_text(page, _page(title, shown, tables, notes))
+    write_text(page, _page(title, drawn, tables, notes))
     return [*written, page]
+
+
+def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[np.isfinite(rows["value"])]
 
 
 def _save(figure: Figure, stem: Path) -> list[Path]:
@@ -99,12 +130,14 @@ def _save(figure: Figure, stem: Path) -> list[Path]:
     return paths
 
 
-def _page(title: str, shown: Mapping[str, Shown], tables: Mapping[str, pd.DataFrame], notes: Sequence[str]) -> str:
+def _page(
+    title: str, drawn: Mapping[str, ReportFigure], tables: Mapping[str, pd.DataFrame], notes: Sequence[str]
+) -> str:
     remarks = "".join(f"<p>{escape(note)}</p>\n" for note in notes)
     figures = "\n".join(
         f'<figure><a href="{name}.svg"><img src="{name}.png" alt="{name}"></a>'
         f"<figcaption>{escape(item.caption)}</figcaption></figure>"
-        for name, item in shown.items()
+        for name, item in drawn.items()
     )
     sections = "\n".join(
         f'<h2>{heading}</h2>\n<div class="scroll">{table.to_html(index=False, border=0)}</div>'
