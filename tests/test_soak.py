@@ -27,7 +27,8 @@ def test_a_study_without_room_killed_and_asked_for_twice_at_once_ends_in_the_sam
     place.mkdir()
     ended = run(reference.command("trunks", place), place, before="ulimit -f 8; ")
     assert ended.is_sentence and "room on the disk" in ended.text, ended.last_words
-    kills.kill(reference, place, "branches", chance)
+    for stage in ("branches", "study"):
+        kills.kill(reference, place, stage, chance)
     races.race(reference, place, tally, processes=2)
     assert not tally.violations and tally.count("race") == 3
 
