@@ -48,6 +48,7 @@ def test_algorithm_1_agrees_with_its_literal_transcription():
     found = (probe.is_conv_better.double().mean().item(), probe.is_rand_better.double().mean().item())
     assert found == expected
     assert 0 < found[0] < 1 and 0 < found[1] < 1  # a case that could tell a mistake
+    assert (probe.p_conv.value, probe.p_rand.value) == expected and probe.p_conv.num_samples == 80
 
 
 def test_p_conv_is_one_on_a_level_set_of_a_convex_quadratic_and_zero_for_a_concave_one():

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from landscape.slow_references import correct_sets, intersection, mean_intersection_size
 from lmc_lab.landscape.predictions import (
+    SharedCorrect,
     equal_count_control,
     inter_mode,
     intra_mode,
@@ -104,3 +105,10 @@ def test_modes_of_other_examples_are_refused() -> None:
         equal_count_control([], generator=generator)
     with pytest.raises(ValueError, match="num_draws"):
         equal_count_control([random_masks(2, 10)], generator=generator, num_draws=0)
+
+
+def test_shared_correct_holds_the_masks_and_what_follows_from_them() -> None:
+    masks = random_masks(5, 40)
+    shared = SharedCorrect(masks)
+    assert torch.equal(shared.intra_mode, masks.all(dim=0))
+    assert torch.equal(shared.shares, shrinkage(masks)) and len(shared.shares) == 5

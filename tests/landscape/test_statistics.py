@@ -1,6 +1,7 @@
 import pytest
+import torch
 
-from lmc_lab.landscape.statistics import wilson_interval
+from lmc_lab.landscape.statistics import Probability, wilson_interval
 
 
 def test_wilson_interval_agrees_with_published_values():
@@ -24,3 +25,10 @@ def test_wilson_interval_is_symmetric_and_stays_in_the_unit_interval():
 def test_impossible_counts_are_refused(counts):
     with pytest.raises(ValueError, match="expected 0 <= num_successes"):
         wilson_interval(*counts)
+
+
+def test_a_probability_is_a_share_with_its_interval():
+    found = Probability.of(torch.arange(29) == 7)
+    assert (found.value, found.num_samples) == (1 / 29, 29)
+    assert (found.low, found.high) == wilson_interval(1, 29)
+    assert str(found) == "0.03 [0.01, 0.17]"  # 1/29 of Newcombe's table

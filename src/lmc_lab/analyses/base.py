@@ -9,7 +9,7 @@ from typing import ClassVar
 from scipy.special import stdtrit
 from torch import Tensor
 
-from lmc_lab.landscape.statistics import wilson_interval
+from lmc_lab.landscape.statistics import Probability
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.runs.states import Trunk
 from lmc_lab.tasks.task import Task
@@ -118,11 +118,7 @@ def pair_mean(quantity: str, matrix: Tensor, *, subset: str | None = None) -> Me
 
 def probability(quantity: str, indicators: Tensor, *, subset: str | None = None) -> Measurement:
     """Returns the share of true `indicators` (n,) with its Wilson interval."""
-    num_true, num_samples = int(indicators.sum()), len(indicators)
-    low, high = wilson_interval(num_true, num_samples)
-    return Measurement(
-        quantity=quantity, value=num_true / num_samples, low=low, high=high, num_samples=num_samples, subset=subset
-    )
+    return Measurement(quantity=quantity, subset=subset, **asdict(Probability.of(indicators)))
 
 
 def _with_t_interval(

@@ -10,22 +10,14 @@ from torch import Tensor
 from lmc_lab.analyses.base import Analysis, Measurement, ModeAnalysis, TrunkAnalysis
 from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.errors import UserError
-from lmc_lab.landscape.curvature import (
-    NoGradient,
-    NotSymmetric,
-    SpectrumEnds,
-    hessian_product,
-    lanczos_extremes,
-    power_extremes,
-)
+from lmc_lab.landscape.curvature import NoGradient, NotSymmetric, SpectrumEnds
 from lmc_lab.runs.checkpoint import load
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.runs.states import Trunk, load_states
+from lmc_lab.tasks.curvature import spectrum_ends
 from lmc_lab.tasks.objective import Buffers, EvaluationSettings, Objective
 from lmc_lab.tasks.task import Task
 from lmc_lab.values import Count, Natural, Positive, Seed, at_least
-
-_METHODS = {"lanczos": lanczos_extremes, "power": power_extremes}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +39,17 @@ class _Hessian(Analysis):
         train = task.dataset.train
         objective = Objective(task.initialise(trunk_seed), train, self.evaluation)
         point = objective.points(theta[None], torch.ones(1, 1, dtype=torch.float64), buffers)
-        losses = objective.chunk_losses(point, train.draw(self.num_examples))
-        trained = objective.trained(point)
-        generator = torch.Generator().manual_seed(self.seed)
         try:
-            product = hessian_product(losses, trained, keep_graph=self.keep_graph)
             with numbers_only(f"on {self.num_examples} training examples"):
-                return _METHODS[self.method](
-                    product, len(trained), generator=generator, max_products=self.max_products, tolerance=self.tolerance
+                return spectrum_ends(
+                    objective,
+                    point,
+                    train.draw(self.num_examples),
+                    method=self.method,
+                    max_products=self.max_products,
+                    tolerance=self.tolerance,
+                    seed=self.seed,
+                    keep_graph=self.keep_graph,
                 )
         except NoGradient as error:
             raise UserError(f"{error}; mend task.module, or leave this analysis out") from error

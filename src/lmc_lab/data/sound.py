@@ -37,7 +37,7 @@ def check_examples(inputs: Any, targets: Any, subset: str) -> None:
         raise UserError(
             f"expected inputs of {subset} that differ, found that all {len(inputs)} examples are equal; mend the data"
         )
-    if _is_whole(targets) and int(targets.min()) < 0:
+    if is_whole(targets) and int(targets.min()) < 0:
         raise UserError(
             f"expected labels from 0 on in {subset}, found {int(targets.min())} {_first(targets < 0)}; number the classes "
             "from 0, or make targets that are no classes floating-point"
@@ -50,7 +50,7 @@ def check_labels(targets: Tensor, num_classes: int, subset: str) -> None:
     Raises:
         UserError: there is such a label, or targets are no labels.
     """
-    if targets.dim() != 1 or not _is_whole(targets):
+    if targets.dim() != 1 or not is_whole(targets):
         raise UserError(
             f"expected a whole number as the label of each example of {subset}, found targets of shape "
             f"{tuple(targets.shape)} and type {targets.dtype}; mend the data, or choose task/module=regression"
@@ -77,7 +77,8 @@ def _are_all_equal(inputs: Tensor) -> bool:
     return all(torch.equal(block, inputs[:1].expand_as(block)) for block in torch.split(inputs, _BLOCK))
 
 
-def _is_whole(values: Tensor) -> bool:
+def is_whole(values: Tensor) -> bool:
+    """Returns whether values are whole numbers by their type, as labels are."""
     return not (values.is_floating_point() or values.is_complex() or values.dtype == torch.bool)
 
 

@@ -12,6 +12,7 @@ from torch.distributions import Dirichlet
 
 from lmc_lab.landscape.finite import check_losses
 from lmc_lab.landscape.geometry import column_blocks, differences_gram
+from lmc_lab.landscape.statistics import Probability
 
 
 @dataclass(frozen=True)
@@ -179,6 +180,16 @@ class HullProbe:
     def is_rand_better(self) -> Tensor:
         """Returns I_rand (J,): the matched perturbation's loss is lower than its endpoint's."""
         return self.rand.loss < self.endpoints.loss[self.sample.nearest]
+
+    @property
+    def p_conv(self) -> Probability:
+        """Returns P_conv of Algorithm 1 (Figure 2, top): the share of hull points better than their nearest endpoint."""
+        return Probability.of(self.is_conv_better)
+
+    @property
+    def p_rand(self) -> Probability:
+        """Returns P_rand of Algorithm 1: the share of matched perturbations better than their endpoint."""
+        return Probability.of(self.is_rand_better)
 
     @property
     def jensen_gap(self) -> Tensor:

@@ -77,6 +77,23 @@ def shrinkage(masks: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
+class SharedCorrect:
+    """Which examples the P endpoints of a mode have right, each alone and all of them (Figure 5, bottom row)."""
+
+    masks: Tensor  # (P, N) bool, C_i^j
+
+    @property
+    def intra_mode(self) -> Tensor:
+        """Returns S_j, the examples that all endpoints have right, bool (N,)."""
+        return intra_mode(self.masks)
+
+    @property
+    def shares(self) -> Tensor:
+        """Returns `shrinkage` of the masks, float64 (P,): from the mean accuracy to |S_j| / N."""
+        return shrinkage(self.masks)
+
+
+@dataclass(frozen=True)
 class EqualCountControl:
     """Intersections of as many endpoints as a mode has, drawn evenly from all modes."""
 

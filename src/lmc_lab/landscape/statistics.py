@@ -1,7 +1,30 @@
 """Intervals for probabilities that were estimated by counting."""
 
+from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Probability:
+    """A share of samples, with the 95 % Wilson interval of the probability behind it."""
+
+    value: float
+    low: float
+    high: float
+    num_samples: int
+
+    @classmethod
+    def of(cls, indicators: Tensor) -> "Probability":
+        """Returns the share of true `indicators`, bool (n,), n >= 1."""
+        num_true, num_samples = int(indicators.sum()), len(indicators)
+        return cls(num_true / num_samples, *wilson_interval(num_true, num_samples), num_samples)
+
+    def __str__(self) -> str:
+        """Returns ``0.62 [0.52, 0.71]``."""
+        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
 
 def wilson_interval(num_successes: int, num_samples: int, *, confidence: float = 0.95) -> tuple[float, float]:

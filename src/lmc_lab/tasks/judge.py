@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from lmc_lab.errors import UserError
 from lmc_lab.tasks.forward_pass import ForwardPass, items
-from lmc_lab.tasks.supervised import SupervisedTask
+from lmc_lab.tasks.judged_model import JudgedModel
 
 State = Mapping[str, Tensor]  # name -> (*shape), the parameters and buffers of one point
 
@@ -28,7 +28,7 @@ class Judge:
         targets: of these, (B, ...).
     """
 
-    def __init__(self, task: SupervisedTask, inputs: Tensor, targets: Tensor) -> None:
+    def __init__(self, task: JudgedModel, inputs: Tensor, targets: Tensor) -> None:
         self._task = task
         self._judging = _Judging(task)
         passed = ForwardPass.of(task, inputs)
@@ -81,7 +81,7 @@ class Judge:
 class _Judging(nn.Module):
     """`judge` as a forward, so that `functional_call` gives it a point's tensors."""
 
-    def __init__(self, task: SupervisedTask) -> None:
+    def __init__(self, task: JudgedModel) -> None:
         super().__init__()
         self.task = task
 

@@ -21,7 +21,7 @@ from lmc_lab.tasks.derivatives import twice_differentiable
 from lmc_lab.tasks.forward import EvaluationPath, Loop, States, build_forward, filled
 from lmc_lab.tasks.forward_pass import placed
 from lmc_lab.tasks.judge import Judge
-from lmc_lab.tasks.supervised import SupervisedTask
+from lmc_lab.tasks.judged_model import JudgedModel
 from lmc_lab.tasks.threads import map_in_order
 from lmc_lab.values import at_least, check_fields
 
@@ -66,7 +66,7 @@ class Objective:
         settings: how.
     """
 
-    def __init__(self, module: SupervisedTask, train: Examples, settings: EvaluationSettings | None = None) -> None:
+    def __init__(self, module: JudgedModel, train: Examples, settings: EvaluationSettings | None = None) -> None:
         settings = settings or EvaluationSettings()
         self._module = module.eval()
         parameters = dict(module.named_parameters())

@@ -1,20 +1,21 @@
 import re
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, final
+from typing import Any
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lmc_lab.errors import UserError
+from lmc_lab.tasks.judged_model import JudgedModel
 
 _LIGHTNING_HOOK = re.compile(r"(training|validation|test|predict)_step|on_(fit|train|validation|test|before|after)_\w+")
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 
-class SupervisedTask(nn.Module, ABC):
+class SupervisedTask(JudgedModel, ABC):
     """How a model is trained and judged: what a task of one's own derives from.
 
     Besides the loss per example, which everything here is made of, a subclass says which examples count as right, if
@@ -36,35 +37,8 @@ class SupervisedTask(nn.Module, ABC):
             )
 
     def __init__(self, model: nn.Module, optimizer: OptimizerFactory) -> None:
-        super().__init__()
-        self.model = model
+        super().__init__(model)
         self._optimizer = optimizer
-
-    @abstractmethod
-    def per_example_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Returns the loss of each of the B examples, (B,).
-
-        It may be called from several threads at a time, so it must change neither the module nor its arguments; nor must
-        `is_correct`. Parameters and buffers that it uses are those of the point that is judged.
-        """
-
-    @abstractmethod
-    def is_correct(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
-        """Returns which of the B examples are right, bool (B,), or None if the task has no right and wrong."""
-
-    @final
-    def judge(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Returns the loss of each example, (B,), and which are right, bool (B,) or None.
-
-        Where the loss is NaN nothing is right: the largest of outputs that are all NaN is the first.
-        """
-        correct = self.is_correct(outputs, targets)
-        losses = self.per_example_loss(outputs, targets)
-        return losses, None if correct is None else correct.logical_and(losses.isnan().logical_not())
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Returns the model's outputs."""
-        return self.model(inputs)
 
     def training_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """Returns what a training step lowers: the mean loss of a batch."""

@@ -1,0 +1,62 @@
+"""Loss and error on the lines between endpoints: the measure that a hull generalises (Frankle et al. 2020)."""
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import torch
+from torch import Tensor
+
+from lmc_lab.landscape.connectivity import LineProfile, line_weights
+from lmc_lab.landscape.finite import check_losses
+from lmc_lab.landscape.hull import Evaluate, Evaluation, Lot, evaluate_lots, hull_points
+
+
+@dataclass(frozen=True)
+class LineProbe:
+    """What lies on the line between two endpoints, in loss and in error."""
+
+    loss: LineProfile
+    error: LineProfile | None  # 1 - accuracy; None where the task has no right and wrong
+
+    @classmethod
+    def of(cls, fractions: Tensor, evaluation: Evaluation) -> "LineProbe":
+        """Returns the probe of the points at `fractions` (R,) of the line, both ends included."""
+        loss = LineProfile(fractions, evaluation.loss)
+        return cls(loss, None if evaluation.accuracy is None else LineProfile(fractions, 1 - evaluation.accuracy))
+
+    @property
+    def levels(self) -> dict[str, LineProfile]:
+        """Returns the profiles that exist, by name."""
+        return {"loss": self.loss} | ({} if self.error is None else {"error": self.error})
+
+
+def probe_lines(evaluate: Evaluate, endpoints: Tensor, *, num_points: int) -> dict[tuple[int, int], LineProbe]:
+    """Returns the probe of the line between every two of `endpoints` (P, D); each endpoint is evaluated once.
+
+    Args:
+        evaluate: says the loss of points, see `landscape.hull`.
+        endpoints: (P, D).
+        num_points: on each line, its ends included.
+
+    Raises:
+        NotFinite: an endpoint's loss is not finite, or that of a point between is NaN.
+    """
+    weights = line_weights(num_points)  # (num_points, 2)
+    vertices = torch.eye(len(endpoints), dtype=torch.float64)
+    pairs = list(combinations(range(len(endpoints)), 2))
+
+    def inside(pair: tuple[int, int]) -> Lot:
+        inner = weights[1:-1]
+        ends = list(pair)
+        return Lot(len(inner), lambda cut: (hull_points(endpoints[ends], inner[cut]), inner[cut] @ vertices[ends]))
+
+    lots = [Lot(len(endpoints), lambda cut: (endpoints[cut], vertices[cut])), *map(inside, pairs)]
+    ends, *lines = evaluate_lots(evaluate, lots)
+    check_losses(ends.loss, "endpoint")
+    for line in lines:
+        check_losses(line.loss, "point between", allows_infinity=True)
+    alone = ends.split([1] * len(endpoints))
+    return {
+        (first, second): LineProbe.of(weights[:, 1], Evaluation.join([alone[first], middle, alone[second]]))
+        for (first, second), middle in zip(pairs, lines, strict=True)
+    }

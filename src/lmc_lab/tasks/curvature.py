@@ -1,0 +1,44 @@
+"""Both ends of the Hessian's spectrum at one point of an objective (Figure 4, top row; Appendix B)."""
+
+import torch
+
+from lmc_lab.data.examples import Examples
+from lmc_lab.landscape.curvature import SpectrumEnds, hessian_product, lanczos_extremes, power_extremes
+from lmc_lab.tasks.forward import States
+from lmc_lab.tasks.objective import Objective
+
+_METHODS = {"lanczos": lanczos_extremes, "power": power_extremes}
+
+
+def spectrum_ends(
+    objective: Objective,
+    point: States,
+    examples: Examples,
+    *,
+    method: str,
+    max_products: int,
+    tolerance: float,
+    seed: int,
+    keep_graph: bool,
+) -> SpectrumEnds:
+    """Returns the ends of the spectrum at the one `point`, in the parameters that are not frozen.
+
+    Args:
+        objective: of which the Hessian is asked for.
+        point: as `objective.points` makes it.
+        examples: over which the loss is a mean.
+        method: ``lanczos`` or ``power``, see `landscape.curvature`.
+        max_products: Hessian-vector products after which it gives up.
+        tolerance: relative residual at which an end has converged.
+        seed: of the starting vector.
+        keep_graph: see `landscape.curvature.hessian_product`.
+
+    Raises:
+        NoGradient: the loss carries none.
+        NotSymmetric: the products are those of no Hessian.
+        NotFinite: a product is NaN or infinite.
+    """
+    trained = objective.trained(point)
+    product = hessian_product(objective.chunk_losses(point, examples), trained, keep_graph=keep_graph)
+    generator = torch.Generator().manual_seed(seed)
+    return _METHODS[method](product, len(trained), generator=generator, max_products=max_products, tolerance=tolerance)

@@ -1,0 +1,44 @@
+from abc import ABC, abstractmethod
+from typing import final
+
+from torch import Tensor, nn
+
+
+class JudgedModel(nn.Module, ABC):
+    """A model, and what is said of its outputs: the loss of each example, and which examples are right.
+
+    This is all that an `Objective` needs; how the model is trained is a matter of `supervised.SupervisedTask`.
+
+    Args:
+        model: its parameters, and those of a subclass, are the coordinates of a point.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    @abstractmethod
+    def per_example_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Returns the loss of each of the B examples, (B,).
+
+        It may be called from several threads at a time, so it must change neither the module nor its arguments; nor must
+        `is_correct`. Parameters and buffers that it uses are those of the point that is judged.
+        """
+
+    @abstractmethod
+    def is_correct(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
+        """Returns which of the B examples are right, bool (B,), or None if the task has no right and wrong."""
+
+    @final
+    def judge(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Returns the loss of each example, (B,), and which are right, bool (B,) or None.
+
+        Where the loss is NaN nothing is right: the largest of outputs that are all NaN is the first.
+        """
+        correct = self.is_correct(outputs, targets)
+        losses = self.per_example_loss(outputs, targets)
+        return losses, None if correct is None else correct.logical_and(losses.isnan().logical_not())
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Returns the model's outputs."""
+        return self.model(inputs)
