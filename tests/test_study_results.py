@@ -10,10 +10,10 @@ from conftest import REPOSITORY
 from entries import entry
 from lmc_lab.analyses.row_file import SCHEMA, write_rows
 from lmc_lab.analyses.store import settings_of
-from lmc_lab.analyses.subject import Part
 from lmc_lab.errors import UserError
 from lmc_lab.failures import Failures
 from lmc_lab.runs.status import write_status
+from lmc_lab.runs.subject import Part
 from lmc_lab.study import _can_run
 from lmc_lab.study_plan import StudyPlan
 from lmc_lab.study_results import collect, missing_table

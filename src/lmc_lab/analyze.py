@@ -8,10 +8,8 @@ from lmc_lab import cli, schema
 from lmc_lab.process import heavy_imports, keep_large_pages
 
 if TYPE_CHECKING:
-    from lmc_lab.analyses.base import Analysis
-    from lmc_lab.analyses.subject import Subject
-    from lmc_lab.runs.endpoints import Mode
     from lmc_lab.runs.experiment import Experiment
+    from lmc_lab.runs.subject import Request
 
 
 def main() -> None:
@@ -32,44 +30,27 @@ def job(config: DictConfig) -> None:
         from lmc_lab.failures import Failures
 
     experiment = build_experiment(config)
+    request = _request(config, experiment)
     failures = Failures("analysis")
     for analysis in build_analyses(config):
         with failures.kept(analysis.name):
-            print(ensure_rows(experiment, _subject(config, experiment, analysis), analysis))
+            subject = analysis.subject.load(experiment, request, analysis.steps)
+            print(ensure_rows(experiment, subject, analysis))
     failures.tell()
 
 
-def _subject(config: DictConfig, experiment: "Experiment", analysis: "Analysis") -> "Subject":
-    """Returns the trunk, the mode or the modes that the analysis is about."""
-    from dataclasses import replace
-
-    from lmc_lab.analyses.base import JointAnalysis, TrunkAnalysis
-    from lmc_lab.errors import UserError
-    from lmc_lab.runs.states import load_trunk
-
-    if isinstance(analysis, TrunkAnalysis):
-        return load_trunk(experiment, analysis.steps)
-    if not isinstance(analysis, JointAnalysis):
-        return _mode(config, experiment)
-    if config.trunks is None or len(config.trunks) < 2:
-        raise UserError(
-            f"expected two or more trunks for {analysis.name}, found {config.trunks}; add 'trunks=[0,1]', say"
-        )
-    return [_mode(config, replace(experiment, trunk_seed=trunk)) for trunk in config.trunks]
-
-
-def _mode(config: DictConfig, experiment: "Experiment") -> "Mode":
-    """Returns the mode at `split_step`: the branches `seeds`, or all that exist."""
+def _request(config: DictConfig, experiment: "Experiment") -> "Request":
+    """Returns what the user asks to be measured."""
     from lmc_lab.compose import split_steps
     from lmc_lab.errors import UserError
-    from lmc_lab.runs.endpoints import load_mode
+    from lmc_lab.runs.subject import Request
 
     steps = split_steps(experiment, config.split_step)
-    if len(steps) != 1:
+    if len(steps) > 1:
         raise UserError(f"expected one split_step to analyse, found {config.split_step}; add split_step=2000, say")
-    return load_mode(
-        experiment,
-        steps[0],
+    return Request(
+        split_step=steps[0] if steps else None,
+        trunks=None if config.trunks is None else list(config.trunks),
         seeds=None if config.seeds is None else list(config.seeds),
         allow_missing=config.allow_missing,
         allow_diverged=config.allow_diverged,

@@ -9,10 +9,11 @@ from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
 from lmc_lab import schema, stages
-from lmc_lab.analyses.base import Analysis, JointAnalysis, ModeAnalysis, TrunkAnalysis
+from lmc_lab.analyses.base import Analysis
 from lmc_lab.compose import build_analyses, build_experiment, split_steps
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.layout import RunFolder
+from lmc_lab.runs.subject import Subject
 
 _SHARED_KEYS = ("data_dir", "cache_dir", "output_dir")
 
@@ -55,25 +56,20 @@ class StudyPlan:
     def commands(self) -> dict[str, list[str]]:
         """Returns the command of each stage, in their order."""
         trunks, splits = f"trunk_seed={_list(self.trunks)}", f"split_step={_list(self.splits)}"
-        seeds = f"seeds=[{_list(self.seeds)}]"
         logger = [item for item in self.given if item.startswith("logger")]
-        on_the_way = [step for step in _steps(self.measured, ModeAnalysis) if step < self.experiment.task.max_steps]
+        on_the_way = [step for step in _steps(self.measured, of_branches=True) if step < self.experiment.task.max_steps]
         stages_of = {
             "trunks": self._sweep(
                 "train",
                 f"split_step=[{_list(self.splits)}]",
                 trunks,
-                *_saving(_steps(self.measured, TrunkAnalysis)),
+                *_saving(_steps(self.measured, of_branches=False)),
                 *logger,
             ),
             "branches": self._sweep(
                 "train", trunks, splits, f"seed=range({self.branches})", *_saving(on_the_way), *logger
             ),
-            "modes": self._analyses(ModeAnalysis, trunks, splits, seeds),
-            "trunk-states": self._analyses(TrunkAnalysis, trunks),
-            "across-trunks": self._analyses(JointAnalysis, f"trunks=[{_list(self.trunks)}]", splits, seeds)
-            if len(self.trunks) > 1
-            else [],
+            **{kind.stage: self._analyses(kind) for kind in dict.fromkeys(each.subject for each in self._composed)},
             "report": stages.command("report", *self.given),
         }
         return {name: command for name, command in stages_of.items() if command}
@@ -117,10 +113,9 @@ class StudyPlan:
 
     def _own_steps(self, analysis: Analysis) -> dict[str, list[int]]:
         """Returns the steps of an analysis of all states of a trunk, as its setting; of another nothing."""
-        is_of_all = isinstance(analysis, TrunkAnalysis) and analysis.steps is None
-        if not is_of_all or "steps" not in analysis.settings():
+        if analysis.steps is not None or "steps" not in analysis.settings():
             return {}
-        further = _steps(self._composed, TrunkAnalysis) or self.experiment.settings.save_steps
+        further = _steps(self._composed, of_branches=False) or self.experiment.settings.save_steps
         return {"steps": sorted({0, *self.steps, *further, self.experiment.task.max_steps})}
 
     @cached_property
@@ -134,11 +129,12 @@ class StudyPlan:
         names = f"analysis=[{_list(self.analyses)}]"
         return compose("analyze", overrides=[*self.shared, names, *self._analysis_settings(self.analyses)])
 
-    def _analyses(self, kind: type[Analysis], *where: str) -> list[str]:
-        """Returns the command of the analyses of one kind of subject, or nothing if there are none."""
-        analyses = [analysis for analysis in self._composed if isinstance(analysis, kind)]
-        if not analyses:
+    def _analyses(self, kind: type[Subject]) -> list[str]:
+        """Returns the command of the analyses of one kind of subject, or nothing if the study has no such subject."""
+        analyses = [analysis for analysis in self._composed if analysis.subject is kind]
+        if not kind.in_study(self.trunks, self.steps, self.seeds):
             return []
+        where = kind.sweep(_list(self.trunks), _list(self.splits), _list(self.seeds))
         names = [analysis.name for analysis in analyses]
         own = [
             f"analysis.{each.name}.{key}={_value(value)}"
@@ -173,9 +169,9 @@ def _lenience(config: DictConfig) -> list[str]:
     return ["allow_diverged=true"] if config.allow_diverged else []
 
 
-def _steps(analyses: Iterable[Analysis], kind: type[Analysis]) -> list[int]:
-    """Returns the steps whose states the analyses of one kind of subject ask for."""
-    asked = (getattr(analysis, "steps", None) or () for analysis in analyses if isinstance(analysis, kind))
+def _steps(analyses: Iterable[Analysis], *, of_branches: bool) -> list[int]:
+    """Returns the steps at which analyses ask for states, of branches or of trunks."""
+    asked = (analysis.steps or () for analysis in analyses if analysis.subject.has_branches is of_branches)
     return sorted({step for steps in asked for step in steps})
 
 

@@ -6,12 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from lmc_lab.analyses.base import Analysis, JointAnalysis, TrunkAnalysis
 from lmc_lab.analyses.row_file import Entry
 from lmc_lab.analyses.store import Result, read_results, settings_of
-from lmc_lab.analyses.subject import Part
 from lmc_lab.files import DamagedFile
 from lmc_lab.runs.status import peek_status
+from lmc_lab.runs.subject import Part
 from lmc_lab.study_plan import StudyPlan
 
 
@@ -95,17 +94,8 @@ def missing_table(plan: StudyPlan, collected: StudyResults) -> pd.DataFrame:
 def _wanted(plan: StudyPlan) -> Iterator[Wanted]:
     for analysis in plan.measured:
         settings = settings_of(analysis, variant=plan.experiment.variant)
-        for subject in _subjects(plan, analysis):
+        for subject in analysis.subject.in_study(plan.trunks, plan.steps, plan.seeds):
             yield Wanted(analysis.name, settings, subject)
-
-
-def _subjects(plan: StudyPlan, analysis: Analysis) -> list[tuple[Part, ...]]:
-    if isinstance(analysis, TrunkAnalysis):
-        return [(Part(trunk),) for trunk in plan.trunks]
-    modes = [[Part(trunk, step, tuple(plan.seeds)) for trunk in plan.trunks] for step in plan.steps]
-    if isinstance(analysis, JointAnalysis):
-        return [tuple(of_step) for of_step in modes if len(of_step) > 1]
-    return [(mode,) for of_step in modes for mode in of_step]
 
 
 def _by_place(subject: Sequence[Part]) -> dict[tuple[int, int | None], Part]:

@@ -18,6 +18,7 @@ from lmc_lab.errors import UserError
 from lmc_lab.landscape.hull import matched_perturbations, sample_hull
 from lmc_lab.runs.branch import train_branch
 from lmc_lab.runs.endpoints import load_mode
+from lmc_lab.runs.modes import Modes
 from lmc_lab.runs.states import load_trunk
 from lmc_lab.runs.trunk import ensure_trunk
 from lmc_lab.tasks.classification import Classification
@@ -66,7 +67,7 @@ def test_the_branch_that_diverged_is_named(experiment, diverged):
     with pytest.raises(UserError, match=r"found nan at endpoint 1 \(branch seed=1\), on the train set"):
         list(ConvexMode(num_samples=5).measure(diverged, experiment.task))
     with pytest.raises(UserError, match=r"endpoint 1 \(branch seed=1\)"):
-        list(InterMode().measure([load_mode(experiment, 13), diverged], experiment.task))
+        list(InterMode().measure(Modes((load_mode(experiment, 13), diverged)), experiment.task))
 
 
 def test_states_that_diverged_make_no_row(experiment):

@@ -4,8 +4,8 @@ import pytest
 
 from entries import entry
 from lmc_lab.analyses.row_file import SCHEMA, read_rows, write_rows
-from lmc_lab.analyses.subject import Part
 from lmc_lab.files import DamagedFile, OtherFormat
+from lmc_lab.runs.subject import Part
 
 
 @pytest.fixture

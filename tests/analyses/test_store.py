@@ -11,6 +11,7 @@ from lmc_lab.analyses.base import Choice, Measurement, ModeAnalysis, Record
 from lmc_lab.analyses.convex_mode import ConvexMode
 from lmc_lab.analyses.curves import TrunkCurve
 from lmc_lab.analyses.distances import Distances
+from lmc_lab.analyses.hessian import TrunkHessian
 from lmc_lab.analyses.row_file import SCHEMA
 from lmc_lab.analyses.store import all_rows, ensure_rows, read_result, read_results
 from lmc_lab.errors import UserError
@@ -18,6 +19,7 @@ from lmc_lab.files import read_json
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.branch import train_branch
 from lmc_lab.runs.endpoints import load_mode
+from lmc_lab.runs.modes import Modes
 from lmc_lab.runs.states import load_trunk
 from lmc_lab.runs.status import write_status
 from lmc_lab.tasks.objective import EvaluationSettings
@@ -115,7 +117,7 @@ def test_a_strangers_state_of_the_trunk_keeps_neither_its_curve_nor_named_states
     assert ensure_rows(experiment, load_trunk(experiment, TrunkCurve().steps), TrunkCurve()) == first
     assert [state.step for state in load_trunk(experiment, [13]).states] == [13]
     with pytest.raises(UserError, match="step-26"):
-        load_trunk(experiment)
+        ensure_rows(experiment, load_trunk(experiment), TrunkHessian())
 
 
 def test_a_result_says_what_it_was_measured_on(experiment):
@@ -126,7 +128,7 @@ def test_a_result_says_what_it_was_measured_on(experiment):
     subjects = {
         ((0, None, ()),): load_trunk(experiment),
         ((0, 13, (0, 1, 2)),): modes[0],
-        ((0, 13, (0, 1, 2)), (1, 13, (0, 1))): modes,
+        ((0, 13, (0, 1, 2)), (1, 13, (0, 1))): Modes(tuple(modes)),
     }
     for expected, subject in subjects.items():
         entry = read_result(ensure_rows(experiment, subject, AnySubject())).entry
@@ -163,7 +165,7 @@ def test_branches_that_diverged_are_in_every_result_without_them(experiment, cou
 
 def test_a_diverged_branch_of_several_trunks_says_of_which_it_is(experiment):
     mode = load_mode(experiment, 13)
-    modes = [replace(mode, trunk_seed=trunk, diverged=((7, 21 + trunk),)) for trunk in (0, 1)]
+    modes = Modes(tuple(replace(mode, trunk_seed=trunk, diverged=((7, 21 + trunk),)) for trunk in (0, 1)))
     rows = read_result(ensure_rows(experiment, modes, AnySubject())).rows
     told = rows[["quantity", "trunk", "split_step", "branch", "value", "num_endpoints", "analysis"]].values.tolist()
     left_out = [["diverged_at", trunk, 13, 7, 21 + trunk, 6, "any_subject"] for trunk in (0, 1)]

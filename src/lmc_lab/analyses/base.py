@@ -11,7 +11,9 @@ from torch import Tensor
 
 from lmc_lab.landscape.statistics import Probability
 from lmc_lab.runs.endpoints import Mode
+from lmc_lab.runs.modes import Modes
 from lmc_lab.runs.states import Trunk
+from lmc_lab.runs.subject import Subject
 from lmc_lab.tasks.task import Task
 from lmc_lab.values import check_fields
 
@@ -47,11 +49,17 @@ class Choice:
     value: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Analysis(ABC):
-    """A question; its fields are its settings, and name its results together with what they were measured on."""
+class _About(ABC):
+    """What a question is about; no settings."""
 
     name: ClassVar[str]
+    subject: ClassVar[type[Subject]]
+    steps: Sequence[int] | None = ()  # of the run, whose states are looked at; None for all that are saved
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysis(_About):
+    """A question; its fields are its settings, and name its results together with what they were measured on."""
 
     def __post_init__(self) -> None:
         """Raises UserError for a setting that cannot be."""
@@ -69,7 +77,9 @@ class Analysis(ABC):
 
 
 class ModeAnalysis(Analysis):
-    """A question about the endpoints of one split of one trunk."""
+    """A question about the endpoints of one split of one trunk, and about states of the branches at some `steps`."""
+
+    subject = Mode
 
     @abstractmethod
     def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | Record | Choice]:
@@ -79,7 +89,8 @@ class ModeAnalysis(Analysis):
 class TrunkAnalysis(Analysis):
     """A question about the states of one trunk at some `steps`: all that are saved for None, its curve alone for ()."""
 
-    steps: Sequence[int] | None = None  # a field of those that have a choice
+    subject = Trunk
+    steps: Sequence[int] | None = None
 
     @abstractmethod
     def measure(self, trunk: Trunk, task: Task) -> Iterator[Measurement | Record | Choice]:
@@ -89,8 +100,10 @@ class TrunkAnalysis(Analysis):
 class JointAnalysis(Analysis):
     """A question about the modes of one split step of several trunks."""
 
+    subject = Modes
+
     @abstractmethod
-    def measure(self, modes: Sequence[Mode], task: Task) -> Iterator[Measurement | Record | Choice]:
+    def measure(self, modes: Modes, task: Task) -> Iterator[Measurement | Record | Choice]:
         """Yields the answer."""
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 from lmc_lab.analyses.base import Measurement, ModeAnalysis, TrunkAnalysis
-from lmc_lab.runs.curve_check import whole_curve
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.runs.states import Trunk
 from lmc_lab.tasks.task import Task
@@ -33,8 +32,8 @@ class BranchCurves(ModeAnalysis):
 
     def measure(self, mode: Mode, task: Task) -> Iterator[Measurement]:
         """Yields one row a window and branch."""
-        for seed, folder in zip(mode.seeds, mode.folders, strict=True):
-            yield from _losses(whole_curve(folder), branch=seed)
+        for seed, curve in zip(mode.seeds, mode.curves, strict=True):
+            yield from _losses(curve, branch=seed)
 
 
 def _losses(rows: Iterable[Mapping[str, str]], *, branch: int | None) -> Iterator[Measurement]:

@@ -11,9 +11,8 @@ from lmc_lab.analyses.base import Analysis, Measurement, ModeAnalysis, TrunkAnal
 from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.errors import UserError
 from lmc_lab.landscape.curvature import NoGradient, NotSymmetric, SpectrumEnds
-from lmc_lab.runs.checkpoint import load
 from lmc_lab.runs.endpoints import Mode
-from lmc_lab.runs.states import Trunk, load_states
+from lmc_lab.runs.states import Trunk
 from lmc_lab.tasks.curvature import spectrum_ends
 from lmc_lab.tasks.objective import Buffers, EvaluationSettings, Objective
 from lmc_lab.tasks.task import Task
@@ -105,13 +104,11 @@ class BranchHessian(_Hessian, ModeAnalysis):
 
     def measure(self, mode: Mode, task: Task) -> Iterator[Measurement]:
         """Yields the ends with their residuals at each step and at the endpoint."""
-        for i, (seed, folder) in enumerate(zip(mode.seeds[: self.num_branches], mode.folders, strict=False)):
-            last = load(folder.endpoint).state["step"]
-            on_the_way = [step for step in sorted(self.steps) if mode.split_step < step < last]
-            for state in load_states(task, folder, on_the_way):
+        for i, seed in enumerate(mode.seeds[: self.num_branches]):
+            for state in mode.states_of(i):
                 yield from _rows(self.ends(task, mode.trunk_seed, state.theta, state.buffers), state.step, seed)
             buffers = {name: values[i : i + 1] for name, values in mode.buffers.items()}
-            yield from _rows(self.ends(task, mode.trunk_seed, mode.endpoints[i], buffers), last, seed)
+            yield from _rows(self.ends(task, mode.trunk_seed, mode.endpoints[i], buffers), mode.last_step, seed)
 
 
 def _rows(ends: SpectrumEnds, step: int, branch: int | None) -> Iterator[Measurement]:

@@ -1,6 +1,6 @@
 """How alike are the functions at a hull's corners, and in other hulls (section 4, Figure 5)?"""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -12,6 +12,7 @@ from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.data.examples import Examples
 from lmc_lab.landscape.predictions import equal_count_control, inter_mode, intra_mode, pack_mask, shrinkage
 from lmc_lab.runs.endpoints import Mode
+from lmc_lab.runs.modes import Modes
 from lmc_lab.tasks.objective import EvaluationSettings, Objective
 from lmc_lab.tasks.task import Task
 from lmc_lab.values import Count, Seed
@@ -64,9 +65,9 @@ class InterMode(JointAnalysis):
     seed: Seed = 0
     evaluation: EvaluationSettings = EvaluationSettings()
 
-    def measure(self, modes: Sequence[Mode], task: Task) -> Iterator[Measurement | Record | Choice]:
+    def measure(self, modes: Modes, task: Task) -> Iterator[Measurement | Record | Choice]:
         """Yields |S*|, the control with the range of 95 % of its draws, and the packed sets S_j and S*."""
-        objective = Objective(task.initialise(modes[0].trunk_seed), task.dataset.train, self.evaluation)
+        objective = Objective(task.initialise(modes.members[0].trunk_seed), task.dataset.train, self.evaluation)
         yield Choice("evaluation", objective.method)
         for subset, examples in task.dataset.subsets.items():
             masks = [_correct_masks(objective, mode, examples) for mode in modes]

@@ -12,9 +12,9 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
-from lmc_lab.analyses.subject import Part
 from lmc_lab.files import FORMAT, DamagedFile, check_format, replacing
 from lmc_lab.runs.layout import place_of
+from lmc_lab.runs.subject import Part
 
 SCHEMA = {
     "task": "string",

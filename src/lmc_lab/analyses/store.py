@@ -13,14 +13,14 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock
 
-from lmc_lab.analyses.base import Analysis, Choice, Measurement, Record, TrunkAnalysis
+from lmc_lab.analyses.base import Analysis, Choice, Measurement, Record
 from lmc_lab.analyses.row_file import SCHEMA, Entry, empty_frame, read_rows, write_rows
-from lmc_lab.analyses.subject import Part, Subject, columns_of, digests_of, parts_of
 from lmc_lab.errors import UserError
 from lmc_lab.files import DamagedFile, OtherFormat, read_json_or_set_aside, remove_leftovers, set_aside, write_json
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.layout import Layout, place_of
+from lmc_lab.runs.subject import Part, Subject, columns_of
 
 _PACKAGES = ("lmc_lab", "torch", "lightning", "hydra-core", "numpy", "pandas", "scipy")
 
@@ -60,7 +60,7 @@ def settings_of(analysis: Analysis, *, variant: str) -> dict[str, Any]:
         analysis: whose fields they are.
         variant: how the branches were made, which a trunk does not depend on.
     """
-    made = {} if isinstance(analysis, TrunkAnalysis) else {"variant": variant}
+    made = {"variant": variant} if analysis.subject.has_branches else {}
     settings: dict[str, Any] = json.loads(json.dumps(analysis.settings() | made))
     return settings
 
@@ -105,8 +105,8 @@ def all_rows(results: Collection[Result]) -> pd.DataFrame:
 
 
 def _key(analysis: Analysis, settings: Mapping[str, Any], subject: Subject) -> str:
-    left_out = [part.diverged for part in parts_of(subject)]  # the rows say so
-    content = [analysis.name, settings, digests_of(subject), *([left_out] if any(left_out) else [])]
+    left_out = [part.diverged for part in subject.parts]  # the rows say so
+    content = [analysis.name, settings, sorted(subject.digests), *([left_out] if any(left_out) else [])]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -127,7 +127,7 @@ def _measure(
 ) -> None:
     started = time.monotonic()
     found = list(analysis.measure(subject, experiment.task))  # type: ignore[attr-defined]
-    parts = parts_of(subject)
+    parts = subject.parts
     records = {item.name: item.tensor for item in found if isinstance(item, Record)}
     chosen = {item.name: item.value for item in found if isinstance(item, Choice)}
     measured = _frame([item for item in found if isinstance(item, Measurement)], columns_of(parts))

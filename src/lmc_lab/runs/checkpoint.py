@@ -65,6 +65,27 @@ def save(state: State, path: Path) -> str:
     return digest
 
 
+@dataclass(frozen=True)
+class Identity:
+    """What the header of a file says of its content."""
+
+    digest: str
+    data_digest: str
+
+
+def identify(path: Path) -> Identity:
+    """Returns what a file says that it is, without a look at its tensors.
+
+    Raises:
+        DamagedFile: its header is damaged, not one of ours, or belongs to another place.
+        OtherFormat: another version wrote it.
+        MissingFile: there is none.
+    """
+    header, _ = _read(path, with_tensors=False)
+    _check(header, path, is_whole=header.get("seal") == _seal(header))
+    return Identity(header["digest"], header["data"])
+
+
 def load(path: Path) -> Stored:
     """Returns what `save` wrote.
 
@@ -73,22 +94,30 @@ def load(path: Path) -> Stored:
         OtherFormat: another version wrote it.
         MissingFile: there is none.
     """
+    header, tensors = _read(path)
+    is_whole = header.get("digest") == _digest(header.get("tree", ""), tensors) and header.get("seal") == _seal(header)
+    _check(header, path, is_whole=is_whole)
+    return Stored(_decode(json.loads(header["tree"]), tensors), header["digest"])
+
+
+def _read(path: Path, *, with_tensors: bool = True) -> tuple[dict[str, str], dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no dict
+            names = file.keys() if with_tensors else ()
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
     except FileNotFoundError as error:
         raise MissingFile(f"expected a checkpoint at {path}, found none; give the command that makes it") from error
     except (SafetensorError, OSError, ValueError) as error:
         raise DamagedFile(f"expected a whole checkpoint at {path}, found a damaged one ({error}); {_MEND}") from error
+
+
+def _check(header: Mapping[str, str], path: Path, *, is_whole: bool) -> None:
     is_first_format = "digest" in header and "seal" not in header
-    is_whole = header.get("digest") == _digest(header.get("tree", ""), tensors) and header.get("seal") == _seal(header)
     check_format(header.get("format"), path, is_whole=is_whole or is_first_format)
     if not is_whole:
         raise DamagedFile(f"expected the checkpoint {path} to match its own digest, found other content; {_MEND}")
     if header["place"] != place_of(path):
         raise DamagedFile(f"expected {path} to be {place_of(path)}, found that it is {header['place']}; {_MEND}")
-    return Stored(_decode(json.loads(header["tree"]), tensors), header["digest"])
 
 
 def is_whole(path: Path) -> bool:

@@ -1,8 +1,11 @@
-"""A mode: the endpoints of one split of one trunk, stacked."""
+"""A mode: the endpoints of one split of one trunk."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -11,32 +14,151 @@ from lmc_lab.errors import UserError
 from lmc_lab.files import DamagedFile, MissingFile
 from lmc_lab.landscape.parameters import ParameterLayout
 from lmc_lab.runs import checkpoint
+from lmc_lab.runs.curve import Row
+from lmc_lab.runs.curve_check import whole_curve
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.layout import RunFolder
+from lmc_lab.runs.states import RunState, Trunk, load_states, load_trunk
 from lmc_lab.runs.status import peek_status
+from lmc_lab.runs.subject import Part, Request, Subject
+from lmc_lab.tasks.task import Task
 
 
 @dataclass(frozen=True)
-class Mode:
+class Mode(Subject):
     """All finished endpoints of one split of one trunk, seen as one region. P endpoints of D parameters."""
+
+    stage: ClassVar[str] = "modes"
+    has_branches: ClassVar[bool] = True
 
     trunk_seed: int
     split_step: int
     seeds: tuple[int, ...]  # P data-order seeds
-    layout: ParameterLayout
-    endpoints: Tensor  # (P, D)
-    buffers: Mapping[str, Tensor]  # name -> (P, *shape)
-    path_lengths: Tensor  # (P,) float64, from W_0
-    digests: tuple[str, ...]  # P, of the endpoints' files
-    data_digest: str
-    at_split: Tensor  # (D,) W_k
-    at_start: Tensor  # (D,) W_0
+    endpoint_digests: tuple[str, ...]  # P, of their files
     folders: tuple[RunFolder, ...]  # P
+    trunk: Trunk  # with its states W_0 and W_k
+    task: Task
+    trained_by: str  # the command that makes a file again which is missing or damaged
+    steps: tuple[int, ...] = ()  # at which an analysis wants to see the branches on their way
     diverged: tuple[tuple[int, int], ...] = ()  # (seed, step at which it was seen) of branches left out for that
 
     def __len__(self) -> int:
         """Returns P."""
         return len(self.seeds)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The mode."""
+        return (Part(self.trunk_seed, self.split_step, self.seeds, self.diverged),)
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """The digests of the endpoints."""
+        return tuple(sorted(self.endpoint_digests))
+
+    @property
+    def layout(self) -> ParameterLayout:
+        """Where each parameter is in theta."""
+        return self.task.layout.parameters
+
+    @cached_property
+    def endpoints(self) -> Tensor:
+        """W_T of each branch, (P, D)."""
+        return torch.stack([self.task.layout.theta(*state) for state in self._model_states])
+
+    @cached_property
+    def buffers(self) -> dict[str, Tensor]:
+        """The buffers of the endpoints by their names, (P, *shape)."""
+        own = [self.task.layout.own_buffers(*state) for state in self._model_states]
+        return {name: torch.stack([buffers[name] for buffers in own]) for name in self.task.layout.buffers}
+
+    @property
+    def path_lengths(self) -> Tensor:
+        """The length of each branch's path from W_0, (P,) float64."""
+        return torch.tensor([item.state["path_length"] for item in self._stored], dtype=torch.float64)
+
+    @property
+    def last_step(self) -> int:
+        """The step at which the branches ended."""
+        return int(self._stored[0].state["step"])
+
+    @property
+    def at_start(self) -> Tensor:
+        """W_0, (D,)."""
+        with _told(self.trained_by):
+            return self.trunk.states[0].theta
+
+    @property
+    def at_split(self) -> Tensor:
+        """W_k, (D,)."""
+        with _told(self.trained_by):
+            return self.trunk.states[-1].theta
+
+    @property
+    def curves(self) -> list[list[Row]]:
+        """The loss curve of each branch."""
+        return [whole_curve(folder) for folder in self.folders]
+
+    def states_of(self, index: int) -> list[RunState]:
+        """Returns the states of a branch at those of `steps` that lie on its way."""
+        on_the_way = [step for step in sorted(self.steps) if self.split_step < step < self.last_step]
+        return load_states(self.task, self.folders[index], on_the_way)
+
+    @cached_property
+    def _stored(self) -> list[checkpoint.Stored]:
+        with _told(self.trained_by):
+            return [checkpoint.load(folder.endpoint) for folder in self.folders]
+
+    @property
+    def _model_states(self) -> Iterator[tuple[Mapping[str, Tensor], Path]]:
+        for item, folder in zip(self._stored, self.folders, strict=True):
+            yield item.state["model"], folder.endpoint
+
+    @classmethod
+    def load(cls, experiment: Experiment, request: Request, steps: Sequence[int] | None) -> Self:
+        """Returns the mode of the branches that are named, or of all that exist, of one split.
+
+        Raises:
+            UserError: no split is named; branches are missing, unfinished or diverged, fewer than two are left, or they were
+                trained on different data.
+            DamagedFile: an endpoint is not what its place says.
+        """
+        if request.split_step is None:
+            raise UserError("expected one split_step to analyse, found null; add split_step=2000, say")
+        step, split = request.split_step, experiment.split_folder(request.split_step)
+        wanted = split.branch_seeds() if request.seeds is None else sorted(request.seeds)
+        diverged = _diverged(experiment, step, wanted, allow_diverged=request.allow_diverged)
+        finished = _finished(experiment, step, wanted, diverged, allow_missing=request.allow_missing)
+        named = f"seed={','.join(map(str, finished))}"
+        trained_by = experiment.training_command(f"split_step={step}", "-m", named)
+        folders = tuple(split.branch(seed) for seed in finished)
+        with _told(trained_by):
+            identities = [checkpoint.identify(folder.endpoint) for folder in folders]
+            for of_trunk in {0, step}:
+                checkpoint.identify(experiment.trunk_folder.step(of_trunk))
+        _check_data({each.data_digest for each in identities} | {experiment.task.dataset.digest})
+        return cls(
+            trunk_seed=experiment.trunk_seed,
+            split_step=step,
+            seeds=tuple(finished),
+            endpoint_digests=tuple(each.digest for each in identities),
+            folders=folders,
+            trunk=load_trunk(experiment, sorted({0, step})),
+            task=experiment.task,
+            trained_by=trained_by,
+            steps=tuple(steps or ()),
+            diverged=tuple(diverged.items()),
+        )
+
+    @classmethod
+    def in_study(cls, trunks: Sequence[int], steps: Sequence[int], seeds: Sequence[int]) -> list[tuple[Part, ...]]:
+        """Returns the mode of each split of each trunk."""
+        return [(Part(trunk, step, tuple(seeds)),) for step in steps for trunk in trunks]
+
+    @classmethod
+    def sweep(cls, trunks: str, splits: str, seeds: str) -> list[str]:
+        """Returns the overrides that ask for the mode of each split of each trunk."""
+        return [f"trunk_seed={trunks}", f"split_step={splits}", f"seeds=[{seeds}]"]
 
 
 def load_mode(
@@ -46,6 +168,7 @@ def load_mode(
     seeds: Sequence[int] | None = None,
     allow_missing: bool = False,
     allow_diverged: bool = False,
+    steps: Sequence[int] = (),
 ) -> Mode:
     """Returns the mode of the split at `split_step`.
 
@@ -55,49 +178,21 @@ def load_mode(
         seeds: the branches that are meant; all that exist if None. Always integers: ``seed=trunk`` is no endpoint.
         allow_missing: leave unfinished branches out instead of refusing.
         allow_diverged: leave diverged branches out instead of refusing.
+        steps: at which the states of branches are wanted.
 
     Raises:
-        UserError: branches are missing, unfinished or diverged, fewer than two are left, or they were trained on different
-            data.
-        DamagedFile: an endpoint is not what its place says.
+        UserError: as `Mode.load` says.
     """
-    wanted = experiment.split_folder(split_step).branch_seeds() if seeds is None else sorted(seeds)
-    diverged = _diverged(experiment, split_step, wanted, allow_diverged=allow_diverged)
-    finished = _finished(experiment, split_step, wanted, diverged, allow_missing=allow_missing)
-    paths = [experiment.split_folder(split_step).branch(seed).endpoint for seed in finished]
-    trained_by = experiment.training_command(f"split_step={split_step}", "-m", f"seed={','.join(map(str, finished))}")
-    with _told(trained_by):
-        stored = [checkpoint.load(path) for path in paths]
-        at_split, at_start = (_trunk_theta(experiment, step) for step in (split_step, 0))
-    digests = {item.state["data_digest"] for item in stored} | {experiment.task.dataset.digest}
+    request = Request(split_step=split_step, seeds=seeds, allow_missing=allow_missing, allow_diverged=allow_diverged)
+    return Mode.load(experiment, request, steps)
+
+
+def _check_data(digests: Collection[str]) -> None:
     if len(digests) > 1:
         raise UserError(
             f"expected all endpoints and the present data to agree, found {len(digests)} data sets among them; "
             "set data_dir back to the data that the branches were trained on, or choose another output_dir"
         )
-    layout = experiment.task.layout
-    states = [(item.state["model"], path) for item, path in zip(stored, paths, strict=True)]
-    buffers = [layout.own_buffers(*state) for state in states]
-    return Mode(
-        trunk_seed=experiment.trunk_seed,
-        split_step=split_step,
-        seeds=tuple(finished),
-        layout=layout.parameters,
-        endpoints=torch.stack([layout.theta(*state) for state in states]),
-        buffers={name: torch.stack([own[name] for own in buffers]) for name in layout.buffers},
-        path_lengths=torch.tensor([item.state["path_length"] for item in stored], dtype=torch.float64),
-        digests=tuple(item.digest for item in stored),
-        data_digest=experiment.task.dataset.digest,
-        at_split=at_split,
-        at_start=at_start,
-        folders=tuple(experiment.split_folder(split_step).branch(seed) for seed in finished),
-        diverged=tuple(diverged.items()),
-    )
-
-
-def _trunk_theta(experiment: Experiment, step: int) -> Tensor:
-    path = experiment.trunk_folder.step(step)
-    return experiment.task.layout.theta(checkpoint.module_state(checkpoint.load(path).state), path)
 
 
 def _diverged(experiment: Experiment, split_step: int, seeds: Sequence[int], *, allow_diverged: bool) -> dict[int, int]:

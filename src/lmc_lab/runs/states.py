@@ -4,7 +4,8 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from lmc_lab.runs import checkpoint
 from lmc_lab.runs.curve_check import whole_curve
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.layout import RunFolder
+from lmc_lab.runs.subject import Part, Request, Subject
 from lmc_lab.tasks.task import Task
 
 
@@ -28,18 +30,53 @@ class RunState:
 
 
 @dataclass(frozen=True)
-class Trunk:
-    """A trunk's states and its loss curve."""
+class Trunk(Subject):
+    """A trunk's states at some steps, and its loss curve."""
+
+    stage: ClassVar[str] = "trunk-states"
+    has_branches: ClassVar[bool] = False
 
     trunk_seed: int
-    states: tuple[RunState, ...]
-    curve: tuple[Mapping[str, str], ...]  # rows of metrics.csv
+    steps: tuple[int, ...]
+    folder: RunFolder
+    task: Task
 
     @property
+    def parts(self) -> tuple[Part, ...]:
+        """The trunk."""
+        return (Part(self.trunk_seed),)
+
+    @cached_property
     def digests(self) -> tuple[str, ...]:
-        """Returns the digests of the states, or without any that of the curve."""
-        of_states = tuple(state.digest for state in self.states)
-        return of_states or (hashlib.sha256(json.dumps(self.curve).encode()).hexdigest(),)
+        """The digests of the states, or without any that of the curve."""
+        if not self.steps:
+            return (hashlib.sha256(json.dumps(self.curve).encode()).hexdigest(),)
+        return tuple(sorted(checkpoint.identify(self.folder.step(step)).digest for step in self.steps))
+
+    @cached_property
+    def states(self) -> tuple[RunState, ...]:
+        """The state at each of the steps."""
+        return tuple(load_states(self.task, self.folder, self.steps))
+
+    @cached_property
+    def curve(self) -> tuple[Mapping[str, str], ...]:
+        """The rows of metrics.csv."""
+        return tuple(whole_curve(self.folder))
+
+    @classmethod
+    def load(cls, experiment: Experiment, request: Request, steps: Sequence[int] | None) -> Self:
+        """Returns the experiment's trunk, whatever else is named."""
+        return cls(experiment.trunk_seed, _saved(experiment, steps), experiment.trunk_folder, experiment.task)
+
+    @classmethod
+    def in_study(cls, trunks: Sequence[int], steps: Sequence[int], seeds: Sequence[int]) -> list[tuple[Part, ...]]:
+        """Returns each trunk."""
+        return [(Part(trunk),) for trunk in trunks]
+
+    @classmethod
+    def sweep(cls, trunks: str, splits: str, seeds: str) -> list[str]:
+        """Returns the override that asks for each trunk."""
+        return [f"trunk_seed={trunks}"]
 
 
 def load_trunk(experiment: Experiment, steps: Sequence[int] | None = None) -> Trunk:
@@ -48,15 +85,34 @@ def load_trunk(experiment: Experiment, steps: Sequence[int] | None = None) -> Tr
     Raises:
         UserError: one of them, or all, or the curve are missing.
     """
+    return Trunk.load(experiment, Request(), steps)
+
+
+def _saved(experiment: Experiment, steps: Sequence[int] | None) -> tuple[int, ...]:
+    """Returns `steps`, or those of all states that were saved.
+
+    Raises:
+        UserError: none is there, or one of them is missing.
+    """
     folder = experiment.trunk_folder
-    saved, curve = folder.saved_steps(), tuple(whole_curve(folder))
-    if not saved and not curve:
+    saved = folder.saved_steps()
+    if not saved and not folder.metrics.exists():
         raise UserError(
             f"expected saved states of a trunk in {folder.path}, found none; train it first: "
             f"{experiment.training_command()}"
         )
-    states = tuple(load_states(experiment.task, folder, sorted(saved if steps is None else steps)))
-    return Trunk(experiment.trunk_seed, states, curve)
+    found = tuple(sorted(saved if steps is None else steps))
+    _check_saved(folder, found)
+    return found
+
+
+def _check_saved(folder: RunFolder, steps: Sequence[int]) -> None:
+    for step in steps:
+        if not folder.step(step).exists():
+            raise UserError(
+                f"expected the state at step {step} in {folder.path}, found none; "
+                f"give the command that trained it once more, with 'run.save_steps=[{step}]'"
+            )
 
 
 def load_states(task: Task, folder: RunFolder, steps: Sequence[int]) -> list[RunState]:
@@ -65,13 +121,9 @@ def load_states(task: Task, folder: RunFolder, steps: Sequence[int]) -> list[Run
     Raises:
         UserError: one is missing, damaged, or was trained on other data.
     """
+    _check_saved(folder, steps)
     found = []
     for step in steps:
-        if not folder.step(step).exists():
-            raise UserError(
-                f"expected the state at step {step} in {folder.path}, found none; "
-                f"give the command that trained it once more, with 'run.save_steps=[{step}]'"
-            )
         stored = checkpoint.load(folder.step(step))
         checkpoint.check_data(stored.state, task.dataset.digest, folder.step(step))
         model = checkpoint.module_state(stored.state)
