@@ -42,14 +42,10 @@ def job(config: DictConfig) -> None:
 def _request(config: DictConfig, experiment: "Experiment") -> "Request":
     """Returns what the user asks to be measured."""
     from lmc_lab.compose import split_steps
-    from lmc_lab.errors import UserError
     from lmc_lab.runs.subject import Request
 
-    steps = split_steps(experiment, config.split_step)
-    if len(steps) > 1:
-        raise UserError(f"expected one split_step to analyse, found {config.split_step}; add split_step=2000, say")
     return Request(
-        split_step=steps[0] if steps else None,
+        split_steps=split_steps(experiment, config.split_step),
         trunks=None if config.trunks is None else list(config.trunks),
         seeds=None if config.seeds is None else list(config.seeds),
         allow_missing=config.allow_missing,

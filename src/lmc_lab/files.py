@@ -122,7 +122,7 @@ def read_json(path: Path, *, place: str | None = None) -> dict[str, Any]:
     if not is_whole:
         raise DamagedFile(f"expected {path} to match its own checksum, found other content")
     found = content.pop("place", None)
-    if place is not None and found not in (None, place):
+    if place is not None and found != place:
         raise DamagedFile(f"expected {path} to be {place}, found that it is {found}")
     return content
 

@@ -20,6 +20,7 @@ from lmc_lab.runs.branch import train_branch
 from lmc_lab.runs.curve import read_rows
 from lmc_lab.runs.endpoints import load_mode
 from lmc_lab.runs.experiment import RunSettings
+from lmc_lab.runs.layout import place_of
 from lmc_lab.runs.status import Diverged, Stopped
 from lmc_lab.runs.trunk import ensure_split, ensure_trunk
 from tiny import build_model, tiny_experiment
@@ -264,7 +265,8 @@ def test_a_run_that_diverged_is_tried_again_where_the_cause_may_be_gone(tmp_path
     with pytest.raises(Diverged, match=f"remove {folder.status} to try it again"):
         train_branch(experiment, 13, 1)
     status = read_json(folder.status)
-    write_json(folder.status, status | {"circumstances": status["circumstances"] | {"data": "other"}})
+    other = status | {"circumstances": status["circumstances"] | {"data": "other"}}
+    write_json(folder.status, other, place=place_of(folder.status))
     assert train_branch(experiment, 13, 1).endpoint.exists()
 
 

@@ -54,7 +54,7 @@ class Mode(Subject):
     @property
     def digests(self) -> tuple[str, ...]:
         """The digests of the endpoints."""
-        return tuple(sorted(self.endpoint_digests))
+        return self.endpoint_digests
 
     @property
     def layout(self) -> ParameterLayout:
@@ -119,13 +119,15 @@ class Mode(Subject):
         """Returns the mode of the branches that are named, or of all that exist, of one split.
 
         Raises:
-            UserError: no split is named; branches are missing, unfinished or diverged, fewer than two are left, or they were
-                trained on different data.
+            UserError: not one split is named; branches are missing, unfinished or diverged, fewer than two are left, or they
+                were trained on different data.
             DamagedFile: an endpoint is not what its place says.
         """
-        if request.split_step is None:
-            raise UserError("expected one split_step to analyse, found null; add split_step=2000, say")
-        step, split = request.split_step, experiment.split_folder(request.split_step)
+        if len(request.split_steps) != 1:
+            found = ", ".join(map(str, request.split_steps)) or "none"
+            raise UserError(f"expected one split_step to analyse, found {found}; add split_step=2000, say")
+        (step,) = request.split_steps
+        split = experiment.split_folder(step)
         wanted = split.branch_seeds() if request.seeds is None else sorted(request.seeds)
         diverged = _diverged(experiment, step, wanted, allow_diverged=request.allow_diverged)
         finished = _finished(experiment, step, wanted, diverged, allow_missing=request.allow_missing)
@@ -183,7 +185,7 @@ def load_mode(
     Raises:
         UserError: as `Mode.load` says.
     """
-    request = Request(split_step=split_step, seeds=seeds, allow_missing=allow_missing, allow_diverged=allow_diverged)
+    request = Request(split_steps=[split_step], seeds=seeds, allow_missing=allow_missing, allow_diverged=allow_diverged)
     return Mode.load(experiment, request, steps)
 
 

@@ -31,7 +31,7 @@ class Modes(Subject):
     @property
     def digests(self) -> tuple[str, ...]:
         """The digests of all endpoints."""
-        return tuple(sorted(digest for mode in self for digest in mode.digests))
+        return tuple(digest for mode in self for digest in mode.digests)
 
     @classmethod
     def load(cls, experiment: Experiment, request: Request, steps: Sequence[int] | None) -> Self:

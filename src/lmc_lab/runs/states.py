@@ -51,7 +51,7 @@ class Trunk(Subject):
         """The digests of the states, or without any that of the curve."""
         if not self.steps:
             return (hashlib.sha256(json.dumps(self.curve).encode()).hexdigest(),)
-        return tuple(sorted(checkpoint.identify(self.folder.step(step)).digest for step in self.steps))
+        return tuple(checkpoint.identify(self.folder.step(step)).digest for step in self.steps)
 
     @cached_property
     def states(self) -> tuple[RunState, ...]:

@@ -32,7 +32,7 @@ class Part:
 class Request:
     """What an analysis is asked to measure, in the user's words; a subject takes what it is made of."""
 
-    split_step: int | None = None  # k
+    split_steps: Sequence[int] = ()  # k
     trunks: Sequence[int] | None = None
     seeds: Sequence[int] | None = None  # of the branches; all that exist if None
     allow_missing: bool = False  # leave unfinished branches out instead of refusing
@@ -56,7 +56,7 @@ class Subject(ABC):
     @property
     @abstractmethod
     def digests(self) -> tuple[str, ...]:
-        """The digests of all files that the subject is made of, in an order of their own: its identity."""
+        """The digests of all files that the subject is made of, in any order: its identity."""
 
     @classmethod
     @abstractmethod
