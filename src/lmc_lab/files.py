@@ -12,7 +12,7 @@ from typing import Any
 
 from lmc_lab.errors import UserError
 
-FORMAT = 2  # of the files below an output folder; another number where older readers would take them for something else
+FORMAT = 3  # of the files below an output folder; another number where older readers would take them for something else
 _HOST = os.uname().nodename
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from lmc_lab.files import DamagedFile, OtherFormat, peek_json
+from lmc_lab.files import FORMAT, DamagedFile, OtherFormat, peek_json
 from lmc_lab.runs import callbacks, checkpoint
 from lmc_lab.runs.branch import train_branch
 from lmc_lab.runs.curve import append_row, read_rows, write_rows
@@ -156,11 +156,11 @@ def test_the_header_says_what_the_file_is(experiment):
         header = file.metadata()
         assert "model/model.0.weight" in file.keys()  # noqa: SIM118  tensors under their own names, for other programs
     assert header["place"] == "tiny-0/trunk-0/split-13/branch-0/endpoint" and header["step"] == "40"
-    assert header["data"] == "clouds" and header["format"] == "2"
+    assert header["data"] == "clouds" and header["format"] == str(FORMAT)
     assert json.loads(header["versions"])["torch"] == torch.__version__.split("+")[0]
 
 
-@pytest.mark.parametrize("key", ["place", "step", "data", "digest", "tree"])
+@pytest.mark.parametrize("key", ["place", "step", "data", "digest", "tree", "versions"])
 def test_a_header_that_was_changed_is_seen(experiment, key):
     path = branch(experiment).endpoint
     with safe_open(path, framework="pt") as file:
@@ -172,11 +172,25 @@ def test_a_header_that_was_changed_is_seen(experiment, key):
 
 def test_a_file_of_the_first_format_is_called_that(tmp_path):
     save_file({"0": torch.ones(2)}, tmp_path / "endpoint.safetensors", metadata={"tree": "{}", "digest": "0"})
-    with pytest.raises(OtherFormat, match="expected files of format 2, found format 1"):
+    with pytest.raises(OtherFormat, match=f"expected files of format {FORMAT}, found format 1"):
         checkpoint.load_or_set_aside(tmp_path / "endpoint.safetensors")
     (tmp_path / "metrics.csv").write_text("step,train_loss,path_length\n5,0.1,2.0\n")
     with pytest.raises(OtherFormat):
         read_rows(tmp_path / "metrics.csv")
+
+
+def test_a_whole_file_of_the_last_format_is_called_that_and_a_damaged_one_is_damaged(experiment, monkeypatch):
+    path = branch(experiment).endpoint
+    state = checkpoint.load(path).state
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "FORMAT", FORMAT - 1)
+        checkpoint.save(state, path)
+    with pytest.raises(OtherFormat, match=f"found format {FORMAT - 1}"):
+        checkpoint.load_or_set_aside(path)
+    checkpoint.save(state, path)
+    path.write_bytes(path.read_bytes().replace(f'"format":"{FORMAT}"'.encode(), f'"format":"{FORMAT - 1}"'.encode()))
+    with pytest.raises(DamagedFile):
+        checkpoint.load(path)
 
 
 def test_every_flipped_bit_of_a_curve_is_seen(tmp_path):
@@ -281,12 +295,12 @@ def test_leftovers_beside_a_split_are_removed(experiment):
 def test_a_file_of_a_later_format_is_not_taken_for_damaged(experiment, name):
     path = branch(experiment).path / name
     if name == "status.json":
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 3, "checksum": "made otherwise"}))
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"format": FORMAT + 1, "checksum": "made otherwise"}))
     else:
         with safe_open(path, framework="pt") as file:
             header, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        save_file(tensors, path, metadata=header | {"format": "3", "seal": "made otherwise"})
-    with pytest.raises(OtherFormat, match="found format 3"):
+        save_file(tensors, path, metadata=header | {"format": str(FORMAT + 1), "seal": "made otherwise"})
+    with pytest.raises(OtherFormat, match=f"found format {FORMAT + 1}"):
         train_branch(experiment, 13, 0)
     assert path.exists()
 

@@ -25,7 +25,11 @@ from lmc_lab.runs.layout import place_of
 
 State = dict[str, Any]  # nested dicts, lists and tuples of tensors, numbers, strings, None
 
-_SEALED = ("place", "step", "data", "format", "digest")  # what the header's seal covers, besides what the digest does
+# What the header's seal covers besides what the digest does, by format: one of the last format is whole, but not for us.
+_SEALED = {
+    "2": ("place", "step", "data", "format", "digest"),
+    str(FORMAT): ("place", "step", "data", "format", "digest", "versions"),
+}
 _MEND = "give the command that made it once more: it sets this one aside and makes it anew"
 
 
@@ -147,7 +151,8 @@ def _versions() -> str:
 
 
 def _seal(header: Mapping[str, str]) -> str:
-    return hashlib.sha256(json.dumps([header.get(name) for name in _SEALED]).encode()).hexdigest()
+    covered = _SEALED.get(header.get("format", ""), ())
+    return hashlib.sha256(json.dumps([header.get(name) for name in covered]).encode()).hexdigest()
 
 
 def _digest(tree: str, tensors: Mapping[str, Tensor]) -> str:
