@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lmc_lab.reporting.figures.axes import legends, split_colours, task_columns
-from lmc_lab.reporting.select import select
+from lmc_lab.results.select import select
 
 
 def rays(rows: pd.DataFrame) -> Figure:

@@ -8,15 +8,17 @@ from hydra import compose, initialize_config_dir
 
 from conftest import REPOSITORY
 from entries import entry
-from lmc_lab.analyses.row_file import SCHEMA, write_rows
-from lmc_lab.analyses.store import settings_of
+from lmc_lab.analyses.store import identity_settings
 from lmc_lab.errors import UserError
 from lmc_lab.failures import Failures
+from lmc_lab.reporting.table import missing_table
+from lmc_lab.results.part import Part
+from lmc_lab.results.row_file import SCHEMA, read_rows, write_rows
+from lmc_lab.results.study_results import collect
 from lmc_lab.runs.status import write_status
-from lmc_lab.runs.subject import Part
 from lmc_lab.study import _can_run
 from lmc_lab.study_plan import StudyPlan
-from lmc_lab.study_results import collect, missing_table
+from lmc_lab.study_record import record_of
 
 
 @pytest.fixture
@@ -30,19 +32,24 @@ def plan(tmp_path):
     return plan
 
 
-def measured(plan, name, *parts, num_branches=None, created=1, **changes):
+def measured(plan, name, *parts, created=1, **changes):
     """Writes a result of one row, as if an analysis of the plan had measured these parts."""
     analysis = next(analysis for analysis in plan.measured if analysis.name == name)
-    settings = settings_of(analysis, variant="") | changes
+    settings = identity_settings(analysis, variant="") | changes
+    content = {"settings": settings, "fingerprint": plan.experiment.task.fingerprint}
     rows = pd.DataFrame([{"quantity": "hull_radius", "value": created}]).reindex(columns=list(SCHEMA)).astype(SCHEMA)
     number = len(list(plan.experiment.layout.results.glob("*"))) if plan.experiment.layout.results.exists() else 0
     path = plan.experiment.layout.result(name, str(number))
-    write_rows(rows, entry(analysis=name, settings=settings, subject=parts, created=created), path)
+    write_rows(rows, entry(**(content | {"analysis": name, "subject": parts, "created": created})), path)
     return path
 
 
+def collected(plan):
+    return collect(record_of(plan), plan.experiment.layout.results)
+
+
 def found(plan, name):
-    return [result.entry for result in collect(plan).found if result.entry.analysis == name]
+    return [result.entry for result in collected(plan).found if result.entry.analysis == name]
 
 
 def test_others_branches_never_enter(plan):
@@ -82,8 +89,8 @@ def test_what_is_missing_is_said_with_the_reason(plan):
                 folder = plan.experiment.layout.split(trunk, step, variant).branch(seed)
                 state = {(1, 0, 2): "diverged", (0, 20, 1): "diverged", (0, 20, 2): "running"}.get((trunk, step, seed))
                 write_status(folder, state=state or "finished", step=31)
-    collected = collect(plan)
-    table = missing_table(plan, collected)
+    there = collected(plan)
+    table = missing_table(record_of(plan), there)
     assert table[["missing", "of", "why"]].values.tolist() == [
         ["distances", "trunk 0, k = 20", "seed 1 diverged at step 31; not finished: seed 2"],
         ["inter_mode", "trunk 0, k = 0; trunk 1, k = 0", "trunk 1, k = 0: seed 2 diverged at step 31"],
@@ -94,14 +101,14 @@ def test_what_is_missing_is_said_with_the_reason(plan):
         ],
         ["distances", "trunk 1, k = 20", "not of all branches"],
     ]
-    assert collected.left_out == ["trunk 1, k = 0: seed 2 (at step 31)"]
+    assert there.left_out == ["trunk 1, k = 0: seed 2 (at step 31)"]
 
 
 def test_a_damaged_file_is_named_and_left_out(plan):
     path = measured(plan, "distances", Part(0, 0, (0, 1, 2)))
     path.write_bytes(path.read_bytes()[:-1])
-    collected = collect(plan)
-    assert not collected.found and str(path) in str(collected.damaged[0])
+    there = collected(plan)
+    assert not there.found and str(path) in str(there.damaged[0])
     assert path.exists()  # who only reads moves nothing
 
 
@@ -118,7 +125,7 @@ def test_a_study_names_the_states_of_its_trunks(plan):
     own = replace(plan, analyses=analyses, shared=(*plan.shared, "run.save_steps=[5]"))
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
         commands = own.commands()
-        settings = {wanted.analysis: wanted.settings for wanted in collect(own).missing}
+        settings = {wanted.analysis: wanted.settings for wanted in record_of(own).wanted}
     last = own.experiment.task.max_steps
     assert f"analysis.trunk_hessian.steps=[0,7,20,{last}]" in commands["trunk-states"]
     assert f"run.save_steps=[0,7,20,{last}]" in commands["trunks"]
@@ -132,6 +139,28 @@ def test_steps_that_the_trunks_save_anyway_are_among_a_studys_states(plan):
     own = replace(plan, analyses={"trunk_hessian": {}}, shared=(*plan.shared, "run.save_steps=[5]"))
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
         assert [each.steps for each in own.measured] == [[0, 5, 20, own.experiment.task.max_steps]]
+
+
+def test_a_study_says_which_results_its_onset_is_of(plan):
+    own = replace(plan, analyses={"onset": {}, "convex_mode": {"num_samples": 7}, "distances": {"num_samples": 7}})
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        commands = own.commands()
+        wanted = [each for each in record_of(own).wanted if each.analysis == "onset"]
+    assert list(commands).index("splits") > list(commands).index("modes")
+    assert "analysis.onset.results={convex_mode:{num_samples:7}}" in commands["splits"]
+    assert "split_step=[0,20]" in commands["splits"] and "trunk_seed=0,1" in commands["splits"]
+    assert [each.settings for each in wanted] == [{"results": {"convex_mode": {"num_samples": 7}}}] * 2
+    assert [each.subject for each in wanted] == [
+        tuple(Part(trunk, step, (0, 1, 2)) for step in (0, 20)) for trunk in (0, 1)
+    ]
+
+
+def test_a_result_of_another_task_is_not_a_studys(plan):
+    measured(plan, "trunk_curve", Part(0), Part(1))
+    path = measured(plan, "trunk_curve", Part(0))
+    rows, own = read_rows(path)
+    write_rows(rows, replace(own, fingerprint="other"), path)
+    assert not found(plan, "trunk_curve")
 
 
 def test_a_study_passes_on_that_branches_may_diverge():

@@ -34,7 +34,7 @@ def job(config: DictConfig) -> None:
     failures = Failures("analysis")
     for analysis in build_analyses(config):
         with failures.kept(analysis.name):
-            subject = analysis.subject.load(experiment, request, analysis.steps)
+            subject = analysis.subject.load(experiment, analysis.request(request))
             print(ensure_rows(experiment, subject, analysis))
     failures.tell()
 

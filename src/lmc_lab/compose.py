@@ -16,7 +16,8 @@ from torch import nn
 from lmc_lab import schema
 from lmc_lab.analyses.base import Analysis
 from lmc_lab.configs import config_dir, config_dir_flags
-from lmc_lab.construct import check_arguments, check_node, factory, plain
+from lmc_lab.construct import LOGGER_CALL, check_arguments, check_node, factory, plain
+from lmc_lab.data.examples import Dataset
 from lmc_lab.errors import UserError
 from lmc_lab.runs.experiment import BranchLength, Experiment, RunName, RunSettings
 from lmc_lab.runs.layout import Layout
@@ -29,8 +30,6 @@ from lmc_lab.tasks.task import ClipAlgorithm, Task
 _NOT_OF_TRAINING = (
     "allow_missing", "analysis", "branches", "seed", "seeds", "split_step", "trunk_seed", "trunks",
 )  # fmt: skip
-
-_LOGGER_CALL: dict[str, Any] = {"num_positional": 1, "named": ("output_dir", "config")}
 
 
 def fingerprint(config: DictConfig) -> str:
@@ -69,7 +68,7 @@ def build_experiment(config: DictConfig) -> Experiment:
     build_model = factory(config, "task.model")
     build_module = factory(config, "task.module", num_positional=2)
     build_optimizer = factory(config, "task.optimizer", num_positional=1)
-    load_data = factory(config, "task.data", named=("data_dir", "cache_dir"))
+    load_data = data_loader(config)
     torch.set_num_threads(1)  # one core a process: two threads collapse when a core is shared
     task = config.task
     return Experiment(
@@ -81,7 +80,7 @@ def build_experiment(config: DictConfig) -> Experiment:
             precision=task.precision,
             build_model=lambda: _made(build_model(), nn.Module, "task.model"),
             build_module=lambda model: _made(build_module(model, build_optimizer), SupervisedTask, "task.module"),
-            load_data=lambda: load_data(data_dir=Path(config.data_dir), cache_dir=Path(config.cache_dir).absolute()),
+            load_data=load_data,
             gradient_clip_val=task.gradient_clip_val,
             gradient_clip_algorithm=ClipAlgorithm(task.gradient_clip_algorithm),
             num_classes=OmegaConf.select(task, "module.num_classes"),
@@ -98,6 +97,16 @@ def build_experiment(config: DictConfig) -> Experiment:
         carry_optimizer_state=config.carry_optimizer_state,
         branch_length=BranchLength(config.branch_length),
     )
+
+
+def data_loader(config: DictConfig) -> Callable[[], Dataset]:
+    """Returns what loads the data of the config's task.
+
+    Raises:
+        UserError: its target does not take what is written there.
+    """
+    load = factory(config, "task.data", named=("data_dir", "cache_dir"))
+    return lambda: load(data_dir=Path(config.data_dir), cache_dir=Path(config.cache_dir).absolute())
 
 
 def _made(found: Any, kind: type[Any], key: str) -> Any:
@@ -168,21 +177,11 @@ def build_analyses(config: DictConfig) -> list[Analysis]:
     return [_made(make(), Analysis, f"analysis.{name}") for name, make in makers.items()]
 
 
-def check_logger(config: DictConfig) -> None:
-    """Compares the node of the logger, if there is one, with what its target takes.
-
-    Raises:
-        UserError: it is something else.
-    """
-    if config.logger:
-        check_node(plain(config.logger), "logger", **_LOGGER_CALL)
-
-
 def _logger_factory(config: DictConfig) -> Any:
     if not config.logger:
         return _no_logger
     content = plain(config)
-    make = factory(config, "logger", **_LOGGER_CALL)
+    make = factory(config, "logger", **LOGGER_CALL)
 
     def make_logger(name: RunName) -> Any:
         return make(name, output_dir=str(Path(config.output_dir).absolute()), config=content)

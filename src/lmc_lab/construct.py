@@ -18,6 +18,8 @@ from lmc_lab.values import check_value, shown
 
 Result = TypeVar("Result")
 
+LOGGER_CALL: dict[str, Any] = {"num_positional": 1, "named": ("output_dir", "config")}  # how a logger of runs is made
+
 _MODULE_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 _OF_HYDRA = re.compile(r"_\w+_")  # _target_, _partial_, _args_ …
 _BY_POSITION = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
@@ -236,3 +238,13 @@ def _inner_nodes(value: Any, key: str) -> Iterator[tuple[str, Any]]:
             yield f"{key}.{name}", item
         else:
             yield from _inner_nodes(item, f"{key}.{name}")
+
+
+def check_logger(config: DictConfig) -> None:
+    """Compares the node of the logger, if there is one, with what its target takes.
+
+    Raises:
+        UserError: it is something else.
+    """
+    if config.logger:
+        check_node(plain(config.logger), "logger", **LOGGER_CALL)

@@ -1,6 +1,6 @@
 """Draws what a study has measured: ``python -m lmc_lab.report study=lenet_m``."""
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
@@ -11,10 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from lmc_lab.analyses.store import Result
-    from lmc_lab.reporting.page import ReportFigure
-    from lmc_lab.study_plan import StudyPlan
-    from lmc_lab.study_results import StudyResults
+    from lmc_lab.reporting.report_figure import ReportFigure
+    from lmc_lab.results.folder import Result
+    from lmc_lab.study_column import StudyColumn
 
 
 def main() -> None:
@@ -23,7 +22,7 @@ def main() -> None:
 
 
 def job(config: DictConfig) -> None:
-    """Writes figures and one HTML page from the rows alone, and prints the tables and where the page is.
+    """Writes figures and one HTML page from the folders of results alone, and prints the tables and where the page is.
 
     Studies named in `beside` are drawn as further columns. What a study asked for and is not there is said, with the
     command that makes it.
@@ -34,54 +33,51 @@ def job(config: DictConfig) -> None:
     with heavy_imports():
         import pandas as pd
 
-        from lmc_lab.analyses.store import all_rows
-        from lmc_lab.compose import check_logger
+        from lmc_lab.construct import check_logger
         from lmc_lab.reporting.page import write_report
-        from lmc_lab.reporting.table import as_text, cost_table, mode_table, onset_table, task_table
+        from lmc_lab.reporting.table import as_text, cost_table, missing_table, mode_table, onset_table, task_table
+        from lmc_lab.results.folder import all_rows
         from lmc_lab.runs.layout import reports
-        from lmc_lab.study_results import collect, missing_table
 
     check_logger(config)
     figures = own_figures(config)
-    plans = _plans(config)
-    collected = [collect(plan) for plan in plans]
-    results = [result for pair in zip(plans, collected, strict=True) for result in _column(*pair)]
+    columns = _columns(config)
+    results = [result for column in columns for result in _of_column(column)]
     rows = all_rows(results)
-    missing = pd.concat([missing_table(*pair) for pair in zip(plans, collected, strict=True)])
-    splits = {plan.name: plan.steps for plan in plans}
     tables = {
         "Modes": mode_table(rows),
-        "Onset": onset_table(rows, threshold=config.onset_threshold, splits=splits),
-        "Missing": missing,
-        "Table 1: tasks": task_table({plan.name: _config(part) for plan, part in zip(plans, collected, strict=True)}),
+        "Onset": onset_table(rows),
+        "Missing": pd.concat([missing_table(column.record, column.collected) for column in columns]),
+        "Table 1: tasks": task_table({column.record.name: column.collected.config for column in columns}),
         "Time of the analyses": cost_table(results),
     }
-    notes = [note for pair in zip(plans, collected, strict=True) for note in _notes(*pair)]
+    notes = [note for column in columns for note in _notes(column)]
     notes += [
         f"The figure {name} is left out, since none of {', '.join(figure.needs)} was measured."
         for name, figure in figures.items()
         if not figure.can_be_drawn(rows)
     ]
-    name = "+".join(plan.name for plan in plans)
+    name = "+".join(column.record.name for column in columns)
     folder = reports(Path(config.output_dir).absolute(), name)
     written = write_report(rows, tables, folder, title=name, notes=notes, figures=figures)
     if config.logger:
-        for plan, part in zip(plans, collected, strict=True):
-            _mirror(config, plan, part, written)
+        for column in columns:
+            _mirror(config, column, written)
     shown = [as_text(tables[heading]) for heading in ("Modes", "Onset", "Missing") if not tables[heading].empty]
     print(*shown, *notes, *written, sep="\n")
 
 
-def _plans(config: DictConfig) -> "list[StudyPlan]":
-    """Returns the study, and those beside it; each was given what makes its command."""
+def _columns(config: DictConfig) -> "list[StudyColumn]":
+    """Returns the study, and those beside it, each with what there is of it."""
     from hydra import compose
     from hydra.core.hydra_config import HydraConfig
 
-    from lmc_lab.study_plan import StudyPlan, places
+    from lmc_lab.study_column import find_column
+    from lmc_lab.study_request import places
 
     given = [item for item in HydraConfig.get().overrides.task if not item.startswith("beside=")]
     others = [[f"study={name}", *places(config)] for name in config.beside]
-    return [StudyPlan.of(config, given), *(StudyPlan.of(compose("report", overrides=own), own) for own in others)]
+    return [find_column(config, given), *(find_column(compose("report", overrides=own), own) for own in others)]
 
 
 def own_figures(config: DictConfig) -> "dict[str, ReportFigure]":
@@ -95,53 +91,37 @@ def own_figures(config: DictConfig) -> "dict[str, ReportFigure]":
     return {str(name): factory(config, f"figure.{name}")() for name in config.get("figure", {})}
 
 
-def _column(plan: "StudyPlan", collected: "StudyResults") -> "list[Result]":
+def _of_column(column: "StudyColumn") -> "list[Result]":
     """Returns the results of a study, which is a column of its own whatever its task is called."""
     from dataclasses import replace
 
-    from lmc_lab.errors import UserError
-    from lmc_lab.study_results import missing_table
-
-    if not collected.found:
-        diverged = [why for why in missing_table(plan, collected)["why"] if "diverged" in why]
-        reasons = "; ".join([*map(str, collected.damaged), *dict.fromkeys(diverged)])
-        raise UserError(
-            f"expected measurements of the study '{plan.name}' in {plan.experiment.layout.results}, found none"
-            f"{f' ({reasons})' if reasons else ''}; run it first: {_command(plan)}"
-        )
-    return [replace(result, rows=result.rows.assign(task=plan.name)) for result in collected.with_rows]
+    return [replace(each, rows=each.rows.assign(task=column.record.name)) for each in column.collected.with_rows]
 
 
-def _notes(plan: "StudyPlan", collected: "StudyResults") -> "Iterator[str]":
+def _notes(column: "StudyColumn") -> "Iterator[str]":
     """Yields a sentence about each thing that keeps the report from being whole."""
+    name, collected = column.record.name, column.collected
     if collected.left_out:
-        yield f"Training diverged in branches of {plan.name}, which are left out: {'; '.join(collected.left_out)}."
+        yield f"Training diverged in branches of {name}, which are left out: {'; '.join(collected.left_out)}."
     for error in collected.damaged:
         yield f"Left out is a file that holds no result: {error}."
     if collected.missing or collected.partial:
-        yield f"Some of what {plan.name} asks for is missing. This makes it: {_command(plan)}"
+        yield f"Some of what {name} asks for is missing. This makes it: {column.record.command}"
 
 
-def _command(plan: "StudyPlan") -> str:
-    from lmc_lab import stages
-
-    return stages.shown(stages.command("study", *plan.given))
-
-
-def _config(collected: "StudyResults") -> "dict[str, Any]":
-    """Returns the config that the newest rows were computed with."""
-    return dict(max(collected.found, key=lambda result: result.entry.created).entry.config)
-
-
-def _mirror(config: DictConfig, plan: "StudyPlan", collected: "StudyResults", pictures: "Sequence[Path]") -> None:
+def _mirror(config: DictConfig, column: "StudyColumn", pictures: "Sequence[Path]") -> None:
     """Logs the results of one study to Weights & Biases."""
     from pathlib import Path
 
+    from omegaconf import OmegaConf
+
+    from lmc_lab.compose import data_loader
     from lmc_lab.reporting.sinks import ResultsMirror
 
     where = (config.logger.project, config.logger.mode, Path(config.output_dir).absolute())
-    mirror = ResultsMirror(plan.name, *where, cast("dict[str, Any]", plan.experiment.config))
-    mirror.log(collected.with_rows, plan.experiment.task.dataset.train, pictures)
+    own = OmegaConf.create(column.collected.config | {"data_dir": config.data_dir, "cache_dir": config.cache_dir})
+    mirror = ResultsMirror(column.record.name, *where, column.collected.config)
+    mirror.log(column.collected.with_rows, data_loader(own)().train, pictures)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lmc_lab.construct import plain
 from lmc_lab.errors import UserError
-from lmc_lab.values import Count, Name, Positive, Seed, Share, at_least, check_value, distinct
+from lmc_lab.values import Count, Name, Positive, Seed, at_least, check_value, distinct
 
 _NumBranches = Annotated[int, at_least(2, because="a hull needs P >= 2")]
 
@@ -20,7 +20,6 @@ KINDS: Mapping[str, Any] = {
     "cache_dir": str,
     "carry_optimizer_state": bool,
     "data_dir": str,
-    "onset_threshold": Share,
     "output_dir": str,
     "overrides": Sequence[str],
     "seed": Seed | Literal["trunk"] | None,

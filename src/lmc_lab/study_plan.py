@@ -9,13 +9,13 @@ from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
 from lmc_lab import schema, stages
-from lmc_lab.analyses.base import Analysis
+from lmc_lab.analyses.base import Analysis, SplitsAnalysis
+from lmc_lab.analyses.store import identity_settings
 from lmc_lab.compose import build_analyses, build_experiment, split_steps
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.layout import RunFolder
 from lmc_lab.runs.subject import Subject
-
-_SHARED_KEYS = ("data_dir", "cache_dir", "output_dir")
+from lmc_lab.study_request import asked, places
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class StudyPlan:
 
     name: str
     given: tuple[str, ...]  # the overrides on the study's own command line
+    asked: Mapping[str, Any]  # what tells it from others of its name
     shared: tuple[str, ...]
     sweep: tuple[str, ...]
     trunks: tuple[int, ...]
@@ -44,6 +45,7 @@ class StudyPlan:
         return cls(
             name=study.name,
             given=tuple(given),
+            asked=asked(config),
             shared=(*study.overrides, *config.overrides, *_lenience(config), *places(config)),
             sweep=tuple(config.sweep),
             trunks=tuple(study.trunks),
@@ -69,7 +71,7 @@ class StudyPlan:
             "branches": self._sweep(
                 "train", trunks, splits, f"seed=range({self.branches})", *_saving(on_the_way), *logger
             ),
-            **{kind.stage: self._analyses(kind) for kind in dict.fromkeys(each.subject for each in self._composed)},
+            **{kind.stage: self._analyses(kind) for kind in self._kinds()},
             "report": stages.command("report", *self.given),
         }
         return {name: command for name, command in stages_of.items() if command}
@@ -107,16 +109,26 @@ class StudyPlan:
     def measured(self) -> list[Analysis]:
         """Returns the study's analyses with their settings.
 
-        One of all states of a trunk is of those that the study saves: what others saved there is none of its own.
+        One of all states of a trunk is of those that the study saves, one of results of those that the study measures:
+        what others left there is none of its own.
         """
-        return [replace(each, **self._own_steps(each)) for each in self._composed]
+        return [replace(each, **self._own(each)) for each in self._composed]
 
-    def _own_steps(self, analysis: Analysis) -> dict[str, list[int]]:
-        """Returns the steps of an analysis of all states of a trunk, as its setting; of another nothing."""
+    def _own(self, analysis: Analysis) -> dict[str, Any]:
+        """Returns the settings that the study adds to an analysis of what may be there from others."""
+        if isinstance(analysis, SplitsAnalysis):
+            return self._own_results(analysis)
         if analysis.steps is not None or "steps" not in analysis.settings():
             return {}
         further = _steps(self._composed, of_branches=False) or self.experiment.settings.save_steps
         return {"steps": sorted({0, *self.steps, *further, self.experiment.task.max_steps})}
+
+    def _own_results(self, analysis: SplitsAnalysis) -> dict[str, Any]:
+        """Returns the settings of those of the study's analyses that `analysis` reads."""
+        if analysis.results is not None:
+            return {}
+        read = [each for each in self._composed if each.name in analysis.reads]
+        return {"results": {each.name: identity_settings(each, variant=self.experiment.variant) for each in read}}
 
     @cached_property
     def _composed(self) -> list[Analysis]:
@@ -129,6 +141,10 @@ class StudyPlan:
         names = f"analysis=[{_list(self.analyses)}]"
         return compose("analyze", overrides=[*self.shared, names, *self._analysis_settings(self.analyses)])
 
+    def _kinds(self) -> list[type[Subject]]:
+        """Returns the kinds of subjects that are measured, those made of results last."""
+        return sorted(dict.fromkeys(each.subject for each in self._composed), key=lambda kind: not kind.has_tensors)
+
     def _analyses(self, kind: type[Subject]) -> list[str]:
         """Returns the command of the analyses of one kind of subject, or nothing if the study has no such subject."""
         analyses = [analysis for analysis in self._composed if analysis.subject is kind]
@@ -137,9 +153,7 @@ class StudyPlan:
         where = kind.sweep(_list(self.trunks), _list(self.splits), _list(self.seeds))
         names = [analysis.name for analysis in analyses]
         own = [
-            f"analysis.{each.name}.{key}={_value(value)}"
-            for each in analyses
-            for key, value in self._own_steps(each).items()
+            f"analysis.{each.name}.{key}={_value(value)}" for each in analyses for key, value in self._own(each).items()
         ]
         return self._sweep("analyze", f"analysis=[{_list(names)}]", *self._analysis_settings(names), *own, *where)
 
@@ -158,11 +172,6 @@ class StudyPlan:
             for step in self.steps
             for seed in self.seeds
         ]
-
-
-def places(config: DictConfig) -> list[str]:
-    """Returns the overrides that say where things are."""
-    return [f"{key}={_quoted(config[key])}" for key in _SHARED_KEYS]
 
 
 def _lenience(config: DictConfig) -> list[str]:
@@ -184,10 +193,9 @@ def _list(values: Any) -> str:
 
 
 def _value(value: Any) -> str:
-    return f"[{_list(value)}]" if isinstance(value, list) else "null" if value is None else str(value)
-
-
-def _quoted(path: str) -> str:
-    """Returns a path so that Hydra takes it as one string whatever is in it."""
-    escaped = str(path).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'" if any(c in str(path) for c in " ,=()[]{}':\"\\") else str(path)
+    """Returns a setting as an override has it."""
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_value(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return f"[{','.join(map(_value, value))}]"
+    return "null" if value is None else str(value)

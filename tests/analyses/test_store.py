@@ -12,10 +12,11 @@ from lmc_lab.analyses.convex_mode import ConvexMode
 from lmc_lab.analyses.curves import TrunkCurve
 from lmc_lab.analyses.distances import Distances
 from lmc_lab.analyses.hessian import TrunkHessian
-from lmc_lab.analyses.row_file import SCHEMA
-from lmc_lab.analyses.store import all_rows, ensure_rows, read_result, read_results
+from lmc_lab.analyses.store import ensure_rows
 from lmc_lab.errors import UserError
 from lmc_lab.files import read_json
+from lmc_lab.results.folder import all_rows, read_result, read_results
+from lmc_lab.results.row_file import SCHEMA
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.branch import train_branch
 from lmc_lab.runs.endpoints import load_mode
@@ -57,7 +58,7 @@ def experiment(tmp_path):
 
 
 def rows_of(experiment):
-    found, damaged = read_results(experiment.layout)
+    found, damaged = read_results(experiment.layout.results, "0")
     assert not damaged
     return all_rows(found)
 
@@ -71,8 +72,8 @@ def test_rows_are_tidy_and_say_where_they_come_from(experiment):
     ]
     p_conv = rows[(rows["quantity"] == "p_conv") & (rows["subset"] == "train")].iloc[0]
     assert p_conv["num_samples"] == 20 and p_conv["low"] <= p_conv["value"] <= p_conv["high"]
-    manifest = read_json(experiment.layout.manifest)
-    assert manifest[path.name]["versions"]["torch"] and manifest[path.name]["config"] == {"task": "tiny"}
+    listed = read_json(experiment.layout.results / "manifest.json")["results"][path.name]
+    assert listed["versions"]["torch"] and listed["config"] == {"task": "tiny"}
 
 
 def test_losses_of_endpoints_are_those_of_a_plain_evaluation(experiment):
@@ -151,7 +152,7 @@ class AnySubject(ModeAnalysis):
 def test_what_was_chosen_is_in_the_rows_and_not_in_what_names_them(experiment, counted):
     result = read_result(ensure_rows(experiment, load_mode(experiment, 13), counted))
     assert json.loads(result.rows.loc[0, "settings"])["chosen"] == {"path": "loop"}
-    assert result.entry.settings == {"size": 3, "variant": ""}
+    assert result.entry.settings == {}
 
 
 def test_branches_that_diverged_are_in_every_result_without_them(experiment, counted):
@@ -197,7 +198,7 @@ def test_a_damaged_or_lost_result_is_measured_again(experiment, counted, damage,
     mode = load_mode(experiment, 13)
     path = ensure_rows(experiment, mode, counted)
     damage(path.with_suffix(suffix))
-    found, damaged = read_results(experiment.layout)
+    found, damaged = read_results(experiment.layout.results, "0")
     assert not found and len(damaged) == (0 if (damage, suffix) == (remove, ".parquet") else 1)
     assert ensure_rows(experiment, mode, counted) == path and counted.asked == [3, 3]
     assert len(rows_of(experiment)) == 1
@@ -210,7 +211,7 @@ def test_a_result_under_anothers_name_is_none(experiment, counted):
     first, second = (ensure_rows(experiment, mode, each) for each in (counted, Counted(size=4)))
     for suffix in (".parquet", ".safetensors"):
         second.with_suffix(suffix).write_bytes(first.with_suffix(suffix).read_bytes())
-    (error,) = read_results(experiment.layout)[1]
+    (error,) = read_results(experiment.layout.results, "0")[1]
     assert second.name in str(error) and first.name in str(error)
     ensure_rows(experiment, mode, Counted(size=4))
     assert len(checkpoint.load(second.with_suffix(".safetensors")).state["kept"]) == 4
@@ -222,7 +223,7 @@ def test_tensors_of_another_result_are_none(experiment, counted):
     checkpoint.save(
         checkpoint.load(first.with_suffix(".safetensors")).state | {"step": 0}, second.with_suffix(".safetensors")
     )
-    assert len(read_results(experiment.layout)[1]) == 1
+    assert len(read_results(experiment.layout.results, "0")[1]) == 1
     ensure_rows(experiment, mode, Counted(size=4))
     assert counted.asked == [3, 3, 3]
 
@@ -232,26 +233,27 @@ def test_a_result_of_another_task_is_none_of_this_one(experiment, tmp_path):
     elsewhere = tmp_path / "tiny-1" / "results" / path.name
     elsewhere.parent.mkdir(parents=True)
     elsewhere.write_bytes(path.read_bytes())
-    assert read_results(replace(experiment.layout, root=tmp_path / "tiny-1"))[0] == []
+    assert read_results(elsewhere.parent, "1")[0] == []
 
 
 def test_rows_of_the_first_format_are_recognised(experiment):
     path = ensure_rows(experiment, load_mode(experiment, 13), Distances(num_samples=9))
     read_result(path).rows.to_parquet(path, index=False)
     with pytest.raises(UserError, match="found format 1"):
-        read_results(experiment.layout)
+        read_results(experiment.layout.results, "0")
 
 
 @pytest.mark.parametrize("damage", [remove, empty, flip, truncate])
 def test_the_manifest_comes_back(experiment, damage):
     mode = load_mode(experiment, 13)
     first, second = (ensure_rows(experiment, mode, Distances(num_samples=number)) for number in (8, 9))
-    before = read_json(experiment.layout.manifest)
-    assert before.keys() == {first.name, second.name}
-    damage(experiment.layout.manifest)
-    assert len(read_results(experiment.layout)[0]) == 2
+    manifest = experiment.layout.results / "manifest.json"
+    before = read_json(manifest)
+    assert before["results"].keys() == {first.name, second.name}
+    damage(manifest)
+    assert len(read_results(experiment.layout.results, "0")[0]) == 2
     ensure_rows(experiment, mode, Distances(num_samples=9))
-    assert read_json(experiment.layout.manifest) == before
+    assert read_json(manifest) == before
 
 
 def test_what_a_killed_process_left_is_removed(experiment):

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from landscape.slow_references import onset_by_trying
-from lmc_lab.landscape.connectivity import LineProfile, Onset, line_weights, onset
+from lmc_lab.landscape.connectivity import LineProfile, line_weights
+from lmc_lab.landscape.onset import Onset, onset
 
 
 def profile(values: list[float]) -> LineProfile:

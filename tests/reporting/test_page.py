@@ -2,14 +2,10 @@ import pandas as pd
 import pytest
 
 from entries import entry
-from lmc_lab.analyses.row_file import SCHEMA
-from lmc_lab.analyses.store import Result
-from lmc_lab.reporting.figures.functions import figure5
-from lmc_lab.reporting.figures.hull import figure2, figure3
-from lmc_lab.reporting.figures.pairs import pairs
-from lmc_lab.reporting.figures.training import figure4
 from lmc_lab.reporting.page import write_report
 from lmc_lab.reporting.table import as_text, cost_table, mode_table, onset_table, task_table
+from lmc_lab.results.folder import Result
+from lmc_lab.results.row_file import SCHEMA
 
 CONFIGS = {
     "lenet": {
@@ -45,7 +41,7 @@ def rows():
 
 
 def test_the_figure_shows_every_trunk_at_every_split(rows):
-    top, bottom = figure2(rows).axes
+    top, bottom = figure2.FIGURE.drawn(rows).axes
     points = {(x, y) for line in top.lines if line.get_marker() == "o" for x, y in zip(*line.get_data(), strict=True)}
     assert points == {(0.0, 0.0), (50.0, 0.5), (800.0, 1.0)}
     assert [label.get_text() for label in bottom.get_xticklabels()] == ["0", "50", "800"]
@@ -98,12 +94,11 @@ def with_rows(rows, lines):
 
 
 def test_figure_3_has_the_splits_from_which_every_trunks_centre_is_better(rows):
-    """Centres have loss 0.12; trunk 1 is worse at its endpoints there at k = 50 and 800 only, trunk 0 everywhere."""
+    """The centre of trunk 0 is better everywhere, that of trunk 1 from k = 50 on."""
     lines = []
-    for trunk, losses in ((0, (0.2, 0.2, 0.2)), (1, (0.1, 0.2, 0.2))):
-        for step, loss in zip((0, 50, 800), losses, strict=True):
+    for trunk in (0, 1):
+        for step in (0, 50, 800):
             where = {"trunk": trunk, "split_step": step}
-            lines.append(where | {"quantity": "endpoint_loss", "subset": "train", "value": loss})
             for kind in ("raw", "centred"):
                 lines += [
                     where | {"quantity": f"singular_value_{kind}", "index": i, "value": 4.0 / i} for i in (1, 2, 3)
@@ -111,7 +106,9 @@ def test_figure_3_has_the_splits_from_which_every_trunks_centre_is_better(rows):
                 lines.append(where | {"quantity": f"singular_value_floor_{kind}", "value": 1.5})
                 lines.append(where | {"quantity": f"effective_rank_{kind}", "value": 1.25})
             lines.append(where | {"quantity": "num_outputs", "value": 10})
-    raw = figure3(with_rows(rows, lines)).axes[0]
+    for trunk, step in ((0, 0), (1, 50)):
+        lines.append({"trunk": trunk, "quantity": "onset_centre_better", "subset": "train", "value": step})
+    raw = figure3.FIGURE.drawn(with_rows(rows, lines)).axes[0]
     drawn = {line.get_label(): line for line in raw.lines if not line.get_label().startswith("_")}
     assert set(drawn) == {"k = 50", "k = 800", "number of outputs K"}
     assert list(drawn["k = 50"].get_ydata()) == [1.0, 0.5]  # normalised; the third is below the floor
@@ -122,12 +119,13 @@ def test_figure_3_has_the_splits_from_which_every_trunks_centre_is_better(rows):
 
 def test_figure_3_says_once_that_no_split_has_a_better_centre(rows):
     lines = [
-        {"trunk": trunk, "split_step": step, "quantity": quantity, "subset": subset, "value": 0.1}
+        {"trunk": trunk, "split_step": step, "quantity": "singular_value_raw", "value": 0.1}
         for trunk in (0, 1)
         for step in (0, 50, 800)
-        for quantity, subset in (("endpoint_loss", "train"), ("singular_value_raw", None))
     ]
-    for axis in figure3(with_rows(rows, lines)).axes:
+    lines += [{"trunk": 0, "quantity": "onset_centre_better", "subset": "train", "value": 0, "high": 0}]
+    lines += [{"trunk": 1, "quantity": "onset_centre_better", "subset": "train", "value": float("inf"), "low": 800}]
+    for axis in figure3.FIGURE.drawn(with_rows(rows, lines)).axes:
         assert [text.get_text() for text in axis.texts] == ["no split from which the centre is better"]
 
 
@@ -146,11 +144,13 @@ def test_a_task_without_accuracy_has_a_column_that_says_so(rows, tmp_path):
     both = with_rows(rows[rows["quantity"].eq("hull_radius")], lines)
     names = {path.stem for path in write_report(both, {}, tmp_path, title="both")}
     assert names == {"figure2", "figure5", "shared_correct", "figure6", "pairs", "index"}
-    for figure, number in ((figure5(both), 4), (pairs(both), 6)):
+    for figure, number in ((figure5.FIGURE.drawn(both), 4), (pairs.FIGURE.drawn(both), 6)):
         texts = [[text.get_text() for text in axes.texts] for axes in figure.axes]
         assert len(texts) == number and any("does not exist" in text for text in texts[-1])  # the last is siren's
-    onsets = onset_table(both, threshold=0.9).set_index("task")["onset by instability"]
-    assert onsets.to_dict() == {"lenet": "- .. 0", "siren": ""}
+    onsets = [{"task": "lenet", "quantity": "onset_instability", "value": 0.0, "high": 0.0}]
+    onsets += [{"task": task, "quantity": "onset_p_conv", "value": 0.0, "high": 0.0} for task in ("lenet", "siren")]
+    table = onset_table(with_rows(both, [{"trunk": 0, "subset": "train"} | line for line in onsets]))
+    assert table.set_index("task")["onset by instability"].to_dict() == {"lenet": "- .. 0", "siren": ""}
 
 
 def test_an_end_that_has_not_converged_has_a_ring(rows):
@@ -159,14 +159,33 @@ def test_an_end_that_has_not_converged_has_a_ring(rows):
         for quantity, value in (("lambda_min", -1), ("lambda_max", 9), ("hessian_ratio", -0.1)):
             lines.append({"trunk": 0, "step": step, "quantity": quantity, "value": value})
         lines.append({"trunk": 0, "step": step, "quantity": "is_converged", "value": is_converged})
-    ends = figure4(with_rows(rows, lines)).axes[0]
+    ends = figure4.FIGURE.drawn(with_rows(rows, lines)).axes[0]
     rings = [list(line.get_xdata()) for line in ends.lines if line.get_label() == "not converged"]
     assert rings == [[50], [50]]  # one for either end
 
 
-def test_onset_by_a_threshold(rows):
-    assert onset_table(rows, threshold=0.9).loc[0, "onset by p_conv"] == "50 .. 800"
-    assert onset_table(rows, threshold=0.5).loc[0, "onset by p_conv"] == "0 .. 50"
+def onset_lines(failed, held, unmeasured=()):
+    where = {"trunk": 0, "subset": "train"}
+    lines = [where | {"quantity": "onset_p_conv_unmeasured", "value": step} for step in unmeasured]
+    value = float("inf") if held is None else held
+    return [*lines, where | {"quantity": "onset_p_conv", "value": value, "low": failed, "high": held}]
+
+
+@pytest.mark.parametrize(
+    ("failed", "held", "unmeasured", "bracket"),
+    [
+        (50, 800, (), "50 .. 800"),
+        (None, 0, (), "- .. 0"),
+        (800, None, (800,), "800 (missing) .. -"),
+        (0, 50, (0,), "0 (missing) .. 50"),
+    ],
+)
+def test_an_onset_is_a_bracket(rows, failed, held, unmeasured, bracket):
+    curve = [{"trunk": 0, "quantity": "train_loss", "step": step, "value": 1 / step} for step in (10, 50, 100)]
+    line = onset_table(with_rows(rows, [*onset_lines(failed, held, unmeasured), *curve])).iloc[0]
+    assert line["onset by p_conv"] == bracket and line["loss of the first steps"] == "0.1"
+    loss = {None: None, 0: "0.1", 50: "0.02", 800: "0.01"}[held]
+    assert line.get("loss just before (p_conv)") == loss
 
 
 def test_figure_4_follows_branches_to_their_endpoints(rows):
@@ -178,7 +197,7 @@ def test_figure_4_follows_branches_to_their_endpoints(rows):
         for step in steps
     ]
     extra = pd.DataFrame([*trunk, *branches]).reindex(columns=list(SCHEMA)).astype(SCHEMA)
-    ratio = figure4(pd.concat([rows, extra], ignore_index=True)).axes[1]
+    ratio = figure4.FIGURE.drawn(pd.concat([rows, extra], ignore_index=True)).axes[1]
     drawn = {line.get_label(): list(line.get_xdata()) for line in ratio.lines if line.get_marker() == "x"}
     assert drawn == {"branches from k = 0": [200, 4680], "branches from k = 50": [200, 4680]}
 
@@ -202,25 +221,16 @@ def test_table_1_shows_what_a_task_of_ones_own_has():
     assert line[["optimizer", "LR", "dataset", "task", "model"]].tolist() == ["NoRate", "", "", "", "(width=3)"]
 
 
-def test_no_number_is_shown_as_missing_and_never_as_an_onset(rows, tmp_path):
+def test_no_number_is_shown_as_missing(rows, tmp_path):
     nothing = rows.assign(value=float("nan"), low=float("nan"), high=float("inf"))
     table = mode_table(nothing)
     assert {*table["p_conv"], *table["centre"], *table["hull radius"]} == {"missing"}
-    assert set(onset_table(nothing, threshold=0.9)["onset by p_conv"]) == {"800 (missing) .. -"}
     assert [path.name for path in write_report(nothing, {}, tmp_path, title="t")] == ["index.html"]
-
-
-@pytest.mark.parametrize(("lost", "bracket"), [(0, "0 (missing) .. 50"), (50, "50 (missing) .. 800")])
-def test_a_split_that_was_not_measured_is_no_onset(rows, lost, bracket):
-    rows = rows.assign(value=1.0)[rows["split_step"] != lost]
-    table = onset_table(rows, threshold=0.9, splits={"lenet": [0, 50, 800]})
-    assert set(table["onset by p_conv"]) == {bracket}
-    assert set(onset_table(rows, threshold=0.9)["onset by p_conv"]) == {f"- .. {min({0, 50} - {lost})}"}
 
 
 def test_figures_leave_out_what_is_no_number(rows, tmp_path):
     rows.loc[rows["split_step"].eq(50), ["value", "low", "high"]] = float("inf")
-    top, _ = figure2(rows[rows["value"] < 9]).axes
+    top, _ = figure2.FIGURE.drawn(rows).axes
     assert all(abs(number) < 9 for line in top.lines for number in line.get_ydata())
     assert len(write_report(rows, {}, tmp_path, title="t")) == 3
 

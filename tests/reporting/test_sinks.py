@@ -6,13 +6,13 @@ import torch
 from matplotlib.figure import Figure
 
 from entries import entry
-from lmc_lab.analyses.row_file import SCHEMA
-from lmc_lab.analyses.store import Result
 from lmc_lab.data.examples import Examples
 from lmc_lab.landscape.predictions import pack_mask
 from lmc_lab.reporting import sinks
 from lmc_lab.reporting.examples import example_table
 from lmc_lab.reporting.sinks import ResultsMirror, wandb_logger
+from lmc_lab.results.folder import Result
+from lmc_lab.results.row_file import SCHEMA
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.experiment import RunName
 

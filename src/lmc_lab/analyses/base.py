@@ -1,10 +1,11 @@
-"""What an analysis is: it reads a mode, a trunk or several modes, yields measurements, and neither logs nor stores them."""
+"""What an analysis is: it reads a subject, yields measurements, and neither logs nor stores them."""
 
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, Field, asdict, dataclass, fields, is_dataclass, replace
 from math import isfinite
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from scipy.special import stdtrit
 from torch import Tensor
@@ -13,7 +14,8 @@ from lmc_lab.landscape.statistics import Probability
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.runs.modes import Modes
 from lmc_lab.runs.states import Trunk
-from lmc_lab.runs.subject import Subject
+from lmc_lab.runs.subject import Request, Subject
+from lmc_lab.runs.trunk_results import TrunkResults
 from lmc_lab.tasks.task import Task
 from lmc_lab.values import check_fields
 
@@ -53,6 +55,7 @@ class _About(ABC):
     """What a question is about; no settings."""
 
     name: ClassVar[str]
+    version: ClassVar[int] = 1  # to be raised when the same settings give other rows
     subject: ClassVar[type[Subject]]
     steps: Sequence[int] | None = ()  # of the run, whose states are looked at; None for all that are saved
 
@@ -71,9 +74,20 @@ class Analysis(_About):
         evaluation = getattr(self, "evaluation", None)
         return evaluation.bn_policy if evaluation else None
 
-    def settings(self) -> dict[str, object]:
+    def settings(self) -> dict[str, Any]:
         """Returns the fields that the result depends on, as plain data."""
-        return asdict(self)
+        return _plain(asdict(self))
+
+    def changed_settings(self) -> dict[str, Any]:
+        """Returns the settings that are not at their defaults, as plain data.
+
+        They, the name and the version are what a result is known by: a further field with a default orphans nothing.
+        """
+        return {name: value for name, value in _plain(_changed(self)).items() if name in self.settings()}
+
+    def request(self, request: Request) -> Request:
+        """Returns what the user asks to be measured together with what this analysis wants to see of it."""
+        return replace(request, steps=self.steps)
 
 
 class ModeAnalysis(Analysis):
@@ -105,6 +119,50 @@ class JointAnalysis(Analysis):
     @abstractmethod
     def measure(self, modes: Modes, task: Task) -> Iterator[Measurement | Record | Choice]:
         """Yields the answer."""
+
+
+class SplitsAnalysis(Analysis):
+    """A question about what other analyses have found at the splits of one trunk."""
+
+    subject = TrunkResults
+    reads: ClassVar[tuple[str, ...]]  # the names of the analyses
+    results: Mapping[str, Any] | None = None  # of these settings each, besides the defaults; None: whatever they are
+
+    def request(self, request: Request) -> Request:
+        """Returns what the user asks for together with the results that this analysis reads."""
+        return replace(request, results=dict.fromkeys(self.reads) if self.results is None else self.results)
+
+    @abstractmethod
+    def measure(self, results: TrunkResults, task: Task) -> Iterator[Measurement | Record | Choice]:
+        """Yields the answer."""
+
+
+def _changed(settings: Any) -> dict[str, Any]:
+    """Returns the fields of a dataclass that are not at their defaults; of one that is a dataclass, its own such fields."""
+    found: dict[str, Any] = {}
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if not _has_default(field):
+            found[field.name] = asdict(value) if is_dataclass(value) else value  # type: ignore[arg-type]
+        elif is_dataclass(value):
+            found |= {field.name: changed} if (changed := _changed(value)) else {}
+        elif _plain({"": value}) != _plain({"": _default(field)}):
+            found[field.name] = value
+    return found
+
+
+def _has_default(field: "Field[Any]") -> bool:
+    return field.default is not MISSING or field.default_factory is not MISSING
+
+
+def _default(field: "Field[Any]") -> Any:
+    return field.default if field.default is not MISSING else field.default_factory()  # type: ignore[operator]
+
+
+def _plain(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the content as JSON holds it, in which lists and tuples are the same."""
+    plain: dict[str, Any] = json.loads(json.dumps(content))
+    return plain
 
 
 def mean(quantity: str, values: Tensor, *, subset: str | None = None) -> Measurement:

@@ -4,8 +4,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,99 +13,52 @@ import pandas as pd
 from filelock import FileLock
 
 from lmc_lab.analyses.base import Analysis, Choice, Measurement, Record
-from lmc_lab.analyses.row_file import SCHEMA, Entry, empty_frame, read_rows, write_rows
-from lmc_lab.errors import UserError
-from lmc_lab.files import DamagedFile, OtherFormat, read_json_or_set_aside, remove_leftovers, set_aside, write_json
+from lmc_lab.files import DamagedFile, remove_leftovers, set_aside
+from lmc_lab.results.folder import file_digest, read_result, records_of
+from lmc_lab.results.manifest import index
+from lmc_lab.results.part import Part, columns_of
+from lmc_lab.results.row_file import SCHEMA, Entry, write_rows
 from lmc_lab.runs import checkpoint
+from lmc_lab.runs.checkpoint import State
 from lmc_lab.runs.experiment import Experiment
-from lmc_lab.runs.layout import Layout, place_of
-from lmc_lab.runs.subject import Part, Subject, columns_of
+from lmc_lab.runs.subject import Subject
 
 _PACKAGES = ("lmc_lab", "torch", "lightning", "hydra-core", "numpy", "pandas", "scipy")
-
-
-@dataclass(frozen=True)
-class Result:
-    """What one analysis found on one subject."""
-
-    rows: pd.DataFrame
-    entry: Entry
-    records: Path | None = None  # tensors kept beside the rows
 
 
 def ensure_rows(experiment: Experiment, subject: Subject, analysis: Analysis) -> Path:
     """Returns the file with the rows of `analysis` on `subject`, after measuring them if nobody has, or if it is damaged.
 
-    Its key hashes the settings and what was measured: more samples or more endpoints is another file. Whoever asks for
-    the same endpoints shares it, however the endpoints were named.
+    Its key hashes the analysis and its version, the settings that are not at their defaults, and what was measured: more
+    samples or more endpoints is another file. Whoever asks for the same endpoints shares it, however they were named.
     """
-    settings = settings_of(analysis, variant=experiment.variant)
-    key = _key(analysis, settings, subject)
+    key = _key(analysis, identity_settings(analysis, variant=experiment.variant), subject)
     path = experiment.layout.result(analysis.name, key)
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path.parent)
     with FileLock(path.with_name(f".{path.name}.lock")):
         is_new = not _is_measured(path)
         if is_new:
-            _measure(experiment, subject, analysis, settings, path)
-    _index(experiment.layout, anew={path.name} if is_new else set())
+            _measure(experiment, subject, analysis, path)
+    index(path.parent, anew={path.name} if is_new else set())
     return path
 
 
-def settings_of(analysis: Analysis, *, variant: str) -> dict[str, Any]:
-    """Returns all that two results on the same endpoints may differ in, as JSON holds it.
+def identity_settings(analysis: Analysis, *, variant: str) -> dict[str, Any]:
+    """Returns all that two results of an analysis on the same endpoints may differ in, what is default left out.
 
     Args:
         analysis: whose fields they are.
-        variant: how the branches were made, which a trunk does not depend on.
+        variant: how the branches were made, which a trunk does not depend on; empty by default.
     """
-    made = {"variant": variant} if analysis.subject.has_branches else {}
-    settings: dict[str, Any] = json.loads(json.dumps(analysis.settings() | made))
-    return settings
-
-
-def read_result(path: Path) -> Result:
-    """Returns the result whose rows are in `path`.
-
-    Raises:
-        DamagedFile: the rows, or the tensors beside them, are damaged or lost.
-        OtherFormat: another version wrote it.
-    """
-    rows, entry = read_rows(path)
-    if entry.records is None:
-        return Result(rows, entry)
-    records = path.with_suffix(".safetensors")
-    try:
-        digest = checkpoint.load(records).digest
-    except OtherFormat:
-        raise
-    except UserError as error:
-        raise DamagedFile(f"expected {path.name} to have its tensors beside it: {error}") from error
-    if digest != entry.records:
-        raise DamagedFile(f"expected {records} to be what {path.name} was measured with, found other tensors")
-    return Result(rows, entry, records)
-
-
-def read_results(layout: Layout) -> tuple[list[Result], list[DamagedFile]]:
-    """Returns the results of a task, and why others of its files are none."""
-    found, damaged = [], []
-    for path in sorted(layout.results.glob("*.parquet")):
-        try:
-            found.append(read_result(path))
-        except DamagedFile as error:
-            damaged.append(error)
-    return found, damaged
-
-
-def all_rows(results: Collection[Result]) -> pd.DataFrame:
-    """Returns the rows of all results as one table."""
-    frames = [result.rows for result in results if not result.rows.empty]
-    return pd.concat(frames, ignore_index=True) if frames else empty_frame()
+    made = {"variant": variant} if variant and analysis.subject.has_branches else {}
+    return analysis.changed_settings() | made
 
 
 def _key(analysis: Analysis, settings: Mapping[str, Any], subject: Subject) -> str:
     left_out = [part.diverged for part in subject.parts]  # the rows say so
-    content = [analysis.name, settings, sorted(subject.digests), *([left_out] if any(left_out) else [])]
+    subject_id = [sorted(subject.digests), *([left_out] if any(left_out) else [])]
+    content = [analysis.name, analysis.version, settings, *subject_id]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -122,9 +74,7 @@ def _is_measured(path: Path) -> bool:
     return True
 
 
-def _measure(
-    experiment: Experiment, subject: Subject, analysis: Analysis, settings: Mapping[str, Any], path: Path
-) -> None:
+def _measure(experiment: Experiment, subject: Subject, analysis: Analysis, path: Path) -> None:
     started = time.monotonic()
     found = list(analysis.measure(subject, experiment.task))  # type: ignore[attr-defined]
     parts = subject.parts
@@ -136,13 +86,15 @@ def _measure(
         fingerprint=experiment.task.fingerprint,
         analysis=analysis.name,
         bn_policy=analysis.bn_policy,
-        settings=json.dumps({**settings, **({"chosen": chosen} if chosen else {})}),
+        settings=json.dumps({**analysis.settings(), **({"chosen": chosen} if chosen else {})}),
     )
     entry = Entry(
         analysis=analysis.name,
-        settings=settings,
+        version=analysis.version,
+        settings=identity_settings(analysis, variant=experiment.variant),
         subject=parts,
-        records=checkpoint.save(records, path.with_suffix(".safetensors")) if records else None,
+        fingerprint=experiment.task.fingerprint,
+        records=_keep(records, records_of(path)) if records else None,
         created=time.time_ns(),
         seconds=round(time.monotonic() - started, 3),
         command=" ".join(sys.argv),
@@ -150,6 +102,12 @@ def _measure(
         config=experiment.config,
     )
     write_rows(rows.astype(SCHEMA), entry, path)
+
+
+def _keep(records: State, path: Path) -> str:
+    """Writes the tensors beside the rows and returns the digest of the file."""
+    checkpoint.save(records, path)
+    return file_digest(path)
 
 
 def _frame(measurements: Sequence[Measurement], of_subject: Mapping[str, int | None]) -> pd.DataFrame:
@@ -162,23 +120,3 @@ def _left_out(parts: Sequence[Part]) -> Iterator[pd.DataFrame]:
     for part in (part for part in parts if part.diverged):
         steps = [Measurement(quantity="diverged_at", value=step, branch=seed) for seed, step in part.diverged]
         yield _frame(steps, {**columns_of(parts), "trunk": part.trunk})  # a seed alone does not say which branch it is
-
-
-def _index(layout: Layout, *, anew: Collection[str]) -> None:
-    """Keeps the manifest the list of what is in the folder, for who looks for a result; nothing here relies on it."""
-    with FileLock(layout.manifest.with_name(".manifest.lock")):
-        place = place_of(layout.manifest)
-        listed = read_json_or_set_aside(layout.manifest, place=place)
-        known = {name: entry for name, entry in listed.items() if name not in anew}
-        paths = {path.name: path for path in sorted(layout.results.glob("*.parquet"))}
-        if known.keys() == paths.keys():
-            return
-        whole = {name: known.get(name) or _entry_or_none(path) for name, path in paths.items()}
-        write_json(layout.manifest, {name: entry for name, entry in whole.items() if entry}, place=place)
-
-
-def _entry_or_none(path: Path) -> dict[str, Any] | None:
-    try:
-        return read_rows(path)[1].to_plain()
-    except (DamagedFile, FileNotFoundError):
-        return None

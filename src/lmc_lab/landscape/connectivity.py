@@ -1,13 +1,9 @@
 """Linear mode connectivity of a pair (Frankle et al. 2020, arXiv:1912.05671)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-
-# "We consider instability < 2% to be stable", in error (their section 3.2: a margin for noise).
-STABLE_INSTABILITY = 0.02
 
 
 def line_weights(num_points: int) -> Tensor:
@@ -48,32 +44,3 @@ class LineProfile:
         """Returns the largest value above the mean of the two ends, >= 0 (NaN if any value is)."""
         values = self.values.double()
         return float(values.max() - (values[0] + values[-1]) / 2)
-
-
-@dataclass(frozen=True)
-class Onset:
-    """The bracket of the step from which a criterion holds: it lies after `failed` and not after `held`."""
-
-    failed: int | None  # the last split that fails the criterion; None: none does
-    held: int | None  # the first split from which it holds at this and every later split; None: not even at the last
-
-
-def onset(steps: Sequence[int], values: Sequence[float], *, threshold: float, at_least: bool = True) -> Onset:
-    """Returns from which split step on a criterion holds at every split that was measured.
-
-    Args:
-        steps: split steps k, increasing.
-        values: the quantity at each; NaN fails.
-        threshold: the criterion is value >= threshold (``p_conv`` >= 0.9) …
-        at_least: … or, where False, value < threshold (instability < 0.02).
-
-    Raises:
-        ValueError: no steps, not increasing, or not as many as values.
-    """
-    if not steps or list(steps) != sorted(set(steps)) or len(steps) != len(values):
-        raise ValueError(f"expected increasing steps, one a value, found {list(steps)} and {len(values)} values")
-    failures = [i for i, value in enumerate(values) if not (value >= threshold if at_least else value < threshold)]
-    if not failures:
-        return Onset(None, steps[0])
-    after = failures[-1] + 1
-    return Onset(steps[failures[-1]], steps[after] if after < len(steps) else None)

@@ -1,81 +1,25 @@
 """One folder with a report: figures as PNG and SVG and a page that shows them."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
 import matplotlib
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from lmc_lab.files import remove_leftovers, replacing, write_text
-from lmc_lab.reporting.figures.functions import figure5, shared_correct
-from lmc_lab.reporting.figures.hull import figure2, figure3
-from lmc_lab.reporting.figures.pairs import pairs
-from lmc_lab.reporting.figures.training import figure4, figure6
-
-
-@dataclass(frozen=True)
-class ReportFigure:
-    """A figure of the report.
-
-    Args:
-        draw: makes it of the rows of all tasks, whose values are finite.
-        needs: quantities; it is left out where the rows have none of them.
-        caption: what it shows, as plain text.
-    """
-
-    draw: Callable[[pd.DataFrame], Figure]
-    needs: Sequence[str]
-    caption: str
-
-    def can_be_drawn(self, rows: pd.DataFrame) -> bool:
-        """Returns whether `rows` have a number that it needs."""
-        return bool(set(self.needs) & set(_numbers(rows)["quantity"]))
-
+from lmc_lab.reporting.figures import figure2, figure3, figure4, figure5, figure6, pairs, shared_correct
+from lmc_lab.reporting.report_figure import ReportFigure
 
 _FIGURES = {
-    "figure2": ReportFigure(
-        figure2,
-        ("p_conv",),
-        "Figure 2. Top: the probability that a random point of the hull, or an equally long perturbation, has lower "
-        "training loss than the nearest endpoint, with 95 % Wilson intervals over the samples of one hull. Bottom: "
-        "distances. Points are trunks.",
-    ),
-    "figure3": ReportFigure(
-        figure3,
-        ("singular_value_raw",),
-        "Figure 3. Singular values of the stacked endpoints, for the splits from which on the hull's centre is better than "
-        "the mean endpoint, of every trunk; dotted: the number K of outputs (classes). Centred, P points span at most P - 1 "
-        "dimensions.",
-    ),
-    "figure4": ReportFigure(
-        figure4,
-        ("lambda_max", "p_gap_negative"),
-        "Figure 4. The ends of the Hessian's spectrum on a fixed part of the training set and their ratio, along trunks "
-        "and branches; and the probability that the loss is convex between two candidate updates (Appendix B), along "
-        "the trunks.",
-    ),
-    "figure5": ReportFigure(
-        figure5,
-        ("endpoint_accuracy",),
-        "Figure 5. Accuracies, and the share of the training set that all endpoints of a mode, of all modes, and of as "
-        "many endpoints drawn from all modes have right.",
-    ),
-    "shared_correct": ReportFigure(
-        shared_correct, ("shared_correct",), "The share that all of a number of endpoints of a mode have right."
-    ),
-    "figure6": ReportFigure(
-        figure6, ("train_loss",), "Figure 6. Training loss of trunks and branches; dotted: the splits."
-    ),
-    "pairs": ReportFigure(
-        pairs,
-        ("instability_loss",),
-        "Linear mode connectivity of pairs of endpoints (Frankle et al. 2020), beside the hull's probabilities. "
-        "Intervals: jackknife over endpoints.",
-    ),
+    "figure2": figure2.FIGURE,
+    "figure3": figure3.FIGURE,
+    "figure4": figure4.FIGURE,
+    "figure5": figure5.FIGURE,
+    "shared_correct": shared_correct.FIGURE,
+    "figure6": figure6.FIGURE,
+    "pairs": pairs.FIGURE,
 }
 
 _STYLE = """body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
@@ -109,15 +53,10 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
     drawn = {name: figure for name, figure in {**_FIGURES, **(figures or {})}.items() if figure.can_be_drawn(rows)}
-    numbers = _numbers(rows)
-    written = [path for name, figure in drawn.items() for path in _save(figure.draw(numbers), folder / name)]
+    written = [path for name, figure in drawn.items() for path in _save(figure.drawn(rows), folder / name)]
     page = folder / "index.html"
     write_text(page, _page(title, drawn, tables, notes))
     return [*written, page]
-
-
-def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows[np.isfinite(rows["value"])]
 
 
 def _save(figure: Figure, stem: Path) -> list[Path]:

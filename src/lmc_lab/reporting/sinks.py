@@ -11,10 +11,10 @@ import torch
 import wandb
 from lightning.pytorch.loggers import Logger, WandbLogger
 
-from lmc_lab.analyses.store import Result, all_rows
 from lmc_lab.data.examples import Examples
 from lmc_lab.landscape.predictions import unpack_mask
 from lmc_lab.reporting.examples import example_table
+from lmc_lab.results.folder import Result, all_rows
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.experiment import RunName
 

@@ -1,16 +1,20 @@
-"""Rows as tables that fit a terminal and a page: the modes, the onsets, the tasks (Table 1)."""
+"""Rows as tables that fit a terminal and a page: the modes, the onsets, the tasks (Table 1), and what is missing."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from math import isfinite, isnan, nan
+from collections.abc import Iterable, Mapping
+from math import isfinite
 from typing import Any
 
 import pandas as pd
 
-from lmc_lab.analyses.store import Result
-from lmc_lab.landscape.connectivity import STABLE_INSTABILITY, onset
-from lmc_lab.reporting.select import select
+from lmc_lab.results.folder import Result
+from lmc_lab.results.manifest import StudyRecord
+from lmc_lab.results.part import told
+from lmc_lab.results.select import select, select_any
+from lmc_lab.results.study_results import StudyResults
 
 _NO_NUMBER = "missing"  # in place of a value that is NaN or infinite
+
+_CRITERIA = {"p_conv": "onset_p_conv", "instability": "onset_instability"}
 
 _COLUMNS = {  # heading -> (quantity, subset)
     "p_conv": ("p_conv", "train"),
@@ -38,32 +42,35 @@ def mode_table(rows: pd.DataFrame) -> pd.DataFrame:
     return _without_empty_columns(pd.DataFrame(lines))
 
 
-def onset_table(
-    rows: pd.DataFrame, *, threshold: float, splits: Mapping[str, Sequence[int]] | None = None
-) -> pd.DataFrame:
+def onset_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns the onset of each trunk, by `p_conv` and by the 2 % criterion of pairs, each beside the trunk's loss there.
 
     An onset is a bracket: the last split that failed, the first that held and all later ones too. A split without a
     number counts as failed, and is marked. Losses are means over a window of `run.log_every` training steps: the last
     before the onset, and the first of all.
-
-    Args:
-        rows: of all tasks.
-        threshold: `p_conv` from which a split counts as one of the hull.
-        splits: that were to be measured, by task; those in `rows` where a task is not named.
     """
     lines = []
-    for (task, trunk), own in select(rows, "p_conv", "train").groupby(["task", "trunk"]):
+    for (task, trunk), own in select_any(rows, _CRITERIA.values()).groupby(["task", "trunk"]):
         of_trunk = rows[(rows["task"] == task) & (rows["trunk"] == trunk)]
         line = {"task": task, "trunk": trunk}
-        asked = (splits or {}).get(str(task), ())
-        line |= _onset_cells("p_conv", _values(own, asked), of_trunk, threshold=threshold, at_least=True)
-        instability = select(of_trunk, "instability_error", "train")
-        if not instability.empty:
-            values = _values(instability, asked)
-            line |= _onset_cells("instability", values, of_trunk, threshold=STABLE_INSTABILITY, at_least=False)
+        for criterion, quantity in _CRITERIA.items():
+            line |= _onset_cells(criterion, select(own, quantity), of_trunk)
         lines.append(line | {"loss of the first steps": _loss_at(of_trunk, 0)})
     return _without_empty_columns(pd.DataFrame(lines).fillna(""))
+
+
+def missing_table(record: StudyRecord, collected: StudyResults) -> pd.DataFrame:
+    """Returns a line for each trunk or mode with analyses that the study asked for and that are not there, or in part."""
+    names: dict[tuple[str, str], list[str]] = {}
+    for state, wanted in (("not measured", collected.missing), ("not of all branches", collected.partial)):
+        for item in wanted:
+            names.setdefault((told(item.subject), state), []).append(item.analysis)
+    lines = [
+        {"study": record.name, "missing": ", ".join(analyses), "of": subject, "why": "; ".join(why)}
+        for (subject, state), analyses in names.items()
+        for why in [record.obstacles.get(subject) or [state]]
+    ]
+    return pd.DataFrame(lines, columns=["study", "missing", "of", "why"])
 
 
 def task_table(configs: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
@@ -133,26 +140,18 @@ def _target(node: Mapping[str, Any]) -> list[str]:
     return str(node.get("_target_", "")).split(".")
 
 
-def _values(rows: pd.DataFrame, splits: Sequence[int]) -> dict[int, float]:
-    """Returns the value at each split, NaN where there is none, or none that is finite."""
-    measured = {int(step): float(value) for step, value in zip(rows["split_step"], rows["value"], strict=True)}
-    finite = {step: value for step, value in measured.items() if isfinite(value)}
-    return {step: finite.get(step, nan) for step in sorted({*splits, *measured})}
-
-
-def _onset_cells(
-    criterion: str, values: Mapping[int, float], rows: pd.DataFrame, *, threshold: float, at_least: bool
-) -> dict[str, str]:
-    found = onset(list(values), list(values.values()), threshold=threshold, at_least=at_least)
-    failed = "-" if found.failed is None else f"{found.failed}"
-    if found.failed is not None and isnan(values[found.failed]):
+def _onset_cells(criterion: str, onsets: pd.DataFrame, rows: pd.DataFrame) -> dict[str, str]:
+    if onsets.empty:
+        return {}
+    found = onsets.iloc[-1]
+    failed = "-" if pd.isna(found["low"]) else f"{found['low']:.0f}"
+    if found["low"] in set(select(rows, f"{found['quantity']}_unmeasured")["value"]):
         failed += f" ({_NO_NUMBER})"
-    loss = "" if found.held is None else _loss_at(rows, found.held)
-    held = "-" if found.held is None else f"{found.held}"
+    held, loss = ("-", "") if pd.isna(found["high"]) else (f"{found['high']:.0f}", _loss_at(rows, found["high"]))
     return {f"onset by {criterion}": f"{failed} .. {held}", f"loss just before ({criterion})": loss}
 
 
-def _loss_at(rows: pd.DataFrame, step: int) -> str:
+def _loss_at(rows: pd.DataFrame, step: float) -> str:
     """Returns the trunk's training loss in the window that ends at `step`, or in the first one."""
     curve = select(rows[rows["split_step"].isna()], "train_loss").sort_values("step")
     if curve.empty:

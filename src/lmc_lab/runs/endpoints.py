@@ -13,6 +13,7 @@ from torch import Tensor
 from lmc_lab.errors import UserError
 from lmc_lab.files import DamagedFile, MissingFile
 from lmc_lab.landscape.parameters import ParameterLayout
+from lmc_lab.results.part import Part
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.curve import Row
 from lmc_lab.runs.curve_check import whole_curve
@@ -20,7 +21,7 @@ from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.layout import RunFolder
 from lmc_lab.runs.states import RunState, Trunk, load_states, load_trunk
 from lmc_lab.runs.status import peek_status
-from lmc_lab.runs.subject import Part, Request, Subject
+from lmc_lab.runs.subject import Request, Subject
 from lmc_lab.tasks.task import Task
 
 
@@ -115,7 +116,7 @@ class Mode(Subject):
             yield item.state["model"], folder.endpoint
 
     @classmethod
-    def load(cls, experiment: Experiment, request: Request, steps: Sequence[int] | None) -> Self:
+    def load(cls, experiment: Experiment, request: Request) -> Self:
         """Returns the mode of the branches that are named, or of all that exist, of one split.
 
         Raises:
@@ -148,7 +149,7 @@ class Mode(Subject):
             trunk=load_trunk(experiment, sorted({0, step})),
             task=experiment.task,
             trained_by=trained_by,
-            steps=tuple(steps or ()),
+            steps=tuple(request.steps or ()),
             diverged=tuple(diverged.items()),
         )
 
@@ -185,8 +186,10 @@ def load_mode(
     Raises:
         UserError: as `Mode.load` says.
     """
-    request = Request(split_steps=[split_step], seeds=seeds, allow_missing=allow_missing, allow_diverged=allow_diverged)
-    return Mode.load(experiment, request, steps)
+    request = Request(
+        split_steps=[split_step], seeds=seeds, allow_missing=allow_missing, allow_diverged=allow_diverged, steps=steps
+    )
+    return Mode.load(experiment, request)
 
 
 def _check_data(digests: Collection[str]) -> None:

@@ -10,13 +10,14 @@ Seed = int | str
 
 
 def place_of(path: Path) -> str:
-    """Returns what a file of a task is by its address, wherever the output folder lies: ``lenet-0a1b2c3d/trunk-0/step-20``.
+    """Returns what a file of a run is by its address, wherever the output folder lies: ``lenet-0a1b2c3d/trunk-0/step-20``.
 
-    Of a file that lies in no task's folder it is the name alone.
+    Of a result, or a file that lies in no run's folder, it is the name alone: a folder of results may be copied elsewhere.
     """
     parts = path.absolute().parts
     anchors = [i for i, part in enumerate(parts[:-1]) if re.fullmatch(r"trunk-\d+|results", part)]
-    start = anchors[-1] - 1 if anchors else len(parts) - 1
+    is_of_run = bool(anchors) and parts[anchors[-1]] != "results"
+    start = anchors[-1] - 1 if is_of_run else len(parts) - 1
     return "/".join((*parts[start:-1], path.name.removesuffix(".safetensors")))
 
 
@@ -114,15 +115,6 @@ class Layout:
     def result(self, analysis: str, key: str) -> Path:
         """The rows of one analysis of one mode."""
         return self.results / f"{analysis}-{key}.parquet"
-
-    def records(self, analysis: str, key: str) -> Path:
-        """The tensors that an analysis keeps beside its rows."""
-        return self.results / f"{analysis}-{key}.safetensors"
-
-    @property
-    def manifest(self) -> Path:
-        """The list of what is in `results`; nothing relies on it."""
-        return self.results / "manifest.json"
 
 
 def reports(output_dir: Path, study: str) -> Path:

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from lmc_lab.errors import UserError
+from lmc_lab.results.part import Part
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.runs.experiment import Experiment
-from lmc_lab.runs.subject import Part, Request, Subject
+from lmc_lab.runs.subject import Request, Subject
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Modes(Subject):
         return tuple(digest for mode in self for digest in mode.digests)
 
     @classmethod
-    def load(cls, experiment: Experiment, request: Request, steps: Sequence[int] | None) -> Self:
+    def load(cls, experiment: Experiment, request: Request) -> Self:
         """Returns the modes of the trunks that are named.
 
         Raises:
@@ -43,7 +44,7 @@ class Modes(Subject):
         if request.trunks is None or len(request.trunks) < 2:
             raise UserError(f"expected two or more trunks, found {request.trunks}; add 'trunks=[0,1]', say")
         trunks = [replace(experiment, trunk_seed=trunk) for trunk in request.trunks]
-        return cls(tuple(Mode.load(trunk, request, steps) for trunk in trunks))
+        return cls(tuple(Mode.load(trunk, request) for trunk in trunks))
 
     @classmethod
     def in_study(cls, trunks: Sequence[int], steps: Sequence[int], seeds: Sequence[int]) -> list[tuple[Part, ...]]:

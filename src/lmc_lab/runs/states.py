@@ -10,11 +10,12 @@ from typing import Any, ClassVar, Self
 from torch import Tensor
 
 from lmc_lab.errors import UserError
+from lmc_lab.results.part import Part
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.curve_check import whole_curve
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.layout import RunFolder
-from lmc_lab.runs.subject import Part, Request, Subject
+from lmc_lab.runs.subject import Request, Subject
 from lmc_lab.tasks.task import Task
 
 
@@ -64,9 +65,9 @@ class Trunk(Subject):
         return tuple(whole_curve(self.folder))
 
     @classmethod
-    def load(cls, experiment: Experiment, request: Request, steps: Sequence[int] | None) -> Self:
+    def load(cls, experiment: Experiment, request: Request) -> Self:
         """Returns the experiment's trunk, whatever else is named."""
-        return cls(experiment.trunk_seed, _saved(experiment, steps), experiment.trunk_folder, experiment.task)
+        return cls(experiment.trunk_seed, _saved(experiment, request.steps), experiment.trunk_folder, experiment.task)
 
     @classmethod
     def in_study(cls, trunks: Sequence[int], steps: Sequence[int], seeds: Sequence[int]) -> list[tuple[Part, ...]]:
@@ -85,7 +86,7 @@ def load_trunk(experiment: Experiment, steps: Sequence[int] | None = None) -> Tr
     Raises:
         UserError: one of them, or all, or the curve are missing.
     """
-    return Trunk.load(experiment, Request(), steps)
+    return Trunk.load(experiment, Request(steps=steps))
 
 
 def _saved(experiment: Experiment, steps: Sequence[int] | None) -> tuple[int, ...]:

@@ -21,6 +21,9 @@ class Style:
     line: str = "-"
 
 
+PROBABILITIES = {"p_conv": Style("hull point", "C0", "o"), "p_rand": Style("matched perturbation", "C1", "s")}
+
+
 def task_columns(
     rows: pd.DataFrame, num_rows: int, *, share_x: bool = True
 ) -> tuple[Figure, list[tuple[list[Axes], pd.DataFrame]]]:

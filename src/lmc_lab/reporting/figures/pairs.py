@@ -3,13 +3,15 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lmc_lab.landscape.connectivity import STABLE_INSTABILITY
-from lmc_lab.reporting.figures.axes import Style, draw_against_split, legends, split_axis, task_columns
-from lmc_lab.reporting.figures.hull import PROBABILITIES
-from lmc_lab.reporting.select import select
+from lmc_lab.landscape.onset import STABLE_INSTABILITY
+from lmc_lab.reporting.figures.axes import PROBABILITIES, Style, draw_against_split, legends, split_axis, task_columns
+from lmc_lab.reporting.report_figure import ReportFigure
+from lmc_lab.results.select import select
+
+_LEVELS = ("loss", "error")
 
 
-def pairs(rows: pd.DataFrame) -> Figure:
+def draw(rows: pd.DataFrame) -> Figure:
     """Returns `p_conv` (top) above barrier and instability of pairs in loss (middle) and in error (bottom)."""
     figure, columns = task_columns(rows, 3)
     for (top, loss, error), own in columns:
@@ -29,3 +31,14 @@ def pairs(rows: pd.DataFrame) -> Figure:
     loss.set_ylabel("mean over pairs, loss")
     error.set_ylabel("mean over pairs, error")
     return legends(figure, columns)
+
+
+FIGURE = ReportFigure(
+    draw=draw,
+    needs=("instability_loss",),
+    also=(*PROBABILITIES, *(f"{name}_{level}" for name in ("barrier", "instability") for level in _LEVELS)),
+    caption=(
+        "Linear mode connectivity of pairs of endpoints (Frankle et al. 2020), beside the hull's probabilities. "
+        "Intervals: jackknife over endpoints."
+    ),
+)

@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 
 from entries import entry
-from lmc_lab.analyses.row_file import SCHEMA, read_rows, write_rows
 from lmc_lab.files import DamagedFile, OtherFormat
-from lmc_lab.runs.subject import Part
+from lmc_lab.results.part import Part
+from lmc_lab.results.row_file import SCHEMA, read_rows, write_rows
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_rows_of_another_format_are_no_damaged_ones(rows, tmp_path, monkeypatch)
     rows.to_parquet(path)
     with pytest.raises(OtherFormat, match="found format 1"):
         read_rows(path)
-    monkeypatch.setattr("lmc_lab.analyses.row_file.FORMAT", 99)
+    monkeypatch.setattr("lmc_lab.results.row_file.FORMAT", 99)
     write_rows(rows, entry(), path)
     with pytest.raises(OtherFormat, match="found format 99"):
         read_rows(path)

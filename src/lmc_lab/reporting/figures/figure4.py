@@ -1,4 +1,4 @@
-"""What training shows along the way: curvature, convexity between updates, loss (Figures 4 and 6)."""
+"""Figure 4: what the curvature and convexity between updates show along training."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -13,12 +13,13 @@ from lmc_lab.reporting.figures.axes import (
     step_axis,
     task_columns,
 )
-from lmc_lab.reporting.select import select
+from lmc_lab.reporting.report_figure import ReportFigure
+from lmc_lab.results.select import select
 
 _CURVATURE = {"lambda_max": Style(r"$\lambda_{max}$", "C3", "^"), "lambda_min": Style(r"$\lambda_{min}$", "C0", "v")}
 
 
-def figure4(rows: pd.DataFrame) -> Figure:
+def draw(rows: pd.DataFrame) -> Figure:
     """Returns Figure 4: the ends of the Hessian's spectrum, their ratio, and P(g < 0), along trunks and branches."""
     figure, columns = task_columns(rows, 3)
     colours = split_colours(select(rows, "hessian_ratio")["split_step"].dropna())
@@ -61,20 +62,13 @@ def _mark_unconverged(axis: Axes, rows: pd.DataFrame, quantity: str) -> None:
         axis.plot(found["step"], found["value"], "o", mfc="none", color="black", markersize=9, label="not converged")
 
 
-def figure6(rows: pd.DataFrame) -> Figure:
-    """Returns Figure 6: training loss of trunks and branches, with the splits marked."""
-    figure, columns = task_columns(rows, 1)
-    for (axis,), own in columns:
-        losses = select(own, "train_loss")
-        for _, curve in losses[losses["branch"].notna()].groupby(["trunk", "split_step", "branch"]):
-            curve = curve.sort_values("step")
-            axis.plot(curve["step"], curve["value"], color="C1", linewidth=0.5, alpha=0.25, label="branches")
-        for _, curve in losses[losses["branch"].isna()].groupby("trunk"):
-            curve = curve.sort_values("step")
-            axis.plot(curve["step"], curve["value"], color="C0", linewidth=1.2, label="trunk")
-        for step in select(own, "p_conv")["split_step"].unique():
-            axis.axvline(float(step), color="grey", linewidth=0.7, linestyle=":", label="splits")
-        axis.set_yscale("log")
-        axis.set_xlabel("step")
-    columns[0][0][0].set_ylabel("training loss")
-    return legends(figure, columns)
+FIGURE = ReportFigure(
+    draw=draw,
+    needs=("lambda_max", "p_gap_negative"),
+    also=("lambda_min", "hessian_ratio", "is_converged", "p_gap_resolved"),
+    caption=(
+        "Figure 4. The ends of the Hessian's spectrum on a fixed part of the training set and their ratio, along trunks "
+        "and branches; and the probability that the loss is convex between two candidate updates (Appendix B), along "
+        "the trunks."
+    ),
+)

@@ -13,8 +13,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from lmc_lab.files import FORMAT, DamagedFile, check_format, replacing
-from lmc_lab.runs.layout import place_of
-from lmc_lab.runs.subject import Part
+from lmc_lab.results.part import Part
 
 SCHEMA = {
     "task": "string",
@@ -46,9 +45,11 @@ class Entry:
     """What a file of rows says of itself."""
 
     analysis: str
-    settings: Mapping[str, Any]  # that the result depends on
+    version: int  # of the analysis
+    settings: Mapping[str, Any]  # that are not the defaults
     subject: tuple[Part, ...]
-    records: str | None  # the digest of the tensors kept beside the rows
+    fingerprint: str  # of the task
+    records: str | None  # the digest of the file of tensors beside the rows
     created: int  # nanoseconds since 1970
     seconds: float  # that it took
     command: str
@@ -68,7 +69,7 @@ class Entry:
 def write_rows(rows: pd.DataFrame, entry: Entry, path: Path) -> None:
     """Writes `rows` and what they are to `path` in one atomic step."""
     table = pa.Table.from_pandas(rows, preserve_index=False)
-    content = entry.to_plain() | {"format": FORMAT, "place": place_of(path)}
+    content = entry.to_plain() | {"format": FORMAT, "place": path.name}
     own = {_ENTRY: json.dumps(content).encode(), b"seal": _SEAL + b"0" * _DIGITS}
     buffer = io.BytesIO()
     parquet.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), **own}), buffer)
@@ -94,8 +95,8 @@ def read_rows(path: Path) -> tuple[pd.DataFrame, Entry]:
     table = parquet.ParquetFile(pa.BufferReader(content)).read()
     entry = json.loads(table.schema.metadata[_ENTRY])
     check_format(entry.pop("format"), path)
-    if (place := entry.pop("place")) != place_of(path):
-        raise DamagedFile(f"expected {path} to be {place_of(path)}, found that it is {place}")
+    if (place := entry.pop("place")) != path.name:
+        raise DamagedFile(f"expected {path} to be {path.name}, found that it is {place}")
     return table.to_pandas(), Entry.of_plain(entry)
 
 

@@ -1,53 +1,16 @@
-"""The hull: how probable a better point is, how large and of how many dimensions it is (Figures 2 and 3)."""
+"""Figure 3: of how many dimensions the hull is."""
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lmc_lab.reporting.figures.axes import (
-    SplitColours,
-    Style,
-    draw_against_split,
-    legends,
-    note,
-    split_axis,
-    split_colours,
-    task_columns,
-)
-from lmc_lab.reporting.select import select
-
-PROBABILITIES = {"p_conv": Style("hull point", "C0", "o"), "p_rand": Style("matched perturbation", "C1", "s")}
-_DISTANCES = {
-    "endpoint_endpoint": Style("endpoint to endpoint", "C0", "o"),
-    "endpoint_hull_point": Style("endpoint to hull point", "C2", "^"),
-    "hull_radius": Style("hull radius", "C9", "v"),
-    "endpoint_split": Style("endpoint to $W_k$", "C3", "D"),
-    "endpoint_start": Style("endpoint to $W_0$", "C4", "P"),
-    "split_start": Style("$W_k$ to $W_0$", "C5", "X"),
-    "path_length": Style("length of the path", "C7", "."),
-}
+from lmc_lab.reporting.figures.axes import SplitColours, legends, note, split_colours, task_columns
+from lmc_lab.reporting.report_figure import ReportFigure
+from lmc_lab.results.select import select
 
 
-def figure2(rows: pd.DataFrame) -> Figure:
-    """Returns Figure 2: `p_conv` and `p_rand` (top) and distances (bottom) against the split step."""
-    figure, columns = task_columns(rows, 2)
-    for (top, bottom), own in columns:
-        for quantity, style in PROBABILITIES.items():
-            draw_against_split(top, select(own, quantity, "train"), style)
-        top.set_ylim(-0.05, 1.05)
-        for quantity, style in _DISTANCES.items():
-            distances = select(own, quantity)
-            draw_against_split(bottom, distances[distances["value"] > 0], style)  # W_0 to itself has no logarithm
-        bottom.set_yscale("log")
-        split_axis(bottom, select(own, "p_conv"))
-    first = columns[0][0]
-    first[0].set_ylabel("probability of lower training loss\nthan the nearest endpoint")
-    first[1].set_ylabel("Euclidean distance")
-    return legends(figure, columns)
-
-
-def figure3(rows: pd.DataFrame) -> Figure:
+def draw(rows: pd.DataFrame) -> Figure:
     """Returns Figure 3: normalised singular values of the stacked endpoints, raw (top) and centred (bottom).
 
     As in the paper, of the splits from which on the hull's centre is better than the endpoints.
@@ -94,10 +57,27 @@ def _draw_spectrum(axis: Axes, rows: pd.DataFrame, kind: str, colours: SplitColo
 
 
 def _splits_with_better_centre(rows: pd.DataFrame) -> list[int]:
-    """Returns the splits from the first on at which every trunk's hull centre has lower loss than its mean endpoint."""
-    keys = ["trunk", "split_step"]
-    centre = select(rows, "centre_loss", "train").set_index(keys)["value"]
-    endpoint = select(rows, "endpoint_loss", "train").set_index(keys)["value"]
-    better = centre.lt(endpoint).groupby("split_step").all().sort_index()
-    first = next((step for step in better.index if better.loc[step:].all()), None)
-    return [] if first is None else [int(step) for step in better.index if step >= first]
+    """Returns the splits from the first on from which every trunk's hull centre has lower loss than its mean endpoint."""
+    onsets = select(rows, "onset_centre_better", "train")["value"]
+    measured = sorted({int(step) for step in rows["split_step"].dropna()})
+    return [step for step in measured if not onsets.empty and step >= onsets.max()]
+
+
+FIGURE = ReportFigure(
+    draw=draw,
+    needs=("singular_value_raw",),
+    also=(
+        "singular_value_centred",
+        "singular_value_floor_raw",
+        "singular_value_floor_centred",
+        "effective_rank_raw",
+        "effective_rank_centred",
+        "num_outputs",
+        "onset_centre_better",
+    ),
+    caption=(
+        "Figure 3. Singular values of the stacked endpoints, for the splits from which on the hull's centre is better than "
+        "the mean endpoint, of every trunk; dotted: the number K of outputs (classes). Centred, P points span at most P - 1 "
+        "dimensions."
+    ),
+)

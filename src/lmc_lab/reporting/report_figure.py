@@ -1,0 +1,45 @@
+"""A figure of the report: what it needs, what it shows, and how it is drawn."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lmc_lab.results.select import select_any
+
+
+@dataclass(frozen=True)
+class ReportFigure:
+    """A figure of the report.
+
+    Args:
+        draw: makes it of the rows of all tasks that are of the quantities named here, and whose values are finite.
+        needs: quantities; it is left out where the rows have none of them.
+        caption: what it shows, as plain text.
+        also: further quantities that it draws.
+    """
+
+    draw: Callable[[pd.DataFrame], Figure]
+    needs: Sequence[str]
+    caption: str
+    also: Sequence[str] = ()
+
+    @property
+    def quantities(self) -> set[str]:
+        """Returns all that it draws."""
+        return {*self.needs, *self.also}
+
+    def can_be_drawn(self, rows: pd.DataFrame) -> bool:
+        """Returns whether `rows` have a number that it needs."""
+        return not finite(select_any(rows, self.needs)).empty
+
+    def drawn(self, rows: pd.DataFrame) -> Figure:
+        """Returns the figure of what it names in `rows`."""
+        return self.draw(finite(select_any(rows, self.quantities)))
+
+
+def finite(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns the rows whose values are numbers that can be drawn."""
+    return rows[np.isfinite(rows["value"])]

@@ -1,0 +1,55 @@
+"""What a study asked for: what of it there is, and what is missing."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lmc_lab.files import DamagedFile
+from lmc_lab.results.folder import Result, read_results
+from lmc_lab.results.manifest import StudyRecord
+from lmc_lab.results.wanted import Wanted, most_complete
+
+
+@dataclass(frozen=True)
+class StudyResults:
+    """The results of a study, and those that it lacks."""
+
+    found: list[Result]
+    missing: list[Wanted]
+    partial: list[Wanted]  # found, of fewer branches
+    damaged: list[DamagedFile]  # files that hold no result, of this study or of another of the same task
+
+    @property
+    def with_rows(self) -> list[Result]:
+        """Returns the results that have rows: predictions of a regression, say, have none."""
+        return [result for result in self.found if not result.rows.empty]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Returns the config that the newest rows were computed with."""
+        return dict(max(self.found, key=lambda result: result.entry.created).entry.config)
+
+    @property
+    def left_out(self) -> list[str]:
+        """Returns which branches are in no result since their training diverged, as ``trunk 0, k = 20: seed 1 (…)``."""
+        parts = {part for result in self.found for part in result.entry.subject if part.diverged}
+        return [
+            f"{part}: {', '.join(f'seed {seed} (at step {step})' for seed, step in part.diverged)}"
+            for part in sorted(parts, key=str)
+        ]
+
+
+def collect(record: StudyRecord, folder: Path) -> StudyResults:
+    """Returns what a folder has of a study: of each result that it asks for the most complete, the newest among equals."""
+    results, damaged = read_results(folder, record.fingerprint)
+    collected = StudyResults([], [], [], damaged)
+    for wanted in record.wanted:
+        fitting = [result for result in results if wanted.fits(result.entry)]
+        if not fitting:
+            collected.missing.append(wanted)
+            continue
+        best = most_complete(fitting)
+        collected.found.append(best)
+        if not wanted.is_whole(best.entry):
+            collected.partial.append(wanted)
+    return collected

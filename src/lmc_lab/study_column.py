@@ -1,0 +1,73 @@
+"""Where the results of a study lie, and what there is of them: a column of its report."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from lmc_lab import stages
+from lmc_lab.errors import UserError
+from lmc_lab.results.manifest import StudyRecord, studies_in
+from lmc_lab.results.study_results import StudyResults, collect
+from lmc_lab.study_request import asked
+
+
+@dataclass(frozen=True)
+class StudyColumn:
+    """A study and its results."""
+
+    record: StudyRecord
+    collected: StudyResults
+
+
+def find_column(config: DictConfig, given: Sequence[str]) -> StudyColumn:
+    """Returns the study of the config as the manifests below its `output_dir` know it, with its results.
+
+    Args:
+        config: of the report.
+        given: the overrides that made it, which would run the study, too.
+
+    Raises:
+        UserError: it was not run, or with other settings, or has measured nothing yet.
+    """
+    output_dir, own = Path(config.output_dir).absolute(), asked(config)
+    run_it = f"run it first: {stages.shown(stages.command('study', *given))}"
+    namesakes = [
+        (record, folder)
+        for folder in _folders(output_dir)
+        for record in studies_in(folder)
+        if record.name == config.study.name
+    ]
+    for record, folder in namesakes:
+        if record.asked == own:
+            collected = collect(record, folder)
+            if collected.found:
+                return StudyColumn(record, collected)
+            reasons = [*map(str, collected.damaged), *dict.fromkeys(_divergences(record))]
+            why = f" ({'; '.join(reasons)})" if reasons else ""
+            raise UserError(
+                f"expected measurements of the study '{record.name}' in {folder}, found none{why}; {run_it}"
+            )
+    others = [f" but with other {' and '.join(_differences(own, record.asked))}" for record, _ in namesakes[:1]]
+    found = f"found it{others[0]}" if others else "found none"
+    raise UserError(f"expected measurements of the study '{config.study.name}' in {output_dir}, {found}; {run_it}")
+
+
+def _folders(output_dir: Path) -> list[Path]:
+    """Returns the folders of results: those of tasks, or one that was copied to, or as, `output_dir`."""
+    return [*sorted(output_dir.glob("*/results")), output_dir / "results", output_dir]
+
+
+def _divergences(record: StudyRecord) -> Iterator[str]:
+    for reasons in record.obstacles.values():
+        yield from (reason for reason in reasons if "diverged" in reason)
+
+
+def _differences(own: Any, other: Any, path: str = "") -> list[str]:
+    """Returns the keys whose values differ."""
+    if not (isinstance(own, dict) and isinstance(other, dict)):
+        return [path] if own != other else []
+    keys = [key for key in {**own, **other} if own.get(key) != other.get(key)]
+    return [name for key in keys for name in _differences(own.get(key), other.get(key), f"{path}.{key}".lstrip("."))]

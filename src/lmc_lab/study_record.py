@@ -1,0 +1,59 @@
+"""What a study asks for, written down for its report."""
+
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+
+from lmc_lab import stages
+from lmc_lab.analyses.store import identity_settings
+from lmc_lab.results.manifest import StudyRecord
+from lmc_lab.results.part import Part, told
+from lmc_lab.results.wanted import Wanted
+from lmc_lab.runs.status import peek_status
+from lmc_lab.study_plan import StudyPlan
+
+
+def record_of(plan: StudyPlan) -> StudyRecord:
+    """Returns the record of a study, with what keeps its results from being measured at this moment."""
+    wanted = tuple(_wanted(plan))
+    obstacles = {told(each.subject): tuple(_obstacles(plan, each.subject)) for each in wanted}
+    return StudyRecord(
+        name=plan.name,
+        asked=plan.asked,
+        command=stages.shown(stages.command("study", *plan.given)),
+        versions={name: version(name) for name in ("lmc_lab", "torch")},
+        fingerprint=plan.experiment.task.fingerprint,
+        wanted=wanted,
+        obstacles={subject: reasons for subject, reasons in obstacles.items() if reasons},
+    )
+
+
+def _wanted(plan: StudyPlan) -> Iterator[Wanted]:
+    for analysis in plan.measured:
+        settings = identity_settings(analysis, variant=plan.experiment.variant)
+        for subject in analysis.subject.in_study(plan.trunks, plan.steps, plan.seeds):
+            yield Wanted(analysis.name, analysis.version, settings, subject)
+
+
+def _obstacles(plan: StudyPlan, subject: Sequence[Part]) -> Iterator[str]:
+    """Yields what keeps a subject from being measured, read off the status files of its runs."""
+    for part in subject:
+        where = f"{part}: " if len(subject) > 1 else ""
+        yield from (where + obstacle for obstacle in _obstacles_of(plan, part))
+
+
+def _obstacles_of(plan: StudyPlan, part: Part) -> Iterator[str]:
+    layout = plan.experiment.layout
+    trunk = peek_status(layout.trunk(part.trunk))
+    if trunk.get("state") == "diverged":
+        yield f"the trunk diverged at step {trunk.get('step')}"
+    if part.split_step is None:
+        return
+    split = layout.split(part.trunk, part.split_step, plan.experiment.variant)
+    statuses = {seed: peek_status(split.branch(seed)) for seed in part.branches}
+    states = {seed: status.get("state") for seed, status in statuses.items()}
+    yield from (
+        f"seed {seed} diverged at step {statuses[seed].get('step')}" for seed in states if states[seed] == "diverged"
+    )
+    unfinished = [str(seed) for seed, state in states.items() if state not in ("finished", "diverged")]
+    if unfinished:
+        yield f"not finished: seed {', '.join(unfinished)}"

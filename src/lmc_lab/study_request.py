@@ -1,0 +1,30 @@
+"""What is asked for on the command line of a study and of its report, which take the same."""
+
+import json
+import re
+from typing import Any
+
+from omegaconf import DictConfig
+
+from lmc_lab.construct import plain
+
+_WITHOUT_EFFECT = r"[+~]*(hydra|logger|trainer|run\.(?!save_steps))\b"  # on what is measured
+_PLACES = ("data_dir", "cache_dir", "output_dir")
+
+
+def asked(config: DictConfig) -> dict[str, Any]:
+    """Returns what tells a study from others of its name: its yaml, and the overrides that say what is measured."""
+    overrides = [item for item in config.overrides if not re.match(_WITHOUT_EFFECT, item)]
+    content: dict[str, Any] = json.loads(json.dumps({"study": plain(config.study), "overrides": overrides}))
+    return content
+
+
+def places(config: DictConfig) -> list[str]:
+    """Returns the overrides that say where things are."""
+    return [f"{key}={_quoted(config[key])}" for key in _PLACES]
+
+
+def _quoted(path: str) -> str:
+    """Returns a path so that Hydra takes it as one string whatever is in it."""
+    escaped = str(path).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'" if any(c in str(path) for c in " ,=()[]{}':\"\\") else str(path)

@@ -1,0 +1,79 @@
+"""Each figure draws what it says that it draws, and all of that is measured by something."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from lmc_lab.analyses.base import Measurement
+from lmc_lab.analyses.convex_mode import ConvexMode
+from lmc_lab.analyses.curves import BranchCurves, TrunkCurve
+from lmc_lab.analyses.distances import Distances
+from lmc_lab.analyses.hessian import BranchHessian, TrunkHessian
+from lmc_lab.analyses.midpoint_gap import TrunkMidpointGap
+from lmc_lab.analyses.onset import Onset
+from lmc_lab.analyses.pairs import Pairs
+from lmc_lab.analyses.predictions import InterMode, Predictions
+from lmc_lab.analyses.spectrum import Spectrum
+from lmc_lab.analyses.store import ensure_rows
+from lmc_lab.reporting import page
+from lmc_lab.results.folder import all_rows, read_results
+from lmc_lab.runs.branch import train_branch
+from lmc_lab.runs.subject import Request
+from tiny import tiny_experiment
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    """Rows of every analysis of this package, on two trunks of a tiny task."""
+    experiment = tiny_experiment(tmp_path_factory.mktemp("figures"))
+    trunks = [replace(experiment, trunk_seed=trunk) for trunk in (0, 1)]
+    for trunk in trunks:
+        for step in (0, 13):
+            for seed in range(3):
+                train_branch(trunk, step, seed)
+    analyses = [
+        ConvexMode(num_samples=5), Distances(num_samples=5), Spectrum(), Pairs(), Predictions(), BranchCurves(),
+        BranchHessian(num_examples=50), TrunkCurve(), TrunkHessian(num_examples=50),
+        TrunkMidpointGap(num_pairs=2, num_examples=50), InterMode(), Onset(),
+    ]  # fmt: skip
+    for analysis in analyses:
+        is_of_modes = analysis.subject.has_branches and analysis.subject.has_tensors
+        for trunk in trunks:
+            for step in (0, 13) if is_of_modes else (None,):
+                request = Request(split_steps=() if step is None else (step,), trunks=(0, 1))
+                subject = analysis.subject.load(trunk, analysis.request(request))
+                ensure_rows(trunk, subject, analysis)
+    return all_rows(read_results(experiment.layout.results, experiment.task.fingerprint)[0])
+
+
+@pytest.mark.parametrize("name", page._FIGURES)
+def test_all_that_a_figure_draws_is_measured(rows, name):
+    assert page._FIGURES[name].quantities <= set(rows["quantity"])
+
+
+@pytest.mark.parametrize("name", page._FIGURES)
+def test_a_figure_is_drawn_in_full(rows, name):
+    figure = page._FIGURES[name].drawn(rows)
+    assert all(axes.has_data() or axes.texts for axes in figure.axes)
+    assert not [text for axes in figure.axes for text in axes.texts if "was not measured" in text.get_text()]
+
+
+@pytest.mark.parametrize("name", page._FIGURES)
+def test_a_figure_selects_what_it_names_and_nothing_else(rows, name, monkeypatch):
+    """What it names is all that it sees; here one sees that it asks for nothing that it does not name."""
+    asked = set()
+
+    def remembering(rows, quantity, subset=None):
+        asked.add(quantity)
+        chosen = rows[rows["quantity"] == quantity]
+        return chosen[chosen["subset"] == subset] if subset else chosen
+
+    figure = page._FIGURES[name]
+    monkeypatch.setitem(figure.draw.__globals__, "select", remembering)
+    figure.drawn(rows)
+    assert asked <= figure.quantities
+
+
+def test_every_measurement_is_in_the_schema(rows):
+    assert set(Measurement.__dataclass_fields__) <= set(rows.columns) and isinstance(rows, pd.DataFrame)
