@@ -1,10 +1,12 @@
 """A study as a whole: from one command to its report. What kills do to it is in test_soak.py."""
 
 import re
+import shlex
+import shutil
 
 import pandas as pd
 
-from shell import succeed
+from shell import shell, succeed
 
 OVERRIDES = """'overrides=["task.max_steps=300","task.data.num_train=400","run.resume_seconds=0.05"]'"""
 STUDY = f"python -m lmc_lab.study {OVERRIDES} study.splits=[0,50,200] study.trunks=[0] study.branches=3"
@@ -13,12 +15,25 @@ STUDY = f"python -m lmc_lab.study {OVERRIDES} study.splits=[0,50,200] study.trun
 def test_a_study_is_one_command_from_trunks_to_a_report(tmp_path, shared_cache):
     printed = succeed(f"{STUDY} output_dir={tmp_path} cache_dir={shared_cache}")
     assert sum(len(pd.read_parquet(path)) for path in tmp_path.glob("*/results/*.parquet")) > 100
-    assert printed.count("$ python -m lmc_lab.") == 5 and "p_conv" in printed
+    assert printed.count("$ python -m lmc_lab.") == 6 and "p_conv" in printed
     report = tmp_path / "reports" / "mnist1d"
     figures = {"figure2", "figure3", "figure4", "figure5", "figure6", "shared_correct", "pairs"}
     expected = {f"{name}.{kind}" for name in figures for kind in ("png", "svg")} | {"index.html"}
     assert {path.name for path in report.iterdir()} == expected
+    assert_drawn_elsewhere(tmp_path, figures)
     assert set(re.findall(r'src="([^"]+)"', (report / "index.html").read_text())) <= {p.name for p in report.iterdir()}
+
+
+def assert_drawn_elsewhere(output_dir, figures):
+    """Draws a copy of the results alone, without torch: by the same settings, and not by others."""
+    (results,) = output_dir.glob("*/results")
+    copy = output_dir / "copied" / "mine"
+    shutil.copytree(results, copy)
+    script = "import sys; from lmc_lab import report; report.main(); print('torch' in sys.modules)"
+    printed = succeed(f"python -c {shlex.quote(script)} {STUDY.partition(' ')[2].partition('study ')[2]} output_dir={copy}")
+    assert printed.endswith("False\n") and {path.stem for path in copy.glob("reports/*/*.svg")} == figures
+    other = shell(f"python -m lmc_lab.report {OVERRIDES} output_dir={copy}")
+    assert other.returncode == 1 and "found it, but with other study.trunks and study.splits and study.branches" in other.stderr
 
 
 def test_a_report_shows_the_studys_own_settings_only(tmp_path, shared_cache):

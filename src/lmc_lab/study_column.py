@@ -50,7 +50,7 @@ def find_column(config: DictConfig, given: Sequence[str]) -> StudyColumn:
             raise UserError(
                 f"expected measurements of the study '{record.name}' in {folder}, found none{why}; {run_it}"
             )
-    others = [f" but with other {' and '.join(_differences(own, record.asked))}" for record, _ in namesakes[:1]]
+    others = [f", but with other {' and '.join(_differences(own, record.asked))}" for record, _ in namesakes[:1]]
     found = f"found it{others[0]}" if others else "found none"
     raise UserError(f"expected measurements of the study '{config.study.name}' in {output_dir}, {found}; {run_it}")
 

@@ -2,6 +2,7 @@ import pandas as pd
 import pytest
 
 from entries import entry
+from lmc_lab.reporting.figures import figure2, figure3, figure4, figure5, pairs
 from lmc_lab.reporting.page import write_report
 from lmc_lab.reporting.table import as_text, cost_table, mode_table, onset_table, task_table
 from lmc_lab.results.folder import Result

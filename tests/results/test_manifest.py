@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from lmc_lab.files import read_json
+from lmc_lab.files import FORMAT, read_json
 from lmc_lab.results.manifest import StudyRecord, index, keep_study, studies_in
 from lmc_lab.results.part import Part
 from lmc_lab.results.wanted import Wanted
@@ -46,7 +46,9 @@ def test_studies_stay_when_results_are_listed(tmp_path):
     assert studies_in(tmp_path) == [RECORD] and read_json(tmp_path / "manifest.json")["results"] == {}
 
 
-@pytest.mark.parametrize("content", [b"", b"{", json.dumps({"studies": [{}]}).encode()])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", json.dumps({"studies": [{}], "checksum": "0", "format": FORMAT}).encode()]
+)
 def test_a_damaged_manifest_has_no_studies_until_one_is_run_again(tmp_path, content):
     (tmp_path / "manifest.json").write_bytes(content)
     assert studies_in(tmp_path) == []

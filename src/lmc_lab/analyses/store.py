@@ -16,7 +16,6 @@ from lmc_lab.analyses.base import Analysis, Choice, Measurement, Record
 from lmc_lab.files import DamagedFile, remove_leftovers, set_aside
 from lmc_lab.results.folder import file_digest, read_result, records_of
 from lmc_lab.results.manifest import index
-from lmc_lab.results.part import Part, columns_of
 from lmc_lab.results.row_file import SCHEMA, Entry, write_rows
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.checkpoint import State
@@ -80,8 +79,8 @@ def _measure(experiment: Experiment, subject: Subject, analysis: Analysis, path:
     parts = subject.parts
     records = {item.name: item.tensor for item in found if isinstance(item, Record)}
     chosen = {item.name: item.value for item in found if isinstance(item, Choice)}
-    measured = _frame([item for item in found if isinstance(item, Measurement)], columns_of(parts))
-    rows = pd.concat([measured, *_left_out(parts)]).assign(
+    measured = _frame([item for item in found if isinstance(item, Measurement)], subject.columns)
+    rows = pd.concat([measured, *_left_out(subject)]).assign(
         task=experiment.task.name,
         fingerprint=experiment.task.fingerprint,
         analysis=analysis.name,
@@ -115,8 +114,9 @@ def _frame(measurements: Sequence[Measurement], of_subject: Mapping[str, int | N
     return found.assign(**of_subject).reindex(columns=list(SCHEMA)).astype(SCHEMA)
 
 
-def _left_out(parts: Sequence[Part]) -> Iterator[pd.DataFrame]:
+def _left_out(subject: Subject) -> Iterator[pd.DataFrame]:
     """Yields which branches are not in the subject since their training diverged, and at which step that was seen."""
-    for part in (part for part in parts if part.diverged):
+    for part in (part for part in subject.parts if part.diverged):
         steps = [Measurement(quantity="diverged_at", value=step, branch=seed) for seed, step in part.diverged]
-        yield _frame(steps, {**columns_of(parts), "trunk": part.trunk})  # a seed alone does not say which branch it is
+        # A seed alone does not say which branch it is.
+        yield _frame(steps, {**subject.columns, "trunk": part.trunk, "split_step": part.split_step})

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
-from lmc_lab.results.part import Part
+from lmc_lab.results.part import Part, columns_of
 from lmc_lab.runs.experiment import Experiment
 
 
@@ -44,6 +44,11 @@ class Subject(ABC):
     @abstractmethod
     def digests(self) -> tuple[str, ...]:
         """The digests of all files that the subject is made of, in any order: its identity."""
+
+    @property
+    def columns(self) -> dict[str, int | None]:
+        """What the columns of rows say of the subject."""
+        return columns_of(self.parts)
 
     @classmethod
     @abstractmethod

@@ -10,7 +10,7 @@ import pandas as pd
 
 from lmc_lab.errors import UserError
 from lmc_lab.results.folder import Result, all_rows, read_results
-from lmc_lab.results.part import Part
+from lmc_lab.results.part import Part, columns_of
 from lmc_lab.results.wanted import most_complete
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.subject import Request, Subject
@@ -42,6 +42,11 @@ class TrunkResults(Subject):
             best = measured.get(part.split_step)
             measured[part.split_step] = part if best is None else min(part, best, key=lambda each: len(each.branches))
         return tuple(measured.get(step) or Part(self.trunk_seed, step) for step in self.split_steps)
+
+    @property
+    def columns(self) -> dict[str, int | None]:
+        """The trunk; no split, also where there is one alone."""
+        return {**columns_of(self.parts), "split_step": None}
 
     @property
     def digests(self) -> tuple[str, ...]:

@@ -58,9 +58,11 @@ def _draw_spectrum(axis: Axes, rows: pd.DataFrame, kind: str, colours: SplitColo
 
 def _splits_with_better_centre(rows: pd.DataFrame) -> list[int]:
     """Returns the splits from the first on from which every trunk's hull centre has lower loss than its mean endpoint."""
-    onsets = select(rows, "onset_centre_better", "train")["value"]
-    measured = sorted({int(step) for step in rows["split_step"].dropna()})
-    return [step for step in measured if not onsets.empty and step >= onsets.max()]
+    trunks = rows.loc[rows["quantity"].eq("singular_value_raw"), "trunk"].unique()
+    onsets = select(rows, "onset_centre_better", "train").groupby("trunk")["value"].max().reindex(trunks)
+    if onsets.isna().any():  # of a trunk whose centre is not better even at the last split
+        return []
+    return sorted({int(step) for step in rows["split_step"].dropna() if step >= onsets.max()})
 
 
 FIGURE = ReportFigure(
