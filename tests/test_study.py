@@ -30,10 +30,15 @@ def assert_drawn_elsewhere(output_dir, figures):
     copy = output_dir / "copied" / "mine"
     shutil.copytree(results, copy)
     script = "import sys; from lmc_lab import report; report.main(); print('torch' in sys.modules)"
-    printed = succeed(f"python -c {shlex.quote(script)} {STUDY.partition(' ')[2].partition('study ')[2]} output_dir={copy}")
+    printed = succeed(
+        f"python -c {shlex.quote(script)} {STUDY.partition(' ')[2].partition('study ')[2]} output_dir={copy}"
+    )
     assert printed.endswith("False\n") and {path.stem for path in copy.glob("reports/*/*.svg")} == figures
     other = shell(f"python -m lmc_lab.report {OVERRIDES} output_dir={copy}")
-    assert other.returncode == 1 and "found it, but with other study.trunks and study.splits and study.branches" in other.stderr
+    assert (
+        other.returncode == 1
+        and "found it, but with other study.trunks and study.splits and study.branches" in other.stderr
+    )
 
 
 def test_a_report_shows_the_studys_own_settings_only(tmp_path, shared_cache):

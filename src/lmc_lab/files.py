@@ -74,9 +74,14 @@ def replacing(path: Path) -> Iterator[Path]:
 def remove_leftovers(folder: Path) -> None:
     """Removes the temporary files that killed processes of this machine left in `folder`."""
     for path in folder.glob(f".*@{_HOST}.tmp"):
-        pid = path.name.removesuffix(f"@{_HOST}.tmp").rpartition(".")[2]
-        if pid.isdecimal() and not _is_running(int(pid)):
+        if is_left_behind(path):
             path.unlink(missing_ok=True)
+
+
+def is_left_behind(path: Path) -> bool:
+    """Returns whether this is a temporary file of a process of this machine that is no more."""
+    pid = path.name.removesuffix(f"@{_HOST}.tmp").rpartition(".")[2]
+    return path.name.endswith(f"@{_HOST}.tmp") and pid.isdecimal() and not _is_running(int(pid))
 
 
 def set_aside(path: Path, reason: object) -> Path:

@@ -13,7 +13,7 @@ from lmc_lab.files import DamagedFile, peek_json, read_json_or_set_aside, write_
 from lmc_lab.results.row_file import read_rows
 from lmc_lab.results.wanted import Wanted
 
-_NAME = "manifest.json"
+NAME = "manifest.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ def keep_study(folder: Path, record: StudyRecord) -> None:
 
 def studies_in(folder: Path) -> list[StudyRecord]:
     """Returns the studies that asked for results of `folder`; none if its manifest is damaged or missing."""
-    content = peek_json(folder / _NAME, place=_NAME)
+    content = peek_json(folder / NAME, place=NAME)
     return [StudyRecord.of_plain(item) for item in content.get("studies", [])]
 
 
@@ -74,13 +74,13 @@ def index(folder: Path, *, anew: Collection[str] = ()) -> None:
 def _rewriting(folder: Path) -> Iterator[dict[str, Any]]:
     """Yields the manifest, alone on this machine, and writes it back if it was changed; a damaged one is made anew."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / _NAME
+    path = folder / NAME
     with FileLock(path.with_name(".manifest.lock")):
-        before = read_json_or_set_aside(path, place=_NAME)
+        before = read_json_or_set_aside(path, place=NAME)
         manifest = {"studies": [], "results": {}, **before}
         yield manifest
         if manifest != before:
-            write_json(path, manifest, place=_NAME)
+            write_json(path, manifest, place=NAME)
 
 
 def _entry_or_none(path: Path) -> dict[str, Any] | None:

@@ -37,6 +37,11 @@ class RunName:
         """Returns ``trunk`` or ``branch``."""
         return "trunk" if self.seed is None else "branch"
 
+    @property
+    def overrides(self) -> list[str]:
+        """Returns what asks for a branch rather than for its trunk."""
+        return [] if self.seed is None else [f"split_step={self.split_step}", f"seed={self.seed}"]
+
     def __str__(self) -> str:
         """Returns ``lenet/trunk-0`` or ``lenet/trunk-0/k=2000/branch-3``."""
         trunk = f"{self.task}/trunk-{self.trunk_seed}"

@@ -75,7 +75,8 @@ def fit(
     """
     keep_freed_memory()
     _quiet()
-    write_text(folder.config, yaml.safe_dump(dict(experiment.config), sort_keys=False))
+    command = experiment.training_command(*name.overrides)
+    write_text(folder.config, f"# {command}\n{yaml.safe_dump(dict(experiment.config), sort_keys=False)}")
     task, settings = experiment.task, experiment.settings
     module = TrainingModule(task.initialise(experiment.trunk_seed))
     trajectory = Trajectory(folder.metrics, name=str(name), log_every=settings.log_every)

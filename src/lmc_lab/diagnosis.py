@@ -1,0 +1,194 @@
+"""What of an output tree is complete, damaged, diverged, unfinished, missing or left over; only looks."""
+
+import fcntl
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from lmc_lab.errors import UserError
+from lmc_lab.files import DamagedFile, MissingFile, OtherFormat, is_left_behind, read_json
+from lmc_lab.results.folder import read_result
+from lmc_lab.results.manifest import NAME as MANIFEST
+from lmc_lab.results.manifest import studies_in
+from lmc_lab.results.part import told
+from lmc_lab.results.study_results import collect
+from lmc_lab.runs import checkpoint
+from lmc_lab.runs.curve_check import whole_curve
+from lmc_lab.runs.layout import RunFolder, SplitFolder, place_of
+
+
+class State(StrEnum):
+    """What a thing in an output tree is."""
+
+    COMPLETE = "complete"
+    RUNNING = "running"
+    UNFINISHED = "unfinished"
+    DIVERGED = "diverged"
+    DAMAGED = "damaged"
+    MISSING = "missing"
+    OTHER_FORMAT = "of another format"
+    LEFT_OVER = "left over"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one thing in an output tree is.
+
+    Args:
+        path: of the run, the file, or the study's manifest.
+        state: what it is.
+        detail: why, or how far.
+        command: that makes it, or goes on with it; empty if nothing is to be done.
+    """
+
+    path: Path
+    state: State
+    detail: str = ""
+    command: str = ""
+
+
+def diagnose(output_dir: Path) -> Iterator[Finding]:
+    """Yields what is found of each task below `output_dir`.
+
+    Raises:
+        UserError: there is no such folder, or it holds no task.
+    """
+    tasks = sorted({path.parent for pattern in ("*/trunk-*", "*/results") for path in output_dir.glob(pattern)})
+    if not tasks:
+        raise UserError(f"expected an output folder with runs or results, found none in {output_dir}; name another one")
+    for task in tasks:
+        for trunk in _numbered(task, r"trunk-(\d+)"):
+            yield from _of_trunk(RunFolder(trunk))
+        if (task / "results").is_dir():
+            yield from _of_results(task / "results")
+
+
+def _of_trunk(folder: RunFolder) -> Iterator[Finding]:
+    splits = [SplitFolder(path) for path in _numbered(folder.path, r"split-(\d+).*")]
+    yield from _of_run(folder, [folder.step(step) for step in sorted(folder.saved_steps())])
+    for split in splits:
+        step = int(re.match(r"split-(\d+)", split.path.name)[1])  # type: ignore[index]
+        branches = [RunFolder(path) for path in _numbered(split.path, r"branch-(\w+)")]
+        again = next(filter(None, map(command_of, branches)), "") or command_of(folder)
+        yield from _of_split(folder, split, step, again)
+        for branch in branches:
+            states = [branch.step(each) for each in sorted(branch.saved_steps())]
+            yield from _of_run(branch, [branch.endpoint, *states])
+        yield from _left_over(split.path, {"split.json"})
+
+
+def _of_split(trunk: RunFolder, split: SplitFolder, step: int, command: str) -> Iterator[Finding]:
+    """Yields what is wrong with the start of a split's branches."""
+    if not trunk.step(step).exists():
+        yield Finding(trunk.step(step), State.MISSING, "the state that the branches leave", command)
+    if not split.manifest.exists():
+        yield Finding(split.manifest, State.MISSING, "what says that the trunk has come here", command)
+    yield from _wrong(split.manifest, lambda: read_json(split.manifest, place=place_of(split.manifest)), command)
+
+
+def _of_run(folder: RunFolder, states: list[Path]) -> Iterator[Finding]:
+    """Yields what a trunk or a branch is, and which of its files are damaged, missing or left over."""
+    command = command_of(folder)
+    damaged = [*_wrong(folder.status, lambda: read_json(folder.status, place=place_of(folder.status)), command)]
+    status = {} if damaged else read_json(folder.status, place=place_of(folder.status))
+    for path in [*states, *([folder.resume] if folder.resume.exists() else [])]:
+        if path.exists():
+            damaged += _wrong(path, lambda path=path: checkpoint.load(path), command)  # type: ignore[misc]
+    if folder.metrics.exists():
+        damaged += _wrong(folder.metrics, lambda: whole_curve(folder), command)
+    yield from damaged
+    state = status.get("state", "missing")
+    if state == "finished":
+        lost = [path for path in [folder.metrics, *states] if not path.exists()]
+        yield from (Finding(path, State.MISSING, "of a finished run", command) for path in lost)
+        if not damaged and not lost:
+            yield Finding(folder.path, State.COMPLETE, f"step {status.get('trained_to', status.get('step'))}")
+    elif state == "diverged":
+        yield Finding(folder.path, State.DIVERGED, f"at step {status.get('step')}")
+    elif _is_locked(folder.lock):
+        yield Finding(folder.path, State.RUNNING, f"step {status.get('step', 0)}")
+    elif not damaged:
+        how = "never began" if state == "missing" else f"{'killed' if state == 'running' else state}"
+        yield Finding(folder.path, State.UNFINISHED, how, command)
+    yield from _left_over(folder.path, {path.name for path in (folder.config, folder.status, folder.metrics)})
+
+
+def _of_results(folder: Path) -> Iterator[Finding]:
+    """Yields what the results are, and what the studies lack that asked for them."""
+    for path in sorted(folder.glob("*.parquet")):
+        wrong = [*_wrong(path, lambda path=path: read_result(path), "")]  # type: ignore[misc]
+        yield from wrong or [Finding(path, State.COMPLETE)]
+    for path in sorted(folder.glob("*.safetensors")):
+        if not path.with_suffix(".parquet").exists():
+            yield Finding(path, State.LEFT_OVER, "tensors without the rows that they belong to")
+    manifest = folder / MANIFEST
+    yield from _wrong(manifest, lambda: read_json(manifest, place=MANIFEST), "")
+    for record in studies_in(folder):
+        try:
+            collected = collect(record, folder)
+        except OtherFormat:
+            continue  # said above
+        lacking = [f"{item.analysis} of {told(item.subject)}" for item in (*collected.missing, *collected.partial)]
+        if lacking:
+            yield Finding(manifest, State.MISSING, f"study {record.name}: {_some(lacking)}", record.command)
+        else:
+            yield Finding(manifest, State.COMPLETE, f"study {record.name}: {len(record.wanted)} results")
+    yield from _left_over(folder, {MANIFEST}, {".parquet", ".safetensors"})
+
+
+def _some(items: list[str]) -> str:
+    return ", ".join(items[:3]) + (f" and {len(items) - 3} more" if len(items) > 3 else "")
+
+
+def _wrong(path: Path, read: Callable[[], object], command: str) -> Iterator[Finding]:
+    """Yields what is wrong with a file, nothing if it is whole."""
+    try:
+        read()
+    except OtherFormat as error:
+        yield Finding(path, State.OTHER_FORMAT, str(error))
+    except MissingFile as error:
+        yield Finding(path, State.MISSING, str(error), command)
+    except DamagedFile as error:
+        yield Finding(path, State.DAMAGED, str(error), command)
+
+
+def _left_over(folder: Path, known: set[str], suffixes: frozenset[str] | set[str] = frozenset()) -> Iterator[Finding]:
+    """Yields files that nothing reads: of killed processes, set aside, or of somebody else."""
+    for path in sorted(folder.iterdir()):
+        is_ours = path.name in known or path.suffix in suffixes or path.name.endswith(".lock") or path.is_dir()
+        is_state = re.fullmatch(r"(step-\d+|endpoint|resume)\.safetensors", path.name) is not None
+        if is_left_behind(path):
+            yield Finding(path, State.LEFT_OVER, "of a process that was killed")
+        elif ".corrupt" in path.name:
+            yield Finding(path, State.LEFT_OVER, "a damaged file that was set aside")
+        elif not is_ours and not is_state and not path.name.endswith(".tmp"):
+            yield Finding(path, State.LEFT_OVER, "not a file of this package")
+
+
+def command_of(folder: RunFolder) -> str:
+    """Returns the command that trains a run, as its config.yaml says; empty if there is none."""
+    with suppress(OSError, UnicodeDecodeError):
+        first = folder.config.read_text().partition("\n")[0]
+        return first.removeprefix("# ") if first.startswith("# python ") else ""
+    return ""
+
+
+def _is_locked(path: Path) -> bool:
+    """Returns whether a process holds the lock, without taking or making it."""
+    with suppress(OSError), path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _numbered(folder: Path, pattern: str) -> list[Path]:
+    """Returns the folders below `folder` whose names match, by their numbers."""
+    found = [
+        (match[1], path) for path in folder.iterdir() if (match := re.fullmatch(pattern, path.name)) and path.is_dir()
+    ]
+    return [path for number, path in sorted(found, key=lambda item: (item[0].zfill(20), item[1].name))]

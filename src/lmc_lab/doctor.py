@@ -1,0 +1,83 @@
+"""Looks an output folder over: ``python -m lmc_lab.doctor [output_dir] [--repair]``."""
+
+import sys
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lmc_lab.errors import UserError
+from lmc_lab.process import heavy_imports
+
+if TYPE_CHECKING:
+    from lmc_lab.diagnosis import Finding
+
+
+def main() -> None:
+    """Runs the command line; exit code 1 if something is to be done."""
+    parser = ArgumentParser(
+        prog="lmc-doctor",
+        description="Says what of an output folder is complete, damaged, diverged, unfinished, missing or left over, and the "
+        "commands that would mend it.",
+    )
+    parser.add_argument("output_dir", nargs="?", default="multirun", help="where the products are (default: multirun)")
+    parser.add_argument(
+        "--repair",
+        action="store_true",
+        help="set damaged files aside, as the commands would, and remove the temporary files of killed processes",
+    )
+    given = parser.parse_args()
+    try:
+        sys.exit(1 if _look_over(Path(given.output_dir).absolute(), repair=given.repair) else 0)
+    except UserError as error:
+        sys.exit(f"lmc_lab: {error}")
+
+
+def _look_over(output_dir: Path, *, repair: bool) -> bool:
+    """Prints what is found; returns whether something is to be done."""
+    with heavy_imports():
+        from lmc_lab.diagnosis import State, diagnose
+
+    findings = list(diagnose(output_dir))
+    for state in State:
+        own = [finding for finding in findings if finding.state is state]
+        if own:
+            print(f"{state}: {len(own)}")
+        if state is not State.COMPLETE:
+            for finding in own:
+                print(f"  {finding.path.relative_to(output_dir)}{f': {finding.detail}' if finding.detail else ''}")
+    commands = _merged([finding.command for finding in findings if finding.command])
+    if commands:
+        print("this makes what is missing, and goes on with what is unfinished:", *commands, sep="\n  ")
+    if repair:
+        _repair(findings)
+    return any(finding.state in (State.UNFINISHED, State.DAMAGED, State.MISSING) for finding in findings)
+
+
+def _merged(commands: "Sequence[str]") -> list[str]:
+    """Returns the commands, of those that differ in their last argument, the seed, one sweep."""
+    seeds: dict[str, list[str]] = {}
+    for command in dict.fromkeys(commands):
+        before, _, seed = command.rpartition(" seed=")
+        seeds.setdefault(before or command, []).append(seed if before else "")
+    return [
+        before if found == [""] else f"{before} {'-m ' if len(found) > 1 else ''}seed={','.join(found)}"
+        for before, found in seeds.items()
+    ]
+
+
+def _repair(findings: "Sequence[Finding]") -> None:
+    """Sets damaged files aside and removes what killed processes left."""
+    from lmc_lab.diagnosis import State
+    from lmc_lab.files import is_left_behind, set_aside
+
+    for finding in findings:
+        if finding.state is State.DAMAGED and finding.path.exists():
+            set_aside(finding.path, finding.detail)  # and says so
+        elif finding.state is State.LEFT_OVER and is_left_behind(finding.path):
+            finding.path.unlink(missing_ok=True)
+            print(f"removed: {finding.path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""What the doctor says of an output folder, and that it only looks."""
+
+import os
+from dataclasses import replace
+
+import pytest
+from filelock import FileLock
+
+from lmc_lab.analyses.distances import Distances
+from lmc_lab.analyses.store import ensure_rows
+from lmc_lab.diagnosis import State, diagnose
+from lmc_lab.doctor import _merged
+from lmc_lab.results.manifest import StudyRecord, keep_study
+from lmc_lab.results.part import Part
+from lmc_lab.results.wanted import Wanted
+from lmc_lab.runs.branch import train_branch
+from lmc_lab.runs.endpoints import load_mode
+from lmc_lab.runs.status import write_status
+from shell import shell, succeed
+from tiny import tiny_experiment
+
+TRAIN = "python -m lmc_lab.train trunk_seed=0"
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    experiment = tiny_experiment(tmp_path)
+    for seed in range(2):
+        train_branch(experiment, 13, seed)
+    ensure_rows(experiment, load_mode(experiment, 13), Distances(num_samples=5))
+    return experiment
+
+
+@pytest.fixture
+def found(experiment, tmp_path):
+    """Returns what is found now that is not complete: path -> (state, command)."""
+
+    def look():
+        findings = [finding for finding in diagnose(tmp_path) if finding.state is not State.COMPLETE]
+        return {str(each.path.relative_to(experiment.layout.root)): (each.state, each.command) for each in findings}
+
+    return look
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[-2] ^= 1
+    path.write_bytes(content)
+
+
+def tree(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def branch(experiment, seed=0):
+    return experiment.split_folder(13).branch(seed)
+
+
+def test_a_whole_tree_is_complete(experiment, found, tmp_path):
+    assert found() == {}
+    paths = {str(each.path.relative_to(experiment.layout.root)) for each in diagnose(tmp_path)}
+    (rows,) = (path.name for path in experiment.layout.results.glob("*.parquet"))
+    assert paths == {"trunk-0", "trunk-0/split-13/branch-0", "trunk-0/split-13/branch-1", f"results/{rows}"}
+
+
+@pytest.mark.parametrize("name", ["endpoint.safetensors", "status.json", "metrics.csv"])
+def test_a_damaged_file_is_found_and_made_again_by_the_command_that_is_named(experiment, found, name):
+    path = branch(experiment).path / name
+    flip(path)
+    command = f"{TRAIN} split_step=13 seed=0"
+    assert found() == {f"trunk-0/split-13/branch-0/{name}": (State.DAMAGED, command)}
+    train_branch(experiment, 13, 0)
+    assert found() == {f"trunk-0/split-13/branch-0/{name}.corrupt": (State.LEFT_OVER, "")}
+
+
+@pytest.mark.parametrize(
+    ("name", "lost"),
+    [
+        ("trunk-0/split-13/branch-1/endpoint.safetensors", "split_step=13 seed=1"),
+        ("trunk-0/step-13.safetensors", "split_step=13 seed=0"),
+        ("trunk-0/split-13/split.json", "split_step=13 seed=0"),
+    ],
+)
+def test_a_lost_file_is_missing(experiment, found, name, lost):
+    (experiment.layout.root / name).unlink()
+    assert found() == {name: (State.MISSING, f"{TRAIN} {lost}")}
+
+
+def test_damaged_rows_are_found(experiment, found):
+    (rows,) = experiment.layout.results.glob("*.parquet")
+    flip(rows)
+    assert found() == {f"results/{rows.name}": (State.DAMAGED, "")}
+
+
+def test_a_run_that_was_killed_is_unfinished_and_one_that_runs_is_running(experiment, found):
+    folder = branch(experiment)
+    folder.endpoint.unlink()
+    write_status(folder, state="running", step=20)
+    where = "trunk-0/split-13/branch-0"
+    assert found() == {where: (State.UNFINISHED, f"{TRAIN} split_step=13 seed=0")}
+    with FileLock(folder.lock):
+        assert found() == {where: (State.RUNNING, "")}
+
+
+def test_a_run_that_diverged_is_diverged(experiment, found):
+    branch(experiment).endpoint.unlink()
+    write_status(branch(experiment), state="diverged", step=20)
+    assert found() == {"trunk-0/split-13/branch-0": (State.DIVERGED, "")}
+
+
+def test_what_a_study_lacks_is_missing(experiment, found):
+    (part,) = load_mode(experiment, 13).parts
+    there = Wanted("distances", 1, {"num_samples": 5}, (part,))
+    record = StudyRecord(
+        name="small", asked={}, command="python -m lmc_lab.study study=small", versions={}, fingerprint="0",
+        wanted=(there, replace(there, subject=(Part(0, 20, (0, 1)),))), obstacles={},
+    )  # fmt: skip
+    keep_study(experiment.layout.results, record)
+    assert found() == {"results/manifest.json": (State.MISSING, record.command)}
+    keep_study(experiment.layout.results, replace(record, wanted=(there,)))
+    assert found() == {}
+
+
+def test_commands_that_differ_in_the_seed_are_one_sweep():
+    commands = ["a split_step=1 seed=0", "a split_step=1 seed=2", "a split_step=5 seed=0", "b", "b"]
+    assert _merged(commands) == ["a split_step=1 -m seed=0,2", "a split_step=5 seed=0", "b"]
+
+
+def test_the_command_looks_and_changes_nothing_but_with_repair(experiment, tmp_path):
+    endpoint = branch(experiment).endpoint
+    left = endpoint.with_name(f".{endpoint.name}.{2**22 + 1}@{os.uname().nodename}.tmp")
+    assert "complete: 4" in succeed(f"python -m lmc_lab.doctor {tmp_path}")
+    flip(endpoint)
+    left.touch()
+    before = tree(experiment.layout.root)
+    result = shell(f"lmc-doctor {tmp_path}")
+    assert result.returncode == 1 and tree(experiment.layout.root) == before
+    assert "damaged: 1" in result.stdout and f"  {TRAIN} split_step=13 seed=0" in result.stdout
+    assert f"{left.name}: of a process that was killed" in result.stdout
+    result = shell(f"python -m lmc_lab.doctor {tmp_path} --repair")
+    assert not left.exists() and not endpoint.exists() and endpoint.with_name(f"{endpoint.name}.corrupt").exists()
+    train_branch(experiment, 13, 0)
+    assert "left over: 1" in succeed(f"python -m lmc_lab.doctor {tmp_path}")
+
+
+def test_a_folder_without_runs_is_one_sentence(tmp_path):
+    result = shell(f"python -m lmc_lab.doctor {tmp_path / 'nothing'}")
+    assert result.returncode == 1 and result.stderr.startswith(
+        "lmc_lab: expected an output folder with runs or results"
+    )
