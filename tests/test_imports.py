@@ -92,7 +92,7 @@ def test_wandb_is_imported_in_one_file():
 
 
 @pytest.mark.parametrize(
-    "name", ["train", "analyze", "study", "report", "cli", "sentences", "construct", "schema", "configs"]
+    "name", ["train", "analyze", "study", "report", "doctor", "cli", "sentences", "construct", "schema", "configs"]
 )
 def test_entry_points_import_nothing_heavy_before_they_run(name):
     heavy = {"torch", "lightning", "wandb", "pandas", "matplotlib", "torchmetrics", "torchvision", "numpy", "scipy"}
@@ -102,6 +102,15 @@ def test_entry_points_import_nothing_heavy_before_they_run(name):
         if module.startswith("lmc_lab."):
             inner = PACKAGE / f"{module.split('.')[1]}.py"
             assert not {m.split(".")[0] for m in imported(inner, top_level_only=True)} & heavy
+
+
+def test_drawing_needs_no_torch():
+    names = ["lmc_lab.study_column", *(name_of(path) for path in sorted((PACKAGE / "results").glob("[a-z]*.py")))]
+    drawing = sorted((PACKAGE / "reporting").rglob("[a-z]*.py"))
+    names += [name_of(path) for path in drawing if path.name not in ("sinks.py", "examples.py")]  # those of W&B
+    script = f"import sys, {', '.join(names)}; print(*sys.modules)"
+    found = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split()
+    assert "lmc_lab.reporting.figures.pairs" in found and not {"torch", "lightning", "wandb"} & set(found)
 
 
 def test_measuring_needs_neither_lightning_nor_what_it_imports():

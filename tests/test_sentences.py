@@ -108,7 +108,7 @@ TRAIN = [
     ("task=crooked", "crooked.yaml"),
     ("task=mien", "did you mean 'mine'?"),
     ("study=lenet", "found 'study', which only other configs have"),
-    ("allow_divreged=1", "--help lists the keys"),
+    ("onset_treshold=1", "--help lists the keys"),
     ("task.optimizer.learning_rate=1", "did you mean 'task.optimizer.lr'?"),
     ("OMP_NUM_THREADS=zwei", "expected OMP_NUM_THREADS to be a whole number >= 1, found 'zwei'"),
 ]  # fmt: skip
@@ -213,7 +213,7 @@ STUDY = [
     ('overrides=["task=lenett"]', "did you mean 'lenet'?"),
     ("overrides=trainer", "expected overrides to be a list"),
     ('overrides=["+trainer.acelerator=cpu"]', "did you mean 'accelerator'?"),
-    ("study.analyses.onset={threshold:2}", "expected analysis.onset.threshold to be a number from 0 to 1, found 2"),
+    ("+study.analyses.onset.threshold=2", "expected analysis.onset.threshold to be a number from 0 to 1, found 2"),
     ("task.max_steps=3", "which is its tasks'; write 'overrides=[\"task.max_steps=…\"]'"),
 ]  # fmt: skip
 

@@ -35,7 +35,8 @@ _NOT_OF_TRAINING = (
 def fingerprint(config: DictConfig) -> str:
     """Returns the short hash of the task subtree: whatever changes the weights changes it, nothing else does.
 
-    What stands at its value in ``conf/task_defaults.yaml`` is left out, so that a new key there changes no address.
+    What stands at its value in ``conf/task_defaults.yaml`` is left out, so that a new key there changes no address. A
+    `_target_` counts as it is written: another name is another model, for all that can be known of it.
     """
     task = cast("dict[str, Any]", OmegaConf.to_container(config.task, resolve=True))
     defaults = _task_defaults()

@@ -31,7 +31,7 @@ def ensure_rows(experiment: Experiment, subject: Subject, analysis: Analysis) ->
     Its key hashes the analysis and its version, the settings that are not at their defaults, and what was measured: more
     samples or more endpoints is another file. Whoever asks for the same endpoints shares it, however they were named.
     """
-    key = _key(analysis, identity_settings(analysis, variant=experiment.variant), subject)
+    key = key_of(analysis, identity_settings(analysis, variant=experiment.variant), subject)
     path = experiment.layout.result(analysis.name, key)
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path.parent)
@@ -54,8 +54,12 @@ def identity_settings(analysis: Analysis, *, variant: str) -> dict[str, Any]:
     return analysis.changed_settings() | made
 
 
-def _key(analysis: Analysis, settings: Mapping[str, Any], subject: Subject) -> str:
-    left_out = [part.diverged for part in subject.parts]  # the rows say so
+def key_of(analysis: Analysis, settings: Mapping[str, Any], subject: Subject) -> str:
+    """Returns what names a result: a hash of the analysis and its version, `identity_settings`, and the subject's id.
+
+    The id is the digests of all that it is made of, and the branches that are not in it since they diverged: rows say so.
+    """
+    left_out = [part.diverged for part in subject.parts]
     subject_id = [sorted(subject.digests), *([left_out] if any(left_out) else [])]
     content = [analysis.name, analysis.version, settings, *subject_id]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]

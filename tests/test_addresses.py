@@ -1,0 +1,105 @@
+"""What the shipped tasks and analyses are known by. A change here orphans what people have trained and measured."""
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import ClassVar, final
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from conftest import REPOSITORY
+from lmc_lab.analyses.base import ModeAnalysis
+from lmc_lab.analyses.convex_mode import ConvexMode
+from lmc_lab.analyses.store import identity_settings, key_of
+from lmc_lab.compose import build_analyses, fingerprint
+from lmc_lab.tasks.objective import EvaluationSettings
+
+TASKS = {"lenet": "51c4eb06", "lenet_m": "e62de74c", "mnist1d": "8186c782", "resnet20": "22bec859", "siren": "41f40ab2"}
+RESULTS = {
+    "branch_curves": "8b280da226e9",
+    "branch_hessian": "3ec608ba8dce",
+    "convex_mode": "0a481d743bcd",
+    "distances": "14ef320f27da",
+    "inter_mode": "88df1ea2bd3e",
+    "onset": "bd110a62046c",
+    "pairs": "77c207bea42f",
+    "predictions": "408110014660",
+    "spectrum": "36ad652797ae",
+    "trunk_curve": "bc06bccb48be",
+    "trunk_hessian": "200819e4418f",
+    "trunk_midpoint_gap": "3e7f3dad23e3",
+}
+
+
+def composed(name, *overrides):
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        return compose(name, list(overrides))
+
+
+@pytest.mark.parametrize(("task", "address"), TASKS.items())
+def test_a_shipped_task_has_its_address(task, address):
+    assert fingerprint(composed("train", f"task={task}")) == address
+
+
+def test_these_are_all_shipped_tasks_and_analyses():
+    assert {path.stem for path in (REPOSITORY / "conf" / "task").glob("*.yaml")} == set(TASKS)
+    assert {path.stem for path in (REPOSITORY / "conf" / "analysis").glob("*.yaml")} == set(RESULTS)
+
+
+def key(analysis, *, variant="", digests=("b", "a")):
+    subject = SimpleNamespace(parts=(), digests=digests)
+    return key_of(analysis, identity_settings(analysis, variant=variant), subject)
+
+
+def test_a_result_of_each_analysis_has_its_address():
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        config = compose("analyze", [f"analysis=[{','.join(RESULTS)}]"])
+        assert {analysis.name: key(analysis) for analysis in build_analyses(config)} == RESULTS
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Renamed(ModeAnalysis):
+    """`ConvexMode` as a later version might have it: another class, with a further field."""
+
+    name: ClassVar[str] = "convex_mode"
+    num_samples: int
+    seed: int = 0
+    concentration: float = 1.0
+    evaluation: EvaluationSettings = EvaluationSettings()
+    further: tuple[int, ...] = ()
+
+    def measure(self, mode, task):
+        yield from ()
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Changed(ModeAnalysis):
+    """One that gives other rows for the same settings."""
+
+    name: ClassVar[str] = "convex_mode"
+    version: ClassVar[int] = 2
+    num_samples: int
+
+    def measure(self, mode, task):
+        yield from ()
+
+
+def test_a_further_field_and_another_class_orphan_nothing():
+    assert key(Renamed(num_samples=7)) == key(ConvexMode(num_samples=7))
+    assert key(Renamed(num_samples=7, further=(1,))) != key(ConvexMode(num_samples=7))
+
+
+def test_a_result_is_known_by_what_is_not_default():
+    own = ConvexMode(num_samples=7, evaluation=EvaluationSettings(bn_policy="keep"))
+    assert identity_settings(own, variant="") == {"num_samples": 7, "evaluation": {"bn_policy": "keep"}}
+    assert identity_settings(own, variant="-fresh_optimizer")["variant"] == "-fresh_optimizer"
+    others = [
+        key(ConvexMode(num_samples=8)),
+        key(ConvexMode(num_samples=7), variant="-fresh_optimizer"),
+        key(own),
+        key(ConvexMode(num_samples=7), digests=("a",)),
+        key(Changed(num_samples=7)),
+    ]
+    assert len({key(ConvexMode(num_samples=7)), *others}) == 6
