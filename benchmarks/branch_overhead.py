@@ -1,4 +1,4 @@
-"""What one more branch of a sweep costs beside its steps: a process, a config, a csv file, an endpoint."""
+"""What one more branch of a job costs beside its steps: a folder, a config, a csv file, an endpoint."""
 
 from itertools import count, islice
 from tempfile import TemporaryDirectory

@@ -17,9 +17,9 @@ from torch import Tensor
 from benchmarks import suite
 from benchmarks.common import Options, Row, alternate, own_process, slower
 from lmc_lab.runs.experiment import Experiment, RunName
-from lmc_lab.runs.fit import Stretch, fit
+from lmc_lab.runs.fit import fit
 from lmc_lab.runs.layout import RunFolder
-from lmc_lab.runs.saving import SplitCheckpoint
+from lmc_lab.runs.stretch import Stretch
 from lmc_lab.tasks.task import Task
 
 
@@ -83,8 +83,9 @@ def suite_step(experiment: Experiment, num_warm_up: int, num_steps: int) -> floa
     with TemporaryDirectory() as path:
         folder = RunFolder(Path(path))
         name = RunName(experiment.task.name, experiment.trunk_seed)
-        callbacks = [clock, SplitCheckpoint(folder, {0, stop})]  # the clock first: saving is not part of a step
-        fit(experiment, folder, name, experiment.trunk_order(), Stretch(0, stop, None), callbacks=callbacks)
+        stretch = Stretch(0, stop, None)
+        # The clock comes before what saves: saving is not part of a step.
+        fit(experiment, folder, name, experiment.trunk_order(), stretch, save_at={0, stop}, callbacks=[clock])
     return (clock.times[stop] - clock.times[num_warm_up]) / num_steps
 
 

@@ -45,9 +45,9 @@ def test_every_trainer_and_logger_composes(trainer, logger):
 
 
 @pytest.mark.parametrize("entry_point", ["train", "analyze"])
-def test_sweeps_begin_early_in_a_pool(entry_point):
+def test_sweeps_are_merged_and_run_in_a_pool(entry_point):
     hydra = compose(entry_point, return_hydra_config=True).hydra
-    assert (hydra.runtime.choices["hydra/sweeper"], hydra.runtime.choices["hydra/launcher"]) == ("early", "pool")
+    assert (hydra.runtime.choices["hydra/sweeper"], hydra.runtime.choices["hydra/launcher"]) == ("merging", "pool")
 
 
 @pytest.mark.parametrize("analysis", names("analysis"))

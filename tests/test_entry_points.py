@@ -6,6 +6,7 @@ import signal
 from textwrap import dedent
 
 import pytest
+import yaml
 
 from conftest import REPOSITORY
 from lmc_lab.runs import checkpoint
@@ -119,7 +120,8 @@ class Model(torch.nn.Linear):
 def test_an_error_of_the_users_own_keeps_its_place_in_a_sweep(tmp_path, places):
     (tmp_path / "own_model.py").write_text(OWN_MODEL)
     model = "task.model._target_=own_model.Model"
-    result = shell(f"python -m lmc_lab.train {TINY} {places} {model} split_step=3 -m 'seed=range(2)'", cwd=tmp_path)
+    sweep = "split_step=3 -m 'seed=range(2)' hydra.launcher.n_jobs=2"
+    result = shell(f"python -m lmc_lab.train {TINY} {places} {model} {sweep}", cwd=tmp_path)
     assert result.returncode == 1 and "own_model.py" in result.stdout and "Traceback" in result.stdout
     (line,) = result.stderr.strip().splitlines()
     assert "2 of 2 jobs failed (ValueError: expected 2D input): seed=0; seed=1" in line
@@ -193,6 +195,10 @@ def test_a_task_of_ones_own_as_the_readme_describes_it(tmp_path):
             "train -m seed=0,1 split_step=3 hydra.launcher.n_jobs=0",
             "expected hydra.launcher.n_jobs to be a whole number",
         ),
+        (
+            "train -m seed=0,1 split_step=3 hydra.sweeper.num_workers=0",
+            "expected hydra.sweeper.num_workers to be a whole number",
+        ),
         ("analyze split_step=20", "expected at least 2 finished branches"),
         ("analyze", "split_step"),
         ("report", "expected measurements of the study 'mnist1d'"),
@@ -248,8 +254,49 @@ def test_a_killed_job_costs_only_itself(tmp_path, places):
         status = wait_for(lambda: next(iter(tmp_path.glob("*/trunk-0/split-3/branch-0/status.json")), None))
         kill(json.loads(status.read_text())["pid"])
         _, errors = sweep.communicate(timeout=200)
-    assert sweep.returncode == 1 and "1 of 3 jobs failed" in errors.splitlines()[-1] and "seed=0" in errors
+    assert sweep.returncode == 1 and "1 of 2 jobs failed" in errors.splitlines()[-1] and "seed=0" in errors
     assert {path.parent.name for path in finished(tmp_path)} == {"branch-1", "branch-2"}
+
+
+def in_the_way(tmp_path, places, seed):
+    """Puts a file where the branch with this seed would have its folder."""
+    succeed(f"python -m lmc_lab.train {TINY} {places} split_step=20 seed=9")
+    (split,) = tmp_path.glob("*/trunk-0/split-20")
+    (split / f"branch-{seed}").touch()
+
+
+def test_one_job_trains_several_branches_as_a_sweep_does(tmp_path, shared_cache):
+    cache = f"cache_dir={shared_cache}"
+    succeed(f"python -m lmc_lab.train {TINY} split_step=20 -m seed=0,2,trunk output_dir={tmp_path}/swept {cache}")
+    succeed(f"python -m lmc_lab.train {TINY} split_step=20 'seed=[trunk,0,2]' output_dir={tmp_path}/listed {cache}")
+    assert len(endpoints(tmp_path / "swept")) == 3 and endpoints(tmp_path / "swept") == endpoints(tmp_path / "listed")
+    configs = sorted(tmp_path.glob("listed/*/trunk-0/split-20/branch-*/config.yaml"))
+    assert [yaml.safe_load(path.read_text())["seed"] for path in configs] == [0, 2, "trunk"]
+
+
+def test_a_branch_that_fails_costs_only_itself_and_is_named(tmp_path, places):
+    in_the_way(tmp_path, places, 1)
+    result = shell(f"python -m lmc_lab.train {TINY} {places} split_step=20 'seed=[0,1,2]'")
+    assert result.returncode == 1 and "expected every branch to succeed, found that seed=1 failed: " in result.stderr
+    assert {path.parent.name for path in finished(tmp_path)} == {"branch-0", "branch-2", "branch-9"}
+
+
+@pytest.mark.parametrize("launcher", ["hydra.launcher.n_jobs=1", "hydra.launcher.n_jobs=2", "hydra/launcher=basic"])
+def test_a_sweep_names_the_branch_of_a_job_that_failed(tmp_path, places, launcher):
+    in_the_way(tmp_path, places, 1)
+    result = shell(f"python -m lmc_lab.train {TINY} {places} -m split_step=10,20 'seed=range(4)' {launcher}")
+    last = result.stderr.splitlines()[-1]
+    assert result.returncode == 1 and "seed=1" in last and "seed=0" not in last and "File exists" in last
+    assert "split_step=20 seed=1" in last or "basic" in launcher
+    assert len([path for path in finished(tmp_path) if "split-20" in str(path)]) == 4  # of five with that of seed 9
+
+
+def test_a_sweep_of_finished_branches_imports_nothing_to_train(tmp_path, places):
+    command = f"python -m lmc_lab.train {TINY} {places} split_step=20 'seed=[0,1]'"
+    succeed(command)
+    result = shell(command, PYTHONPROFILEIMPORTTIME="1")
+    assert result.returncode == 0 and "branch-1" in result.stdout and "torch" in result.stderr
+    assert "lightning" not in result.stderr
 
 
 def interrupted(command, condition):

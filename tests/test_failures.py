@@ -1,7 +1,7 @@
 import pytest
 
 from lmc_lab.errors import UserError
-from lmc_lab.failures import Failures
+from lmc_lab.failures import Failures, PartsFailed
 
 
 def run(errors):
@@ -18,8 +18,11 @@ def run(errors):
 def test_a_part_that_fails_costs_only_itself(capsys):
     failures, done = run({"pairs": UserError("expected A"), "spectrum": None, "distances": UserError("expected A")})
     assert done == ["spectrum"] and "pairs" in failures and "spectrum" not in failures
-    with pytest.raises(UserError, match="every analysis to succeed, found that pairs, distances failed: expected A$"):
+    with pytest.raises(
+        PartsFailed, match="every analysis to succeed, found that pairs, distances failed: expected A$"
+    ) as told:
         failures.tell()
+    assert told.value.reasons == {"pairs": "expected A", "distances": "expected A"}
     assert capsys.readouterr().err == ""
 
 

@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "lmc_lab"
 FOLDERS = {"landscape": 0, "models": 1, "data": 1, "results": 1, "tasks": 2, "runs": 3, "analyses": 4, "reporting": 5}
-# Every other module, at the top or in preload/, belongs to the entry points.
+# Every other module, at the top, belongs to the entry points.
 ROOTS = {"errors": -2, "values": -1, "files": -1, "process": -1, "termination": -1, "library": 3}
 ENTRY_LAYER = 6
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
@@ -115,8 +115,23 @@ def test_drawing_needs_no_torch():
 
 def test_measuring_needs_neither_lightning_nor_what_it_imports():
     """It is what an analysis would wait for longest: 1.5 s, and torch 1.0 s."""
-    names = ["lmc_lab.preload.analyze", *(name_of(path) for path in sorted((PACKAGE / "analyses").glob("[a-z]*.py")))]
+    names = [
+        "lmc_lab.preload",
+        *(name_of(path) for path in sorted((PACKAGE / "analyses").glob("[a-z]*.py"))),
+    ]
     script = f"import sys, {', '.join(names)}; print(*sys.modules)"
     found = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split()
     assert "torch" in found and "lmc_lab.analyses.convex_mode" in found
     assert not {"lightning", "torchmetrics", "torchvision", "torch._dynamo", "matplotlib"} & set(found)
+
+
+def test_a_finished_branch_is_seen_as_such_without_lightning():
+    script = "import sys, lmc_lab.compose, lmc_lab.runs.branch; print(*sys.modules)"
+    found = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split()
+    assert not {"lightning", "torchmetrics", "torchvision"} & set(found)
+
+
+def test_nothing_of_hydras_inside_is_used():
+    folders = (PACKAGE, PACKAGE.parent / "hydra_plugins")
+    found = {path.name: set(imported(path)) for folder in folders for path in folder.rglob("*.py")}
+    assert not {name for name, modules in found.items() if any(m.startswith("hydra._internal") for m in modules)}

@@ -1,5 +1,5 @@
-import importlib
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,24 +7,29 @@ from multiprocessing import forkserver
 
 import pytest
 
+from hydra_plugins.lmc_pool.names import job_name
 from hydra_plugins.lmc_pool.processes import preloaded_processes, run_jobs
+from lmc_lab.process import num_cores
 
 
 @dataclass
 class Question:
     """A job that fails, since what it returns is why it failed."""
 
-    index: int
-    overrides: list[str]
+    name: str
     ask: Callable[[], str]
 
-    def __call__(self) -> str:
-        return self.ask()
+    def __call__(self):
+        return {"": self.ask()}
+
+
+def all_answers(*asks, num_workers=4):
+    jobs = [Question(f"seed={number}", ask) for number, ask in enumerate(asks)]
+    return [failed[""] for failed in run_jobs(jobs, num_workers=num_workers, context=preloaded_processes())]
 
 
 def answers(ask, num_jobs=1):
-    jobs = [Question(number, [f"seed={number}", "task=lenet"], ask) for number in range(num_jobs)]
-    return set(run_jobs(jobs, num_workers=4, context=preloaded_processes("train")).values())
+    return set(all_answers(*[ask] * num_jobs))
 
 
 @pytest.fixture(autouse=True)
@@ -52,20 +57,52 @@ def test_a_job_has_its_share_of_the_cores(monkeypatch, num_jobs, given, share):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if given is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", given)
-    assert answers(lambda: os.environ["OMP_NUM_THREADS"], num_jobs) == {share}
+    assert answers(lambda: str(num_cores()), num_jobs) == {share}
 
 
-@pytest.mark.parametrize("entry_point", ["train", "analyze"])
-def test_every_entry_point_that_sweeps_has_its_imports(entry_point):
-    assert importlib.import_module(f"lmc_lab.preload.{entry_point}")
+def test_a_worker_has_its_imports_done_but_for_lightning(new_server):
+    assert answers(lambda: str({"lmc_lab.runs.branch", "lmc_lab.analyses.store"} <= sys.modules.keys())) == {"True"}
+    assert answers(lambda: str("lightning" in sys.modules)) == {"False"}
 
 
-@pytest.mark.parametrize("config_name", ["mine", "exp.v2", "train.v2"])
-def test_a_config_of_ones_own_has_the_imports_of_all(monkeypatch, config_name):
-    monkeypatch.setattr(forkserver, "ensure_running", lambda: None)
-    preloaded_processes(config_name)
-    assert forkserver._forkserver._preload_modules == ["lmc_lab.preload.task"]
+def test_one_worker_runs_several_jobs():
+    assert len(set(all_answers(*[lambda: str(os.getpid())] * 5, num_workers=1))) == 1
 
 
-def test_a_job_finds_its_imports_done(new_server):
-    assert answers(lambda: str({"lmc_lab.preload.train", "lmc_lab.runs.trunk"} <= sys.modules.keys())) == {"True"}
+def test_a_worker_that_dies_costs_the_job_that_it_runs():
+    def die():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def leave():
+        raise SystemExit(3)
+
+    def fail():
+        raise ValueError("no")
+
+    asked = [lambda: "0", die, lambda: "2", leave, fail, lambda: "5"]
+    found = all_answers(*asked, num_workers=2)
+    assert found[::2][:2] == ["0", "2"] and found[5] == "5" and "ValueError: no" in found[4]
+    assert "exit code -9" in found[1] and "exit code 3" in found[3]
+
+
+def test_a_worker_that_is_asked_to_end_says_so():
+    def ask():
+        os.kill(os.getpid(), signal.SIGTERM)
+        return "went on"
+
+    assert all_answers(ask, lambda: "1", num_workers=1) == ["terminated", "1"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "part", "name"),
+    [
+        ("a=1 b=2 seed=[4,5,6]", "", "b=2 seed=range(4,7)"),
+        ("a=1 b=2 seed=[4,5,7]", "", "b=2 seed=[4,5,7]"),
+        ("a=1 b=2 seed=[4,5]", "", "b=2 seed=[4,5]"),
+        ("a=1 b=2 seed=[4,5]", "seed=5", "b=2 seed=5"),
+        ("a=1 b=2", "pairs", "b=2 pairs"),
+        ("a=1", "", "a=1"),
+    ],
+)
+def test_a_job_is_called_by_what_was_not_given_word_for_word(overrides, part, name):
+    assert job_name(overrides.split(), ["a=1", "b=1,2", "seed=range(9)"], part) == name

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lmc_lab import process
 from lmc_lab.process import heavy_imports, num_cores
 
 _LARGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
@@ -93,3 +94,15 @@ def test_cores_are_those_allowed_or_fewer_if_the_environment_says_so(monkeypatch
     if given is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", given)
     assert num_cores() == found
+
+
+def test_one_of_several_processes_has_its_share(monkeypatch):
+    monkeypatch.setattr(process, "_share", None)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    process.take_cores(3)
+    assert num_cores() == 3
+
+
+def test_a_process_ends_after_what_it_waits_for():
+    script = "import time; from lmc_lab.process import end_after; end_after(lambda: None); time.sleep(60)"
+    assert subprocess.run([sys.executable, "-c", script], timeout=30).returncode == 1

@@ -56,6 +56,17 @@ def test_all_branches_of_a_sweep_save_their_states(tmp_path, places, to_all):
     assert resumable(tmp_path) and not running_pids(tmp_path)
 
 
+def test_a_job_ends_at_the_branch_that_runs_and_names_the_others(tmp_path, places):
+    command = f"python -m lmc_lab.train {LONG} {places} split_step=3 'seed=[0,1,2]'"
+    with start(command) as process:
+        wait_for(lambda: [path for path in tmp_path.rglob("branch-0/metrics.csv") if len(path.read_text()) > 100])
+        process.terminate()
+        printed, errors = process.communicate(timeout=60)
+    assert process.returncode == 143 and errors.startswith("lmc_lab: terminated; go on with:")
+    assert "not done: trunk_seed=0 split_step=3 seed=0,1,2" in printed
+    assert len(resumable(tmp_path)) == 1 and not list(tmp_path.rglob("branch-1"))
+
+
 def test_a_study_passes_it_on(tmp_path, places):
     study = "study.trunks=[0] study.splits=[0] study.branches=2 study.analyses={distances:{num_samples:5}}"
     overrides = "'overrides=[\"task.max_steps=1200\"]'"

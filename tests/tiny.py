@@ -46,7 +46,7 @@ def tiny_experiment(output_dir: Path, *, max_steps=40, digest="clouds", **change
         layout=Layout.of(output_dir, task.name, task.fingerprint),
         trunk_seed=0,
         make_trainer=partial(Trainer, accelerator="cpu", devices=1),
-        make_logger=lambda name: None,
+        make_logger=lambda name, config: None,
         settings=RunSettings(log_every=5),
         config={"task": "tiny"},
     )

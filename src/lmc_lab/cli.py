@@ -6,7 +6,6 @@ import re
 import shlex
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from omegaconf import DictConfig
 from lmc_lab import termination
 from lmc_lab.configs import config_dir, folders, overrides
 from lmc_lab.errors import UserError
+from lmc_lab.process import end_after
 from lmc_lab.sentences import sentence
 
 _FLAGS_WITH_VALUE = frozenset(
@@ -144,10 +144,9 @@ def child_environment() -> dict[str, str]:
 def _end_with_parent() -> None:
     parent = os.environ.pop(_PARENT, None)
 
-    def watch() -> None:
+    def wait() -> None:
         while str(os.getppid()) == parent:
             time.sleep(0.5)
-        os._exit(1)
 
     if parent is not None:
-        threading.Thread(target=watch, daemon=True).start()
+        end_after(wait)

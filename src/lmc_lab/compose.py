@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -181,14 +181,13 @@ def build_analyses(config: DictConfig) -> list[Analysis]:
 def _logger_factory(config: DictConfig) -> Any:
     if not config.logger:
         return _no_logger
-    content = plain(config)
     make = factory(config, "logger", **LOGGER_CALL)
 
-    def make_logger(name: RunName) -> Any:
+    def make_logger(name: RunName, content: Mapping[str, Any]) -> Any:
         return make(name, output_dir=str(Path(config.output_dir).absolute()), config=content)
 
     return make_logger
 
 
-def _no_logger(name: RunName) -> None:
+def _no_logger(name: RunName, content: Mapping[str, Any]) -> None:
     return None

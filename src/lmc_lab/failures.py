@@ -2,12 +2,19 @@
 
 import sys
 import traceback
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from lmc_lab.errors import UserError
 from lmc_lab.sentences import sentence
+
+
+class PartsFailed(UserError):  # noqa: N818  it says what the command did
+    """Some parts of a command failed, or all; `reasons` says why, by their names."""
+
+    def __init__(self, text: str, reasons: Mapping[str, str]) -> None:
+        super().__init__(text)
+        self.reasons = reasons
 
 
 class Failures:
@@ -19,16 +26,16 @@ class Failures:
 
     def __init__(self, kind: str) -> None:
         self._kind = kind
-        self._names: dict[str, list[str]] = defaultdict(list)  # by the reason
+        self._reasons: dict[str, str] = {}
         self._num_parts = 0
 
     def __contains__(self, name: str) -> bool:
         """Returns whether this part failed."""
-        return any(name in names for names in self._names.values())
+        return name in self._reasons
 
     def __bool__(self) -> bool:
         """Returns whether any part failed."""
-        return bool(self._names)
+        return bool(self._reasons)
 
     @contextmanager
     def kept(self, name: str) -> Iterator[None]:
@@ -41,17 +48,20 @@ class Failures:
             if reason is None:
                 traceback.print_exception(error, file=sys.stderr)
                 reason = " ".join("".join(traceback.format_exception_only(error)).split())
-            self._names[reason].append(name)
+            self._reasons[name] = reason
 
     def tell(self) -> None:
         """Says which parts failed.
 
         Raises:
-            UserError: there are any.
+            PartsFailed: there are any.
         """
-        if not self._names:
+        if not self._reasons:
             return
-        if len(self._names) == 1 and self._num_parts == sum(map(len, self._names.values())):
-            raise UserError(next(iter(self._names)))
-        told = "; ".join(f"{', '.join(names)} failed: {reason}" for reason, names in self._names.items())
-        raise UserError(f"expected every {self._kind} to succeed, found that {told}")
+        names: dict[str, list[str]] = {}
+        for name, reason in self._reasons.items():
+            names.setdefault(reason, []).append(name)
+        if len(names) == 1 and len(self._reasons) == self._num_parts:
+            raise PartsFailed(next(iter(names)), self._reasons)
+        told = "; ".join(f"{', '.join(failed)} failed: {reason}" for reason, failed in names.items())
+        raise PartsFailed(f"expected every {self._kind} to succeed, found that {told}", self._reasons)

@@ -4,7 +4,8 @@ import ctypes
 import gc
 import os
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of malloc.h
@@ -60,16 +61,34 @@ def keep_large_pages() -> None:
         del os.environ[_LARGE_PAGES]  # not for the processes that this one starts
 
 
+def end_after(wait: Callable[[], None]) -> None:
+    """Ends this process at once, whatever it does, when `wait` returns, which is called in a thread of its own."""
+
+    def watch() -> None:
+        wait()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def num_allowed_cores() -> int:
     """Returns how many cores the system lets this process run on."""
     return len(os.sched_getaffinity(0))
 
 
-def num_cores() -> int:
-    """Returns how many cores this process is to use: what ``OMP_NUM_THREADS`` says, else all that are allowed.
+_share: int | None = None
 
-    The pool launcher sets that variable to a job's share.
-    """
+
+def take_cores(number: int) -> None:
+    """Makes `number` what `num_cores` returns from now on: the share of a process that is one of several."""
+    global _share
+    _share = number
+
+
+def num_cores() -> int:
+    """Returns how many cores this process is to use: its share, what ``OMP_NUM_THREADS`` says, or all that are allowed."""
+    if _share is not None:
+        return _share
     given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     allowed = num_allowed_cores()
     return min(int(given), allowed) if given.isdecimal() and int(given) else allowed

@@ -9,6 +9,7 @@ from lmc_lab.construct import plain
 from lmc_lab.errors import UserError
 from lmc_lab.values import Count, Name, Positive, Seed, at_least, check_value, distinct
 
+_BranchSeed = Seed | Literal["trunk"]
 _NumBranches = Annotated[int, at_least(2, because="a hull needs P >= 2")]
 
 KINDS: Mapping[str, Any] = {
@@ -22,7 +23,7 @@ KINDS: Mapping[str, Any] = {
     "data_dir": str,
     "output_dir": str,
     "overrides": Sequence[str],
-    "seed": Seed | Literal["trunk"] | None,
+    "seed": _BranchSeed | Annotated[Sequence[_BranchSeed], distinct()] | None,
     "seeds": Annotated[Sequence[Seed], distinct(2)] | None,
     "split_step": int | str | Sequence[int | str] | None,
     "study.analyses": Mapping,

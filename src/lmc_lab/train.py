@@ -1,9 +1,17 @@
-"""Trains a trunk or a branch: ``python -m lmc_lab.train task=lenet split_step=2000 -m 'seed=range(20)'``."""
+"""Trains a trunk or branches: ``python -m lmc_lab.train task=lenet split_step=2000 -m 'seed=range(20)'``."""
 
-from omegaconf import DictConfig
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig, ListConfig
 
 from lmc_lab import cli, schema
 from lmc_lab.process import heavy_imports, num_cores
+
+if TYPE_CHECKING:
+    from lmc_lab.runs.experiment import Experiment
+    from lmc_lab.runs.layout import Seed
 
 
 def main() -> None:
@@ -12,28 +20,68 @@ def main() -> None:
 
 
 def job(config: DictConfig) -> None:
-    """Trains the branch `seed`, or without it the trunk; with `branches`, the trunk to k and then that many branches."""
+    """Trains the branches `seed`, or without it the trunk; with `branches`, the trunk to k and then that many branches."""
     schema.check(config)
     _check(config)
     with heavy_imports():
         from lmc_lab.compose import build_experiment, split_steps
-        from lmc_lab.runs.branch import train_branch
-        from lmc_lab.runs.status import Diverged
         from lmc_lab.runs.trunk import ensure_split, ensure_trunk
 
     experiment = build_experiment(config)
     steps = split_steps(experiment, config.split_step)
-    try:
+    with _left_out_if_diverged(allowed=config.allow_diverged):
         if config.seed is not None:
-            print(train_branch(experiment, steps[0], config.seed).path)
+            ensure_split(experiment, steps[0])  # if this fails, it would for each branch
+            _train_branches(experiment, steps[0], _seeds(config), allow_diverged=config.allow_diverged)
         elif config.branches is None:
             ensure_trunk(experiment, {*steps, *experiment.settings.save_steps, experiment.task.max_steps}, splits=steps)
             print(experiment.trunk_folder.path)
         for step in sorted(steps) if config.branches is not None else []:
             ensure_split(experiment, step)
             _branch_out(step, config.branches)
+
+
+def _seeds(config: DictConfig) -> "list[Seed]":
+    return list(config.seed) if isinstance(config.seed, ListConfig) else [config.seed]
+
+
+def _train_branches(experiment: "Experiment", step: int, seeds: "Sequence[Seed]", *, allow_diverged: bool) -> None:
+    """Trains branches of one split one after another; one that fails costs only itself."""
+    from lmc_lab.failures import Failures
+    from lmc_lab.runs.branch import train_branch
+
+    failures = Failures("branch")
+    with _named_if_ended(experiment, step, seeds) as left:
+        for seed in seeds:
+            with failures.kept(f"seed={seed}"):
+                with _left_out_if_diverged(allowed=allow_diverged):
+                    print(train_branch(experiment, step, seed).path)
+                left.remove(seed)
+    failures.tell()
+
+
+@contextmanager
+def _named_if_ended(experiment: "Experiment", step: int, seeds: "Sequence[Seed]") -> "Iterator[list[Seed]]":
+    """Says at SIGTERM or Ctrl-C which of the branches are not done: those that are left in the list it gives."""
+    left = list(seeds)
+    try:
+        yield left
+    except (KeyboardInterrupt, SystemExit):
+        print(
+            f"not done: trunk_seed={experiment.trunk_seed} split_step={step} seed={','.join(map(str, left))}",
+            flush=True,
+        )
+        raise
+
+
+@contextmanager
+def _left_out_if_diverged(*, allowed: bool) -> Iterator[None]:
+    from lmc_lab.runs.status import Diverged
+
+    try:
+        yield
     except Diverged as error:
-        if not config.allow_diverged:
+        if not allowed:
             raise
         print(f"left out: {error}")
 
@@ -47,7 +95,7 @@ def _check(config: DictConfig) -> None:
     if config.branches is None:
         return
     if config.seed is not None:
-        raise UserError("expected either seed (one branch) or branches (that many), found both; drop one")
+        raise UserError("expected either seed (these branches) or branches (that many), found both; drop one")
     if config.split_step is None:
         raise UserError(
             "expected a split_step for the branches to leave the trunk at, found none; add split_step=2000, say"

@@ -61,7 +61,9 @@ def test_a_checkpoint_has_the_state_of_the_task_under_its_own_names(tmp_path):
 def test_the_test_set_is_measured_as_a_whole_whatever_its_last_batch(tmp_path):
     """90 test examples in batches of 16: a mean of batch means would count the last ten for sixteen."""
     logger = CSVLogger(tmp_path / "csv")
-    experiment = tiny_experiment(tmp_path, settings=RunSettings(evaluate_every=10), make_logger=lambda name: logger)
+    experiment = tiny_experiment(
+        tmp_path, settings=RunSettings(evaluate_every=10), make_logger=lambda name, config: logger
+    )
     ensure_split(experiment, 20)
     rows = pd.read_csv(logger.experiment.metrics_file_path).dropna(subset="test_loss")
     at_10, at_20 = rows.to_dict("records")

@@ -7,8 +7,8 @@ from filelock import FileLock
 from lmc_lab.files import read_json
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.curve import read_rows
-from lmc_lab.runs.fit import Stretch
-from lmc_lab.runs.trunk import ensure_split, ensure_trunk, stretches
+from lmc_lab.runs.stretch import Stretch, stretches
+from lmc_lab.runs.trunk import ensure_split, ensure_trunk
 from tiny import tiny_experiment
 
 

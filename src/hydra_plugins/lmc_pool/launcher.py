@@ -1,4 +1,4 @@
-"""``hydra/launcher=pool``: the jobs of a sweep in local processes, as many at a time as there are cores.
+"""``hydra/launcher=pool``: the jobs of a sweep in local processes, as many as there are cores.
 
 A job that fails or is killed costs only itself; whoever repeats the sweep computes only what is missing. Imports are
 light, since Hydra imports every plugin before it answers ``--help``.
@@ -17,8 +17,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from hydra_plugins.lmc_pool.processes import preloaded_processes, run_jobs
-from hydra_plugins.lmc_pool.sweep_config import sweep_config
+from hydra_plugins.lmc_pool.names import job_name
+from hydra_plugins.lmc_pool.processes import Reasons, preloaded_processes, run_jobs
 from lmc_lab.errors import UserError
 from lmc_lab.process import num_allowed_cores
 
@@ -39,21 +39,29 @@ ConfigStore.instance().store(group="hydra/launcher", name="pool", node=PoolLaunc
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker needs to run one job of a sweep; `sibling` is the config of its first job."""
+    """What a worker needs to run one job of a sweep."""
 
     context: HydraContext
     task_function: TaskFunction
     config: DictConfig
-    sibling: DictConfig
     singletons: dict[Any, Any]
     index: int
     overrides: list[str]
 
-    def __call__(self) -> str | None:
-        """Runs the job here; returns None, or what went wrong."""
+    @property
+    def name(self) -> str:
+        """Returns what tells it from the others."""
+        return self.name_of("")
+
+    def name_of(self, part: str) -> str:
+        """Returns the name of a part of it that failed, of all of it for none."""
+        return job_name(self.overrides, self.config.hydra.overrides.task, part)
+
+    def __call__(self) -> Reasons:
+        """Runs the job here; returns what failed."""
         Singleton.set_state(self.singletons)
         setup_globals()
-        config = sweep_config(self.context.config_loader, self.config, self.overrides, sibling=self.sibling)
+        config = self.context.config_loader.load_sweep_config(self.config, self.overrides)
         with open_dict(config):
             config.hydra.job.id = f"{config.hydra.job.name}_{self.index}"
             config.hydra.job.num = self.index
@@ -64,7 +72,7 @@ class Job:
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
         )
-        return None if result.status == JobStatus.COMPLETED else _describe(result._return_value)
+        return {} if result.status == JobStatus.COMPLETED else _reasons(result._return_value)
 
 
 class PoolLauncher(Launcher):
@@ -75,13 +83,13 @@ class PoolLauncher(Launcher):
             raise UserError(
                 f"expected hydra.launcher.n_jobs to be a whole number >= 1 or null, found {n_jobs}; change it"
             )
-        self._num_workers = n_jobs or num_allowed_cores()
+        self.num_workers = n_jobs or num_allowed_cores()
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keeps what Hydra gives."""
         self._context, self._task_function, self._config = hydra_context, task_function, config
         # It imports while the sweep is composed, and in vain if that fails.
-        self._processes = preloaded_processes(str(config.hydra.job.config_name))
+        self._processes = preloaded_processes()
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Runs all jobs and returns when the last is done.
@@ -94,39 +102,41 @@ class PoolLauncher(Launcher):
         Path(str(self._config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
         if not job_overrides:  # seed=range(0)
             return []
-        sibling = self._context.config_loader.load_sweep_config(self._config, list(job_overrides[0]))
         jobs = [
             Job(
                 context=self._context,
                 task_function=self._task_function,
                 config=self._config,
-                sibling=sibling,
                 singletons=Singleton.get_state(),
                 index=initial_job_idx + i,
                 overrides=list(overrides),
             )
             for i, overrides in enumerate(job_overrides)
         ]
-        failures = run_jobs(jobs, num_workers=self._num_workers, context=self._processes)
-        if failures:
-            raise _failure(failures, len(jobs))
+        outcomes = run_jobs(jobs, num_workers=self.num_workers, context=self._processes)
+        if any(outcomes):
+            raise _failure([(job, failed) for job, failed in zip(jobs, outcomes, strict=True) if failed], len(jobs))
         return [_completed(job) for job in jobs]
 
 
-def _describe(error: Any) -> str:
-    """Returns one sentence for what the user can mend, a traceback for anything else."""
+def _reasons(error: Any) -> Reasons:
+    """Returns what failed of a job that ended with an error: a sentence for what the user can mend, else a traceback."""
+    from lmc_lab.failures import PartsFailed
     from lmc_lab.sentences import sentence
 
-    return sentence(error) or "".join(traceback.format_exception(error))
+    if isinstance(error, PartsFailed):
+        return error.reasons
+    return {"": sentence(error) or "".join(traceback.format_exception(error))}
 
 
-def _failure(failures: dict[str, str], num_jobs: int) -> UserError:
+def _failure(failures: Sequence[tuple[Job, Reasons]], num_jobs: int) -> UserError:
     from lmc_lab.cli import this_command
 
-    reasons = sorted(set(failures.values()))
-    first = f" ({reasons[0].strip().splitlines()[-1]})" if len(reasons) == 1 else ""
+    names = [job.name_of(part) for job, failed in failures for part in failed]
+    reasons = {reason for _, failed in failures for reason in failed.values()}
+    shared = f" ({reasons.pop().strip().splitlines()[-1]})" if len(reasons) == 1 else ""
     return UserError(
-        f"{len(failures)} of {num_jobs} jobs failed{first}: {'; '.join(failures)}; "
+        f"{len(failures)} of {num_jobs} jobs failed{shared}: {'; '.join(names)}; "
         f"then repeat them (finished ones are skipped) with: {this_command()}"
     )
 

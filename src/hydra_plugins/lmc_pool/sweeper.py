@@ -1,39 +1,128 @@
-"""``hydra/sweeper=early``: Hydra's own sweeper, for any launcher, which begins earlier.
+"""``hydra/sweeper=merging``: the points of a sweep that differ only in `seed` as few jobs, for any launcher.
 
-Hydra composes the config of each job before it starts the first, to see that it can: 6 to 20 s for 100 seeds. Whoever
-runs the job composes it again. Here only those are composed in advance that differ from the first by more than whole
-numbers.
+A job of several seeds is composed, starts, and reads its data once. There are as few as keep all workers of the launcher
+busy.
 """
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
 
-from hydra_plugins.lmc_pool.sweep_config import whole_numbers
+from lmc_lab.errors import UserError
+
+_MERGED = "seed"  # the key that may have a list of the values that are swept
 
 
 @dataclass
-class EarlySweeperConf(BasicSweeperConf):
-    """The node ``hydra.sweeper``."""
+class MergingSweeperConf:
+    """The node ``hydra.sweeper``.
 
-    _target_: str = "hydra_plugins.lmc_pool.sweeper.EarlySweeper"
+    `num_workers` is how many jobs the launcher runs at a time. Null: what the launcher says; where it says nothing, each point
+    is a job.
+    """
+
+    _target_: str = "hydra_plugins.lmc_pool.sweeper.MergingSweeper"
+    num_workers: int | None = None
+    params: dict[str, str] | None = None  # overrides of every sweep, as of Hydra's own sweeper
 
 
-ConfigStore.instance().store(group="hydra/sweeper", name="early", node=EarlySweeperConf, provider="lmc_lab")
+ConfigStore.instance().store(group="hydra/sweeper", name="merging", node=MergingSweeperConf, provider="lmc_lab")
 
 
-class EarlySweeper(BasicSweeper):
+class MergingSweeper(Sweeper):
     """See the module."""
 
-    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """Composes the jobs whose overrides might not fit.
+    def __init__(self, num_workers: int | None = None, params: dict[str, str] | None = None) -> None:
+        if num_workers is not None and num_workers < 1:
+            raise UserError(
+                f"expected hydra.sweeper.num_workers to be a whole number >= 1 or null, found {num_workers}; change it"
+            )
+        self._num_workers = num_workers
+        self._params = params or {}
 
-        Raises:
-            ConfigCompositionException: there is one.
-        """
-        assert self.config is not None  # Hydra's setup came before
-        groups = self.config.hydra.runtime.choices
-        others = [job for job in batch[1:] if whole_numbers(batch[0], job, groups=groups) is None]
-        super().validate_batch_is_legal([*batch[:1], *others])
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Makes the launcher."""
+        self.hydra_context, self.config = hydra_context, config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Launches the jobs; returns what the launcher does, and raises the error of the first job that failed."""
+        assert self.config is not None and self.launcher is not None and self.hydra_context is not None  # by `setup`
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        overrides = parser.parse_overrides([*(f"{key}={value}" for key, value in self._params.items()), *arguments])
+        jobs = merged(overrides, self._workers_of_launcher())
+        folder = Path(self.config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, folder / "multirun.yaml")
+        self.validate_batch_is_legal(jobs)  # composes each, so that no job begins where one cannot
+        returned = self.launcher.launch(jobs, initial_job_idx=0)
+        for job in returned:
+            _ = job.return_value
+        return [returned]
+
+    def _workers_of_launcher(self) -> int | None:
+        assert self.config is not None
+        if self._num_workers is not None:
+            return self._num_workers
+        is_basic = self.config.hydra.runtime.choices["hydra/launcher"] == "basic"  # Hydra's: one job after another
+        return 1 if is_basic else getattr(self.launcher, "num_workers", None)
+
+
+def merged(overrides: Sequence[Override], num_workers: int | None) -> list[list[str]]:
+    """Returns the overrides of each job.
+
+    Raises:
+        UserError: the values of a sweep are not named.
+    """
+    values = {override.get_key_element(): _values(override) for override in overrides}
+    if _MERGED in values:
+        num_others = math.prod(len(each) for key, each in values.items() if key != _MERGED)
+        values[_MERGED] = _lists(values[_MERGED], num_others, num_workers)
+    return [list(job) for job in product(*values.values())]
+
+
+def _values(override: Override) -> list[str]:
+    """Returns an override for each value that is swept: ``seed=0``, ``seed=1``."""
+    if not override.is_sweep_override():
+        return [str(override.input_line)]
+    if not override.is_discrete_sweep():
+        raise UserError(f"expected values to sweep over, found '{override.input_line}'; name them: key=0,1,2")
+    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+
+
+def _lists(values: Sequence[str], num_others: int, num_workers: int | None) -> list[str]:
+    """Returns the values of `seed` as lists, ``seed=[0,1]``, so many that all workers get equally many jobs.
+
+    Args:
+        values: ``seed=0``, ``seed=1``; what cannot stand in a list stays as it is.
+        num_others: the number of combinations of all other keys, each of which gets all seeds.
+        num_workers: that run jobs at the same time, if that is known.
+    """
+    texts = list(dict.fromkeys(value.partition("=")[2] for value in values))
+    seeds = [text for text in texts if re.fullmatch(r"\d+|trunk", text)]
+    others = [f"{_MERGED}={text}" for text in texts if text not in seeds]
+    num_lists = len(seeds) if num_workers is None else num_workers // math.gcd(num_workers, num_others)
+    return [*map(_list, _evenly(seeds, min(num_lists, len(seeds)))), *others]
+
+
+def _evenly(items: Sequence[str], num_parts: int) -> list[Sequence[str]]:
+    """Returns the items in `num_parts` parts, whose lengths differ by at most one."""
+    return [items[len(items) * i // num_parts : len(items) * (i + 1) // num_parts] for i in range(num_parts)]
+
+
+def _list(seeds: Sequence[str]) -> str:
+    return f"{_MERGED}={seeds[0]}" if len(seeds) == 1 else f"{_MERGED}=[{','.join(seeds)}]"

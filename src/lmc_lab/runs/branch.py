@@ -1,20 +1,24 @@
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
+from lmc_lab.process import heavy_imports
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.curve_check import set_aside_unless_whole
 from lmc_lab.runs.experiment import Experiment, RunName
-from lmc_lab.runs.fit import Stretch, Trained, fit
 from lmc_lab.runs.layout import RunFolder, Seed
-from lmc_lab.runs.saving import SplitCheckpoint
 from lmc_lab.runs.status import (
     check_divergence,
     is_marked_finished,
     outcome_recorded,
     write_finished,
 )
-from lmc_lab.runs.trunk import ensure_split, missing_stretches, resume_step, saved_states
+from lmc_lab.runs.stretch import Stretch, missing_stretches, resume_step, saved_states
+from lmc_lab.runs.trunk import ensure_split
+
+if TYPE_CHECKING:  # Lightning takes longer to import than a finished branch to be seen as such
+    from lmc_lab.runs.fit import Trained
 
 
 def train_branch(experiment: Experiment, split_step: int, seed: Seed) -> RunFolder:
@@ -74,7 +78,10 @@ def _train(
     seed: Seed,
     *,
     is_resumable: bool = True,
-) -> Trained:
+) -> "Trained":
+    with heavy_imports():
+        from lmc_lab.runs.fit import fit
+
     is_own = stretch.checkpoint is not None and stretch.checkpoint.parent == folder.path  # not the trunk's
     return fit(
         experiment,
@@ -82,7 +89,7 @@ def _train(
         _name(experiment, split_step, seed),
         experiment.branch_order(seed),
         stretch,
-        callbacks=[SplitCheckpoint(folder, _steps_to_save(experiment, split_step))],
+        save_at=_steps_to_save(experiment, split_step),
         carry_optimizer_state=experiment.carry_optimizer_state or is_own,
         is_resumable=is_resumable,
     )
@@ -92,7 +99,7 @@ def _name(experiment: Experiment, split_step: int, seed: Seed) -> RunName:
     return RunName(experiment.task.name, experiment.trunk_seed, split_step, seed)
 
 
-def _save_endpoint(experiment: Experiment, folder: RunFolder, trained: Trained, step: int) -> None:
+def _save_endpoint(experiment: Experiment, folder: RunFolder, trained: "Trained", step: int) -> None:
     state = {
         "model": dict(trained.module.state_dict()),
         "step": step,

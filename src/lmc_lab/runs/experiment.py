@@ -74,9 +74,9 @@ class Experiment:
     layout: Layout
     trunk_seed: int
     make_trainer: "Callable[..., Trainer]"
-    make_logger: "Callable[[RunName], Logger | None]"
+    make_logger: "Callable[[RunName, Mapping[str, Any]], Logger | None]"  # of a run and its config
     settings: RunSettings
-    config: Mapping[str, Any]
+    config: Mapping[str, Any]  # of the command
     make_callbacks: "Callable[[], Sequence[Callback]]" = tuple  # of the task: they may change the weights
     carry_optimizer_state: bool = True
     branch_length: BranchLength = BranchLength.TO_TOTAL
@@ -91,6 +91,10 @@ class Experiment:
     def trunk_folder(self) -> RunFolder:
         """Returns the trunk's folder."""
         return self.layout.trunk(self.trunk_seed)
+
+    def config_of(self, name: RunName) -> dict[str, Any]:
+        """Returns the config of one run: that of a command which trains several names all of their seeds."""
+        return {**self.config, "seed": name.seed}
 
     def circumstances(self) -> dict[str, str]:
         """Returns what a run depends on and its address does not say, but for the user's own code."""

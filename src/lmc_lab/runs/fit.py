@@ -2,9 +2,8 @@
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import yaml
@@ -23,8 +22,9 @@ from lmc_lab.runs.experiment import Experiment, RunName
 from lmc_lab.runs.layout import RunFolder
 from lmc_lab.runs.module import TrainingModule
 from lmc_lab.runs.profiler import without_profiler
-from lmc_lab.runs.saving import ResumeCheckpoint, UnfinishedCheckpoint
+from lmc_lab.runs.saving import ResumeCheckpoint, SplitCheckpoint, UnfinishedCheckpoint
 from lmc_lab.runs.status import Diverged, Stopped
+from lmc_lab.runs.stretch import Stretch
 from lmc_lab.runs.trajectory import Trajectory
 from lmc_lab.tasks.supervised import SupervisedTask
 
@@ -35,15 +35,6 @@ _REFUSED_CALLBACKS: dict[type[Callback], str] = {
     GradientAccumulationScheduler: "which takes several batches a step; raise task.batch_size",
     Checkpoint: "which writes checkpoints of its own; use run.save_steps",
 }
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """Steps `start` to `stop` of a run, from the state in `checkpoint` (None: from W_0)."""
-
-    start: int
-    stop: int
-    checkpoint: Path | None
 
 
 @dataclass(frozen=True)
@@ -61,13 +52,25 @@ def fit(
     order: DataOrder,
     stretch: Stretch,
     *,
+    save_at: Collection[int] = (),
+    on_saved: Callable[[int], None] = lambda step: None,
     callbacks: Sequence[Callback] = (),
     carry_optimizer_state: bool = True,
     is_resumable: bool = True,
 ) -> Trained:
     """Trains one stretch of a trunk or a branch.
 
-    `callbacks` see each step after its place in the trajectory is known.
+    Args:
+        experiment: what is trained.
+        folder: of the run.
+        name: of the run.
+        order: of its data.
+        stretch: which of its steps.
+        save_at: steps whose whole state is kept.
+        on_saved: is told of each of them.
+        callbacks: further ones, which see each step after its place in the trajectory is known.
+        carry_optimizer_state: go on with the optimizer's state, too.
+        is_resumable: keep a state to go on from, should this run be ended.
 
     Raises:
         Stopped: training ended before the stretch did.
@@ -76,12 +79,12 @@ def fit(
     keep_freed_memory()
     _quiet()
     command = experiment.training_command(*name.overrides)
-    write_text(folder.config, f"# {command}\n{yaml.safe_dump(dict(experiment.config), sort_keys=False)}")
+    write_text(folder.config, f"# {command}\n{yaml.safe_dump(experiment.config_of(name), sort_keys=False)}")
     task, settings = experiment.task, experiment.settings
     module = TrainingModule(task.initialise(experiment.trunk_seed))
     trajectory = Trajectory(folder.metrics, name=str(name), log_every=settings.log_every)
     resume = ResumeCheckpoint(folder, stop=stretch.stop, seconds=settings.resume_seconds)
-    logger = experiment.make_logger(name)
+    logger = experiment.make_logger(name, experiment.config_of(name))
     trainer = without_profiler(
         experiment.make_trainer(
             max_steps=stretch.stop,
@@ -104,6 +107,7 @@ def fit(
                     StepNoise(order),
                     trajectory,
                     *callbacks,
+                    SplitCheckpoint(folder, save_at, on_saved),
                     *([resume] if is_resumable else []),
                     Heartbeat(folder, name=str(name), stop=stretch.stop),
                 ),

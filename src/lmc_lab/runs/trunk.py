@@ -4,14 +4,14 @@ from collections.abc import Callable, Collection
 
 from filelock import FileLock
 
+from lmc_lab.process import heavy_imports
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.curve_check import set_aside_unless_whole
 from lmc_lab.runs.experiment import Experiment, RunName
-from lmc_lab.runs.fit import Stretch, fit
 from lmc_lab.runs.layout import RunFolder
-from lmc_lab.runs.saving import SplitCheckpoint
 from lmc_lab.runs.split import Split
 from lmc_lab.runs.status import check_divergence, outcome_recorded, read_status, write_finished
+from lmc_lab.runs.stretch import Stretch, missing_stretches, resume_step, saved_states
 
 
 def ensure_split(experiment: Experiment, step: int) -> Split:
@@ -49,62 +49,13 @@ def ensure_trunk(experiment: Experiment, steps: Collection[int], *, splits: Coll
         check_divergence(folder, str(_name(experiment)), stop=max(steps), circumstances=experiment.circumstances)
         if not set_aside_unless_whole(folder):
             again = max(folder.saved_steps(), default=0)
-            _train(experiment, Stretch(0, again, None), SplitCheckpoint(folder, {0, *steps}, publish))
+            _train(experiment, Stretch(0, again, None), {0, *steps}, publish)
         missing = missing_stretches(lambda: _states(folder, set(steps)), folder, steps)
         # The one from the state of a killed run first: another may leave a state of its own in that place.
         for stretch in sorted(missing, key=lambda stretch: stretch.checkpoint != folder.resume):
-            _train(experiment, stretch, SplitCheckpoint(folder, {0, *steps}, publish))
+            _train(experiment, stretch, {0, *steps}, publish)
         for step in splits:
             publish(step)
-
-
-def missing_stretches(
-    states: Callable[[], Collection[Stretch]], folder: RunFolder, steps: Collection[int]
-) -> list[Stretch]:
-    """Returns what is to be trained so that the state at every one of `steps` is in `folder`; damaged ones are set aside.
-
-    Args:
-        states: gives the states on disk, as stretches of length zero.
-        folder: of the run.
-        steps: whose states are wanted.
-    """
-    for step in sorted(folder.saved_steps() & set(steps)):
-        checkpoint.load_or_set_aside(folder.step(step))
-    while True:
-        missing = stretches(states(), steps)
-        origins = {stretch.checkpoint for stretch in missing if stretch.checkpoint is not None}
-        own = {origin for origin in origins if origin.parent == folder.path}
-        for origin in origins - own:
-            checkpoint.load(origin)  # another run's, whose lock is not held here
-        if all([checkpoint.load_or_set_aside(origin) for origin in own]):
-            return missing
-
-
-def stretches(states: Collection[Stretch], steps: Collection[int]) -> list[Stretch]:
-    """Returns what is to be trained so that every one of `steps` is reached, each from the latest state before it.
-
-    Args:
-        states: the states on disk, as stretches of length zero.
-        steps: the steps whose states are wanted.
-    """
-    origins = [*states, Stretch(0, 0, None)]  # max() takes the first of equals: the saved W_0, if there is one
-    saved = {state.start for state in states}
-    stops: dict[Stretch, int] = {}
-    for step in sorted(set(steps) - saved):
-        origin = max((state for state in origins if state.start <= step), key=lambda state: state.start)
-        stops[origin] = step
-    return [Stretch(origin.start, stop, origin.checkpoint) for origin, stop in stops.items()]
-
-
-def saved_states(folder: RunFolder) -> list[Stretch]:
-    """Returns the states kept on disk, as stretches of length zero."""
-    return [Stretch(step, step, folder.step(step)) for step in folder.saved_steps()]
-
-
-def resume_step(folder: RunFolder) -> int | None:
-    """Returns the step at which a killed run goes on, or None."""
-    stored = checkpoint.load_or_set_aside(folder.resume)
-    return None if stored is None else stored.state["global_step"]
 
 
 def _states(folder: RunFolder, steps: Collection[int]) -> list[Stretch]:
@@ -120,7 +71,10 @@ def _states(folder: RunFolder, steps: Collection[int]) -> list[Stretch]:
     return states
 
 
-def _train(experiment: Experiment, stretch: Stretch, split_checkpoint: SplitCheckpoint) -> None:
+def _train(experiment: Experiment, stretch: Stretch, save_at: Collection[int], on_saved: Callable[[int], None]) -> None:
+    with heavy_imports():  # here, since Lightning takes longer than to see that there is nothing to train
+        from lmc_lab.runs.fit import fit
+
     folder = experiment.trunk_folder
     # Lightning takes max_steps=0 as nothing to do and would not even start, so W_0 is saved by a run of one step.
     steps = Stretch(stretch.start, max(stretch.stop, 1), stretch.checkpoint)
@@ -131,7 +85,8 @@ def _train(experiment: Experiment, stretch: Stretch, split_checkpoint: SplitChec
         _name(experiment),
         experiment.trunk_order(),
         steps,
-        callbacks=[split_checkpoint],
+        save_at=save_at,
+        on_saved=on_saved,
         is_resumable=not is_behind,
     )
     if not is_behind:

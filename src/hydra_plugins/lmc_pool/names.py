@@ -1,0 +1,29 @@
+"""What the jobs of a sweep are called: by the overrides that the user did not write word for word."""
+
+import re
+from collections.abc import Collection, Sequence
+
+
+def job_name(overrides: Sequence[str], given: Collection[str], part: str = "") -> str:
+    """Returns the name of a job, ``split_step=20 seed=range(0,5)``, or of a part of it, ``split_step=20 seed=3``.
+
+    Args:
+        overrides: of the job.
+        given: by the user, for the whole sweep.
+        part: of the job; as ``seed=3`` it takes the place of the override of the same key.
+    """
+    own = [item for item in overrides if item not in given] or list(overrides)
+    if not part:
+        return " ".join(map(_short, own))
+    key = part.partition("=")[0]
+    return " ".join([*(_short(item) for item in own if item.partition("=")[0] != key), part])
+
+
+def _short(override: str) -> str:
+    """Returns the override with a long list of consecutive numbers as a range."""
+    match = re.fullmatch(r"(?P<key>[^=]+)=\[(?P<items>\d+(,\d+){2,})\]", override)
+    if match is None:
+        return override
+    numbers = [int(item) for item in match["items"].split(",")]
+    first, end = numbers[0], numbers[-1] + 1
+    return f"{match['key']}=range({first},{end})" if numbers == list(range(first, end)) else override

@@ -1,0 +1,100 @@
+import pytest
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import ConfigCompositionException
+from hydra.types import HydraContext, RunMode
+
+from hydra_plugins.lmc_pool.sweeper import merged
+from lmc_lab.configs import config_dir
+from lmc_lab.errors import UserError
+
+
+def jobs(overrides, num_workers):
+    return [" ".join(job) for job in merged(OverridesParser.create().parse_overrides(overrides.split()), num_workers)]
+
+
+@pytest.mark.parametrize(
+    ("swept", "num_workers", "expected"),
+    [
+        ("task=lenet seed=range(5)", 2, ["task=lenet seed=[0,1]", "task=lenet seed=[2,3,4]"]),
+        ("task=lenet seed=range(5)", 1, ["task=lenet seed=[0,1,2,3,4]"]),
+        ("seed=range(3)", 8, ["seed=0", "seed=1", "seed=2"]),
+        ("seed=range(3)", None, ["seed=0", "seed=1", "seed=2"]),
+        ("seed=0,1 k=1,2", 2, ["seed=[0,1] k=1", "seed=[0,1] k=2"]),
+        ("k=1,2,3 seed=0,1", 2, [f"k={k} seed={seed}" for k in (1, 2, 3) for seed in (0, 1)]),
+        ("k=1,2,3,4,5,6 seed=0,1,2", 4, [f"k={k} seed={s}" for k in range(1, 7) for s in ("0", "[1,2]")]),
+        ("seed=trunk,4,4", 1, ["seed=[trunk,4]"]),
+        ("seed=0,-1,1,null", 1, ["seed=[0,1]", "seed=-1", "seed=null"]),
+        ("seed=[0,1],[2,3]", 1, ["seed=[0,1]", "seed=[2,3]"]),
+        ("seed=[0,1]", 2, ["seed=[0,1]"]),
+        ("seed=3 k=1,2", 2, ["seed=3 k=1", "seed=3 k=2"]),
+        ("seed=range(0)", 2, []),
+        ("seeds=[0,1] k=1,2", 2, ["seeds=[0,1] k=1", "seeds=[0,1] k=2"]),
+        ("lr=0.10 +x=range(2)", 2, ["lr=0.10 +x=0", "lr=0.10 +x=1"]),
+        ("a=1 a=2", 2, ["a=2"]),
+        ("", 2, [""]),
+    ],
+)  # fmt: skip
+def test_points_that_differ_only_in_the_seed_are_as_few_jobs_as_keep_all_workers_busy(swept, num_workers, expected):
+    assert jobs(swept, num_workers) == expected
+
+
+@pytest.mark.parametrize("num_others", [1, 2, 3, 7, 10])
+@pytest.mark.parametrize("num_workers", [1, 2, 3, 4, 16])
+def test_no_seed_is_lost_and_every_worker_gets_as_many_jobs(num_others, num_workers):
+    points = [tuple(job.split()) for job in jobs(f"k=range({num_others}) seed=range(48)", num_workers)]
+    assert len(points) % num_workers == 0
+    lists = {k: [seed for point, seed in points if point == k] for k, _ in points}
+    for found in lists.values():
+        text = ",".join(item.removeprefix("seed=").strip("[]") for item in found)
+        assert text == ",".join(map(str, range(48)))
+
+
+def test_values_must_be_named():
+    with pytest.raises(UserError, match="expected values to sweep over, found 'seed=interval"):
+        jobs("seed=interval(0,3)", 2)
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """Returns the jobs that a sweep launches, composed by Hydra with the launcher that the overrides name."""
+
+    def run(*overrides, num_workers=None):
+        # Only now: Hydra's search for plugins imports it anew.
+        from hydra_plugins.lmc_pool.sweeper import MergingSweeper
+
+        with initialize_config_dir(str(config_dir()), version_base="1.3", job_name="train"):
+            loader = GlobalHydra.instance().config_loader()
+            given = [f"hydra.sweep.dir={tmp_path}", *overrides]
+            master = loader.load_configuration("train", given, run_mode=RunMode.MULTIRUN)
+            sweeper = MergingSweeper(num_workers=num_workers, params={"trunk_seed": "0,1"})
+            context = HydraContext(config_loader=loader, callbacks=None)
+            sweeper.setup(hydra_context=context, task_function=lambda config: None, config=master)
+            launched = []
+            sweeper.launcher.launch = lambda jobs, initial_job_idx: launched.extend(map(" ".join, jobs)) or []
+            sweeper.sweep(list(master.hydra.overrides.task))
+            return launched
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("launcher", "num_workers", "num_jobs"),
+    [
+        (["hydra/launcher=basic"], None, 2),
+        (["hydra/launcher=basic"], 4, 4),
+        (["hydra.launcher.n_jobs=4"], None, 4),
+        (["hydra.launcher.n_jobs=4"], 2, 2),
+    ],
+)
+def test_every_launcher_gets_as_many_jobs_as_it_runs_at_a_time(sweep, tmp_path, launcher, num_workers, num_jobs):
+    launched = sweep(*launcher, "split_step=3", "seed=range(6)", num_workers=num_workers)
+    assert len(launched) == num_jobs and (tmp_path / "multirun.yaml").exists()
+    assert {job.partition(" ")[0] for job in launched} == {"trunk_seed=0", "trunk_seed=1"}
+
+
+@pytest.mark.parametrize("task", ["nowhere,lenet", "lenet,nowhere"])
+def test_a_sweep_with_a_task_that_does_not_exist_does_not_begin(sweep, task):
+    with pytest.raises(ConfigCompositionException):
+        sweep("hydra/launcher=basic", f"task={task}", "seed=0,1")
