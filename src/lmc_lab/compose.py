@@ -27,7 +27,7 @@ from lmc_lab.tasks.task import ClipAlgorithm, Task
 
 # What only an analysis is given, and what says which run is trained.
 _NOT_OF_TRAINING = (
-    "allow_missing", "analysis", "branches", "seed", "seeds", "split_step", "trunk_seed", "trunks",
+    "allow_missing", "analysis", "branches", "endpoints", "seed", "seeds", "split_step", "trunk_seed", "trunks",
 )  # fmt: skip
 
 _LOGGER_CALL: dict[str, Any] = {"num_positional": 1, "named": ("output_dir", "config")}

@@ -50,7 +50,7 @@ def job(config: DictConfig) -> None:
     missing = pd.concat([missing_table(*pair) for pair in zip(plans, collected, strict=True)])
     splits = {plan.name: plan.steps for plan in plans}
     tables = {
-        "Modes": mode_table(rows),
+        "Modes": mode_table(all_rows([*results, *_from_elsewhere(plans, collected)])),
         "Onset": onset_table(rows, threshold=config.onset_threshold, splits=splits),
         "Missing": missing,
         "Table 1: tasks": task_table({plan.name: _config(part) for plan, part in zip(plans, collected, strict=True)}),
@@ -102,7 +102,7 @@ def _column(plan: "StudyPlan", collected: "StudyResults") -> "list[Result]":
     from lmc_lab.errors import UserError
     from lmc_lab.study_results import missing_table
 
-    if not collected.found:
+    if not collected.found and not collected.elsewhere:
         diverged = [why for why in missing_table(plan, collected)["why"] if "diverged" in why]
         reasons = "; ".join([*map(str, collected.damaged), *dict.fromkeys(diverged)])
         raise UserError(
@@ -110,6 +110,17 @@ def _column(plan: "StudyPlan", collected: "StudyResults") -> "list[Result]":
             f"{f' ({reasons})' if reasons else ''}; run it first: {_command(plan)}"
         )
     return [replace(result, rows=result.rows.assign(task=plan.name)) for result in collected.with_rows]
+
+
+def _from_elsewhere(plans: "Sequence[StudyPlan]", collected: "Sequence[StudyResults]") -> "list[Result]":
+    """Returns the results of weights from elsewhere, each in the column of the study whose task it was measured with."""
+    from dataclasses import replace
+
+    return [
+        replace(result, rows=result.rows.assign(task=plan.name))
+        for plan, part in zip(plans, collected, strict=True)
+        for result in part.elsewhere
+    ]
 
 
 def _notes(plan: "StudyPlan", collected: "StudyResults") -> "Iterator[str]":
@@ -130,7 +141,7 @@ def _command(plan: "StudyPlan") -> str:
 
 def _config(collected: "StudyResults") -> "dict[str, Any]":
     """Returns the config that the newest rows were computed with."""
-    return dict(max(collected.found, key=lambda result: result.entry.created).entry.config)
+    return dict(max([*collected.found, *collected.elsewhere], key=lambda result: result.entry.created).entry.config)
 
 
 def _mirror(config: DictConfig, plan: "StudyPlan", collected: "StudyResults", pictures: "Sequence[Path]") -> None:

@@ -20,6 +20,7 @@ KINDS: Mapping[str, Any] = {
     "cache_dir": str,
     "carry_optimizer_state": bool,
     "data_dir": str,
+    "endpoints": str | Sequence[str] | None,
     "onset_threshold": Share,
     "output_dir": str,
     "overrides": Sequence[str],

@@ -45,6 +45,7 @@ class StudyResults:
     missing: list[Wanted]
     partial: list[Wanted]  # found, of fewer branches
     damaged: list[DamagedFile]  # files that hold no result, of this study or of another of the same task
+    elsewhere: list[Result]  # of weights from elsewhere, for the model of this study's task
 
     @property
     def with_rows(self) -> list[Result]:
@@ -64,7 +65,7 @@ class StudyResults:
 def collect(plan: StudyPlan) -> StudyResults:
     """Returns what there is of a study: of each result that it asks for the most complete, the newest among equals."""
     results, damaged = read_results(plan.experiment.layout)
-    collected = StudyResults([], [], [], damaged)
+    collected = StudyResults([], [], [], damaged, _from_elsewhere(results))
     for wanted in _wanted(plan):
         fitting = [result for result in results if wanted.fits(result.entry)]
         if not fitting:
@@ -75,6 +76,15 @@ def collect(plan: StudyPlan) -> StudyResults:
         if not wanted.is_whole(best.entry):
             collected.partial.append(wanted)
     return collected
+
+
+def _from_elsewhere(results: Sequence[Result]) -> list[Result]:
+    """Returns the newest result of each analysis of each set of weights from elsewhere."""
+    newest = {}
+    for result in sorted(results, key=lambda result: result.entry.created):
+        if digests := tuple(digest for part in result.entry.subject for _, digest in part.files):
+            newest[result.entry.analysis, digests] = result
+    return list(newest.values())
 
 
 def missing_table(plan: StudyPlan, collected: StudyResults) -> pd.DataFrame:
@@ -98,7 +108,7 @@ def _wanted(plan: StudyPlan) -> Iterator[Wanted]:
             yield Wanted(analysis.name, settings, subject)
 
 
-def _by_place(subject: Sequence[Part]) -> dict[tuple[int, int | None], Part]:
+def _by_place(subject: Sequence[Part]) -> dict[tuple[int | None, int | None], Part]:
     return {(part.trunk, part.split_step): part for part in subject}
 
 
@@ -119,6 +129,8 @@ def _obstacles(plan: StudyPlan, subject: Sequence[Part]) -> Iterator[str]:
 
 def _obstacles_of(plan: StudyPlan, part: Part) -> Iterator[str]:
     layout = plan.experiment.layout
+    if part.trunk is None:
+        return
     trunk = peek_status(layout.trunk(part.trunk))
     if trunk.get("state") == "diverged":
         yield f"the trunk diverged at step {trunk.get('step')}"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import sys
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock
 
-from lmc_lab.analyses.base import Analysis, Choice, Measurement, Record
+from lmc_lab.analyses.base import Analysis, Choice, LeftOut, Measurement, Record
 from lmc_lab.analyses.row_file import SCHEMA, Entry, empty_frame, read_rows, write_rows
 from lmc_lab.errors import UserError
 from lmc_lab.files import DamagedFile, OtherFormat, read_json_or_set_aside, remove_leftovers, set_aside, write_json
@@ -21,6 +22,8 @@ from lmc_lab.runs import checkpoint
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.layout import Layout, place_of
 from lmc_lab.runs.subject import Part, Subject, columns_of
+
+log = logging.getLogger(__name__)
 
 _PACKAGES = ("lmc_lab", "torch", "lightning", "hydra-core", "numpy", "pandas", "scipy")
 
@@ -46,10 +49,11 @@ def ensure_rows(experiment: Experiment, subject: Subject, analysis: Analysis) ->
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path.parent)
     with FileLock(path.with_name(f".{path.name}.lock")):
-        is_new = not _is_measured(path)
-        if is_new:
-            _measure(experiment, subject, analysis, settings, path)
-    _index(experiment.layout, anew={path.name} if is_new else set())
+        known = _entry_of(path)
+        entry = known or _measure(experiment, subject, analysis, settings, path)
+    _index(experiment.layout, anew=set() if known else {path.name})
+    for what in entry.left_out:
+        log.info("%s: left out are %s, which weights from elsewhere do not have", analysis.name, what)
     return path
 
 
@@ -110,39 +114,42 @@ def _key(analysis: Analysis, settings: Mapping[str, Any], subject: Subject) -> s
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _is_measured(path: Path) -> bool:
-    """Returns whether `path` holds a whole result; a damaged one is set aside."""
+def _entry_of(path: Path) -> Entry | None:
+    """Returns what the result in `path` says of itself, or None if there is none, or a damaged one, which is set aside."""
     if not path.exists():
-        return False
+        return None
     try:
-        read_result(path)
+        return read_result(path).entry
     except DamagedFile as error:
         set_aside(path, error)
-        return False
-    return True
+        return None
 
 
 def _measure(
     experiment: Experiment, subject: Subject, analysis: Analysis, settings: Mapping[str, Any], path: Path
-) -> None:
+) -> Entry:
     started = time.monotonic()
     found = list(analysis.measure(subject, experiment.task))  # type: ignore[attr-defined]
     parts = subject.parts
     records = {item.name: item.tensor for item in found if isinstance(item, Record)}
-    chosen = {item.name: item.value for item in found if isinstance(item, Choice)}
+    said = {
+        "chosen": {item.name: item.value for item in found if isinstance(item, Choice)},
+        "endpoints": dict(file for part in parts for file in part.files),
+    }
     measured = _frame([item for item in found if isinstance(item, Measurement)], columns_of(parts))
     rows = pd.concat([measured, *_left_out(parts)]).assign(
         task=experiment.task.name,
         fingerprint=experiment.task.fingerprint,
         analysis=analysis.name,
         bn_policy=analysis.bn_policy,
-        settings=json.dumps({**settings, **({"chosen": chosen} if chosen else {})}),
+        settings=json.dumps({**settings, **{name: value for name, value in said.items() if value}}),
     )
     entry = Entry(
         analysis=analysis.name,
         settings=settings,
         subject=parts,
         records=checkpoint.save(records, path.with_suffix(".safetensors")) if records else None,
+        left_out=tuple(item.what for item in found if isinstance(item, LeftOut)),
         created=time.time_ns(),
         seconds=round(time.monotonic() - started, 3),
         command=" ".join(sys.argv),
@@ -150,6 +157,7 @@ def _measure(
         config=experiment.config,
     )
     write_rows(rows.astype(SCHEMA), entry, path)
+    return entry
 
 
 def _frame(measurements: Sequence[Measurement], of_subject: Mapping[str, int | None]) -> pd.DataFrame:

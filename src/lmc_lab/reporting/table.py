@@ -1,5 +1,6 @@
 """Rows as tables that fit a terminal and a page: the modes, the onsets, the tasks (Table 1)."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite, isnan, nan
 from typing import Any
@@ -26,12 +27,18 @@ _COLUMNS = {  # heading -> (quantity, subset)
 
 
 def mode_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Returns one line a mode: trunk, k, P, J, and what Algorithm 1 found; probabilities with their intervals."""
-    modes = select(rows, "p_conv", "train").sort_values(["task", "trunk", "split_step"])
+    """Returns one line a mode: trunk and k, or the files of weights from elsewhere, P, J, and what Algorithm 1 found.
+
+    Probabilities stand with their intervals.
+    """
+    modes = rows.assign(endpoints=rows["settings"].map(_digests, na_action="ignore").fillna(""))
     lines = []
-    for _, mode in modes.iterrows():
-        same = _of_mode(rows, mode)
-        line = {"task": mode["task"], "trunk": mode["trunk"], "k": mode["split_step"]}
+    for (task, trunk, split_step, _), same in modes.groupby(["task", "trunk", "split_step", "endpoints"], dropna=False):
+        found = select(same, "p_conv", "train")
+        if found.empty:
+            continue
+        mode = found.iloc[-1]
+        line = {"task": task, "trunk": _or_empty(trunk), "k": _or_empty(split_step), "weights from": _files(mode)}
         line |= {"P": mode["num_endpoints"], "J": mode["num_samples"]}
         line |= {heading: _cell(same, *what) for heading, what in _COLUMNS.items()}
         lines.append(line | {"left out": _left_out(same)})
@@ -161,9 +168,22 @@ def _loss_at(rows: pd.DataFrame, step: int) -> str:
     return _number(before["value"].iloc[-1] if len(before) else curve["value"].iloc[0])
 
 
-def _of_mode(rows: pd.DataFrame, mode: pd.Series) -> pd.DataFrame:
-    keys = ["task", "trunk", "split_step"]
-    return rows[(rows[keys] == mode[keys]).all(axis=1)]
+def _endpoints(settings: str) -> dict[str, str]:
+    """Returns the digest of each file of weights from elsewhere that rows with these settings are of."""
+    files: dict[str, str] = json.loads(settings).get("endpoints", {})
+    return files
+
+
+def _digests(settings: str) -> str:
+    return " ".join(_endpoints(settings).values())
+
+
+def _files(row: pd.Series) -> str:
+    return "" if pd.isna(row["settings"]) else ", ".join(_endpoints(row["settings"]))
+
+
+def _or_empty(value: Any) -> Any:
+    return "" if pd.isna(value) else value
 
 
 def _cell(rows: pd.DataFrame, quantity: str, subset: str | None) -> str:

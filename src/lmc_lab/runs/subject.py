@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+from lmc_lab.errors import UserError
 from lmc_lab.runs.experiment import Experiment
 
 
@@ -12,19 +13,30 @@ from lmc_lab.runs.experiment import Experiment
 class Part:
     """A trunk, or a mode, of what was measured."""
 
-    trunk: int
-    split_step: int | None = None  # None: the trunk itself
-    branches: tuple[int, ...] = ()
+    trunk: int | None  # None: weights from elsewhere
+    split_step: int | None = None  # None: the trunk itself, or weights from elsewhere
+    branches: tuple[
+        int, ...
+    ] = ()  # the seeds of the branches; of weights from elsewhere the numbers 0 ... P - 1 of `files`
     diverged: tuple[tuple[int, int], ...] = ()  # (seed, step) of branches left out since their training diverged
+    files: tuple[tuple[str, str], ...] = ()  # (name, digest) of weights from elsewhere
 
     @classmethod
     def of_plain(cls, content: Mapping[str, Any]) -> "Part":
         """Returns the part that JSON holds."""
         diverged = tuple((seed, step) for seed, step in content["diverged"])
-        return cls(content["trunk"], content["split_step"], tuple(content["branches"]), diverged)
+        files = tuple((name, digest) for name, digest in content.get("files", ()))
+        return cls(content["trunk"], content["split_step"], tuple(content["branches"]), diverged, files)
+
+    @property
+    def endpoint_names(self) -> tuple[str, ...]:
+        """Returns what each endpoint is called in a sentence: ``branch seed=3``, or the name of its file."""
+        return tuple(name for name, _ in self.files) or tuple(f"branch seed={seed}" for seed in self.branches)
 
     def __str__(self) -> str:
-        """Returns ``trunk 0`` or ``trunk 0, k = 20``."""
+        """Returns ``trunk 0``, ``trunk 0, k = 20`` or ``weights of a.pt, b.pt``."""
+        if self.files:
+            return f"weights of {', '.join(self.endpoint_names)}"
         return f"trunk {self.trunk}" + ("" if self.split_step is None else f", k = {self.split_step}")
 
 
@@ -37,6 +49,21 @@ class Request:
     seeds: Sequence[int] | None = None  # of the branches; all that exist if None
     allow_missing: bool = False  # leave unfinished branches out instead of refusing
     allow_diverged: bool = False  # leave diverged branches out instead of refusing
+    endpoints: Sequence[str] | None = None  # files of weights from elsewhere, or patterns of their names
+
+    def __post_init__(self) -> None:
+        """Refuses what says of weights from elsewhere that they are branches.
+
+        Raises:
+            UserError: the request does.
+        """
+        of_branches = {"split_step": self.split_steps, "trunks": self.trunks, "seeds": self.seeds}
+        named = [key for key, value in of_branches.items() if value]
+        if self.endpoints is not None and named:
+            raise UserError(
+                f"expected endpoints, which are weights from elsewhere, without {' and '.join(named)}, which name branches, "
+                "found both; leave the one or the other out"
+            )
 
 
 class Subject(ABC):
@@ -47,6 +74,7 @@ class Subject(ABC):
 
     stage: ClassVar[str]  # of a study: the one that measures subjects of this kind
     has_branches: ClassVar[bool]  # so that it depends on how they are made
+    takes_files: ClassVar[bool] = False  # of weights from elsewhere
 
     @property
     @abstractmethod
