@@ -31,14 +31,19 @@ def mode_table(rows: pd.DataFrame) -> pd.DataFrame:
 
     Probabilities stand with their intervals.
     """
-    modes = rows.assign(endpoints=rows["settings"].map(_digests, na_action="ignore").fillna(""))
+    modes = rows.assign(endpoints=[" ".join(_endpoints(settings).values()) for settings in rows["settings"]])
     lines = []
     for (task, trunk, split_step, _), same in modes.groupby(["task", "trunk", "split_step", "endpoints"], dropna=False):
         found = select(same, "p_conv", "train")
         if found.empty:
             continue
         mode = found.iloc[-1]
-        line = {"task": task, "trunk": _or_empty(trunk), "k": _or_empty(split_step), "weights from": _files(mode)}
+        line = {
+            "task": task,
+            "trunk": _or_empty(trunk),
+            "k": _or_empty(split_step),
+            "weights from": ", ".join(_endpoints(mode["settings"])),
+        }
         line |= {"P": mode["num_endpoints"], "J": mode["num_samples"]}
         line |= {heading: _cell(same, *what) for heading, what in _COLUMNS.items()}
         lines.append(line | {"left out": _left_out(same)})
@@ -168,18 +173,9 @@ def _loss_at(rows: pd.DataFrame, step: int) -> str:
     return _number(before["value"].iloc[-1] if len(before) else curve["value"].iloc[0])
 
 
-def _endpoints(settings: str) -> dict[str, str]:
+def _endpoints(settings: Any) -> dict[str, str]:
     """Returns the digest of each file of weights from elsewhere that rows with these settings are of."""
-    files: dict[str, str] = json.loads(settings).get("endpoints", {})
-    return files
-
-
-def _digests(settings: str) -> str:
-    return " ".join(_endpoints(settings).values())
-
-
-def _files(row: pd.Series) -> str:
-    return "" if pd.isna(row["settings"]) else ", ".join(_endpoints(row["settings"]))
+    return {} if pd.isna(settings) else json.loads(settings).get("endpoints", {})
 
 
 def _or_empty(value: Any) -> Any:
