@@ -35,7 +35,7 @@ class Rays(ModeAnalysis):
 
     def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | Choice]:
         """Yields how points were evaluated, and a row for each subset and percent (`index`)."""
-        objective = Objective(task.initialise(mode.trunk_seed), task.dataset.train, self.evaluation)
+        objective = Objective(task.initialise(mode.init_seed), task.dataset.train, self.evaluation)
         yield Choice("evaluation", objective.method)
         corners = torch.eye(len(mode), dtype=torch.float64)
         centre = torch.full_like(corners, 1 / len(mode))

@@ -1,9 +1,13 @@
 """What one analysis, one branch or one file that fails costs, through the shell."""
 
+import pandas as pd
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
+from safetensors.torch import save_file
 
 from conftest import REPOSITORY
+from lmc_lab.models.conv1d import ConvNet1d
 from lmc_lab.runs.status import write_status
 from lmc_lab.study_plan import StudyPlan
 from shell import shell, succeed
@@ -88,3 +92,58 @@ def test_a_diverged_branch_costs_its_mode_only_and_the_report_says_so(tmp_path, 
     printed = succeed(f"{command} allow_diverged=true")
     assert "seed 1 (diverged at step 12)" in printed and "This makes it" not in printed
     assert "mnist1d      0 10  2" in printed
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """Nets that lmc_lab did not train, or that nobody has, in a folder of their own."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    for seed in range(3):
+        torch.manual_seed(seed)
+        state = ConvNet1d().state_dict()
+        if seed == 1:
+            save_file(state, folder / "net=1.safetensors")
+        else:
+            torch.save(state, folder / f"net={seed}.pt")
+    return folder
+
+
+SMALL = "task.data.num_train=400 analysis.convex_mode.num_samples=5 analysis.distances.num_samples=5"
+
+
+def test_weights_from_elsewhere_are_a_mode_and_what_they_do_not_have_is_left_out(tmp_path, places, weights):
+    analyses = "convex_mode,distances,spectrum,pairs,predictions,branch_curves,inter_mode,trunk_curve"
+    settings = f"{SMALL} 'analysis=[{analyses}]' {places}"
+    lines = succeed(f"python -m lmc_lab.analyze {settings} 'endpoints=*'", cwd=weights).splitlines()
+    told = [line for line in lines if "left out" in line]
+    assert told == [
+        "distances: left out are distances to W_k and W_0, and lengths of paths, which weights from elsewhere do not have",
+        "branch_curves: left out are loss curves, which weights from elsewhere do not have",
+        "inter_mode: left out, since weights from elsewhere are one mode without a trunk",
+        "trunk_curve: left out, since weights from elsewhere are one mode without a trunk",
+    ]
+    results = {line for line in lines if line.endswith(".parquet")}
+    assert results == set(map(str, tmp_path.glob("mnist1d-*/results/*.parquet"))) and len(results) == 6
+
+    listed = "endpoints=['net=2.pt','net=1.safetensors','net=0.pt']"
+    again = succeed(f'python -m lmc_lab.analyze {settings} "{listed}"', cwd=weights).splitlines()
+    assert {line for line in again if line.endswith(".parquet")} == results
+    assert [line for line in again if "left out" in line] == told
+
+    (folder,) = tmp_path.glob("mnist1d-*/results")
+    printed = succeed(f"python -m lmc_lab.report results={folder} {places}")
+    page = (tmp_path / "reports" / "mnist1d-elsewhere" / "index.html").read_text()
+    rows = pd.concat(pd.read_parquet(path) for path in results)
+    (value,) = rows.query("quantity == 'p_conv' and subset == 'train'")["value"]
+    for text in (printed, page):
+        assert "weights from" in text and "net=1.safetensors" in text and f"{value:.2f} [" in text
+
+
+def test_weights_of_another_model_are_told_by_the_first_names_of_both(places, weights):
+    torch.save({"conv.weight": torch.ones(2)}, weights / "other.pt")
+    command = f"python -m lmc_lab.analyze {SMALL} {places} 'endpoints=*.pt'"
+    (line,) = shell(command, cwd=weights).stderr.splitlines()
+    assert (
+        line.startswith("lmc_lab: expected other.pt to be weights of ConvNet1d, with ") and "found conv.weight;" in line
+    )

@@ -1,9 +1,20 @@
 """An analysis and a figure of one's own, outside the package, started as their own comments say."""
 
+import json
+from itertools import combinations
+from pathlib import Path
+
 import pandas as pd
 import pytest
+import torch
+from safetensors.torch import load_file
+from torch.nn import functional as F
 
+import lmc_lab
 from conftest import REPOSITORY
+from lmc_lab.data import cifar10
+from lmc_lab.data.cifar10 import NORMALISE
+from lmc_lab.models.lenet import LeNet
 from shell import shell, succeed
 
 EXAMPLES = REPOSITORY / "examples"
@@ -46,6 +57,37 @@ def test_an_analysis_and_a_figure_of_ones_own_are_in_a_study_and_its_report(tmp_
     without = f"study=rays 'figure=[rays]' {SMALL} ~study.analyses.rays --config-dir conf {places}"
     printed = succeed(f"python -m lmc_lab.report {without}", cwd=EXAMPLES)
     assert "The figure rays is left out, since none of loss_on_ray was measured." in printed
+
+
+def test_three_lenets_of_a_plain_loop_give_the_same_numbers_by_command_and_by_library(tmp_path, real_data):
+    train = "python three_lenets.py"
+    assert f"    {train.replace('three', 'examples/three')} lenets\n" in (EXAMPLES / "three_lenets.py").read_text()
+    succeed(f"{train} {tmp_path} --num-steps 40 --num-images 512", cwd=EXAMPLES, LMC_DATA_DIR=str(real_data))
+    names = ("a.pt", "b.safetensors", "c.ckpt")
+    small = "task.data.num_train=512 task.data.num_test=256 analysis.convex_mode.num_samples=12"
+    small += " 'analysis=[convex_mode,pairs,spectrum,branch_hessian]' analysis.branch_hessian.num_examples=128"
+    places = f"output_dir=out cache_dir={tmp_path} data_dir={real_data}"
+    succeed(f"python -m lmc_lab.analyze task=lenet 'endpoints=[{','.join(names)}]' {small} {places}", cwd=tmp_path)
+    rows = pd.concat(pd.read_parquet(path) for path in tmp_path.glob("out/lenet-*/results/*.parquet"))
+    of = rows.set_index(["quantity", rows["subset"].fillna("")]).groupby(level=[0, 1])["value"].agg(list)
+
+    load = {".pt": torch.load, ".safetensors": load_file, ".ckpt": lambda path: torch.load(path)["state_dict"]}
+    order = json.loads(rows["settings"].iloc[0])["endpoints"]  # that of the rows' column `branch`
+    states = [load[Path(name).suffix](tmp_path / name) for name in order]
+    dataset = cifar10.load(data_dir=real_data, cache_dir=tmp_path, num_train=512, num_test=256)
+    train, test = ((NORMALISE(part.inputs), part.targets) for part in (dataset.train, dataset.test))
+    for subset, data in (("train", train), ("test", test)):
+        objective = lmc_lab.Objective(LeNet(), F.cross_entropy, data, train_data=train)
+        probe = lmc_lab.probe_hull(objective, states, num_samples=12)
+        assert of["branch_loss", subset] == probe.endpoints.loss.tolist()
+        assert of["hull_point_loss", subset] == [float(probe.conv.loss.mean())]
+        assert of["p_conv", subset] == [probe.p_conv.value] and of["p_rand", subset] == [probe.p_rand.value]
+        lines = [lmc_lab.barrier(objective, *pair).loss.barrier for pair in combinations(states, 2)]
+        assert of["max_barrier_loss", subset] == [max(lines)]
+    spectrum = lmc_lab.singular_values(LeNet(), states, centred=True)
+    assert of["singular_value_centred", ""] == spectrum.values.tolist()
+    objective = lmc_lab.Objective(LeNet(), F.cross_entropy, train)
+    assert of["lambda_max", ""] == [lmc_lab.extreme_eigenvalues(objective, states[0], num_examples=128).lambda_max]
 
 
 def test_a_figure_whose_node_is_misspelt_is_refused_before_anything_is_trained(tmp_path, places):

@@ -37,7 +37,7 @@ def branches(tmp_path_factory):
     for seed in range(3):
         train_branch(experiment, 13, seed)
     mode = load_mode(experiment, 13)
-    stored = [checkpoint.load(folder.endpoint).state["model"] for folder in mode.folders]
+    stored = [checkpoint.load(folder.endpoint).state["model"] for folder in mode.training.folders]
     return mode, experiment.task, [{name.removeprefix("model."): t for name, t in s.items()} for s in stored]
 
 

@@ -176,6 +176,22 @@ def test_every_setting_of_an_analysis_is_judged(answer, analysis, setting):
     assert f"expected {key} to be " in answer("analyze", [f"analysis=[{analysis}]", f"analysis.{analysis}.{setting}"])
 
 
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ("endpoints=3", "expected endpoints to be a text or a list in which each is a text or null, found 3"),
+        ("endpoints=[1,2]", "found [1, 2]"),
+        ("endpoints=[]", "expected at least 2 files in endpoints, since a hull needs P >= 2, found none"),
+        ("endpoints=nowhere/*.pt", "expected files of weights at endpoints=nowhere/*.pt, found none"),
+        ("endpoints=[a.pt,b.pt] split_step=0", "without split_step, which name branches, found both; leave the one"),
+        ("endpoints=[a.pt,b.pt] seeds=[0,1]", "without seeds,"),
+        ("endpoints=[a.pt,b.pt] trunks=[0,1]", "without trunks,"),
+    ],
+)
+def test_files_of_weights_are_judged(answer, overrides, expected):
+    assert expected in answer("analyze", overrides.split())
+
+
 LOGGER = "expected logger.mode to be one of online, offline, disabled, found 'offlin'; did you mean 'offline'?"
 
 

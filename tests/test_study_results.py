@@ -70,6 +70,16 @@ def test_the_most_complete_is_taken_and_the_newest_among_equals(plan):
     assert taken.subject[0].branches == (0, 1, 2) and taken.created == 4
 
 
+def test_of_weights_from_elsewhere_the_newest_of_each_set_is_taken_and_none_is_the_studys(plan):
+    first = Part(None, branches=(0, 1), files=(("a.pt", "1f"), ("b.pt", "2e")))
+    renamed = Part(None, branches=(0, 1), files=(("c.pt", "1f"), ("d.pt", "2e")))
+    other = Part(None, branches=(0, 1), files=(("a.pt", "1f"), ("e.pt", "3d")))
+    for created, part in enumerate((first, renamed, other)):
+        measured(plan, "distances", part, created=created)
+    assert [result.entry.subject for result in collected(plan).elsewhere] == [(renamed,), (other,)]
+    assert not found(plan, "distances")
+
+
 def test_several_trunks_are_the_same_in_any_order(plan):
     measured(plan, "inter_mode", Part(1, 20, (0, 1, 2)), Part(0, 20, (0, 1, 2)))
     measured(plan, "inter_mode", Part(0, 0, (0, 1, 2)))  # one trunk is not both

@@ -1,6 +1,6 @@
-"""Analyses the mode of one split: ``python -m lmc_lab.analyze task=lenet split_step=2000``."""
+"""Analyses a mode, of one split or from elsewhere: ``python -m lmc_lab.analyze task=lenet split_step=2000``."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
@@ -8,8 +8,9 @@ from lmc_lab import cli, schema
 from lmc_lab.process import heavy_imports, keep_large_pages
 
 if TYPE_CHECKING:
+    from lmc_lab.analyses.base import Analysis
     from lmc_lab.runs.experiment import Experiment
-    from lmc_lab.runs.subject import Request
+    from lmc_lab.runs.subject import Request, Subject
 
 
 def main() -> None:
@@ -20,7 +21,7 @@ def main() -> None:
 def job(config: DictConfig) -> None:
     """Computes the rows of all analyses asked for, each unless it exists, and prints where they are.
 
-    An analysis that fails costs its own rows.
+    An analysis that fails costs its own rows; one of a trunk or of several modes is left out where files are named.
     """
     schema.check(config)
     keep_large_pages()
@@ -32,11 +33,30 @@ def job(config: DictConfig) -> None:
     experiment = build_experiment(config)
     request = _request(config, experiment)
     failures = Failures("analysis")
+    subjects = _Subjects(experiment, request)
     for analysis in build_analyses(config):
+        if request.endpoints is not None and not analysis.subject.takes_files:
+            print(f"{analysis.name}: left out, since weights from elsewhere are one mode without a trunk")
+            continue
         with failures.kept(analysis.name):
-            subject = analysis.subject.load(experiment, analysis.request(request))
-            print(ensure_rows(experiment, subject, analysis))
+            print(ensure_rows(experiment, subjects.of(analysis), analysis))
     failures.tell()
+
+
+class _Subjects:
+    """Loads what analyses are about; those that follow each other and ask for the same share it, tensors included."""
+
+    def __init__(self, experiment: "Experiment", request: "Request") -> None:
+        self._experiment, self._request = experiment, request
+        self._last: tuple[type[Subject], Request, Subject] | None = None
+
+    def of(self, analysis: "Analysis") -> "Subject":
+        """Returns the subject of an analysis."""
+        kind, request = analysis.subject, analysis.request(self._request)
+        if self._last is None or self._last[:2] != (kind, request):
+            self._last = None  # its tensors go before others come
+            self._last = (kind, request, kind.load(self._experiment, request))
+        return self._last[2]
 
 
 def _request(config: DictConfig, experiment: "Experiment") -> "Request":
@@ -46,11 +66,17 @@ def _request(config: DictConfig, experiment: "Experiment") -> "Request":
 
     return Request(
         split_steps=split_steps(experiment, config.split_step),
-        trunks=None if config.trunks is None else list(config.trunks),
-        seeds=None if config.seeds is None else list(config.seeds),
+        trunks=_listed(config.trunks),
+        seeds=_listed(config.seeds),
         allow_missing=config.allow_missing,
         allow_diverged=config.allow_diverged,
+        endpoints=_listed(config.endpoints),
     )
+
+
+def _listed(value: Any) -> "list[Any] | None":
+    """Returns the items of a key's value, which may be one text or null."""
+    return None if value is None else [value] if isinstance(value, str) else list(value)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from lmc_lab.tasks.task import ClipAlgorithm, Task
 
 # What only an analysis is given, and what says which run is trained.
 _NOT_OF_TRAINING = (
-    "allow_missing", "analysis", "branches", "seed", "seeds", "split_step", "trunk_seed", "trunks",
+    "allow_missing", "analysis", "branches", "endpoints", "seed", "seeds", "split_step", "trunk_seed", "trunks",
 )  # fmt: skip
 
 

@@ -45,10 +45,12 @@ def job(config: DictConfig) -> None:
     results = [result for column in columns for result in _of_column(column)]
     rows = all_rows(results)
     tables = {
-        "Modes": mode_table(rows),
+        "Modes": mode_table(all_rows([*results, *_from_elsewhere(columns)])),
         "Onset": onset_table(rows),
-        "Missing": pd.concat([missing_table(column.record, column.collected) for column in columns]),
-        "Table 1: tasks": task_table({column.record.name: column.collected.config for column in columns}),
+        "Missing": pd.concat(
+            [missing_table(column.record, column.collected) for column in columns if column.record] or [pd.DataFrame()]
+        ),
+        "Table 1: tasks": task_table({column.name: column.collected.config for column in columns}),
         "Time of the analyses": cost_table(results),
     }
     notes = [note for column in columns for note in _notes(column)]
@@ -57,7 +59,7 @@ def job(config: DictConfig) -> None:
         for name, figure in figures.items()
         if not figure.can_be_drawn(rows)
     ]
-    name = "+".join(column.record.name for column in columns)
+    name = "+".join(column.name for column in columns)
     folder = reports(Path(config.output_dir).absolute(), name)
     written = write_report(rows, tables, folder, title=name, notes=notes, figures=figures)
     if config.logger:
@@ -68,13 +70,17 @@ def job(config: DictConfig) -> None:
 
 
 def _columns(config: DictConfig) -> "list[StudyColumn]":
-    """Returns the study, and those beside it, each with what there is of it."""
+    """Returns the study, and those beside it, each with what there is of it, or what `results` has from elsewhere."""
+    from pathlib import Path
+
     from hydra import compose
     from hydra.core.hydra_config import HydraConfig
 
-    from lmc_lab.study_column import find_column
+    from lmc_lab.study_column import find_column, find_elsewhere
     from lmc_lab.study_request import places
 
+    if config.results:
+        return [find_elsewhere(Path(config.results).absolute())]
     given = [item for item in HydraConfig.get().overrides.task if not item.startswith("beside=")]
     others = [[f"study={name}", *places(config)] for name in config.beside]
     return [find_column(config, given), *(find_column(compose("report", overrides=own), own) for own in others)]
@@ -95,17 +101,28 @@ def _of_column(column: "StudyColumn") -> "list[Result]":
     """Returns the results of a study, which is a column of its own whatever its task is called."""
     from dataclasses import replace
 
-    return [replace(each, rows=each.rows.assign(task=column.record.name)) for each in column.collected.with_rows]
+    return [replace(each, rows=each.rows.assign(task=column.name)) for each in column.collected.with_rows]
+
+
+def _from_elsewhere(columns: "Sequence[StudyColumn]") -> "list[Result]":
+    """Returns the results of weights from elsewhere, each in the column of the study whose task it was measured with."""
+    from dataclasses import replace
+
+    return [
+        replace(each, rows=each.rows.assign(task=column.name))
+        for column in columns
+        for each in column.collected.elsewhere
+    ]
 
 
 def _notes(column: "StudyColumn") -> "Iterator[str]":
     """Yields a sentence about each thing that keeps the report from being whole."""
-    name, collected = column.record.name, column.collected
+    name, collected = column.name, column.collected
     if collected.left_out:
         yield f"Training diverged in branches of {name}, which are left out: {'; '.join(collected.left_out)}."
     for error in collected.damaged:
         yield f"Left out is a file that holds no result: {error}."
-    if collected.missing or collected.partial:
+    if column.record and (collected.missing or collected.partial):
         yield f"Some of what {name} asks for is missing. This makes it: {column.record.command}"
 
 
@@ -120,7 +137,7 @@ def _mirror(config: DictConfig, column: "StudyColumn", pictures: "Sequence[Path]
 
     where = (config.logger.project, config.logger.mode, Path(config.output_dir).absolute())
     own = OmegaConf.create(column.collected.config | {"data_dir": config.data_dir, "cache_dir": config.cache_dir})
-    mirror = ResultsMirror(column.record.name, *where, column.collected.config)
+    mirror = ResultsMirror(column.name, *where, column.collected.config)
     mirror.log(column.collected.with_rows, data_loader(own)().train, pictures)
 
 

@@ -9,17 +9,25 @@ from omegaconf import DictConfig
 
 from lmc_lab import stages
 from lmc_lab.errors import UserError
+from lmc_lab.results.folder import read_results
 from lmc_lab.results.manifest import StudyRecord, studies_in
-from lmc_lab.results.study_results import StudyResults, collect
+from lmc_lab.results.study_results import StudyResults, collect, from_elsewhere
 from lmc_lab.study_request import asked
 
 
 @dataclass(frozen=True)
 class StudyColumn:
-    """A study and its results."""
+    """A study and its results, or a folder with results of weights from elsewhere.
 
-    record: StudyRecord
+    Args:
+        name: of the column.
+        collected: what there is.
+        record: what the study asked for; None if there is no study.
+    """
+
+    name: str
     collected: StudyResults
+    record: StudyRecord | None = None
 
 
 def find_column(config: DictConfig, given: Sequence[str]) -> StudyColumn:
@@ -44,7 +52,7 @@ def find_column(config: DictConfig, given: Sequence[str]) -> StudyColumn:
         if record.asked == own:
             collected = collect(record, folder)
             if collected.found:
-                return StudyColumn(record, collected)
+                return StudyColumn(record.name, collected, record)
             reasons = [*map(str, collected.damaged), *dict.fromkeys(_divergences(record))]
             why = f" ({'; '.join(reasons)})" if reasons else ""
             raise UserError(
@@ -53,6 +61,23 @@ def find_column(config: DictConfig, given: Sequence[str]) -> StudyColumn:
     others = [f", but with other {' and '.join(_differences(own, record.asked))}" for record, _ in namesakes[:1]]
     found = f"found it{others[0]}" if others else "found none"
     raise UserError(f"expected measurements of the study '{config.study.name}' in {output_dir}, {found}; {run_it}")
+
+
+def find_elsewhere(folder: Path) -> StudyColumn:
+    """Returns what a folder of results has of weights from elsewhere, which no study asked for.
+
+    Raises:
+        UserError: nothing.
+    """
+    results, damaged = read_results(folder)
+    elsewhere = from_elsewhere(results)
+    if not elsewhere:
+        raise UserError(
+            f"expected results of weights from elsewhere in {folder}, found none; measure some first: python -m "
+            "lmc_lab.analyze 'endpoints=[a.pt,b.pt]' with the task that they are of"
+        )
+    name = f"{elsewhere[-1].entry.config['task']['name']}-elsewhere"
+    return StudyColumn(name, StudyResults([], [], [], damaged, elsewhere))
 
 
 def _folders(output_dir: Path) -> list[Path]:

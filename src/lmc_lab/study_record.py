@@ -43,6 +43,8 @@ def _obstacles(plan: StudyPlan, subject: Sequence[Part]) -> Iterator[str]:
 
 def _obstacles_of(plan: StudyPlan, part: Part) -> Iterator[str]:
     layout = plan.experiment.layout
+    if part.trunk is None:
+        return
     trunk = peek_status(layout.trunk(part.trunk))
     if trunk.get("state") == "diverged":
         yield f"the trunk diverged at step {trunk.get('step')}"

@@ -1,6 +1,5 @@
 """The measurements behind Figures 3 to 6 and the pairs, on trained branches of a tiny task, against slow ways."""
 
-from dataclasses import replace
 from itertools import combinations
 
 import pytest
@@ -272,4 +271,4 @@ def test_the_hessian_along_a_branch_starts_after_its_split(tmp_path):
     found = list(BranchHessian(steps=[5, 20], num_examples=100, evaluation=KEEP).measure(mode, experiment.task))
     assert {(m.branch, m.step) for m in found} == {(0, 20), (0, 40)}
     with pytest.raises(UserError, match="expected the state at step 21"):
-        list(BranchHessian(steps=[21], evaluation=KEEP).measure(replace(mode, steps=(21,)), experiment.task))
+        list(BranchHessian(steps=[21], evaluation=KEEP).measure(load_mode(experiment, 13, steps=[21]), experiment.task))

@@ -82,7 +82,7 @@ def test_losses_of_endpoints_are_those_of_a_plain_evaluation(experiment):
     rows = rows_of(experiment).query("quantity == 'branch_loss' and subset == 'test'").set_index("branch")
     module = experiment.task.initialise(0).eval()
     inputs, targets = experiment.task.dataset.test.batch(slice(None))
-    for i, seed in enumerate(mode.seeds):
+    for i, seed in enumerate(mode.branches):
         buffers = {name: values[i] for name, values in mode.buffers.items()}
         module.load_state_dict(mode.layout.unflatten(mode.endpoints[i]) | buffers)
         with torch.no_grad():
@@ -158,7 +158,7 @@ def test_what_was_chosen_is_in_the_rows_and_not_in_what_names_them(experiment, c
 def test_branches_that_diverged_are_in_every_result_without_them(experiment, counted):
     mode = load_mode(experiment, 13)
     whole = ensure_rows(experiment, mode, counted)
-    left_out = ensure_rows(experiment, replace(mode, diverged=((7, 21),)), counted)
+    left_out = ensure_rows(experiment, replace(mode, part=replace(mode.part, diverged=((7, 21),))), counted)
     assert whole != left_out and read_result(left_out).entry.subject[0].diverged == ((7, 21),)
     rows = read_result(left_out).rows.query("quantity == 'diverged_at'")
     assert rows[["branch", "value", "num_endpoints"]].values.tolist() == [[7, 21, 3]]
@@ -166,7 +166,8 @@ def test_branches_that_diverged_are_in_every_result_without_them(experiment, cou
 
 def test_a_diverged_branch_of_several_trunks_says_of_which_it_is(experiment):
     mode = load_mode(experiment, 13)
-    modes = Modes(tuple(replace(mode, trunk_seed=trunk, diverged=((7, 21 + trunk),)) for trunk in (0, 1)))
+    parts = [replace(mode.part, trunk=trunk, diverged=((7, 21 + trunk),)) for trunk in (0, 1)]
+    modes = Modes(tuple(replace(mode, part=part) for part in parts))
     rows = read_result(ensure_rows(experiment, modes, AnySubject())).rows
     told = rows[["quantity", "trunk", "split_step", "branch", "value", "num_endpoints", "analysis"]].values.tolist()
     left_out = [["diverged_at", trunk, 13, 7, 21 + trunk, 6, "any_subject"] for trunk in (0, 1)]
@@ -269,7 +270,9 @@ def test_distances_are_euclidean(experiment):
     mode = load_mode(experiment, 13)
     found = {m.quantity: m.value for m in Distances(num_samples=9).measure(mode, experiment.task)}
     points = mode.endpoints.double()
-    assert found["endpoint_start"] == pytest.approx((points - mode.at_start).norm(dim=1).mean().item())
-    assert found["split_start"] == pytest.approx((mode.at_split.double() - mode.at_start).norm().item())
+    assert found["endpoint_start"] == pytest.approx((points - mode.training.at_start).norm(dim=1).mean().item())
+    assert found["split_start"] == pytest.approx(
+        (mode.training.at_split.double() - mode.training.at_start).norm().item()
+    )
     assert found["hull_radius"] == pytest.approx((points - points.mean(0)).norm(dim=1).mean().item())
     assert found["path_length"] >= found["endpoint_start"]

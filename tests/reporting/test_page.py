@@ -1,3 +1,5 @@
+import json
+
 import pandas as pd
 import pytest
 
@@ -54,6 +56,27 @@ def test_the_table_has_a_line_a_mode_with_intervals(rows):
     assert len(table) == 6
     assert table.loc[0, "p_rand"] == "0.02 [0.00, 0.10]" and table.loc[0, "centre"] == "0.123"
     assert "p_conv" in as_text(table)
+
+
+def test_weights_from_elsewhere_have_a_line_of_their_own_by_their_files(rows):
+    files = {"a.pt": "1f", "b.pt": "2e"}
+    renamed = {"x.pt": "1f", "y.pt": "2e"}
+    common = {"task": "lenet", "num_endpoints": 2, "num_samples": 9}
+    lines = [
+        common | {"quantity": "p_conv", "subset": "train", "value": 0.25, "low": 0.1, "high": 0.5, "settings": files},
+        common | {"quantity": "hull_radius", "value": 7.5, "settings": renamed},
+        common | {"quantity": "hull_radius", "value": 8.5, "settings": {"c.pt": "3d"}},
+    ]
+    for line in lines:
+        line["settings"] = json.dumps({"endpoints": line["settings"]})
+    elsewhere = pd.DataFrame(lines).reindex(columns=list(SCHEMA)).astype(SCHEMA)
+    table = mode_table(pd.concat([rows, elsewhere]))
+    alone = mode_table(rows)
+    assert len(table) == 7 and (table.loc[:5, alone.columns] == alone).all(axis=None)
+    assert table.loc[6, ["trunk", "k", "weights from", "P", "p_conv", "hull radius"]].tolist() == [
+        "", "", "a.pt, b.pt", 2, "0.25 [0.10, 0.50]", "7.5"
+    ]  # fmt: skip
+    assert "trunk" not in mode_table(elsewhere) and "weights from" not in alone
 
 
 def test_a_report_needs_rows_only(rows, tmp_path):

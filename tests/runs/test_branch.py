@@ -113,7 +113,7 @@ def test_branches_differ_share_no_storage_and_stack_into_a_mode(tmp_path):
         train_branch(experiment, 13, seed)
     train_branch(experiment, 13, "trunk")
     mode = load_mode(experiment, 13)
-    assert mode.seeds == (0, 1, 2) and mode.endpoints.shape == (3, mode.layout.dimension)
+    assert mode.branches == (0, 1, 2) and mode.endpoints.shape == (3, mode.layout.dimension)
     assert len({tuple(theta.tolist()) for theta in mode.endpoints}) == 3
     assert mode.buffers["model.1.running_mean"].shape == (3, 16)
     kept = mode.endpoints[1:].clone()
@@ -122,7 +122,7 @@ def test_branches_differ_share_no_storage_and_stack_into_a_mode(tmp_path):
     weights = mode.layout.unflatten(mode.endpoints[1])
     expected = endpoint(experiment.split_folder(13).branch(1))["model"]
     assert all(torch.equal(weights[name], expected[name]) for name in weights)
-    assert load_mode(experiment, 13, seeds=[0, 2]).seeds == (0, 2)
+    assert load_mode(experiment, 13, seeds=[0, 2]).branches == (0, 2)
 
 
 def test_a_mode_with_unfinished_branches_is_refused_unless_allowed(tmp_path):
@@ -134,7 +134,7 @@ def test_a_mode_with_unfinished_branches_is_refused_unless_allowed(tmp_path):
         UserError, match="found unfinished ones with seed=2; set allow_missing=true to leave them out, or train them: "
     ):
         load_mode(experiment, 13)
-    assert load_mode(experiment, 13, allow_missing=True).seeds == (0, 1)
+    assert load_mode(experiment, 13, allow_missing=True).branches == (0, 1)
 
 
 @pytest.mark.parametrize("num_branches", [0, 1])

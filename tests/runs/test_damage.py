@@ -78,7 +78,7 @@ def test_what_is_damaged_or_lost_is_made_again_as_it_was(experiment, file, damag
     assert _content(path) == before
     assert path.with_name(f"{path.name}.corrupt").exists() is (damage != "lost")
     assert damage == "lost" or str(path) in caplog.text
-    assert load_mode(experiment, 13).seeds == (0, 1) and len(load_trunk(experiment).states) == 4
+    assert load_mode(experiment, 13).branches == (0, 1) and len(load_trunk(experiment).states) == 4
 
 
 def _content(path):
@@ -105,7 +105,7 @@ def test_measuring_refuses_what_only_training_makes_again(experiment):
     with pytest.raises(Exception, match="expected a checkpoint at .*step-0.*: python -m lmc_lab.train"):
         load_mode(experiment, 13)
     train_branch(experiment, 13, 0)
-    assert load_mode(experiment, 13).seeds == (0, 1)
+    assert load_mode(experiment, 13).branches == (0, 1)
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,7 @@ def test_an_average_of_weights_is_the_endpoint_and_not_the_state_that_branches_l
     raw = checkpoint.module_state(checkpoint.load(plain.trunk_folder.step(13)).state)
     mode = load_mode(experiment, 13, seeds=[0, 1])
     expected = mode.layout.flatten(raw)
-    assert torch.equal(mode.at_split, expected)
+    assert torch.equal(mode.training.at_split, expected)
 
 
 def test_a_callback_of_the_task_changes_weights_before_they_are_saved(tmp_path):
@@ -279,8 +279,8 @@ def test_a_mode_with_diverged_branches_is_refused_or_leaves_them_out(tmp_path):
     with pytest.raises(UserError, match="found diverged ones with seed=1; set allow_diverged=true"):
         load_mode(experiment, 13)
     mode = load_mode(experiment, 13, allow_diverged=True)
-    assert mode.seeds == (0, 2) and mode.diverged == ((1, 24),)
-    assert load_mode(experiment, 13, seeds=[0, 2]).diverged == ()
+    assert mode.branches == (0, 2) and mode.part.diverged == ((1, 24),)
+    assert load_mode(experiment, 13, seeds=[0, 2]).part.diverged == ()
 
 
 def test_a_mode_of_diverged_branches_alone_does_not_advise_to_train_them_again(tmp_path):

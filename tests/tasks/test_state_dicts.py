@@ -71,6 +71,14 @@ def test_weights_of_another_model_are_refused_with_the_first_names_of_both_sides
         points_of(build(), [build().state_dict(), state])
 
 
+def test_buffers_may_be_missing_and_names_of_the_states_are_in_the_sentence():
+    parameters = dict(build().named_parameters())
+    thetas, buffers = points_of(build(), [build().state_dict(), parameters])
+    assert thetas.shape == (2, 29) and buffers == {}
+    with pytest.raises(UserError, match=r"expected b.pt to be weights of Sequential, with 2.bias, found none of them"):
+        points_of(build(), [build().state_dict(), without("2.bias")], ["a.pt", "b.pt"])
+
+
 def test_one_state_dict_in_place_of_a_list_is_refused():
     with pytest.raises(UserError, match=r"states\[0\] .* found str; give a list of what model.state_dict\(\) returns"):
         points_of(build(), build().state_dict())

@@ -51,6 +51,16 @@ class Choice:
     value: str
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """What of the answer needs to know how the endpoints came about, which nobody knows of weights from elsewhere."""
+
+    what: str
+
+
+Answer = Measurement | Record | Choice | LeftOut
+
+
 class _About(ABC):
     """What a question is about; no settings."""
 
@@ -91,12 +101,15 @@ class Analysis(_About):
 
 
 class ModeAnalysis(Analysis):
-    """A question about the endpoints of one split of one trunk, and about states of the branches at some `steps`."""
+    """A question about the endpoints of a mode, and about states of its branches at some `steps`.
+
+    Of weights from elsewhere the endpoints are all that there is: `mode.training` is None, and what needs it is left out.
+    """
 
     subject = Mode
 
     @abstractmethod
-    def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | Record | Choice]:
+    def measure(self, mode: Mode, task: Task) -> Iterator[Answer]:
         """Yields the answer."""
 
 
@@ -107,7 +120,7 @@ class TrunkAnalysis(Analysis):
     steps: Sequence[int] | None = None
 
     @abstractmethod
-    def measure(self, trunk: Trunk, task: Task) -> Iterator[Measurement | Record | Choice]:
+    def measure(self, trunk: Trunk, task: Task) -> Iterator[Answer]:
         """Yields the answer."""
 
 
@@ -117,7 +130,7 @@ class JointAnalysis(Analysis):
     subject = Modes
 
     @abstractmethod
-    def measure(self, modes: Modes, task: Task) -> Iterator[Measurement | Record | Choice]:
+    def measure(self, modes: Modes, task: Task) -> Iterator[Answer]:
         """Yields the answer."""
 
 

@@ -40,7 +40,7 @@ class ConvexMode(ModeAnalysis):
     def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | Choice]:
         """Yields how points were evaluated, and the rows of each subset."""
         dataset = task.dataset
-        objective = Objective(task.initialise(mode.trunk_seed), dataset.train, self.evaluation)
+        objective = Objective(task.initialise(mode.init_seed), dataset.train, self.evaluation)
         yield Choice("evaluation", objective.method)
         sample = sample_hull(
             mode.endpoints,
@@ -50,10 +50,10 @@ class ConvexMode(ModeAnalysis):
             movable=mode.layout.varying(mode.endpoints),
         )
         for subset, examples in dataset.subsets.items():
-            with numbers_only(f"on the {subset} set", mode.seeds):
+            with numbers_only(f"on the {subset} set", mode.names):
                 probe = probe_hull(objective.evaluator(examples, mode.buffers), mode.endpoints, sample)
             yield from _probabilities(probe, subset)
-            yield from _levels(probe, mode.seeds, subset)
+            yield from _levels(probe, mode.branches, subset)
 
 
 def _probabilities(probe: HullProbe, subset: str) -> Iterator[Measurement]:
@@ -62,7 +62,7 @@ def _probabilities(probe: HullProbe, subset: str) -> Iterator[Measurement]:
     yield mean("jensen_gap", probe.jensen_gap, subset=subset)
 
 
-def _levels(probe: HullProbe, seeds: tuple[int, ...], subset: str) -> Iterator[Measurement]:
+def _levels(probe: HullProbe, branches: tuple[int, ...], subset: str) -> Iterator[Measurement]:
     """Yields mean loss and accuracy of each kind of point, and of each endpoint alone."""
     kinds = {
         "endpoint": probe.endpoints,
@@ -74,8 +74,8 @@ def _levels(probe: HullProbe, seeds: tuple[int, ...], subset: str) -> Iterator[M
         for level, values in _columns(evaluation).items():
             yield mean(f"{kind}_{level}", values, subset=subset)
     for level, values in _columns(probe.endpoints).items():
-        for seed, value in zip(seeds, values, strict=True):
-            yield Measurement(quantity=f"branch_{level}", value=float(value), subset=subset, branch=seed)
+        for branch, value in zip(branches, values, strict=True):
+            yield Measurement(quantity=f"branch_{level}", value=float(value), subset=subset, branch=branch)
 
 
 def _columns(evaluation: Evaluation) -> dict[str, Tensor]:

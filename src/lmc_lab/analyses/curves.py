@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from lmc_lab.analyses.base import Measurement, ModeAnalysis, TrunkAnalysis
+from lmc_lab.analyses.base import LeftOut, Measurement, ModeAnalysis, TrunkAnalysis
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.runs.states import Trunk
 from lmc_lab.tasks.task import Task
@@ -30,10 +30,13 @@ class BranchCurves(ModeAnalysis):
 
     name: ClassVar[str] = "branch_curves"
 
-    def measure(self, mode: Mode, task: Task) -> Iterator[Measurement]:
+    def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | LeftOut]:
         """Yields one row a window and branch."""
-        for seed, curve in zip(mode.seeds, mode.curves, strict=True):
-            yield from _losses(curve, branch=seed)
+        if mode.training is None:
+            yield LeftOut("loss curves")
+            return
+        for branch, curve in zip(mode.branches, mode.training.curves, strict=True):
+            yield from _losses(curve, branch=branch)
 
 
 def _losses(rows: Iterable[Mapping[str, str]], *, branch: int | None) -> Iterator[Measurement]:

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, final
 import torch
 from torch import Tensor
 
-from lmc_lab.analyses.base import Analysis, Measurement, ModeAnalysis, TrunkAnalysis
+from lmc_lab.analyses.base import Analysis, LeftOut, Measurement, ModeAnalysis, TrunkAnalysis
 from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.errors import UserError
 from lmc_lab.landscape.curvature import NoGradient, NotSymmetric, SpectrumEnds
@@ -33,10 +33,10 @@ class _Hessian(Analysis):
         """Returns all fields but `keep_graph`, which changes no number."""
         return {name: value for name, value in super().settings().items() if name != "keep_graph"}
 
-    def ends(self, task: Task, trunk_seed: int, theta: Tensor, buffers: Buffers) -> SpectrumEnds:
+    def ends(self, task: Task, init_seed: int, theta: Tensor, buffers: Buffers) -> SpectrumEnds:
         """Returns the ends of the spectrum at theta (D,), on `num_examples` fixed training examples."""
         train = task.dataset.train
-        objective = Objective(task.initialise(trunk_seed), train, self.evaluation)
+        objective = Objective(task.initialise(init_seed), train, self.evaluation)
         point = objective.points(theta[None], torch.ones(1, 1, dtype=torch.float64), buffers)
         try:
             with numbers_only(f"on {self.num_examples} training examples"):
@@ -95,23 +95,27 @@ class BranchHessian(_Hessian, ModeAnalysis):
 
     Args:
         steps: of the branch on its way; those before the split are the trunk's, and left out.
-        num_branches: the branches with the smallest seeds.
+        num_branches: the first branches of the mode: those with the smallest seeds.
     """
 
     name: ClassVar[str] = "branch_hessian"
     steps: Sequence[Natural] = ()
     num_branches: Count = 1
 
-    def measure(self, mode: Mode, task: Task) -> Iterator[Measurement]:
-        """Yields the ends with their residuals at each step and at the endpoint."""
-        for i, seed in enumerate(mode.seeds[: self.num_branches]):
-            for state in mode.states_of(i):
-                yield from _rows(self.ends(task, mode.trunk_seed, state.theta, state.buffers), state.step, seed)
+    def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | LeftOut]:
+        """Yields the ends with their residuals at each step and at the endpoint, whose step may be unknown."""
+        training = mode.training
+        if training is None and self.steps:
+            yield LeftOut("states on the way")
+        for i, branch in enumerate(mode.branches[: self.num_branches]):
+            for state in training.states_of(i) if training else ():
+                yield from _rows(self.ends(task, mode.init_seed, state.theta, state.buffers), state.step, branch)
             buffers = {name: values[i : i + 1] for name, values in mode.buffers.items()}
-            yield from _rows(self.ends(task, mode.trunk_seed, mode.endpoints[i], buffers), mode.last_step, seed)
+            ends = self.ends(task, mode.init_seed, mode.endpoints[i], buffers)
+            yield from _rows(ends, training.last_step if training else None, branch)
 
 
-def _rows(ends: SpectrumEnds, step: int, branch: int | None) -> Iterator[Measurement]:
+def _rows(ends: SpectrumEnds, step: int | None, branch: int | None) -> Iterator[Measurement]:
     values = {
         "lambda_min": ends.lambda_min,
         "lambda_max": ends.lambda_max,

@@ -13,12 +13,12 @@ _OVERFLOW = (
 
 
 @contextmanager
-def numbers_only(subject: str, seeds: Sequence[int] = ()) -> Iterator[None]:
+def numbers_only(subject: str, names: Sequence[str] = ()) -> Iterator[None]:
     """Says that a number is none as what the user can mend.
 
     Args:
         subject: what is measured, for the message.
-        seeds: of the branches whose endpoints are the points of kind ``endpoint``.
+        names: of the points of kind ``endpoint``.
 
     Raises:
         UserError: a `NotFinite` came out of the context.
@@ -27,6 +27,6 @@ def numbers_only(subject: str, seeds: Sequence[int] = ()) -> Iterator[None]:
         yield
     except NotFinite as error:
         is_endpoint = error.kind == "endpoint"
-        branch = f" (branch seed={seeds[error.index]})" if is_endpoint and seeds else ""
+        name = f" ({names[error.index]})" if is_endpoint and names else ""
         advice = _OVERFLOW if error.kind in ("hull point", "perturbation", "centre", "point between") else _DIVERGED
-        raise UserError(f"{error}{branch}, {subject}; {advice}") from error
+        raise UserError(f"{error}{name}, {subject}; {advice}") from error

@@ -22,7 +22,7 @@ class Pairs(ModeAnalysis):
     """Barrier and instability on the lines between endpoints, in loss and in error.
 
     Args:
-        num_endpoints: all pairs of this many endpoints, those with the smallest seeds.
+        num_endpoints: all pairs of this many endpoints, the first of the mode: those with the smallest seeds.
         num_points: on each line, its ends included.
         evaluation: how the loss of a point is computed.
     """
@@ -35,12 +35,12 @@ class Pairs(ModeAnalysis):
     def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | Choice]:
         """Yields how points were evaluated, the mean over pairs of each quantity, and its largest value."""
         dataset = task.dataset
-        objective = Objective(task.initialise(mode.trunk_seed), dataset.train, self.evaluation)
+        objective = Objective(task.initialise(mode.init_seed), dataset.train, self.evaluation)
         yield Choice("evaluation", objective.method)
         endpoints = mode.endpoints[: self.num_endpoints]
         buffers = {name: values[: self.num_endpoints] for name, values in mode.buffers.items()}
         for subset, examples in dataset.subsets.items():
-            with numbers_only(f"on the {subset} set", mode.seeds):
+            with numbers_only(f"on the {subset} set", mode.names):
                 lines = probe_lines(objective.evaluator(examples, buffers), endpoints, num_points=self.num_points)
             for level in lines[0, 1].levels:
                 for quantity in ("barrier", "instability"):

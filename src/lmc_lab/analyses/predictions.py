@@ -34,7 +34,7 @@ class Predictions(ModeAnalysis):
 
     def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | Record | Choice]:
         """Yields the mean share for every number of endpoints (`index`), and the packed correct masks C_i^j."""
-        objective = Objective(task.initialise(mode.trunk_seed), task.dataset.train, self.evaluation)
+        objective = Objective(task.initialise(mode.init_seed), task.dataset.train, self.evaluation)
         yield Choice("evaluation", objective.method)
         for subset, examples in task.dataset.subsets.items():
             masks = _correct_masks(objective, mode, examples)
@@ -67,7 +67,7 @@ class InterMode(JointAnalysis):
 
     def measure(self, modes: Modes, task: Task) -> Iterator[Measurement | Record | Choice]:
         """Yields |S*|, the control with the range of 95 % of its draws, and the packed sets S_j and S*."""
-        objective = Objective(task.initialise(modes.members[0].trunk_seed), task.dataset.train, self.evaluation)
+        objective = Objective(task.initialise(modes.members[0].init_seed), task.dataset.train, self.evaluation)
         yield Choice("evaluation", objective.method)
         for subset, examples in task.dataset.subsets.items():
             masks = [_correct_masks(objective, mode, examples) for mode in modes]
@@ -103,7 +103,7 @@ def _correct_masks(objective: Objective, mode: Mode, examples: Examples) -> Tens
         UserError: an endpoint's loss is no number.
     """
     points = objective.points(mode.endpoints, torch.eye(len(mode), dtype=torch.float64), mode.buffers)
-    with numbers_only("in its correct examples", mode.seeds):
+    with numbers_only("in its correct examples", mode.names):
         return objective.correct_masks(points, examples)
 
 

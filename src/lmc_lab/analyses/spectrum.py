@@ -23,7 +23,7 @@ class Spectrum(ModeAnalysis):
     def measure(self, mode: Mode, task: Task) -> Iterator[Measurement]:
         """Yields the values by decreasing size (`index` from 1), their rounding floor, and the number of outputs K."""
         for kind, centred in (("raw", False), ("centred", True)):
-            with numbers_only("whose singular values are asked for", mode.seeds):
+            with numbers_only("whose singular values are asked for", mode.names):
                 spectrum = singular_values(mode.endpoints, centred=centred)
             for index, value in enumerate(spectrum.values, 1):
                 yield Measurement(quantity=f"singular_value_{kind}", value=float(value), index=index)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock
 
-from lmc_lab.analyses.base import Analysis, Choice, Measurement, Record
+from lmc_lab.analyses.base import Analysis, Choice, LeftOut, Measurement, Record
 from lmc_lab.files import DamagedFile, remove_leftovers, set_aside
 from lmc_lab.results.folder import file_digest, read_result, records_of
 from lmc_lab.results.manifest import index
@@ -21,6 +22,8 @@ from lmc_lab.runs import checkpoint
 from lmc_lab.runs.checkpoint import State
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.subject import Subject
+
+log = logging.getLogger(__name__)
 
 _PACKAGES = ("lmc_lab", "torch", "lightning", "hydra-core", "numpy", "pandas", "scipy")
 
@@ -36,10 +39,11 @@ def ensure_rows(experiment: Experiment, subject: Subject, analysis: Analysis) ->
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path.parent)
     with FileLock(path.with_name(f".{path.name}.lock")):
-        is_new = not _is_measured(path)
-        if is_new:
-            _measure(experiment, subject, analysis, path)
-    index(path.parent, anew={path.name} if is_new else set())
+        known = _entry_of(path)
+        entry = known or _measure(experiment, subject, analysis, path)
+    index(path.parent, anew=set() if known else {path.name})
+    for what in entry.left_out:
+        log.info("%s: left out are %s, which weights from elsewhere do not have", analysis.name, what)
     return path
 
 
@@ -65,31 +69,33 @@ def key_of(analysis: Analysis, settings: Mapping[str, Any], subject: Subject) ->
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _is_measured(path: Path) -> bool:
-    """Returns whether `path` holds a whole result; a damaged one is set aside."""
+def _entry_of(path: Path) -> Entry | None:
+    """Returns what the result in `path` says of itself, or None if there is none, or a damaged one, which is set aside."""
     if not path.exists():
-        return False
+        return None
     try:
-        read_result(path)
+        return read_result(path).entry
     except DamagedFile as error:
         set_aside(path, error)
-        return False
-    return True
+        return None
 
 
-def _measure(experiment: Experiment, subject: Subject, analysis: Analysis, path: Path) -> None:
+def _measure(experiment: Experiment, subject: Subject, analysis: Analysis, path: Path) -> Entry:
     started = time.monotonic()
     found = list(analysis.measure(subject, experiment.task))  # type: ignore[attr-defined]
     parts = subject.parts
     records = {item.name: item.tensor for item in found if isinstance(item, Record)}
-    chosen = {item.name: item.value for item in found if isinstance(item, Choice)}
+    said = {
+        "chosen": {item.name: item.value for item in found if isinstance(item, Choice)},
+        "endpoints": dict(file for part in parts for file in part.files),
+    }
     measured = _frame([item for item in found if isinstance(item, Measurement)], subject.columns)
     rows = pd.concat([measured, *_left_out(subject)]).assign(
         task=experiment.task.name,
         fingerprint=experiment.task.fingerprint,
         analysis=analysis.name,
         bn_policy=analysis.bn_policy,
-        settings=json.dumps({**analysis.settings(), **({"chosen": chosen} if chosen else {})}),
+        settings=json.dumps({**analysis.settings(), **{name: value for name, value in said.items() if value}}),
     )
     entry = Entry(
         analysis=analysis.name,
@@ -98,6 +104,7 @@ def _measure(experiment: Experiment, subject: Subject, analysis: Analysis, path:
         subject=parts,
         fingerprint=experiment.task.fingerprint,
         records=_keep(records, records_of(path)) if records else None,
+        left_out=tuple(item.what for item in found if isinstance(item, LeftOut)),
         created=time.time_ns(),
         seconds=round(time.monotonic() - started, 3),
         command=" ".join(sys.argv),
@@ -105,6 +112,7 @@ def _measure(experiment: Experiment, subject: Subject, analysis: Analysis, path:
         config=experiment.config,
     )
     write_rows(rows.astype(SCHEMA), entry, path)
+    return entry
 
 
 def _keep(records: State, path: Path) -> str:

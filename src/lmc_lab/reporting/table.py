@@ -1,5 +1,6 @@
 """Rows as tables that fit a terminal and a page: the modes, the onsets, the tasks (Table 1), and what is missing."""
 
+import json
 from collections.abc import Iterable, Mapping
 from math import isfinite
 from typing import Any
@@ -30,12 +31,23 @@ _COLUMNS = {  # heading -> (quantity, subset)
 
 
 def mode_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Returns one line a mode: trunk, k, P, J, and what Algorithm 1 found; probabilities with their intervals."""
-    modes = select(rows, "p_conv", "train").sort_values(["task", "trunk", "split_step"])
+    """Returns one line a mode: trunk and k, or the files of weights from elsewhere, P, J, and what Algorithm 1 found.
+
+    Probabilities stand with their intervals.
+    """
+    modes = rows.assign(endpoints=[" ".join(_endpoints(settings).values()) for settings in rows["settings"]])
     lines = []
-    for _, mode in modes.iterrows():
-        same = _of_mode(rows, mode)
-        line = {"task": mode["task"], "trunk": mode["trunk"], "k": mode["split_step"]}
+    for (task, trunk, split_step, _), same in modes.groupby(["task", "trunk", "split_step", "endpoints"], dropna=False):
+        found = select(same, "p_conv", "train")
+        if found.empty:
+            continue
+        mode = found.iloc[-1]
+        line = {
+            "task": task,
+            "trunk": _or_empty(trunk),
+            "k": _or_empty(split_step),
+            "weights from": ", ".join(_endpoints(mode["settings"])),
+        }
         line |= {"P": mode["num_endpoints"], "J": mode["num_samples"]}
         line |= {heading: _cell(same, *what) for heading, what in _COLUMNS.items()}
         lines.append(line | {"left out": _left_out(same)})
@@ -59,8 +71,11 @@ def onset_table(rows: pd.DataFrame) -> pd.DataFrame:
     return _without_empty_columns(pd.DataFrame(lines).fillna(""))
 
 
-def missing_table(record: StudyRecord, collected: StudyResults) -> pd.DataFrame:
-    """Returns a line for each trunk or mode with analyses that the study asked for and that are not there, or in part."""
+def missing_table(record: StudyRecord | None, collected: StudyResults) -> pd.DataFrame:
+    """Returns a line for each trunk or mode with analyses that the study asked for and that are not there, or in part.
+
+    Without a study nothing is missing.
+    """
     names: dict[tuple[str, str], list[str]] = {}
     for state, wanted in (("not measured", collected.missing), ("not of all branches", collected.partial)):
         for item in wanted:
@@ -68,6 +83,7 @@ def missing_table(record: StudyRecord, collected: StudyResults) -> pd.DataFrame:
     lines = [
         {"study": record.name, "missing": ", ".join(analyses), "of": subject, "why": "; ".join(why)}
         for (subject, state), analyses in names.items()
+        if record
         for why in [record.obstacles.get(subject) or [state]]
     ]
     return pd.DataFrame(lines, columns=["study", "missing", "of", "why"])
@@ -160,9 +176,13 @@ def _loss_at(rows: pd.DataFrame, step: float) -> str:
     return _number(before["value"].iloc[-1] if len(before) else curve["value"].iloc[0])
 
 
-def _of_mode(rows: pd.DataFrame, mode: pd.Series) -> pd.DataFrame:
-    keys = ["task", "trunk", "split_step"]
-    return rows[(rows[keys] == mode[keys]).all(axis=1)]
+def _endpoints(settings: Any) -> dict[str, str]:
+    """Returns the digest of each file of weights from elsewhere that rows with these settings are of."""
+    return {} if pd.isna(settings) else json.loads(settings).get("endpoints", {})
+
+
+def _or_empty(value: Any) -> Any:
+    return "" if pd.isna(value) else value
 
 
 def _cell(rows: pd.DataFrame, quantity: str, subset: str | None) -> str:

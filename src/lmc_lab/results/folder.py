@@ -40,8 +40,8 @@ def read_result(path: Path) -> Result:
     return Result(rows, entry, records)
 
 
-def read_results(folder: Path, fingerprint: str) -> tuple[list[Result], list[DamagedFile]]:
-    """Returns the results in a folder that are of the task with this fingerprint, and why files are no results."""
+def read_results(folder: Path, fingerprint: str | None = None) -> tuple[list[Result], list[DamagedFile]]:
+    """Returns the results in a folder, only those of the task with this fingerprint if given, and why files are none."""
     found, damaged = [], []
     for path in sorted(folder.glob("*.parquet")):
         try:
@@ -49,7 +49,7 @@ def read_results(folder: Path, fingerprint: str) -> tuple[list[Result], list[Dam
         except DamagedFile as error:
             damaged.append(error)
         else:
-            found += [result] if result.entry.fingerprint == fingerprint else []
+            found += [result] if fingerprint in (None, result.entry.fingerprint) else []
     return found, damaged
 
 

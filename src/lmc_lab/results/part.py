@@ -9,24 +9,33 @@ from typing import Any
 class Part:
     """A trunk, or a mode, of what was measured."""
 
-    trunk: int
-    split_step: int | None = None  # None: the trunk itself
-    branches: tuple[int, ...] = ()
+    trunk: int | None  # None: weights from elsewhere
+    split_step: int | None = None  # None: the trunk itself, or weights from elsewhere
+    branches: tuple[int, ...] = ()  # seeds; of weights from elsewhere the numbers 0 ... P - 1 of `files`
     diverged: tuple[tuple[int, int], ...] = ()  # (seed, step) of branches left out since their training diverged
+    files: tuple[tuple[str, str], ...] = ()  # (name, digest) of weights from elsewhere
 
     @classmethod
     def of_plain(cls, content: Mapping[str, Any]) -> "Part":
         """Returns the part that JSON holds."""
         diverged = tuple((seed, step) for seed, step in content["diverged"])
-        return cls(content["trunk"], content["split_step"], tuple(content["branches"]), diverged)
+        files = tuple((name, digest) for name, digest in content.get("files", ()))
+        return cls(content["trunk"], content["split_step"], tuple(content["branches"]), diverged, files)
 
     @property
     def seeds(self) -> set[int]:
         """Returns the branches that were looked at, those that diverged included."""
         return {*self.branches, *(seed for seed, _ in self.diverged)}
 
+    @property
+    def endpoint_names(self) -> tuple[str, ...]:
+        """Returns what each endpoint is called in a sentence: ``branch seed=3``, or the name of its file."""
+        return tuple(name for name, _ in self.files) or tuple(f"branch seed={seed}" for seed in self.branches)
+
     def __str__(self) -> str:
-        """Returns ``trunk 0`` or ``trunk 0, k = 20``."""
+        """Returns ``trunk 0``, ``trunk 0, k = 20`` or ``weights of a.pt, b.pt``."""
+        if self.files:
+            return f"weights of {', '.join(self.endpoint_names)}"
         return f"trunk {self.trunk}" + ("" if self.split_step is None else f", k = {self.split_step}")
 
 

@@ -50,6 +50,7 @@ class Entry:
     subject: tuple[Part, ...]
     fingerprint: str  # of the task
     records: str | None  # the digest of the file of tensors beside the rows
+    left_out: tuple[str, ...] = ()  # what the subject does not have
     created: int  # nanoseconds since 1970
     seconds: float  # that it took
     command: str
@@ -63,7 +64,8 @@ class Entry:
     @classmethod
     def of_plain(cls, content: Mapping[str, Any]) -> "Entry":
         """Returns the entry that JSON holds."""
-        return cls(**{**content, "subject": tuple(map(Part.of_plain, content["subject"]))})
+        subject, left_out = tuple(map(Part.of_plain, content["subject"])), tuple(content.get("left_out", ()))
+        return cls(**{**content, "subject": subject, "left_out": left_out})
 
 
 def write_rows(rows: pd.DataFrame, entry: Entry, path: Path) -> None:

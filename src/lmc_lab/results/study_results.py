@@ -1,5 +1,6 @@
 """What a study asked for: what of it there is, and what is missing."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ class StudyResults:
     missing: list[Wanted]
     partial: list[Wanted]  # found, of fewer branches
     damaged: list[DamagedFile]  # files that hold no result, of this study or of another of the same task
+    elsewhere: list[Result]  # of weights from elsewhere, for the model of this study's task
 
     @property
     def with_rows(self) -> list[Result]:
@@ -27,7 +29,7 @@ class StudyResults:
     @property
     def config(self) -> dict[str, Any]:
         """Returns the config that the newest rows were computed with."""
-        return dict(max(self.found, key=lambda result: result.entry.created).entry.config)
+        return dict(max([*self.found, *self.elsewhere], key=lambda result: result.entry.created).entry.config)
 
     @property
     def left_out(self) -> list[str]:
@@ -42,7 +44,7 @@ class StudyResults:
 def collect(record: StudyRecord, folder: Path) -> StudyResults:
     """Returns what a folder has of a study: of each result that it asks for the most complete, the newest among equals."""
     results, damaged = read_results(folder, record.fingerprint)
-    collected = StudyResults([], [], [], damaged)
+    collected = StudyResults([], [], [], damaged, from_elsewhere(results))
     for wanted in record.wanted:
         fitting = [result for result in results if wanted.fits(result.entry)]
         if not fitting:
@@ -53,3 +55,12 @@ def collect(record: StudyRecord, folder: Path) -> StudyResults:
         if not wanted.is_whole(best.entry):
             collected.partial.append(wanted)
     return collected
+
+
+def from_elsewhere(results: Iterable[Result]) -> list[Result]:
+    """Returns the newest result of each analysis of each set of weights from elsewhere."""
+    newest = {}
+    for result in sorted(results, key=lambda result: result.entry.created):
+        if digests := tuple(digest for part in result.entry.subject for _, digest in part.files):
+            newest[result.entry.analysis, digests] = result
+    return list(newest.values())

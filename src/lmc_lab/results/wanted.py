@@ -8,7 +8,7 @@ from lmc_lab.results.folder import Result
 from lmc_lab.results.part import Part
 from lmc_lab.results.row_file import Entry
 
-_Place = tuple[int, int | None]  # trunk, split step
+_Place = tuple[int | None, int | None]  # trunk, split step
 
 
 @dataclass(frozen=True)

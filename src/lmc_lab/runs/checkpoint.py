@@ -51,7 +51,7 @@ def save(state: State, path: Path) -> str:
     """
     tensors: dict[str, Tensor] = {}
     tree = json.dumps(_encode(state, tensors))
-    digest = _digest(tree, tensors)
+    digest = digest_of(tree, tensors)
     header = {
         "place": place_of(path),
         "step": str(state.get("step", state.get("global_step", ""))),
@@ -99,7 +99,9 @@ def load(path: Path) -> Stored:
         MissingFile: there is none.
     """
     header, tensors = _read(path)
-    is_whole = header.get("digest") == _digest(header.get("tree", ""), tensors) and header.get("seal") == _seal(header)
+    is_whole = header.get("digest") == digest_of(header.get("tree", ""), tensors) and header.get("seal") == _seal(
+        header
+    )
     _check(header, path, is_whole=is_whole)
     return Stored(_decode(json.loads(header["tree"]), tensors), header["digest"])
 
@@ -155,8 +157,9 @@ def _seal(header: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps([header.get(name) for name in covered]).encode()).hexdigest()
 
 
-def _digest(tree: str, tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256(tree.encode())
+def digest_of(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """Returns the SHA-256 of a text and of tensors with their names, types and shapes."""
+    digest = hashlib.sha256(text.encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.flatten().view(torch.uint8).numpy().data)

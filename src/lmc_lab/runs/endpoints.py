@@ -1,56 +1,46 @@
-"""A mode: the endpoints of one split of one trunk."""
+"""A mode: endpoints seen as one region, of one split of one trunk or from elsewhere."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import ClassVar, Self
 
-import torch
 from torch import Tensor
 
-from lmc_lab.errors import UserError
-from lmc_lab.files import DamagedFile, MissingFile
 from lmc_lab.landscape.parameters import ParameterLayout
 from lmc_lab.results.part import Part
-from lmc_lab.runs import checkpoint
-from lmc_lab.runs.curve import Row
-from lmc_lab.runs.curve_check import whole_curve
+from lmc_lab.runs.endpoint_files import read_endpoints
 from lmc_lab.runs.experiment import Experiment
-from lmc_lab.runs.layout import RunFolder
-from lmc_lab.runs.states import RunState, Trunk, load_states, load_trunk
-from lmc_lab.runs.status import peek_status
 from lmc_lab.runs.subject import Request, Subject
+from lmc_lab.runs.training import Training, find_training
+from lmc_lab.tasks.state_dicts import Points
 from lmc_lab.tasks.task import Task
 
 
 @dataclass(frozen=True)
 class Mode(Subject):
-    """All finished endpoints of one split of one trunk, seen as one region. P endpoints of D parameters."""
+    """P endpoints of D parameters, seen as one region."""
 
     stage: ClassVar[str] = "modes"
     has_branches: ClassVar[bool] = True
+    takes_files: ClassVar[bool] = True
 
-    trunk_seed: int
-    split_step: int
-    seeds: tuple[int, ...]  # P data-order seeds
-    endpoint_digests: tuple[str, ...]  # P, of their files
-    folders: tuple[RunFolder, ...]  # P
-    trunk: Trunk  # with its states W_0 and W_k
+    part: Part
+    endpoint_digests: tuple[str, ...]  # P
     task: Task
-    trained_by: str  # the command that makes a file again which is missing or damaged
-    steps: tuple[int, ...] = ()  # at which an analysis wants to see the branches on their way
-    diverged: tuple[tuple[int, int], ...] = ()  # (seed, step at which it was seen) of branches left out for that
+    load_points: Callable[[], Points]  # called when they are first asked for
+    training: Training | None = (
+        None  # how the endpoints came about; None: nobody knows, they are weights from elsewhere
+    )
 
     def __len__(self) -> int:
         """Returns P."""
-        return len(self.seeds)
+        return len(self.endpoint_digests)
 
     @property
     def parts(self) -> tuple[Part, ...]:
         """The mode."""
-        return (Part(self.trunk_seed, self.split_step, self.seeds, self.diverged),)
+        return (self.part,)
 
     @property
     def digests(self) -> tuple[str, ...]:
@@ -58,100 +48,52 @@ class Mode(Subject):
         return self.endpoint_digests
 
     @property
+    def branches(self) -> tuple[int, ...]:
+        """What the rows call each endpoint, (P,): the seed of its branch, or the number of its file."""
+        return self.part.branches
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What a sentence calls each endpoint, (P,)."""
+        return self.part.endpoint_names
+
+    @property
     def layout(self) -> ParameterLayout:
         """Where each parameter is in theta."""
         return self.task.layout.parameters
 
-    @cached_property
+    @property
     def endpoints(self) -> Tensor:
-        """W_T of each branch, (P, D)."""
-        return torch.stack([self.task.layout.theta(*state) for state in self._model_states])
+        """The parameters of each endpoint, (P, D)."""
+        return self._points[0]
 
-    @cached_property
+    @property
     def buffers(self) -> dict[str, Tensor]:
-        """The buffers of the endpoints by their names, (P, *shape)."""
-        own = [self.task.layout.own_buffers(*state) for state in self._model_states]
-        return {name: torch.stack([buffers[name] for buffers in own]) for name in self.task.layout.buffers}
+        """The buffers of the endpoints by their names, (P, *shape); weights from elsewhere may come without."""
+        return self._points[1]
 
     @property
-    def path_lengths(self) -> Tensor:
-        """The length of each branch's path from W_0, (P,) float64."""
-        return torch.tensor([item.state["path_length"] for item in self._stored], dtype=torch.float64)
-
-    @property
-    def last_step(self) -> int:
-        """The step at which the branches ended."""
-        return int(self._stored[0].state["step"])
-
-    @property
-    def at_start(self) -> Tensor:
-        """W_0, (D,)."""
-        with _told(self.trained_by):
-            return self.trunk.states[0].theta
-
-    @property
-    def at_split(self) -> Tensor:
-        """W_k, (D,)."""
-        with _told(self.trained_by):
-            return self.trunk.states[-1].theta
-
-    @property
-    def curves(self) -> list[list[Row]]:
-        """The loss curve of each branch."""
-        return [whole_curve(folder) for folder in self.folders]
-
-    def states_of(self, index: int) -> list[RunState]:
-        """Returns the states of a branch at those of `steps` that lie on its way."""
-        on_the_way = [step for step in sorted(self.steps) if self.split_step < step < self.last_step]
-        return load_states(self.task, self.folders[index], on_the_way)
+    def init_seed(self) -> int:
+        """The seed of the module in which the endpoints are evaluated: its trunk's, for what is in no state dict."""
+        return self.part.trunk or 0
 
     @cached_property
-    def _stored(self) -> list[checkpoint.Stored]:
-        with _told(self.trained_by):
-            return [checkpoint.load(folder.endpoint) for folder in self.folders]
-
-    @property
-    def _model_states(self) -> Iterator[tuple[Mapping[str, Tensor], Path]]:
-        for item, folder in zip(self._stored, self.folders, strict=True):
-            yield item.state["model"], folder.endpoint
+    def _points(self) -> Points:
+        return self.load_points()
 
     @classmethod
     def load(cls, experiment: Experiment, request: Request) -> Self:
-        """Returns the mode of the branches that are named, or of all that exist, of one split.
+        """Returns the mode of the files that are named, else of the branches of one split, all that exist if none are named.
 
         Raises:
-            UserError: not one split is named; branches are missing, unfinished or diverged, fewer than two are left, or they
-                were trained on different data.
+            UserError: as `read_endpoints` and `find_training` say.
             DamagedFile: an endpoint is not what its place says.
         """
-        if len(request.split_steps) != 1:
-            found = ", ".join(map(str, request.split_steps)) or "none"
-            raise UserError(f"expected one split_step to analyse, found {found}; add split_step=2000, say")
-        (step,) = request.split_steps
-        split = experiment.split_folder(step)
-        wanted = split.branch_seeds() if request.seeds is None else sorted(request.seeds)
-        diverged = _diverged(experiment, step, wanted, allow_diverged=request.allow_diverged)
-        finished = _finished(experiment, step, wanted, diverged, allow_missing=request.allow_missing)
-        named = f"seed={','.join(map(str, finished))}"
-        trained_by = experiment.training_command(f"split_step={step}", "-m", named)
-        folders = tuple(split.branch(seed) for seed in finished)
-        with _told(trained_by):
-            identities = [checkpoint.identify(folder.endpoint) for folder in folders]
-            for of_trunk in {0, step}:
-                checkpoint.identify(experiment.trunk_folder.step(of_trunk))
-        _check_data({each.data_digest for each in identities} | {experiment.task.dataset.digest})
-        return cls(
-            trunk_seed=experiment.trunk_seed,
-            split_step=step,
-            seeds=tuple(finished),
-            endpoint_digests=tuple(each.digest for each in identities),
-            folders=folders,
-            trunk=load_trunk(experiment, sorted({0, step})),
-            task=experiment.task,
-            trained_by=trained_by,
-            steps=tuple(request.steps or ()),
-            diverged=tuple(diverged.items()),
-        )
+        if request.endpoints is not None:
+            files = read_endpoints(experiment.task, request.endpoints)
+            return cls(files.part, files.digests, experiment.task, lambda: files.points)
+        training = find_training(experiment, request)
+        return cls(training.part, training.endpoint_digests, experiment.task, lambda: training.points, training)
 
     @classmethod
     def in_study(cls, trunks: Sequence[int], steps: Sequence[int], seeds: Sequence[int]) -> list[tuple[Part, ...]]:
@@ -190,64 +132,3 @@ def load_mode(
         split_steps=[split_step], seeds=seeds, allow_missing=allow_missing, allow_diverged=allow_diverged, steps=steps
     )
     return Mode.load(experiment, request)
-
-
-def _check_data(digests: Collection[str]) -> None:
-    if len(digests) > 1:
-        raise UserError(
-            f"expected all endpoints and the present data to agree, found {len(digests)} data sets among them; "
-            "set data_dir back to the data that the branches were trained on, or choose another output_dir"
-        )
-
-
-def _diverged(experiment: Experiment, split_step: int, seeds: Sequence[int], *, allow_diverged: bool) -> dict[int, int]:
-    """Returns the branches that ended in NaN or infinity, with the step at which that was seen."""
-    folder = experiment.split_folder(split_step)
-    statuses = {seed: peek_status(folder.branch(seed)) for seed in seeds if not folder.branch(seed).endpoint.exists()}
-    diverged = {seed: status["step"] for seed, status in statuses.items() if status.get("state") == "diverged"}
-    if diverged and not allow_diverged:
-        raise UserError(
-            f"expected all branches of {folder.path} to be finite, found diverged ones with "
-            f"seed={','.join(map(str, diverged))}; set allow_diverged=true to leave them out, or train otherwise"
-        )
-    return diverged
-
-
-@contextmanager
-def _told(command: str) -> Iterator[None]:
-    """Names the command that makes a file again which is missing or damaged.
-
-    Raises:
-        DamagedFile: one is damaged.
-        MissingFile: one is missing.
-    """
-    try:
-        yield
-    except (DamagedFile, MissingFile) as error:
-        raise type(error)(f"{error}: {command}") from error
-
-
-def _finished(
-    experiment: Experiment, split_step: int, seeds: Sequence[int], diverged: Mapping[int, int], *, allow_missing: bool
-) -> list[int]:
-    folder = experiment.split_folder(split_step)
-    finished = [seed for seed in seeds if folder.branch(seed).endpoint.exists()]
-    unfinished = [seed for seed in seeds if seed not in finished and seed not in diverged]
-    if unfinished and not allow_missing:
-        named = f"seed={','.join(map(str, unfinished))}"
-        raise UserError(
-            f"expected all branches of {folder.path} to be finished, found unfinished ones with {named}; set "
-            "allow_missing=true to leave them out, or train them: "
-            f"{experiment.training_command(f'split_step={split_step}', '-m', named)}"
-        )
-    if len(finished) < 2 and diverged:
-        raise UserError(
-            f"expected at least 2 branches in {folder.path} that did not diverge, since a hull needs P >= 2, found "
-            f"{len(finished)} beside {len(diverged)} that did; lower the learning rate or set task.gradient_clip_val, and train"
-        )
-    if len(finished) < 2:
-        raise UserError(
-            f"expected at least 2 finished branches in {folder.path}, since a hull needs P >= 2, found {len(finished)}; "
-            f"train some: {experiment.training_command(f'split_step={split_step}', '-m', 'seed=range(5)')}"
-        )
-    return finished

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
+from lmc_lab.errors import UserError
 from lmc_lab.results.part import Part, columns_of
 from lmc_lab.runs.experiment import Experiment
 
@@ -18,11 +19,25 @@ class Request:
     seeds: Sequence[int] | None = None  # of the branches; all that exist if None
     allow_missing: bool = False  # leave unfinished branches out instead of refusing
     allow_diverged: bool = False  # leave diverged branches out instead of refusing
-    steps: (
-        Sequence[int] | None
-    ) = ()  # at which an analysis wants to see the states of the run; None for all that are saved
-    # Analyses whose results one wants to see -> their settings besides the defaults, None for whatever they are.
+    endpoints: Sequence[str] | None = None  # files of weights from elsewhere, or patterns of their names
+    # The steps of the run whose states an analysis wants to see; None: all that are saved.
+    steps: Sequence[int] | None = ()
+    # The analyses whose results one wants to see -> their settings besides the defaults, None for whatever they are.
     results: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuses what says of weights from elsewhere that they are branches.
+
+        Raises:
+            UserError: the request does.
+        """
+        of_branches = {"split_step": self.split_steps, "trunks": self.trunks, "seeds": self.seeds}
+        named = [key for key, value in of_branches.items() if value]
+        if self.endpoints is not None and named:
+            raise UserError(
+                f"expected endpoints, which are weights from elsewhere, without {' and '.join(named)}, which name branches, "
+                "found both; leave the one or the other out"
+            )
 
 
 class Subject(ABC):
@@ -34,6 +49,7 @@ class Subject(ABC):
     stage: ClassVar[str]  # of a study: the one that measures subjects of this kind
     has_branches: ClassVar[bool]  # so that it depends on how they are made
     has_tensors: ClassVar[bool] = True  # if not, it is made of results, and measured after them
+    takes_files: ClassVar[bool] = False  # of weights from elsewhere
 
     @property
     @abstractmethod

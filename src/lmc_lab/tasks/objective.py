@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from lmc_lab.data.examples import Examples
+from lmc_lab.errors import UserError
 from lmc_lab.landscape.curvature import ChunkLoss
 from lmc_lab.landscape.finite import check_losses
 from lmc_lab.landscape.hull import Evaluation
@@ -22,6 +23,8 @@ from lmc_lab.tasks.forward import EvaluationPath, Loop, States, build_forward, f
 from lmc_lab.tasks.forward_pass import placed
 from lmc_lab.tasks.judge import Judge
 from lmc_lab.tasks.judged_model import JudgedModel
+from lmc_lab.tasks.layout import StateLayout
+from lmc_lab.tasks.state_dicts import first_three
 from lmc_lab.tasks.threads import map_in_order
 from lmc_lab.values import at_least, check_fields
 
@@ -72,6 +75,7 @@ class Objective:
         parameters = dict(module.named_parameters())
         self._layout = ParameterLayout.of(parameters)
         self._trained = ParameterLayout.of({name: value for name, value in parameters.items() if value.requires_grad})
+        self._buffers = {name: module.get_buffer(name) for name in StateLayout.of(module).buffers}
         self._policy = BatchNormPolicy(settings.bn_policy)
         self._bn_inputs = self._moments_batch(train, settings.num_bn_examples)
         path = EvaluationPath(settings.path)
@@ -91,9 +95,12 @@ class Objective:
         Args:
             thetas: the parameters, (n, D).
             mixture: the weights of the P endpoints in each point, (n, P), by which their `buffers` are mixed.
-            buffers: the endpoints' own.
+            buffers: the endpoints' own; moments of BatchNorm layers may be missing where the policy replaces them.
+
+        Raises:
+            UserError: others are missing.
         """
-        states = self._layout.unflatten(thetas) | self._mix(mixture, buffers)
+        states = self._layout.unflatten(thetas) | self._mix(mixture, buffers) | self._in_place_of(buffers, len(thetas))
         if self._policy is BatchNormPolicy.REESTIMATE and self._bn_inputs is not None:
             states |= self._forward.moments(states, self._bn_inputs)
         return states
@@ -205,6 +212,24 @@ class Objective:
         if not _has_running_moments(self._module):
             return None
         return train.draw(num_examples).batch(slice(None))[0]
+
+    def _in_place_of(self, buffers: Buffers, num_points: int) -> dict[str, Tensor]:
+        """Returns the module's own moments for those that the endpoints came without, and that the policy replaces."""
+        missing = [name for name in self._buffers if name not in buffers]
+        if self._policy is BatchNormPolicy.REESTIMATE:
+            needed = [name for name in missing if not has_running_moments(self._owner(name))]
+        else:
+            needed = missing
+        if needed:
+            are_moments = all(has_running_moments(self._owner(name)) for name in needed)
+            raise UserError(
+                f"expected endpoints with {first_three(needed)}, found none of them; save the whole of model.state_dict()"
+                f"{', or set bn_policy=reestimate' if are_moments else ''}"
+            )
+        return {name: self._buffers[name].expand(num_points, *self._buffers[name].shape) for name in missing}
+
+    def _owner(self, name: str) -> nn.Module:
+        return self._module.get_submodule(name.rpartition(".")[0])
 
     def _mix(self, mixture: Tensor, buffers: Buffers) -> dict[str, Tensor]:
         if self._policy is BatchNormPolicy.INTERPOLATE:

@@ -11,51 +11,66 @@ from lmc_lab.errors import UserError
 from lmc_lab.tasks.layout import StateLayout
 
 StateDict = Mapping[str, Tensor]
+Points = tuple[Tensor, dict[str, Tensor]]  # thetas (P, D), and the buffers that belong to them, (P, *shape) by name
 
 
-def points_of(model: nn.Module, states: Sequence[StateDict]) -> tuple[Tensor, dict[str, Tensor]]:
-    """Returns the parameters thetas (P, D) of P state dicts, and their buffers, (P, *shape) by name.
+def points_of(model: nn.Module, states: Sequence[StateDict], names: Sequence[str] = ()) -> Points:
+    """Returns the parameters thetas (P, D) of P state dicts, and the buffers that all of them have, (P, *shape) by name.
 
-    Names may have a prefix in front (``module.``, ``model.``, ``_orig_mod.`` or another one), and what is then not below it
-    is left out. Weights are converted to the precision of the model's own, on the CPU.
+    Names of tensors may have a prefix in front (``module.``, ``model.``, ``_orig_mod.`` or another one), and what is then
+    not below it is left out. Weights are converted to the precision of the model's own, on the CPU.
+
+    Args:
+        model: whose parameters and buffers they are.
+        states: P state dicts.
+        names: what each of them is called in a sentence, (P,); ``states[0]``, ... if there are none.
 
     Raises:
         UserError: one is no state dict of this model, has NaN or infinite weights, or two are the same tensors.
     """
-    layout, known = StateLayout.of(model), set(model.state_dict())
     _refuse_shared(states)
-    tensors = dict(model.named_parameters()) | dict(model.named_buffers())
-    shapes = {name: tensors[name].shape for name in (*layout.parameters.names, *layout.buffers)}
-    own = [
-        _own(state, shapes, known, f"states[{i}] to be weights of {type(model).__name__}")
-        for i, state in enumerate(states)
-    ]
-    placed = [{name: state[name].detach().to("cpu", layout.dtypes[name]) for name in shapes} for state in own]
-    for i, state in enumerate(placed):
-        _check_finite({name: state[name] for name in layout.parameters.names}, i)
+    layout = StateLayout.of(model)
+    names = names or [f"states[{i}]" for i in range(len(states))]
+    placed = [_placed(model, layout, state, name) for state, name in zip(states, names, strict=True)]
     thetas = torch.stack([layout.parameters.flatten(state) for state in placed])
-    return thetas, {name: torch.stack([state[name] for state in placed]) for name in layout.buffers}
+    shared = [name for name in layout.buffers if all(name in state for state in placed)]
+    return thetas, {name: torch.stack([state[name] for state in placed]) for name in shared}
 
 
-def _own(state: Any, shapes: Mapping[str, torch.Size], known: set[str], what: str) -> dict[str, Tensor]:
-    """Returns the tensors of a state dict under the model's own names."""
+def _placed(model: nn.Module, layout: StateLayout, state: StateDict, name: str) -> dict[str, Tensor]:
+    """Returns the tensors of a state dict that make a point, under the model's names and in its precision."""
+    own = _own(model, layout, state, f"{name} to be weights of {type(model).__name__}")
+    placed = {each: tensor.detach().to("cpu", layout.dtypes[each]) for each, tensor in own.items()}
+    for each in layout.parameters.names:
+        if not placed[each].isfinite().all():
+            raise UserError(
+                f"expected finite weights in {name}, found NaN or infinity in {each}: that training has diverged; "
+                "leave it out"
+            )
+    return placed
+
+
+def _own(model: nn.Module, layout: StateLayout, state: Any, what: str) -> dict[str, Tensor]:
+    """Returns the parameters in a state dict, and those buffers that it has, under the model's own names."""
     if not isinstance(state, Mapping):
         raise UserError(
             f"expected {what}, found {type(state).__name__}; give a list of what model.state_dict() returns"
         )
-    prefix = _prefix(state, shapes)
-    own = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-    missing = [name for name in shapes if not isinstance(own.get(name), Tensor)]
-    unknown = [name for name in own if name not in known]
+    parameters, known = layout.parameters.names, model.state_dict()
+    prefix = _prefix(state, parameters)
+    below = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+    own = {name: below[name] for name in layout.dtypes if isinstance(below.get(name), Tensor)}
+    missing = [name for name in parameters if name not in own]
+    unknown = [name for name in below if name not in known]
     if missing or unknown:
         raise UserError(
-            f"expected {what}, with {_first(missing or shapes)}, found {_first(unknown) if unknown else 'none of them'}; "
-            "give the model that these weights are of"
+            f"expected {what}, with {first_three(missing or parameters)}, found "
+            f"{first_three(unknown) if unknown else 'none of them'}; give the model that these weights are of"
         )
-    if others := [name for name, shape in shapes.items() if own[name].shape != shape]:
+    if others := [name for name, tensor in own.items() if tensor.shape != known[name].shape]:
         raise UserError(
-            f"expected {what}, with {_first(f'{name} {tuple(shapes[name])}' for name in others)}, found "
-            f"{_first(f'{name} {tuple(own[name].shape)}' for name in others)}; give the model that these weights are of"
+            f"expected {what}, with {first_three(f'{name} {tuple(known[name].shape)}' for name in others)}, found "
+            f"{first_three(f'{name} {tuple(own[name].shape)}' for name in others)}; give the model that these weights are of"
         )
     return own
 
@@ -63,13 +78,16 @@ def _own(state: Any, shapes: Mapping[str, torch.Size], known: set[str], what: st
 def _prefix(state: Mapping[str, Any], names: Iterable[str]) -> str:
     """Returns what stands in front of all `names` in a state dict; nothing where they are not all there."""
     first, *_ = names
-    prefixes = [name.removesuffix(first) for name in state if name == first or name.endswith(f".{first}")]
+    # A file of this package has the path of a tensor in front: "model/model.0.weight".
+    prefixes = [
+        name.removesuffix(first) for name in state if name == first or name.endswith((f".{first}", f"/{first}"))
+    ]
     whole = (prefix for prefix in sorted(prefixes, key=len) if all(f"{prefix}{name}" in state for name in names))
     return next(whole, "")
 
 
-def _first(names: Iterable[str]) -> str:
-    """Returns the first three names as a list."""
+def first_three(names: Iterable[str]) -> str:
+    """Returns the first three names as a list, with what says that there are more."""
     first, rest = [*names][:3], [*names][3:]
     return ", ".join(first) + (", …" if rest else "")
 
@@ -86,13 +104,4 @@ def _refuse_shared(states: Sequence[Any]) -> None:
             raise UserError(
                 f"expected weights of different models, found states[{i}] and states[{j}] in the same memory, so that both are "
                 "what that model has become; keep copies: copy.deepcopy(model.state_dict())"
-            )
-
-
-def _check_finite(parameters: Mapping[str, Tensor], index: int) -> None:
-    for name, tensor in parameters.items():
-        if not tensor.isfinite().all():
-            raise UserError(
-                f"expected finite weights in states[{index}], found NaN or infinity in {name}: that training has diverged; "
-                "leave it out"
             )

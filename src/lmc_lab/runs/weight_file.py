@@ -1,0 +1,58 @@
+"""Files of weights as people keep them: safetensors, and what torch.save and Lightning write. No code of theirs is run."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from lmc_lab.errors import UserError, one_line
+
+_NESTED = ("state_dict", "model_state_dict", "model")  # under which a checkpoint has its state dict, among other things
+
+
+def read_state_dict(path: Path) -> Mapping[str, Any]:
+    """Returns the state dict in the file `path`, be it the whole of the file or under one of the usual names; on the CPU.
+
+    Raises:
+        UserError: the file is damaged, holds no state dict, or one that only code of somebody's could read.
+        OSError: it cannot be read.
+    """
+    found = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    while isinstance(found, Mapping) and (names := [name for name in _NESTED if isinstance(found.get(name), Mapping)]):
+        found = found[names[0]]
+    if not isinstance(found, Mapping):
+        raise UserError(
+            f"expected a state dict in {path}, found {type(found).__name__}; save what model.state_dict() returns"
+        )
+    return found
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise _damaged(path, error) from error
+
+
+def _read_pickle(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # a damaged pickle can raise anything
+        if code := re.search(r"GLOBAL (\S+)", str(error)):
+            raise UserError(
+                f"expected nothing but tensors and plain data in {path}, found a pickle that calls {code[1]}; "
+                "load it where you trust it, and save its state dict by itself"
+            ) from error
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    reason = one_line(error).partition(". ")[0]
+    return UserError(f"expected a whole file of weights at {path}, found a damaged one ({reason}); copy it again")
