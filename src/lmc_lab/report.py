@@ -47,9 +47,7 @@ def job(config: DictConfig) -> None:
     tables = {
         "Modes": mode_table(all_rows([*results, *_from_elsewhere(columns)])),
         "Onset": onset_table(rows),
-        "Missing": pd.concat(
-            [missing_table(column.record, column.collected) for column in columns if column.record] or [pd.DataFrame()]
-        ),
+        "Missing": pd.concat([missing_table(column.record, column.collected) for column in columns]),
         "Table 1: tasks": task_table({column.name: column.collected.config for column in columns}),
         "Time of the analyses": cost_table(results),
     }

@@ -78,7 +78,7 @@ def save(tmp_path, monkeypatch):
 
 
 def load(experiment, names, steps=()):
-    return Mode.load(experiment, Request(endpoints=names), steps)
+    return Mode.load(experiment, Request(endpoints=names, steps=steps))
 
 
 def measured(analysis, mode):
