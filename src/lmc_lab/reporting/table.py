@@ -46,7 +46,7 @@ def mode_table(rows: pd.DataFrame) -> pd.DataFrame:
             "task": task,
             "trunk": _or_empty(trunk),
             "k": _or_empty(split_step),
-            "weights from": ", ".join(_endpoints(mode["settings"])),
+            "weights from": ", ".join(sorted(_endpoints(mode["settings"]))),
         }
         line |= {"P": mode["num_endpoints"], "J": mode["num_samples"]}
         line |= {heading: _cell(same, *what) for heading, what in _COLUMNS.items()}
