@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from hydra.core.hydra_config import HydraConfig
@@ -14,7 +14,6 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from lmc_lab import schema
-from lmc_lab.analyses.base import Analysis
 from lmc_lab.configs import config_dir, config_dir_flags
 from lmc_lab.construct import LOGGER_CALL, check_arguments, check_node, factory, plain
 from lmc_lab.data.examples import Dataset
@@ -25,6 +24,9 @@ from lmc_lab.runs.split import parse_split_step
 from lmc_lab.runs.trainer_keys import check_task, check_trainer
 from lmc_lab.tasks.supervised import SupervisedTask
 from lmc_lab.tasks.task import ClipAlgorithm, Task
+
+if TYPE_CHECKING:
+    from lmc_lab.analyses.base import Analysis
 
 # What only an analysis is given, and what says which run is trained.
 _NOT_OF_TRAINING = (
@@ -167,12 +169,14 @@ def split_steps(experiment: Experiment, value: Any) -> list[int]:
     ]
 
 
-def build_analyses(config: DictConfig) -> list[Analysis]:
+def build_analyses(config: DictConfig) -> "list[Analysis]":
     """Returns the analyses of the config, in its order.
 
     Raises:
         UserError: one has a setting that it does not know or that cannot be.
     """
+    from lmc_lab.analyses.base import Analysis  # here, since training does without it, and without scipy
+
     check_node(plain(config.evaluation), "evaluation")  # of all analyses, and to be named by this key
     makers = {name: factory(config, f"analysis.{name}") for name in config.analysis}
     return [_made(make(), Analysis, f"analysis.{name}") for name, make in makers.items()]

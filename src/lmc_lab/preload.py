@@ -1,6 +1,7 @@
 """What the fork server of a sweep imports once, so that its workers start in milliseconds, not in the seconds that torch takes.
 
-Lightning is not among it: it takes as long again, which a job without anything to train would wait for.
+It is what every job needs. What only some need, each worker imports when it does: Lightning takes as long as torch, and
+who has nothing to train would wait for it.
 """
 
 from lmc_lab.process import heavy_imports, keep_large_pages
@@ -8,12 +9,10 @@ from lmc_lab.process import heavy_imports, keep_large_pages
 keep_large_pages()  # here, since a forked worker has tensors from the start
 with heavy_imports():  # what all workers share is then not looked at, nor its pages copied, by any of them
     import hydra_plugins.lmc_pool.launcher
-    import lmc_lab.analyses.store
     import lmc_lab.compose
     import lmc_lab.data.cache
     import lmc_lab.runs.branch
     import lmc_lab.tasks.classification
-    import lmc_lab.tasks.objective
     import lmc_lab.tasks.regression
 
 __all__ = ["hydra_plugins", "lmc_lab"]

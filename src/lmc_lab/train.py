@@ -12,6 +12,7 @@ from lmc_lab.process import heavy_imports, num_cores
 if TYPE_CHECKING:
     from lmc_lab.runs.experiment import Experiment
     from lmc_lab.runs.layout import Seed
+    from lmc_lab.runs.split import Split
 
 
 def main() -> None:
@@ -31,8 +32,8 @@ def job(config: DictConfig) -> None:
     steps = split_steps(experiment, config.split_step)
     with _left_out_if_diverged(allowed=config.allow_diverged):
         if config.seed is not None:
-            ensure_split(experiment, steps[0])  # if this fails, it would for each branch
-            _train_branches(experiment, steps[0], _seeds(config), allow_diverged=config.allow_diverged)
+            split = ensure_split(experiment, steps[0])
+            _train_branches(experiment, split, _seeds(config), allow_diverged=config.allow_diverged)
         elif config.branches is None:
             ensure_trunk(experiment, {*steps, *experiment.settings.save_steps, experiment.task.max_steps}, splits=steps)
             print(experiment.trunk_folder.path)
@@ -45,32 +46,30 @@ def _seeds(config: DictConfig) -> "list[Seed]":
     return list(config.seed) if isinstance(config.seed, ListConfig) else [config.seed]
 
 
-def _train_branches(experiment: "Experiment", step: int, seeds: "Sequence[Seed]", *, allow_diverged: bool) -> None:
+def _train_branches(experiment: "Experiment", split: "Split", seeds: "Sequence[Seed]", *, allow_diverged: bool) -> None:
     """Trains branches of one split one after another; one that fails costs only itself."""
     from lmc_lab.failures import Failures
-    from lmc_lab.runs.branch import train_branch
+    from lmc_lab.runs.branch import train_from
 
     failures = Failures("branch")
-    with _named_if_ended(experiment, step, seeds) as left:
+    with _named_if_ended(split, seeds) as left:
         for seed in seeds:
             with failures.kept(f"seed={seed}"):
                 with _left_out_if_diverged(allowed=allow_diverged):
-                    print(train_branch(experiment, step, seed).path)
+                    print(train_from(experiment, split, seed).path)
                 left.remove(seed)
     failures.tell()
 
 
 @contextmanager
-def _named_if_ended(experiment: "Experiment", step: int, seeds: "Sequence[Seed]") -> "Iterator[list[Seed]]":
+def _named_if_ended(split: "Split", seeds: "Sequence[Seed]") -> "Iterator[list[Seed]]":
     """Says at SIGTERM or Ctrl-C which of the branches are not done: those that are left in the list it gives."""
     left = list(seeds)
     try:
         yield left
     except (KeyboardInterrupt, SystemExit):
-        print(
-            f"not done: trunk_seed={experiment.trunk_seed} split_step={step} seed={','.join(map(str, left))}",
-            flush=True,
-        )
+        names = ",".join(map(str, left))
+        print(f"not done: trunk_seed={split.trunk_seed} split_step={split.step} seed={names}", flush=True)
         raise
 
 

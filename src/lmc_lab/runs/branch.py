@@ -8,6 +8,7 @@ from lmc_lab.runs import checkpoint
 from lmc_lab.runs.curve_check import set_aside_unless_whole
 from lmc_lab.runs.experiment import Experiment, RunName
 from lmc_lab.runs.layout import RunFolder, Seed
+from lmc_lab.runs.split import Split
 from lmc_lab.runs.status import (
     check_divergence,
     is_marked_finished,
@@ -22,24 +23,29 @@ if TYPE_CHECKING:  # Lightning takes longer to import than a finished branch to 
 
 
 def train_branch(experiment: Experiment, split_step: int, seed: Seed) -> RunFolder:
-    """Trains the branch from W_k to its endpoint W_T, unless it is finished; returns its folder.
+    """Trains a branch as `train_from` does, and the trunk to k first if that is missing."""
+    return train_from(experiment, ensure_split(experiment, split_step), seed)
 
-    The trunk is trained to k first if that is missing. Branches share W_k and the optimizer state there (unless
-    `carry_optimizer_state` is off) and differ in their data order only. States at the settings' `save_steps` are kept; a
-    finished branch that lacks some is trained again as far as they go. Damaged files are set aside and made again.
+
+def train_from(experiment: Experiment, split: Split, seed: Seed) -> RunFolder:
+    """Trains the branch from W_k, which is there, to its endpoint W_T, unless it is finished; returns its folder.
+
+    Branches share W_k and the optimizer state there (unless `carry_optimizer_state` is off) and differ in their data order
+    only. States at the settings' `save_steps` are kept; a finished branch that lacks some is trained again as far as they
+    go. Damaged files are set aside and made again.
 
     Raises:
-        Diverged: the branch does, or the trunk before k.
+        Diverged: the branch does.
         Stopped: training ended early.
     """
-    split = ensure_split(experiment, split_step)
+    split_step = split.step
     folder = experiment.split_folder(split_step).branch(seed)
     folder.path.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.lock), outcome_recorded(folder, experiment.circumstances):
         last = experiment.last_step(split_step)
         name = str(_name(experiment, split_step, seed))
         check_divergence(folder, name, stop=last, circumstances=experiment.circumstances)
-        origin = Stretch(split_step, split_step, experiment.trunk_folder.step(split.step))
+        origin = Stretch(split_step, split_step, experiment.trunk_folder.step(split_step))
         is_curve_there = set_aside_unless_whole(folder)
         is_endpoint_there = checkpoint.load_or_set_aside(folder.endpoint) is not None
         resumed = _resumed(folder, last)
