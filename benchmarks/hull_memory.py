@@ -72,7 +72,7 @@ def _measure(num_endpoints: int, num_samples: int) -> Memory:
     (_SELF / "clear_refs").write_text("5")  # sets the peak back to what is resident now
     before = _status("VmRSS")
     sample = sample_hull(endpoints, num_samples, seed=0)
-    probe_hull(evaluate, endpoints, sample, points_per_chunk=_POINTS_PER_CHUNK)
+    probe_hull(evaluate, endpoints, sample, points_at_a_time=_POINTS_PER_CHUNK)
     return Memory(before, _status("VmHWM"), endpoints[0].nbytes)
 
 

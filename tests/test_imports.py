@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "lmc_lab"
-FOLDERS = {"landscape": 0, "models": 1, "data": 1, "results": 1, "tasks": 2, "runs": 3, "analyses": 4, "reporting": 5}
+FOLDERS = {
+    "landscape": 0,
+    "models": 1,
+    "stacked": 1,
+    "data": 1,
+    "results": 1,
+    "tasks": 2,
+    "runs": 3,
+    "analyses": 4,
+    "reporting": 5,
+}
 # Every other module, at the top, belongs to the entry points.
 ROOTS = {"errors": -2, "values": -1, "files": -1, "process": -1, "termination": -1, "library": 3}
 ENTRY_LAYER = 6

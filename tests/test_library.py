@@ -120,7 +120,7 @@ def test_closed_forms_of_a_quadratic():
     torch.testing.assert_close(losses, torch.stack([0.5 * s["w"].square() @ CURVATURES for s in states]))
 
     probe = lmc_lab.probe_hull(objective, states, num_samples=30)
-    coefficients = probe.sample.weights
+    coefficients = probe.sample.coefficients
     points = coefficients @ torch.stack([state["w"] for state in states])
     torch.testing.assert_close(probe.conv.loss, 0.5 * points.square() @ CURVATURES)
 

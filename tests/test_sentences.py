@@ -145,7 +145,7 @@ ANALYZE = [
     ("analysis.pairs.num_endpoints=1", "expected analysis.pairs.num_endpoints to be a whole number >= 2"),
     ("evaluation.bn_policy=keeep", "one of reestimate, interpolate, keep, found 'keeep'; did you mean 'keep'?"),
     ("evaluation.num_bn_examples=1", "expected evaluation.num_bn_examples to be a whole number >= 2"),
-    ("evaluation.path=fast", "expected evaluation.path to be one of auto, loop, stacked, vmap"),
+    ("evaluation.path=fast", "expected evaluation.path to be one of auto, loop, stacked"),
     ("analysis=[convex]", "did you mean 'convex_mode'?"),
     ("analysis.convex_mode._target_=lmc_lab.analyses.pairs.Pears", "did you mean 'lmc_lab.analyses.pairs.Pairs'?"),
     ("analysis.convex_mode.num_sample=3", "did you mean 'analysis.convex_mode.num_samples'?"),

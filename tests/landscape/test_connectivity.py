@@ -5,21 +5,21 @@ import pytest
 import torch
 
 from landscape.slow_references import onset_by_trying
-from lmc_lab.landscape.connectivity import LineProfile, line_weights
+from lmc_lab.landscape.connectivity import LineProfile, line_coefficients
 from lmc_lab.landscape.onset import Onset, onset
 
 
 def profile(values: list[float]) -> LineProfile:
-    return LineProfile(line_weights(len(values))[:, 1], torch.tensor(values, dtype=torch.float64))
+    return LineProfile(line_coefficients(len(values))[:, 1], torch.tensor(values, dtype=torch.float64))
 
 
 def test_line_weights_are_in_the_simplex() -> None:
-    weights = line_weights(30)
+    weights = line_coefficients(30)
     assert torch.equal(weights.sum(dim=1), torch.ones(30, dtype=torch.float64))
     assert weights[0].tolist() == [1, 0]
     assert weights[-1].tolist() == [0, 1]
     with pytest.raises(ValueError, match="at least 3"):
-        line_weights(2)
+        line_coefficients(2)
 
 
 def test_barrier_is_above_the_chord_and_instability_above_the_mean() -> None:

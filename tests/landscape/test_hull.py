@@ -5,8 +5,8 @@ from landscape.slow_references import algorithm_1
 from lmc_lab.landscape.finite import NotFinite
 from lmc_lab.landscape.hull import (
     Evaluation,
-    Lot,
-    evaluate_lots,
+    LazyPoints,
+    evaluate_lazily,
     hull_points,
     matched_perturbations,
     probe_hull,
@@ -44,7 +44,7 @@ def test_algorithm_1_agrees_with_its_literal_transcription():
     endpoints = random_endpoints()
     sample = sample_hull(endpoints, 80, seed=3)
     probe = probe_hull(evaluator(bumpy), endpoints, sample)
-    expected = algorithm_1(bumpy, list(endpoints), sample.weights.tolist(), list(noise_of(sample)))
+    expected = algorithm_1(bumpy, list(endpoints), sample.coefficients.tolist(), list(noise_of(sample)))
     found = (probe.is_conv_better.double().mean().item(), probe.is_rand_better.double().mean().item())
     assert found == expected
     assert 0 < found[0] < 1 and 0 < found[1] < 1  # a case that could tell a mistake
@@ -73,7 +73,7 @@ def test_equal_endpoints_make_a_hull_of_size_zero(dtype):
     sample = sample_hull(endpoints, 100, seed=0)
     probe = probe_hull(evaluator(bumpy), endpoints, sample)
     assert (sample.distance == 0).all()
-    assert torch.equal(hull_points(endpoints, sample.weights), endpoints[:1].expand(100, -1))
+    assert torch.equal(hull_points(endpoints, sample.coefficients), endpoints[:1].expand(100, -1))
     assert torch.equal(matched_perturbations(endpoints, sample), endpoints[:1].expand(100, -1))
     assert not probe.is_conv_better.any()
 
@@ -81,7 +81,7 @@ def test_equal_endpoints_make_a_hull_of_size_zero(dtype):
 def test_nearest_endpoint_and_distance_are_those_of_the_points():
     endpoints = random_endpoints(6)
     sample = sample_hull(endpoints, 60, seed=1)
-    distances = torch.cdist(hull_points(endpoints, sample.weights), endpoints)
+    distances = torch.cdist(hull_points(endpoints, sample.coefficients), endpoints)
     assert torch.equal(distances.argmin(dim=1), sample.nearest)
     torch.testing.assert_close(distances.min(dim=1).values, sample.distance)
 
@@ -89,7 +89,7 @@ def test_nearest_endpoint_and_distance_are_those_of_the_points():
 def test_distance_keeps_its_digits_when_the_hull_is_far_from_the_origin():
     endpoints = 1e6 + 1e-3 * random_endpoints(4)
     sample = sample_hull(endpoints, 20, seed=0)
-    exact = torch.stack([(w - endpoints).norm(dim=1).min() for w in hull_points(endpoints, sample.weights)])
+    exact = torch.stack([(w - endpoints).norm(dim=1).min() for w in hull_points(endpoints, sample.coefficients)])
     torch.testing.assert_close(sample.distance, exact, rtol=1e-6, atol=0)
 
 
@@ -104,13 +104,13 @@ def test_points_do_not_depend_on_the_chunks_they_are_made_in():
     endpoints = random_endpoints(dtype=torch.float32)
     sample = sample_hull(endpoints, 23, seed=0)
     whole = probe_hull(evaluator(bumpy), endpoints, sample)
-    pieces = probe_hull(evaluator(bumpy), endpoints, sample, points_per_chunk=4)
+    pieces = probe_hull(evaluator(bumpy), endpoints, sample, points_at_a_time=4)
     torch.testing.assert_close(pieces.conv.loss, whole.conv.loss, rtol=1e-6, atol=0)
     assert torch.equal(pieces.rand.loss, whole.rand.loss)
 
 
-@pytest.mark.parametrize("points_per_chunk", [1, 2, 3, 5, 64])
-def test_lots_are_evaluated_in_chunks_across_their_borders(points_per_chunk):
+@pytest.mark.parametrize("points_at_a_time", [1, 2, 3, 5, 64])
+def test_lots_are_evaluated_in_chunks_across_their_borders(points_at_a_time):
     sizes = []
 
     def evaluate(thetas, mixtures):
@@ -121,11 +121,11 @@ def test_lots_are_evaluated_in_chunks_across_their_borders(points_per_chunk):
     numbers = [
         torch.arange(start, start + count, dtype=torch.float64)[:, None] for start, count in ((0, 4), (4, 1), (5, 7))
     ]
-    lots = [Lot(len(own), lambda cut, own=own: (own[cut], own[cut])) for own in numbers]
-    found = evaluate_lots(evaluate, lots, points_per_chunk=points_per_chunk)
+    lots = [LazyPoints(len(own), lambda cut, own=own: (own[cut], own[cut])) for own in numbers]
+    found = evaluate_lazily(evaluate, lots, points_at_a_time=points_at_a_time)
     for own, evaluation in zip(numbers, found, strict=True):
         assert torch.equal(evaluation.loss, own[:, 0]) and torch.equal(evaluation.accuracy, own[:, 0] + 1)
-    assert sum(sizes) == 12 and set(sizes[:-1]) <= {points_per_chunk}
+    assert sum(sizes) == 12 and set(sizes[:-1]) <= {points_at_a_time}
 
 
 def test_each_point_comes_with_its_own_mixture_of_endpoints():
@@ -140,7 +140,7 @@ def test_each_point_comes_with_its_own_mixture_of_endpoints():
     sample = sample_hull(endpoints, 12, seed=1)
     probe_hull(evaluate, endpoints, sample)
     vertices = torch.eye(5, dtype=torch.float64)
-    expected = [vertices, sample.weights, vertices[sample.nearest], torch.full((1, 5), 0.2, dtype=torch.float64)]
+    expected = [vertices, sample.coefficients, vertices[sample.nearest], torch.full((1, 5), 0.2, dtype=torch.float64)]
     assert torch.equal(torch.cat(seen), torch.cat(expected))
     assert len(set(sample.nearest.tolist())) > 1
 

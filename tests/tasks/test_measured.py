@@ -13,7 +13,7 @@ from torch.nn.utils import parametrizations, weight_norm
 from lmc_lab.data.examples import Examples
 from lmc_lab.errors import UserError
 from lmc_lab.landscape.curvature import hessian_product
-from lmc_lab.models.stacked.graph import UnsupportedModel
+from lmc_lab.stacked.graph import UnsupportedModel
 from lmc_lab.tasks.classification import Classification
 from lmc_lab.tasks.judge import Judge
 from lmc_lab.tasks.layout import StateLayout
@@ -199,11 +199,9 @@ TASKS |= {
 }
 
 
-@pytest.mark.parametrize("path", ["auto", "loop", "vmap"])
+@pytest.mark.parametrize("path", ["auto", "loop"])
 @pytest.mark.parametrize("name", TASKS)
 def test_the_loss_of_a_point_is_that_of_the_module(name, path):
-    if path == "vmap" and ("norm" in name or name == "attention"):
-        pytest.skip("vmap has no rule for it, and says so in a warning")
     modules, examples = two_modules(TASKS[name]), examples_of()
     before = examples.inputs.clone(), examples.targets.clone()
     objective = Objective(two_modules(TASKS[name])[0], examples, EvaluationSettings(path=path, **KEEP))
@@ -468,7 +466,7 @@ def test_a_loss_that_reads_what_a_forward_pass_stored_reads_that_of_its_own_poin
     assert torch.equal(objective.evaluate(points, examples).loss, found)
 
 
-@pytest.mark.parametrize("path", ["stacked", "vmap"])
+@pytest.mark.parametrize("path", ["stacked"])
 @pytest.mark.parametrize("keep", [as_attribute, elsewhere])
 def test_points_side_by_side_are_refused_where_a_loss_must_follow_its_own(keep, path):
     with pytest.raises(UnsupportedModel, match="one whose forward stores (model.kept|what its loss reads)"):

@@ -11,7 +11,7 @@ from lmc_lab.landscape.parameters import ParameterLayout
 from lmc_lab.models.conv1d import ConvNet1d
 from lmc_lab.models.lenet import LeNet
 from lmc_lab.models.siren import Siren
-from lmc_lab.models.stacked.graph import UnsupportedModel
+from lmc_lab.stacked.graph import UnsupportedModel
 from lmc_lab.tasks.classification import Classification
 from lmc_lab.tasks.objective import BatchNormPolicy, EvaluationSettings, Objective
 from lmc_lab.tasks.regression import Regression
@@ -65,7 +65,7 @@ def by_hand(theta, moments, examples):
 MIXTURE = torch.tensor([[0.2, 0.5, 0.3], [0.0, 0.0, 1.0]], dtype=torch.float64)
 
 
-@pytest.mark.parametrize("path", ["loop", "stacked", "vmap"])
+@pytest.mark.parametrize("path", ["loop", "stacked"])
 @pytest.mark.parametrize("policy", list(BatchNormPolicy))
 def test_batch_norm_policies_by_hand_on_a_two_layer_network(policy, path):
     models, examples = three_models(), some_examples()

@@ -26,8 +26,8 @@ class ConvexMode(ModeAnalysis):
 
     Args:
         num_samples: J.
-        seed: of hull weights and perturbations.
-        concentration: of the Dirichlet distribution of the weights; 1 is uniform on the simplex.
+        seed: of the coefficients and perturbations.
+        concentration: of the Dirichlet distribution of the coefficients; 1 is uniform on the simplex.
         evaluation: how the loss of a point is computed.
     """
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 
-def line_weights(num_points: int) -> Tensor:
-    """Returns the weights (1 - t, t) of both ends at `num_points` even steps from t = 0 to 1, float64 (num_points, 2).
+def line_coefficients(num_points: int) -> Tensor:
+    """Returns the coefficients (1 - t, t) of both ends at `num_points` even steps from t = 0 to 1, float64 (num_points, 2).
 
     Frankle et al. take 30 points; an odd number has the midpoint among them.
 
@@ -24,7 +24,7 @@ def line_weights(num_points: int) -> Tensor:
 class LineProfile:
     """A quantity (loss or error) along the line between two points, both ends included."""
 
-    fractions: Tensor  # (R,) float64, t from 0 to 1: the second column of `line_weights`
+    fractions: Tensor  # (R,) float64, t from 0 to 1: the second column of `line_coefficients`
     values: Tensor  # (R,) float64
 
     def __post_init__(self) -> None:

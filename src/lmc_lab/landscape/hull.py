@@ -24,53 +24,55 @@ class Evaluation:
 
     @classmethod
     def join(cls, parts: list["Evaluation"]) -> "Evaluation":
-        """Returns the evaluations of several lots of points as one."""
+        """Returns the evaluations of several groups of points as one."""
         accuracies = [part.accuracy for part in parts if part.accuracy is not None]
         return cls(torch.cat([part.loss for part in parts]), torch.cat(accuracies) if accuracies else None)
 
-    def split(self, counts: list[int]) -> list["Evaluation"]:
+    def separate(self, counts: list[int]) -> list["Evaluation"]:
         """Returns the evaluations of the first `counts[0]` points, of the next `counts[1]`, and so on."""
         losses = torch.split(self.loss, counts)
         accuracies = [None] * len(counts) if self.accuracy is None else torch.split(self.accuracy, counts)
         return [Evaluation(loss, accuracy) for loss, accuracy in zip(losses, accuracies, strict=True)]
 
 
-# Takes points (n, D) and, for whatever else belongs to a point (buffers), the weights (n, P) of the endpoints in it.
+# Takes points (n, D) and, for whatever else belongs to a point (buffers), the coefficients (n, P) of the endpoints in it.
 Evaluate = Callable[[Tensor, Tensor], Evaluation]
 
 
 @dataclass(frozen=True)
-class Lot:
+class LazyPoints:
     """Points that are made when they are evaluated.
 
     Args:
         count: how many, n.
-        make: returns those at a slice, and the weights of the endpoints in them, as `Evaluate` takes them.
+        make: returns those at a slice, and the coefficients of the endpoints in them, as `Evaluate` takes them.
     """
 
     count: int
     make: Callable[[slice], tuple[Tensor, Tensor]]
 
 
-def evaluate_lots(evaluate: Evaluate, lots: Sequence[Lot], *, points_per_chunk: int = 64) -> list[Evaluation]:
-    """Returns the evaluation of each lot.
+def evaluate_lazily(
+    evaluate: Evaluate, groups: Sequence[LazyPoints], *, points_at_a_time: int = 64
+) -> list[Evaluation]:
+    """Returns the evaluation of each group.
 
-    Points are made and evaluated a chunk at a time, whichever lots they are of: memory is bounded by `points_per_chunk` x D,
-    and only the last chunk is not full.
+    Points are made and evaluated some at a time, whichever groups they are of: memory is bounded by `points_at_a_time` x D,
+    and only the last places is not full.
     """
-    counts = [lot.count for lot in lots]
-    chunks = (range(start, start + points_per_chunk) for start in range(0, sum(counts), points_per_chunk))
-    return Evaluation.join([evaluate(*_points(lots, chunk)) for chunk in chunks]).split(counts)
+    counts = [group.count for group in groups]
+    ranges = (range(start, start + points_at_a_time) for start in range(0, sum(counts), points_at_a_time))
+    return Evaluation.join([evaluate(*_points(groups, places)) for places in ranges]).separate(counts)
 
 
-def _points(lots: Sequence[Lot], chunk: range) -> tuple[Tensor, Tensor]:
-    """Returns the points whose places in the sequence of all lots are in `chunk`, as far as there are some."""
+def _points(groups: Sequence[LazyPoints], places: range) -> tuple[Tensor, Tensor]:
+    """Returns the points whose places in the sequence of all groups are in `places`, as far as there are some."""
     parts, start = [], 0
-    for lot in lots:
-        first, stop = max(chunk.start - start, 0), min(chunk.stop - start, lot.count)
+    for group in groups:
+        first, stop = max(places.start - start, 0), min(places.stop - start, group.count)
         if first < stop:
-            parts.append(lot.make(slice(first, stop)))
-        start += lot.count
+            parts.append(group.make(slice(first, stop)))
+        start += group.count
     thetas, mixtures = zip(*parts, strict=True)
     return torch.cat(thetas), torch.cat(mixtures)
 
@@ -79,18 +81,20 @@ def _points(lots: Sequence[Lot], chunk: range) -> tuple[Tensor, Tensor]:
 class HullSample:
     """J random hull points of P endpoints, with what Algorithm 1 needs to perturb their nearest endpoints equally far."""
 
-    weights: Tensor  # (J, P) float64, a^j of Algorithm 1, rows in the simplex
+    coefficients: Tensor  # (J, P) float64, a^j of Algorithm 1, rows in the simplex
     nearest: Tensor  # (J,) int64, index of W_end
     distance: Tensor  # (J,) float64, ||W_conv - W_end||
     noise_seeds: Tensor  # (J,) int64, one a sample, so that no perturbation depends on how samples are grouped
     movable: Tensor | None = None  # (D,) bool, the coordinates in which a perturbation moves; all of them for None
 
     def __len__(self) -> int:
-        return len(self.weights)
+        return len(self.coefficients)
 
     def rows(self, cut: slice) -> "HullSample":
         """Returns the samples at a slice."""
-        return HullSample(self.weights[cut], self.nearest[cut], self.distance[cut], self.noise_seeds[cut], self.movable)
+        return HullSample(
+            self.coefficients[cut], self.nearest[cut], self.distance[cut], self.noise_seeds[cut], self.movable
+        )
 
 
 MIN_CONCENTRATION = 0.01
@@ -104,8 +108,8 @@ def sample_hull(
     Args:
         endpoints: the vertices, (P, D).
         num_samples: J.
-        seed: of the weights and of the perturbations.
-        concentration: of the symmetric Dirichlet distribution of the weights; 1 is uniform, as in Algorithm 1. Below
+        seed: of the coefficients and of the perturbations.
+        concentration: of the symmetric Dirichlet distribution of the coefficients; 1 is uniform, as in Algorithm 1. Below
             `MIN_CONCENTRATION` all gamma variates of a sample may round to zero, and its point be the centre: 1.5 % of them at
             0.003, 12 % at 0.001.
         movable: the coordinates in which perturbations move, (D,) bool; all for None, and where it has none. The hull lies
@@ -121,28 +125,28 @@ def sample_hull(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         concentrations = torch.full((len(endpoints),), concentration, dtype=torch.float64)
-        weights = Dirichlet(concentrations).sample(torch.Size([num_samples]))
+        coefficients = Dirichlet(concentrations).sample(torch.Size([num_samples]))
         noise_seeds = torch.randint(2**62, (num_samples,))
-    squares = _squared_distances(differences_gram(endpoints).cpu(), weights)
+    squares = _squared_distances(differences_gram(endpoints).cpu(), coefficients)
     distance, nearest = squares.clamp(min=0).sqrt().min(dim=1)
     return HullSample(
-        weights, nearest, distance, noise_seeds, movable if movable is not None and movable.any() else None
+        coefficients, nearest, distance, noise_seeds, movable if movable is not None and movable.any() else None
     )
 
 
-def _squared_distances(gram: Tensor, weights: Tensor) -> Tensor:
+def _squared_distances(gram: Tensor, coefficients: Tensor) -> Tensor:
     """Returns ||sum_l a_l W_l - W_i||^2 = (a - e_i)' G (a - e_i) for every i, (J, P), from the Gram matrix of differences."""
-    projected = weights @ gram  # (J, P)
-    return (projected * weights).sum(dim=1, keepdim=True) - 2 * projected + gram.diagonal()
+    projected = coefficients @ gram  # (J, P)
+    return (projected * coefficients).sum(dim=1, keepdim=True) - 2 * projected + gram.diagonal()
 
 
-def hull_points(endpoints: Tensor, weights: Tensor) -> Tensor:
-    """Returns W_conv (n, D) for weights (n, P): base + sum a_i (W_i - base) in float64, rounded once.
+def hull_points(endpoints: Tensor, coefficients: Tensor) -> Tensor:
+    """Returns W_conv (n, D) for coefficients (n, P): base + sum a_i (W_i - base) in float64, rounded once.
 
     Of equal endpoints every hull point is then exactly that endpoint, which sum a_i W_i in float32 is not.
     """
-    weights = weights.to(endpoints.device)
-    blocks = [block[0] + weights @ (block - block[0]) for block in column_blocks(endpoints)]
+    coefficients = coefficients.to(endpoints.device)
+    blocks = [block[0] + coefficients @ (block - block[0]) for block in column_blocks(endpoints)]
     return torch.cat([block.to(endpoints.dtype) for block in blocks], dim=1)
 
 
@@ -194,13 +198,13 @@ class HullProbe:
     @property
     def jensen_gap(self) -> Tensor:
         """Returns L(sum a_i W_i) - sum a_i L(W_i), float64 (J,): positive where the loss is not convex over the hull."""
-        return self.conv.loss - self.sample.weights @ self.endpoints.loss
+        return self.conv.loss - self.sample.coefficients @ self.endpoints.loss
 
 
-def probe_hull(evaluate: Evaluate, endpoints: Tensor, sample: HullSample, *, points_per_chunk: int = 64) -> HullProbe:
+def probe_hull(evaluate: Evaluate, endpoints: Tensor, sample: HullSample, *, points_at_a_time: int = 64) -> HullProbe:
     """Evaluates the endpoints (P, D), the sampled hull points, their matched perturbations and the hull's centre.
 
-    All come through the same `evaluate`, since a strict ``<`` between them decides; see `evaluate_lots`. An infinite loss
+    All come through the same `evaluate`, since a strict ``<`` between them decides; see `evaluate_lazily`. An infinite loss
     beside finite endpoints is a loss, and not lower than theirs.
 
     Raises:
@@ -210,19 +214,19 @@ def probe_hull(evaluate: Evaluate, endpoints: Tensor, sample: HullSample, *, poi
     vertices = torch.eye(num_endpoints, dtype=torch.float64)
     middle = torch.full((1, num_endpoints), 1 / num_endpoints, dtype=torch.float64)
 
-    def mixed(weights: Tensor) -> Lot:
-        return Lot(len(weights), lambda cut: (hull_points(endpoints, weights[cut]), weights[cut]))
+    def mixed(coefficients: Tensor) -> LazyPoints:
+        return LazyPoints(len(coefficients), lambda cut: (hull_points(endpoints, coefficients[cut]), coefficients[cut]))
 
     def perturbations(cut: slice) -> tuple[Tensor, Tensor]:
         return matched_perturbations(endpoints, sample.rows(cut)), vertices[sample.nearest[cut]]
 
-    lots = [
-        Lot(num_endpoints, lambda cut: (endpoints[cut], vertices[cut])),
-        mixed(sample.weights),
-        Lot(len(sample), perturbations),
+    groups = [
+        LazyPoints(num_endpoints, lambda cut: (endpoints[cut], vertices[cut])),
+        mixed(sample.coefficients),
+        LazyPoints(len(sample), perturbations),
         mixed(middle),
     ]
-    ends, conv, rand, middle_point = evaluate_lots(evaluate, lots, points_per_chunk=points_per_chunk)
+    ends, conv, rand, middle_point = evaluate_lazily(evaluate, groups, points_at_a_time=points_at_a_time)
     check_losses(ends.loss, "endpoint")
     for kind, evaluation in (("hull point", conv), ("perturbation", rand), ("centre", middle_point)):
         check_losses(evaluation.loss, kind, allows_infinity=True)

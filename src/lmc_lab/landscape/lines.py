@@ -6,9 +6,9 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from lmc_lab.landscape.connectivity import LineProfile, line_weights
+from lmc_lab.landscape.connectivity import LineProfile, line_coefficients
 from lmc_lab.landscape.finite import check_losses
-from lmc_lab.landscape.hull import Evaluate, Evaluation, Lot, evaluate_lots, hull_points
+from lmc_lab.landscape.hull import Evaluate, Evaluation, LazyPoints, evaluate_lazily, hull_points
 
 
 @dataclass(frozen=True)
@@ -41,22 +41,24 @@ def probe_lines(evaluate: Evaluate, endpoints: Tensor, *, num_points: int) -> di
     Raises:
         NotFinite: an endpoint's loss is not finite, or that of a point between is NaN.
     """
-    weights = line_weights(num_points)  # (num_points, 2)
+    coefficients = line_coefficients(num_points)  # (num_points, 2)
     vertices = torch.eye(len(endpoints), dtype=torch.float64)
     pairs = list(combinations(range(len(endpoints)), 2))
 
-    def inside(pair: tuple[int, int]) -> Lot:
-        inner = weights[1:-1]
+    def inside(pair: tuple[int, int]) -> LazyPoints:
+        inner = coefficients[1:-1]
         ends = list(pair)
-        return Lot(len(inner), lambda cut: (hull_points(endpoints[ends], inner[cut]), inner[cut] @ vertices[ends]))
+        return LazyPoints(
+            len(inner), lambda cut: (hull_points(endpoints[ends], inner[cut]), inner[cut] @ vertices[ends])
+        )
 
-    lots = [Lot(len(endpoints), lambda cut: (endpoints[cut], vertices[cut])), *map(inside, pairs)]
-    ends, *lines = evaluate_lots(evaluate, lots)
+    groups = [LazyPoints(len(endpoints), lambda cut: (endpoints[cut], vertices[cut])), *map(inside, pairs)]
+    ends, *lines = evaluate_lazily(evaluate, groups)
     check_losses(ends.loss, "endpoint")
     for line in lines:
         check_losses(line.loss, "point between", allows_infinity=True)
-    alone = ends.split([1] * len(endpoints))
+    alone = ends.separate([1] * len(endpoints))
     return {
-        (first, second): LineProbe.of(weights[:, 1], Evaluation.join([alone[first], middle, alone[second]]))
+        (first, second): LineProbe.of(coefficients[:, 1], Evaluation.join([alone[first], middle, alone[second]]))
         for (first, second), middle in zip(pairs, lines, strict=True)
     }

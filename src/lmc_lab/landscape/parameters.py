@@ -7,6 +7,8 @@ from math import prod
 import torch
 from torch import Tensor
 
+States = Mapping[str, Tensor]  # name -> (n, *shape): the parameters and buffers of n models
+
 
 @dataclass(frozen=True)
 class ParameterLayout:

@@ -14,7 +14,7 @@ from lmc_lab.runs.layout import RunFolder
 from lmc_lab.runs.status import write_status
 
 
-class Together(Callback):
+class CallbackGroup(Callback):
     """Several callbacks as one, in their order.
 
     Lightning enters a profiling context for every callback at each of six hooks of a step; with seven callbacks that

@@ -16,7 +16,7 @@ from lmc_lab.data.order import DataOrder, StepBatches
 from lmc_lab.errors import UserError
 from lmc_lab.files import write_text
 from lmc_lab.process import keep_freed_memory
-from lmc_lab.runs.callbacks import Heartbeat, OptimizerLayout, StepNoise, Together
+from lmc_lab.runs.callbacks import CallbackGroup, Heartbeat, OptimizerLayout, StepNoise
 from lmc_lab.runs.checkpoint_io import SafetensorsIO
 from lmc_lab.runs.experiment import Experiment, RunName
 from lmc_lab.runs.layout import RunFolder
@@ -102,7 +102,7 @@ def fit(
             callbacks=[
                 *([UnfinishedCheckpoint(folder, stop=stretch.stop)] if is_resumable else []),
                 *_of_the_task(experiment),
-                Together(
+                CallbackGroup(
                     OptimizerLayout(),
                     StepNoise(order),
                     trajectory,

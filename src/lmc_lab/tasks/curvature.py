@@ -4,7 +4,7 @@ import torch
 
 from lmc_lab.data.examples import Examples
 from lmc_lab.landscape.curvature import SpectrumEnds, hessian_product, lanczos_extremes, power_extremes
-from lmc_lab.tasks.forward import States
+from lmc_lab.landscape.parameters import States
 from lmc_lab.tasks.objective import Objective
 
 _METHODS = {"lanczos": lanczos_extremes, "power": power_extremes}

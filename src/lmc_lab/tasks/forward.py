@@ -1,25 +1,27 @@
-"""Ways to run one architecture at many points of its parameter space: one by one, side by side, or vectorised."""
+"""Ways to run one architecture at many points of its parameter space: one by one, or side by side."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
 from functools import partial
 from textwrap import shorten
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import functional_call
 
 from lmc_lab.errors import UserError
-from lmc_lab.models.stacked.graph import UnsupportedModel
-from lmc_lab.models.stacked.model import StackedModel
-from lmc_lab.models.stacked.moments import batch_moments
+from lmc_lab.landscape.parameters import States
 from lmc_lab.process import num_cores
+from lmc_lab.stacked.graph import UnsupportedModel
+from lmc_lab.stacked.model import StackedModel
+from lmc_lab.stacked.moments import batch_moments
 from lmc_lab.tasks.forward_pass import placed
 from lmc_lab.tasks.threads import map_in_order
 
-States = Mapping[str, Tensor]  # name -> (n, *shape), the parameters and buffers of n points
+Inputs = list[Tensor]  # of one batch, in the parts and the memory that a way to run a model wants
+Outputs = Callable[[Inputs], Tensor]  # of n models on such inputs, (n, >= B, ...)
 
 # Models side by side have a multiple of so many examples. Else a model's numbers may begin in the middle of a vector register,
 # and the last bit of its outputs depend on its place: of equal endpoints three quarters of the hull had lower losses.
@@ -27,7 +29,7 @@ _ALIGNED_EXAMPLES = 16
 _METHOD_LENGTH = 120  # of a method in words: an exception of the user's own may be long
 
 
-def filled(tensor: Tensor, multiple: int) -> Tensor:
+def padded(tensor: Tensor, multiple: int) -> Tensor:
     """Returns `tensor` with its last row repeated until the number of its rows is a multiple of `multiple`."""
     missing = -len(tensor) % multiple
     return torch.cat([tensor, tensor[-1:].expand(missing, *tensor.shape[1:])]) if missing else tensor
@@ -38,8 +40,7 @@ class EvaluationPath(StrEnum):
 
     AUTO = "auto"  # stacked where the model's layers allow it, else loop
     LOOP = "loop"  # one after another: works for any model
-    STACKED = "stacked"  # side by side as one wide network (`models.stacked`)
-    VMAP = "vmap"  # torch.func.vmap; here the last bit of a loss may depend on a point's place among the others
+    STACKED = "stacked"  # side by side as one wide network (`stacked`)
 
 
 class Forward(ABC):
@@ -54,16 +55,16 @@ class Forward(ABC):
     num_threads = 1  # `functional_call` changes the model while it runs
 
     @abstractmethod
-    def prepare(self, states: States) -> Any:
-        """Returns the states of n points in the form that `outputs` takes."""
+    def at(self, states: States) -> Outputs:
+        """Returns what runs the model at n points, whose weights it arranges once.
 
-    def arrange(self, inputs: Tensor) -> Any:
-        """Returns `inputs` (B, ...) in the form that `outputs` takes, once for all points."""
-        return inputs
+        It takes what `inputs` gives. Its outputs are those on the examples that were given, first and in their order, and
+        perhaps on copies of the last one behind them.
+        """
 
-    @abstractmethod
-    def outputs(self, prepared: Any, inputs: Any) -> Tensor:
-        """Returns the outputs (n, >= B, ...) on arranged inputs: those that were given, perhaps others of the last one."""
+    def inputs(self, inputs: Tensor) -> Inputs:
+        """Returns `inputs` (B, ...) as the model is to have them, once for all points."""
+        return [inputs]
 
     @abstractmethod
     def moments(self, states: States, inputs: Tensor) -> dict[str, Tensor]:
@@ -116,12 +117,12 @@ def build_forward(
         written: the buffers among it.
 
     Raises:
-        UnsupportedModel: the path is ``stacked`` or ``vmap``, and the model must be evaluated point by point.
+        UnsupportedModel: the path is ``stacked``, and the model must be evaluated point by point.
     """
     if path is EvaluationPath.LOOP:
         return Loop(model, inputs, written=written)
     try:
-        forward = Vectorised(model, inputs) if path is EvaluationPath.VMAP else Stacked(model, inputs)
+        forward = Stacked(model, inputs)
         if stored:
             raise UnsupportedModel(f"one whose forward stores {stored}")
     except UnsupportedModel as error:
@@ -142,34 +143,15 @@ class Loop(_PointByPoint):
         super().__init__(model, inputs, written)
         self.method = shorten(f"loop: {reason}" if reason else "loop", _METHOD_LENGTH)
 
-    def prepare(self, states: States) -> list[dict[str, Tensor]]:
-        """Returns one state a point, image filters in channels-last memory, as the trained model has them.
+    def at(self, states: States) -> Outputs:
+        """Returns what runs the points one after another.
 
-        Each tensor has memory of its own: of views of one tensor a product's last bit may depend on where they begin.
+        Image filters are in channels-last memory, as the trained model has them. Each tensor has memory of its own: of views
+        of one tensor a product's last bit may depend on where they begin.
         """
         num_points = len(next(iter(states.values())))
-        return [{name: _as_trained(values[i]) for name, values in states.items()} for i in range(num_points)]
-
-    def outputs(self, prepared: list[dict[str, Tensor]], inputs: Tensor) -> Tensor:
-        """Returns the outputs (n, B, ...)."""
-        return torch.stack([self._run(state, inputs) for state in prepared])
-
-
-@final
-class Vectorised(_PointByPoint):
-    """One vectorised call."""
-
-    method = "vmap"
-    num_models = 8
-    num_examples = 64
-
-    def prepare(self, states: States) -> dict[str, Tensor]:
-        """Returns the states as they are."""
-        return dict(states)
-
-    def outputs(self, prepared: dict[str, Tensor], inputs: Tensor) -> Tensor:
-        """Returns the outputs (n, B, ...)."""
-        return vmap(lambda state: self._run(state, inputs))(prepared)
+        own = [{name: _as_trained(values[i]) for name, values in states.items()} for i in range(num_points)]
+        return lambda inputs: torch.stack([self._run(state, inputs[0]) for state in own])
 
 
 @final
@@ -180,21 +162,17 @@ class Stacked(Forward):
 
     def __init__(self, model: nn.Module, inputs: Tensor) -> None:
         self._stacked = StackedModel(model)
-        self._chunk = self._stacked.chunk(inputs)
-        self.num_models, self.num_examples = self._chunk.num_models, self._chunk.num_examples
+        self._sizes = self._stacked.batch_sizes(inputs)
+        self.num_models, self.num_examples = self._sizes.num_models, self._sizes.num_examples
         self.num_threads = num_cores()
 
-    def prepare(self, states: States) -> Any:
-        """Returns the weights as wide layers."""
-        return self._stacked.prepare(dict(states))
+    def at(self, states: States) -> Outputs:
+        """Returns what runs all points at once, their weights as wide layers."""
+        return partial(self._stacked, self._stacked.prepare(dict(states)))
 
-    def arrange(self, inputs: Tensor) -> list[Tensor]:
+    def inputs(self, inputs: Tensor) -> Inputs:
         """Returns the inputs in parts, with copies of the last one behind it."""
-        return self._stacked.arrange(filled(inputs, _ALIGNED_EXAMPLES), self._chunk.num_map_examples)
-
-    def outputs(self, prepared: Any, inputs: list[Tensor]) -> Tensor:
-        """Returns the outputs (n, >= B, ...)."""
-        return self._stacked(prepared, inputs)
+        return self._stacked.prepare_inputs(padded(inputs, _ALIGNED_EXAMPLES), self._sizes.num_map_examples)
 
     def moments(self, states: States, inputs: Tensor) -> dict[str, Tensor]:
         """Returns the moments (n, C)."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, partial
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +16,10 @@ from lmc_lab.errors import UserError
 from lmc_lab.landscape.curvature import ChunkLoss
 from lmc_lab.landscape.finite import check_losses
 from lmc_lab.landscape.hull import Evaluation
-from lmc_lab.landscape.parameters import ParameterLayout
-from lmc_lab.models.stacked.moments import has_running_moments
+from lmc_lab.landscape.parameters import ParameterLayout, States
+from lmc_lab.stacked.moments import has_running_moments
 from lmc_lab.tasks.derivatives import twice_differentiable
-from lmc_lab.tasks.forward import EvaluationPath, Loop, States, build_forward, filled
+from lmc_lab.tasks.forward import EvaluationPath, Loop, Outputs, build_forward, padded
 from lmc_lab.tasks.forward_pass import placed
 from lmc_lab.tasks.judge import Judge
 from lmc_lab.tasks.judged_model import JudgedModel
@@ -94,7 +94,7 @@ class Objective:
 
         Args:
             thetas: the parameters, (n, D).
-            mixture: the weights of the P endpoints in each point, (n, P), by which their `buffers` are mixed.
+            mixture: the coefficients of the P endpoints in each point, (n, P), by which their `buffers` are mixed.
             buffers: the endpoints' own; moments of BatchNorm layers may be missing where the policy replaces them.
 
         Raises:
@@ -111,7 +111,7 @@ class Objective:
         loss_sum = torch.zeros(num_points, dtype=torch.float64)
         num_correct = torch.zeros(num_points, dtype=torch.float64)
         has_accuracy = True
-        for cut, _, losses, correct in self._judgements(points, examples):
+        for cut, _, losses, correct in self._losses(points, examples):
             loss_sum[cut] += losses.sum(dim=1, dtype=torch.float64)
             has_accuracy = correct is not None
             num_correct[cut] += 0 if correct is None else correct.sum(dim=1)
@@ -121,9 +121,9 @@ class Objective:
     def output_size(self, points: States, examples: Examples) -> float:
         """Returns the largest output, in size, of all points over `examples`."""
         chunks = examples.chunks(self._forward.num_examples)
-        groups = [prepared for *_, prepared in self._groups(points)]
-        arranged = (self._forward.arrange(inputs) for inputs, _ in chunks)
-        sizes = (self._forward.outputs(group, inputs).abs().max() for inputs in arranged for group in groups)
+        groups = [outputs for *_, outputs in self._groups(points)]
+        arranged = (self._forward.inputs(inputs) for inputs, _ in chunks)
+        sizes = (outputs(inputs).abs().max() for inputs in arranged for outputs in groups)
         return max(map(float, sizes))
 
     def correct_masks(self, points: States, examples: Examples) -> Tensor | None:
@@ -135,7 +135,7 @@ class Objective:
         num_points = len(next(iter(points.values())))
         masks = torch.zeros(num_points, len(examples), dtype=torch.bool)
         loss_sum = torch.zeros(num_points, dtype=torch.float64)
-        for cut, place, losses, correct in self._judgements(points, examples):
+        for cut, place, losses, correct in self._losses(points, examples):
             if correct is None:
                 return None
             loss_sum[cut] += losses.sum(dim=1, dtype=torch.float64)
@@ -174,19 +174,17 @@ class Objective:
             return self._judge.losses(outputs, targets, state).sum() / num_examples
 
     @torch.no_grad()
-    def _judgements(self, points: States, examples: Examples) -> Iterator[tuple[slice, slice, Tensor, Tensor | None]]:
+    def _losses(self, points: States, examples: Examples) -> Iterator[tuple[slice, slice, Tensor, Tensor | None]]:
         """Yields (points, examples, losses (n, B), correct (n, B)): each chunk of examples is read once for all points."""
         groups = list(self._groups(points))
 
         @torch.no_grad()  # each thread has a switch of its own
         def judge(place: slice) -> list[tuple[slice, slice, Tensor, Tensor | None]]:
             inputs, targets = examples.batch(place)
-            arranged = self._forward.arrange(inputs)
+            arranged = self._forward.inputs(inputs)
             judged = []
-            for cut, own, group in groups:
-                outputs = self._forward.outputs(group, arranged)[
-                    :, : len(targets)
-                ]  # without what the inputs are filled with
+            for cut, own, outputs_on in groups:
+                outputs = outputs_on(arranged)[:, : len(targets)]  # without those on copies of the last example
                 judged.append((cut, place, *self._judge(outputs, targets, own)))
             return judged
 
@@ -196,17 +194,17 @@ class Objective:
         for judged in map_in_order(judge, places, num_threads=num_threads):
             yield from judged
 
-    def _groups(self, points: States) -> Iterator[tuple[slice, States, Any]]:
-        """Yields points a group at a time: where they are, their states, and these prepared for the forward pass.
+    def _groups(self, points: States) -> Iterator[tuple[slice, States, Outputs]]:
+        """Yields points a group at a time: where they are, their states, and what runs the model there.
 
-        All groups are of one size, on which the last bit of a loss may depend: the last is filled with copies of its last
+        All groups are of one size, on which the last bit of a loss may depend: the last is padded with copies of its last
         point.
         """
         num_points, size = len(next(iter(points.values()))), self._forward.num_models
         for start in range(0, num_points, size):
             cut = slice(start, min(start + size, num_points))
             own = {name: values[cut] for name, values in points.items()}
-            yield cut, own, self._forward.prepare({name: filled(values, size) for name, values in own.items()})
+            yield cut, own, self._forward.at({name: padded(values, size) for name, values in own.items()})
 
     def _moments_batch(self, train: Examples, num_examples: int) -> Tensor | None:
         if not _has_running_moments(self._module):

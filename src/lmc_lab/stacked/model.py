@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lmc_lab.models.stacked.graph import UnsupportedModel, trace
-from lmc_lab.models.stacked.layout import Thetas, count_models
-from lmc_lab.models.stacked.program import Program, StackedState
+from lmc_lab.landscape.parameters import States
+from lmc_lab.stacked.activations import count_models
+from lmc_lab.stacked.graph import UnsupportedModel, trace
+from lmc_lab.stacked.program import Program, StackedState
 
 _NUM_MODELS = 8
 _STACKED_BYTES = 20 * 2**10  # of an example's largest activation, up to which models run side by side
@@ -26,7 +27,7 @@ _MIN_MAP_EXAMPLES = 32
 
 
 @dataclass(frozen=True)
-class Chunk:
+class BatchSizes:
     """How many models and examples are evaluated at once, and of how many of these the feature maps exist at a time."""
 
     num_models: int
@@ -53,7 +54,7 @@ class StackedModel:
         self._program = Program(trace(self._model, fold_batch_norm=True))
         self._unfolded = Program(trace(self._model, fold_batch_norm=False))
 
-    def prepare(self, thetas: Thetas) -> StackedState:
+    def prepare(self, thetas: States) -> StackedState:
         """Returns the weights of n models, rearranged once for all calls.
 
         Args:
@@ -62,22 +63,22 @@ class StackedModel:
         return self._program.prepare(self._by_every_name(thetas))
 
     @torch.no_grad()
-    def arrange(self, x: Tensor, num_map_examples: int) -> list[Tensor]:
+    def prepare_inputs(self, x: Tensor, num_map_examples: int) -> list[Tensor]:
         """Returns the inputs (B, ...) rearranged once for all calls.
 
         Args:
             x: The inputs.
             num_map_examples: How many examples have their feature maps at a time, for speed alone.
         """
-        return self._program.arrange(x, num_map_examples)
+        return self._program.prepare_inputs(x, num_map_examples)
 
     @torch.no_grad()
     def __call__(self, state: StackedState, inputs: list[Tensor]) -> Tensor:
-        """Returns the outputs (n, B, ...) of all models on the inputs that `arrange` gave."""
+        """Returns the outputs (n, B, ...) of all models on the inputs that `prepare_inputs` gave."""
         return self._program.run(state, inputs)
 
     @torch.no_grad()
-    def chunk(self, x: Tensor) -> Chunk:
+    def batch_sizes(self, x: Tensor) -> BatchSizes:
         """Returns how many models and examples to evaluate at once: a function of the model and the shape of x (B, ...).
 
         The largest activation of all of them should stay in the cache, while linear layers, whose weights are larger
@@ -99,9 +100,9 @@ class StackedModel:
         fitting = max(_CACHED_BYTES // (num_models * max(sizes)), _MIN_MAP_EXAMPLES)
         num_map_examples = 2 ** (fitting.bit_length() - 1)
         at_least = _MIN_EXAMPLES if self._program.has_maps else _MIN_EXAMPLES_OF_ALL
-        return Chunk(num_models, max(num_map_examples, at_least), num_map_examples)
+        return BatchSizes(num_models, max(num_map_examples, at_least), num_map_examples)
 
-    def moments(self, thetas: Thetas, x: Tensor, map_models: Callable[..., Iterable[Any]] = map) -> dict[str, Tensor]:
+    def moments(self, thetas: States, x: Tensor, map_models: Callable[..., Iterable[Any]] = map) -> dict[str, Tensor]:
         """Returns what `moments.batch_moments` does, up to rounding, in less than half the time.
 
         A BatchNorm needs the whole batch of the layer before, so the models run one by one, layer by layer, each layer
@@ -122,7 +123,7 @@ class StackedModel:
         found = list(map_models(of_one, range(count_models(thetas))))
         return {name: torch.cat([moments[name] for moments in found]) for name in found[0]}
 
-    def _by_every_name(self, thetas: Thetas) -> Thetas:
+    def _by_every_name(self, thetas: States) -> States:
         return {name: thetas[first] for name, first in self._first_names.items() if first in thetas}
 
 

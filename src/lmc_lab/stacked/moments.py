@@ -6,15 +6,16 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from lmc_lab.models.stacked.layout import Layout, Thetas, count_models
+from lmc_lab.landscape.parameters import States
+from lmc_lab.stacked.activations import ActivationLayout, count_models
 
 
-def channel_moments(layout: Layout, parts: list[Tensor], num_models: int) -> tuple[Tensor, Tensor, Tensor]:
+def channel_moments(layout: ActivationLayout, parts: list[Tensor], num_models: int) -> tuple[Tensor, Tensor, Tensor]:
     """Returns mean, variance and unbiased variance of each channel over all parts of a batch, (n, C) in float64.
 
     Rows are few enough numbers to be summed in float64 at once.
     """
-    if layout is Layout.ROWS:
+    if layout is ActivationLayout.ROWS:
         rows = (parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)).double()
         total, mean = rows.shape[1], rows.mean(dim=1)
         variance = (rows - mean.unsqueeze(1)).square_().mean(dim=1)  # torch.var_mean takes five times as long
@@ -24,7 +25,7 @@ def channel_moments(layout: Layout, parts: list[Tensor], num_models: int) -> tup
     return *both, both[1] * (total / (total - 1))
 
 
-def _map_moments(layout: Layout, parts: list[Tensor]) -> tuple[int, Tensor, Tensor]:
+def _map_moments(layout: ActivationLayout, parts: list[Tensor]) -> tuple[int, Tensor, Tensor]:
     """Returns how many numbers a channel has in feature maps, and their mean and variance, (n * C,) in float64.
 
     Torch sums channels-last memory in float32, so it is given 8 examples (with the batch last, 8 rows of all examples)
@@ -48,7 +49,7 @@ def has_running_moments(module: nn.Module) -> bool:
     return isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
 
 
-def batch_moments(model: nn.Module, thetas: Thetas, x: Tensor) -> dict[str, Tensor]:
+def batch_moments(model: nn.Module, thetas: States, x: Tensor) -> dict[str, Tensor]:
     """Returns every BatchNorm's mean and unbiased variance on one batch, as torch's running buffers with momentum 1.
 
     The n models run one by one, with the layers that have running moments in train mode and all else in eval mode. Each
@@ -83,7 +84,7 @@ def _taking_moments(norms: Collection[nn.Module]) -> Iterator[None]:
 
 
 @torch.no_grad()
-def _moments_of_one(model: nn.Module, thetas: Thetas, index: int, names: list[str], x: Tensor) -> dict[str, Tensor]:
+def _moments_of_one(model: nn.Module, thetas: States, index: int, names: list[str], x: Tensor) -> dict[str, Tensor]:
     theta = {name: tensor[index].clone() for name, tensor in thetas.items()}  # the buffers are overwritten
     # In channels-last memory torch sums in float32: variances of 2,048 images were 0.2 % off.
     own = x.clone(memory_format=torch.contiguous_format)

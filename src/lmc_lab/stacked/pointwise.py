@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lmc_lab.models.stacked.graph import RELUS, Call
-from lmc_lab.models.stacked.layout import Layer, Layout, Source, Weights
+from lmc_lab.stacked.activations import ActivationLayout, Layer, Source, Weights
+from lmc_lab.stacked.graph import RELUS, Call
 
 
 def _elementwise(call: Call, source: Source) -> Layer:
@@ -24,7 +24,7 @@ def arithmetic(call: Call, *sources: Source) -> Layer:
     """Builds x + y and the like, between tensors of one layout or with a number."""
     function, overwriting = _ARITHMETIC[call.kind]
     layouts = {source.layout for source in sources}
-    if call.kwargs or len(layouts) > 1 or Layout.SIZE in layouts:
+    if call.kwargs or len(layouts) > 1 or ActivationLayout.SIZE in layouts:
         call.unsupported(f"between {' and '.join(sorted(layout.value for layout in layouts))}")
     if isinstance(call.args[0], Call) and sources[0].may_overwrite and call.args[0] is not call.args[1]:
         function = overwriting

@@ -7,21 +7,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lmc_lab.models.stacked.graph import BATCH_NORMS, Call
-from lmc_lab.models.stacked.layers import build_layer
-from lmc_lab.models.stacked.layout import (
+from lmc_lab.landscape.parameters import States
+from lmc_lab.stacked.activations import (
     MAPS,
+    ActivationLayout,
     Layer,
-    Layout,
     Source,
-    Thetas,
     Weights,
     batch_first,
     batch_last,
     count_models,
     models_first,
 )
-from lmc_lab.models.stacked.moments import channel_moments
+from lmc_lab.stacked.graph import BATCH_NORMS, Call
+from lmc_lab.stacked.layers import build_layer
+from lmc_lab.stacked.moments import channel_moments
 
 _MOMENTS_EXAMPLES = 64
 
@@ -51,12 +51,12 @@ class Program:
         """Returns whether feature maps can be made for a part of the examples at a time."""
         return bool(self._maps)
 
-    def prepare(self, thetas: Thetas) -> StackedState:
+    def prepare(self, thetas: States) -> StackedState:
         """Returns the weights of n models, given every parameter and buffer by its name, (n, *shape)."""
         weights = {call: layer.prepare(thetas) for call, layer in self._layers.items()}
         return StackedState(count_models(thetas), weights)
 
-    def arrange(self, x: Tensor, num_map_examples: int) -> list[Tensor]:
+    def prepare_inputs(self, x: Tensor, num_map_examples: int) -> list[Tensor]:
         """Returns the inputs (B, ...) as `run` takes them.
 
         They are in parts where feature maps are, and have the memory of (1, C, ..., B) where the maps have the batch last.
@@ -70,7 +70,7 @@ class Program:
         parts: Sequence[Tensor],
         visit: Callable[[Tensor], object] = lambda activation: None,
     ) -> Tensor:
-        """Returns the outputs (n, B, ...) on the inputs that `arrange` gave, after showing every activation to `visit`."""
+        """Returns the outputs (n, B, ...) on the inputs that `prepare_inputs` gave, every activation shown to `visit`."""
         x = parts[0]  # all of the input, or what stands for it where nothing but a size is taken of it
         values = {call: x for call in self._maps if self._is_input(call)}
         if self.has_maps:
@@ -100,7 +100,7 @@ class Program:
 
     def _split(self, calls: list[Call]) -> tuple[list[Call], list[Call]]:
         """Returns the calls up to the feature maps of which rows are made, and the rest if it needs only these maps."""
-        rows = next((call for call in calls if self._layers[call].layout is Layout.ROWS), None)
+        rows = next((call for call in calls if self._layers[call].layout is ActivationLayout.ROWS), None)
         if rows is None or self._layers[rows.inputs[0]].layout not in MAPS:
             return [], calls
         end = calls.index(rows.inputs[0]) + 1
@@ -117,9 +117,9 @@ class Program:
         return call.op == "placeholder" or self._is_size(call)
 
     def _is_size(self, call: Call) -> bool:
-        return self._layers[call].layout is Layout.SIZE
+        return self._layers[call].layout is ActivationLayout.SIZE
 
-    def moments(self, thetas: Thetas, x: Tensor) -> dict[str, Tensor]:
+    def moments(self, thetas: States, x: Tensor) -> dict[str, Tensor]:
         """Returns the moments of every BatchNorm for n models; see `StackedModel.moments`."""
         thetas = dict(thetas)
         found: dict[str, Tensor] = {}
@@ -140,7 +140,7 @@ class Program:
             values[call] = self._execute_split(call, layer, thetas, inputs)
         return found
 
-    def _execute_split(self, call: Call, layer: Layer, thetas: Thetas, inputs: list[list[Any]]) -> list[Any]:
+    def _execute_split(self, call: Call, layer: Layer, thetas: States, inputs: list[list[Any]]) -> list[Any]:
         weights, results = layer.prepare(thetas), []
         last_used = [position for position, source in enumerate(call.inputs) if source in self._last_uses[call]]
         for part in range(len(inputs[0])):
@@ -153,7 +153,7 @@ class Program:
         if call.op == "placeholder":
             if self._layers and call.users:
                 call.unsupported("the model has more than one input")
-            return Layer(Layout.SHARED, lambda num_models, weights, x: x, is_fresh=False)
+            return Layer(ActivationLayout.SHARED, lambda num_models, weights, x: x, is_fresh=False)
         if call.op != "output":
             return build_layer(call, [self._source(source) for source in call.inputs])
         result = call.args[0]
@@ -167,7 +167,7 @@ class Program:
         return Source(layer.layout, may_overwrite=layer.is_fresh and len(call.users) == 1)
 
 
-def _join(parts: list[Tensor], layout: Layout) -> Tensor:
+def _join(parts: list[Tensor], layout: ActivationLayout) -> Tensor:
     """Returns the feature maps of all examples."""
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1 if layout.is_batch_last else 0)
 

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lmc_lab.models.stacked.graph import BATCH_NORMS, CONVOLUTIONS, Call
-from lmc_lab.models.stacked.layout import MAPS, Layer, Layout, Source, Thetas, Weights, accept, batch_last, in_2d
+from lmc_lab.landscape.parameters import States
+from lmc_lab.stacked.activations import MAPS, ActivationLayout, Layer, Source, Weights, accept, batch_last, in_2d
+from lmc_lab.stacked.graph import BATCH_NORMS, CONVOLUTIONS, Call
 
 _LINE = 16  # numbers of 4 bytes
 
@@ -16,16 +17,16 @@ _LINE = 16  # numbers of 4 bytes
 def _convolution(call: Call, source: Source) -> Layer:
     module = call.module
     is_1d = isinstance(module, nn.Conv1d)
-    images = Layout.IMAGES_BATCH_LAST if call.puts_batch_last else Layout.IMAGES
-    layout = Layout.SIGNALS if is_1d else images
-    is_shared = source.layout is Layout.SHARED
-    accept(call, source, Layout.SHARED, layout)
+    images = ActivationLayout.IMAGES_BATCH_LAST if call.puts_batch_last else ActivationLayout.IMAGES
+    layout = ActivationLayout.SIGNALS if is_1d else images
+    is_shared = source.layout is ActivationLayout.SHARED
+    accept(call, source, ActivationLayout.SHARED, layout)
     if module.padding_mode != "zeros" or (is_shared and module.groups > 1):
         call.unsupported("padding other than with zeros, or groups on the input")
     settings: dict[str, Any] = {"stride": in_2d(module.stride, 1), "dilation": in_2d(module.dilation, 1)}
     settings["padding"] = module.padding if isinstance(module.padding, str) else in_2d(module.padding, 0)
 
-    def prepare(thetas: Thetas) -> Weights:
+    def prepare(thetas: States) -> Weights:
         weight = thetas[f"{call.path}.weight"]
         bias = thetas[f"{call.path}.bias"] if module.bias is not None else None
         if call.norm is not None:
@@ -40,7 +41,7 @@ def _convolution(call: Call, source: Source) -> Layer:
             x = batch_last(x)
         groups = 1 if is_shared else num_models * module.groups
         weight, bias = weights
-        if layout is Layout.IMAGES_BATCH_LAST:
+        if layout is ActivationLayout.IMAGES_BATCH_LAST:
             return _convolve_batch_last(x, weight, bias, settings["dilation"], groups)
         return F.conv2d(x.contiguous(memory_format=torch.channels_last), weight, bias, groups=groups, **settings)
 
@@ -55,7 +56,7 @@ def _convolve_batch_last(x: Tensor, weight: Tensor, bias: Tensor | None, dilatio
     return result.view(*result.shape[:3], -1, batch)
 
 
-def _scale_and_shift(norm: Call, thetas: Thetas) -> tuple[Tensor, Tensor]:
+def _scale_and_shift(norm: Call, thetas: States) -> tuple[Tensor, Tensor]:
     """Returns BatchNorm in eval mode as y = scale x + shift, (n, C) each."""
     mean, variance = (thetas[f"{norm.path}.running_{moment}"] for moment in ("mean", "var"))
     scale = torch.rsqrt(variance + norm.module.eps)
@@ -66,11 +67,11 @@ def _scale_and_shift(norm: Call, thetas: Thetas) -> tuple[Tensor, Tensor]:
 
 
 def _batch_norm(call: Call, source: Source) -> Layer:
-    accept(call, source, *MAPS, Layout.ROWS)
-    is_rows = source.layout is Layout.ROWS
+    accept(call, source, *MAPS, ActivationLayout.ROWS)
+    is_rows = source.layout is ActivationLayout.ROWS
     ones = [1] * (source.layout.num_space + source.layout.is_batch_last)
 
-    def prepare(thetas: Thetas) -> Weights:
+    def prepare(thetas: States) -> Weights:
         both = _scale_and_shift(call, thetas)
         return tuple(each.unsqueeze(1) if is_rows else each.view(1, -1, *ones) for each in both)
 
@@ -87,7 +88,7 @@ def _group_norm(call: Call, source: Source) -> Layer:
     module = call.module
     accept(call, source, *MAPS)
 
-    def prepare(thetas: Thetas) -> Weights:
+    def prepare(thetas: States) -> Weights:
         return tuple(thetas[f"{call.path}.{name}"].flatten() for name in _affine(module)) or (None, None)
 
     def execute(num_models: int, weights: Weights, x: Tensor) -> Tensor:
@@ -101,9 +102,9 @@ def _group_norm(call: Call, source: Source) -> Layer:
 
 def _layer_norm(call: Call, source: Source) -> Layer:
     module, names = call.module, _affine(call.module)
-    accept(call, source, Layout.ROWS)
+    accept(call, source, ActivationLayout.ROWS)
 
-    def prepare(thetas: Thetas) -> Weights:
+    def prepare(thetas: States) -> Weights:
         return tuple(thetas[f"{call.path}.{name}"] for name in names)
 
     def execute(num_models: int, weights: Weights, x: Tensor) -> Tensor:
@@ -114,7 +115,7 @@ def _layer_norm(call: Call, source: Source) -> Layer:
             normalised.mul_(affine[0])
         return normalised.add_(affine[1]) if len(affine) == 2 else normalised
 
-    return Layer(Layout.ROWS, execute, prepare)
+    return Layer(ActivationLayout.ROWS, execute, prepare)
 
 
 def _affine(module: nn.Module) -> list[str]:
@@ -126,21 +127,21 @@ def _linear(call: Call, source: Source) -> Layer:
 
     With the batch as the inner dimension a layer of 10 outputs takes a quarter of the time that x W' + b takes.
     """
-    accept(call, source, Layout.SHARED, Layout.ROWS)
+    accept(call, source, ActivationLayout.SHARED, ActivationLayout.ROWS)
     names = _affine(call.module)
 
-    def prepare(thetas: Thetas) -> Weights:
+    def prepare(thetas: States) -> Weights:
         weight, *bias = (thetas[f"{call.path}.{name}"] for name in names)
         return _aligned(weight), bias[0].unsqueeze(2) if bias else None
 
     def execute(num_models: int, weights: Weights, x: Tensor) -> Tensor:
-        columns = _shared_columns(x, num_models) if source.layout is Layout.SHARED else x.flatten(1, -2).mT
+        columns = _shared_columns(x, num_models) if source.layout is ActivationLayout.SHARED else x.flatten(1, -2).mT
         weight, bias = weights
         result = torch.bmm(weight, columns) if bias is None else torch.baddbmm(bias, weight, columns)
-        sizes = x.shape[:-1] if source.layout is Layout.SHARED else x.shape[1:-1]
+        sizes = x.shape[:-1] if source.layout is ActivationLayout.SHARED else x.shape[1:-1]
         return result.mT.view(num_models, *sizes, -1)
 
-    return Layer(Layout.ROWS, execute, prepare)
+    return Layer(ActivationLayout.ROWS, execute, prepare)
 
 
 def _aligned(weight: Tensor) -> Tensor:

@@ -14,12 +14,12 @@ from lmc_lab.models.conv1d import ConvNet1d
 from lmc_lab.models.lenet import LeNet
 from lmc_lab.models.resnet20 import ResNet20
 from lmc_lab.models.siren import Siren
-from lmc_lab.models.stacked.graph import UnsupportedModel, trace
-from lmc_lab.models.stacked.layout import batch_first, batch_last
-from lmc_lab.models.stacked.model import Chunk, StackedModel
-from lmc_lab.models.stacked.moments import batch_moments
+from lmc_lab.stacked.activations import batch_first, batch_last
+from lmc_lab.stacked.graph import UnsupportedModel, trace
+from lmc_lab.stacked.model import BatchSizes, StackedModel
+from lmc_lab.stacked.moments import batch_moments
 
-Thetas = dict[str, Tensor]
+States = dict[str, Tensor]
 IMAGE, SIGNAL = (3, 32, 32), (1, 40)
 
 
@@ -222,7 +222,7 @@ class Block(nn.Module):
         return self.relu(out)
 
 
-def stack(make: Callable[[], nn.Module], num_models: int, dtype: torch.dtype) -> tuple[nn.Module, Thetas]:
+def stack(make: Callable[[], nn.Module], num_models: int, dtype: torch.dtype) -> tuple[nn.Module, States]:
     """Returns a model and the parameters and buffers of several, all of them away from their initial zeros and ones."""
     torch.manual_seed(0)
     models = [make().to(dtype) for _ in range(num_models)]
@@ -236,7 +236,7 @@ def stack(make: Callable[[], nn.Module], num_models: int, dtype: torch.dtype) ->
     return models[0], {name: torch.stack([state[name] for state in states]) for name in states[0]}
 
 
-def one_by_one(model: nn.Module, thetas: Thetas, x: Tensor) -> Tensor:
+def one_by_one(model: nn.Module, thetas: States, x: Tensor) -> Tensor:
     model = copy.deepcopy(model).eval()
     count = len(next(iter(thetas.values())))
     with torch.no_grad():
@@ -263,7 +263,7 @@ def test_equals_the_models_one_by_one(name, dtype):
     tolerance = 1e-10 if dtype == torch.float64 else 1e-3 if name == "siren" else 3e-6
     scale = expected.abs().max().item()
     for num_map_examples in (6, 4):  # twice: what is done in place must not reach the weights or the input
-        outputs = stacked(state, stacked.arrange(x, num_map_examples))
+        outputs = stacked(state, stacked.prepare_inputs(x, num_map_examples))
         torch.testing.assert_close(outputs, expected, rtol=0, atol=tolerance * max(scale, 1))
     assert torch.equal(x, before)
 
@@ -277,7 +277,7 @@ def test_takes_any_memory_format_and_leaves_the_model_alone(name):
     stacked = StackedModel(model.train())
     if x.dim() == 4:
         x = x.contiguous(memory_format=torch.channels_last)
-    outputs = stacked(stacked.prepare(thetas), stacked.arrange(x, 4))
+    outputs = stacked(stacked.prepare(thetas), stacked.prepare_inputs(x, 4))
     torch.testing.assert_close(outputs, one_by_one(model, thetas, x), rtol=0, atol=1e-10)
     assert model.training
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
@@ -316,9 +316,9 @@ def test_feature_maps_are_made_in_parts_where_rows_need_nothing_else(name, has_p
     stacked, x = StackedModel(model), inputs(shape, torch.float64)
     state = stacked.prepare(thetas)
     with Convolutions() as at_once:
-        stacked(state, stacked.arrange(x, 6))
+        stacked(state, stacked.prepare_inputs(x, 6))
     with Convolutions() as four_and_two:
-        stacked(state, stacked.arrange(x, 4))
+        stacked(state, stacked.prepare_inputs(x, 4))
     assert four_and_two.count == (2 if has_parts else 1) * at_once.count > 0
 
 
@@ -335,7 +335,7 @@ def test_inputs_arranged_once_are_not_copied_again(shape):
 @pytest.mark.parametrize("name", ["lenet", "conv1d", "batch last: padding, slices, sums and groups"])
 def test_the_first_convolution_takes_arranged_inputs_as_they_are(name):
     make, shape = (ARCHITECTURES | FORMS)[name]
-    for part in StackedModel(make()).arrange(inputs(shape, torch.float32), 4):
+    for part in StackedModel(make()).prepare_inputs(inputs(shape, torch.float32), 4):
         assert batch_last(part).data_ptr() == part.data_ptr()
 
 
@@ -504,10 +504,10 @@ def test_what_cannot_be_stacked_is_refused_at_construction(name):
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("lenet", Chunk(8, 256, 32)),
-        ("conv1d", Chunk(8, 256, 128)),
-        ("resnet20-batch", Chunk(1, 256, 32)),
-        ("siren", Chunk(8, 256, 256)),
+        ("lenet", BatchSizes(8, 256, 32)),
+        ("conv1d", BatchSizes(8, 256, 128)),
+        ("resnet20-batch", BatchSizes(1, 256, 32)),
+        ("siren", BatchSizes(8, 256, 256)),
     ],
 )
 def test_chunks_fit_the_cache(name, expected):

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from lmc_lab.models.stacked import pointwise, pooling, shapes, weighted
-from lmc_lab.models.stacked.graph import Call
-from lmc_lab.models.stacked.layout import Layer, Source
+from lmc_lab.stacked import pointwise, pooling, shapes, weighted
+from lmc_lab.stacked.activations import Layer, Source
+from lmc_lab.stacked.graph import Call
 
 _BUILDERS: dict[Any, Callable[..., Layer]] = weighted.BUILDERS | pointwise.BUILDERS | pooling.BUILDERS | shapes.BUILDERS
 _OF_SEVERAL_INPUTS = (pointwise.arithmetic, shapes.flatten)

@@ -14,7 +14,7 @@ MNIST-1D is 1.2 times as fast, LeNet 1.13 times. Which of the two images have is
 whole.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -22,13 +22,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lmc_lab.models.stacked.graph import Call
+from lmc_lab.landscape.parameters import States
+from lmc_lab.stacked.graph import Call
 
-Thetas = Mapping[str, Tensor]  # parameters and buffers by name, (n, *shape)
 Weights = tuple[Any, ...]  # tensors, or None for a layer without bias
 
 
-class Layout(Enum):
+class ActivationLayout(Enum):
     """Where the models stand in a tensor; SIZE is no tensor but the batch size."""
 
     SHARED = "the input"
@@ -41,22 +41,22 @@ class Layout(Enum):
     @property
     def is_batch_last(self) -> bool:
         """Returns whether the batch is the last dimension, and 1 the first."""
-        return self in (Layout.IMAGES_BATCH_LAST, Layout.SIGNALS)
+        return self in (ActivationLayout.IMAGES_BATCH_LAST, ActivationLayout.SIGNALS)
 
     @property
     def num_space(self) -> int:
         """Returns the dimensions of a feature map; of no meaning for what has none."""
-        return 1 if self is Layout.SIGNALS else 2
+        return 1 if self is ActivationLayout.SIGNALS else 2
 
 
-MAPS = (Layout.IMAGES, Layout.IMAGES_BATCH_LAST, Layout.SIGNALS)
+MAPS = (ActivationLayout.IMAGES, ActivationLayout.IMAGES_BATCH_LAST, ActivationLayout.SIGNALS)
 
 
 @dataclass(frozen=True)
 class Source:
     """What a layer knows of its input; `may_overwrite` if nothing else needs the tensor."""
 
-    layout: Layout
+    layout: ActivationLayout
     may_overwrite: bool
 
 
@@ -64,21 +64,21 @@ class Source:
 class Layer:
     """One call for n models: `execute(n, weights, *inputs)`, with the weights that `prepare(thetas)` gave."""
 
-    layout: Layout
+    layout: ActivationLayout
     execute: Callable[..., Tensor]
-    prepare: Callable[[Thetas], Weights] = lambda thetas: ()
+    prepare: Callable[[States], Weights] = lambda thetas: ()
     is_fresh: bool = True  # whether the result's memory is its own
 
 
-def models_first(layout: Layout, x: Tensor, num_models: int) -> Tensor:
+def models_first(layout: ActivationLayout, x: Tensor, num_models: int) -> Tensor:
     """Returns (n, B, ...) with the dimensions that the model itself has."""
     match layout:
-        case Layout.SHARED:
+        case ActivationLayout.SHARED:
             return x.expand(num_models, *x.shape)
-        case Layout.IMAGES:
-            return split_models(x, 1, num_models).transpose(0, 1)
-        case Layout.IMAGES_BATCH_LAST | Layout.SIGNALS:
-            return split_models(x[0], 0, num_models).movedim(-1, 1)
+        case ActivationLayout.IMAGES:
+            return separate_models(x, 1, num_models).transpose(0, 1)
+        case ActivationLayout.IMAGES_BATCH_LAST | ActivationLayout.SIGNALS:
+            return separate_models(x[0], 0, num_models).movedim(-1, 1)
     return x
 
 
@@ -95,23 +95,23 @@ def batch_first(x: Tensor) -> Tensor:
     return x.squeeze(0).movedim(-1, 0)
 
 
-def split_models(x: Tensor, dim: int, num_models: int) -> Tensor:
+def separate_models(x: Tensor, dim: int, num_models: int) -> Tensor:
     """Splits n * C at `dim` into n, C."""
     return x.view(*x.shape[:dim], num_models, -1, *x.shape[dim + 1 :])
 
 
-def mean_over(dims: tuple[int, ...], layout: Layout, x: Tensor, num_models: int) -> Tensor:
+def mean_over(dims: tuple[int, ...], layout: ActivationLayout, x: Tensor, num_models: int) -> Tensor:
     """Returns the mean over dimensions of space, which stay as ones.
 
     In channels-last memory torch sums 32 channels at a time and the rest in another order, so that the last bit would depend
     on a model's place.
     """
-    if layout is Layout.IMAGES and num_models > 1:
+    if layout is ActivationLayout.IMAGES and num_models > 1:
         x = x.contiguous()
     return x.mean(dims, keepdim=True)
 
 
-def accept(call: Call, source: Source, *accepted: Layout) -> None:
+def accept(call: Call, source: Source, *accepted: ActivationLayout) -> None:
     """Raises `UnsupportedModel` unless the input has one of the accepted layouts."""
     if source.layout not in accepted:
         call.unsupported(f"it takes {' or '.join(layout.value for layout in accepted)}, not {source.layout.value}")
@@ -123,6 +123,6 @@ def in_2d(numbers: tuple[int, ...] | int, other: int) -> tuple[int, ...]:
     return numbers if len(numbers) == 2 else (*numbers, other)
 
 
-def count_models(thetas: Thetas) -> int:
+def count_models(thetas: States) -> int:
     """Returns n."""
     return len(next(iter(thetas.values())))

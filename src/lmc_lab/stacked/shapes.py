@@ -8,18 +8,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lmc_lab.models.stacked.graph import FLATTENS, Call
-from lmc_lab.models.stacked.layout import (
+from lmc_lab.stacked.activations import (
     MAPS,
+    ActivationLayout,
     Layer,
-    Layout,
     Source,
     Weights,
     accept,
     mean_over,
     models_first,
-    split_models,
+    separate_models,
 )
+from lmc_lab.stacked.graph import FLATTENS, Call
 
 
 def flatten(call: Call, source: Source, *sizes: Source) -> Layer:
@@ -30,13 +30,17 @@ def flatten(call: Call, source: Source, *sizes: Source) -> Layer:
         if source.layout in MAPS:
             x = x.contiguous()  # the rest is then a view, which a matrix product takes as it is
         by_model = (
-            x.flatten(1) if source.layout is Layout.SHARED else models_first(source.layout, x, num_models).flatten(2)
+            x.flatten(1)
+            if source.layout is ActivationLayout.SHARED
+            else models_first(source.layout, x, num_models).flatten(2)
         )
         if num_features not in (-1, by_model.shape[-1]):
             call.unsupported(f"expected {num_features} features, found {by_model.shape[-1]}")
         return by_model
 
-    return Layer(source.layout if source.layout is Layout.SHARED else Layout.ROWS, execute, is_fresh=False)
+    return Layer(
+        source.layout if source.layout is ActivationLayout.SHARED else ActivationLayout.ROWS, execute, is_fresh=False
+    )
 
 
 def _num_flat_features(call: Call) -> int:
@@ -59,13 +63,13 @@ def _size(call: Call, source: Source) -> Layer:
     """Builds `x.size(0)`, `x.shape` and `x.shape[0]`, of which `flatten` needs nothing but that they were taken."""
     if call.args[1:] not in ((), (0,), ("shape",)):
         call.unsupported("only the batch size is known")
-    return Layer(Layout.SIZE, lambda num_models, weights, x: x, is_fresh=False)
+    return Layer(ActivationLayout.SIZE, lambda num_models, weights, x: x, is_fresh=False)
 
 
 def _item(call: Call, source: Source) -> Layer:
-    if source.layout is Layout.SIZE:
+    if source.layout is ActivationLayout.SIZE:
         return _size(call, source)
-    accept(call, source, Layout.SHARED, *MAPS)
+    accept(call, source, ActivationLayout.SHARED, *MAPS)
     index = call.args[1]
     bounds = [bound for entry in index for bound in (entry.start, entry.stop, entry.step)] if _are_slices(index) else []
     if not bounds or index[:2] != (slice(None),) * 2 or any(isinstance(bound, Call) for bound in bounds):
@@ -91,7 +95,7 @@ def _mean(call: Call, source: Source) -> Layer:
         mean = mean_over(over, source.layout, x, num_models)
         return mean if keeps else models_first(source.layout, mean, num_models).flatten(2)
 
-    return Layer(source.layout if keeps else Layout.ROWS, execute, is_fresh=keeps)
+    return Layer(source.layout if keeps else ActivationLayout.ROWS, execute, is_fresh=keeps)
 
 
 def _pad(call: Call, source: Source) -> Layer:
@@ -108,16 +112,18 @@ def _pad(call: Call, source: Source) -> Layer:
     value = given.get("value") or 0.0
 
     def execute(num_models: int, weights: Weights, x: Tensor) -> Tensor:
-        channels_last = split_models(x.movedim(1, -1), x.dim() - 1, num_models)
+        channels_last = separate_models(x.movedim(1, -1), x.dim() - 1, num_models)
         return F.pad(channels_last, all_pads, value=value).flatten(-2).movedim(-1, 1)
 
     return Layer(source.layout, execute)
 
 
 def _unsqueeze(call: Call, source: Source) -> Layer:
-    accept(call, source, Layout.SHARED)
+    accept(call, source, ActivationLayout.SHARED)
     return Layer(
-        Layout.SHARED, lambda num_models, weights, x: x.unsqueeze(*call.args[1:], **call.kwargs), is_fresh=False
+        ActivationLayout.SHARED,
+        lambda num_models, weights, x: x.unsqueeze(*call.args[1:], **call.kwargs),
+        is_fresh=False,
     )
 
 

@@ -8,22 +8,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lmc_lab.models.stacked.graph import Call
-from lmc_lab.models.stacked.layout import MAPS, Layer, Layout, Source, accept, in_2d, mean_over
+from lmc_lab.stacked.activations import MAPS, ActivationLayout, Layer, Source, accept, in_2d, mean_over
+from lmc_lab.stacked.graph import Call
 
 
 def _pool(call: Call, source: Source) -> Layer:
-    accept(call, source, Layout.SHARED, *MAPS)
+    accept(call, source, ActivationLayout.SHARED, *MAPS)
     pool = call.module or _POOLS[call.kind](*call.args[1:], **call.kwargs)
     if getattr(pool, "return_indices", False):
         call.unsupported("it returns indices")
     if isinstance(pool, nn.AdaptiveAvgPool2d) and pool.output_size in (1, (1, 1)):
         return Layer(source.layout, lambda num_models, weights, x: mean_over((2, 3), source.layout, x, num_models))
-    if source.layout is Layout.SIGNALS:
+    if source.layout is ActivationLayout.SIGNALS:
         pool = _pool_over_length(call, pool)
     elif isinstance(pool, nn.MaxPool2d) and _halves(pool):
         pool = partial(_max_of_four, may_overwrite=source.may_overwrite)
-    elif source.layout is Layout.IMAGES_BATCH_LAST:
+    elif source.layout is ActivationLayout.IMAGES_BATCH_LAST:
         pool = partial(_pool_batch_last, pool)
     return Layer(source.layout, lambda num_models, weights, x: pool(x))
 
