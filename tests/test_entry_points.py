@@ -258,6 +258,18 @@ def test_a_killed_job_costs_only_itself(tmp_path, places):
     assert {path.parent.name for path in finished(tmp_path)} == {"branch-1", "branch-2"}
 
 
+def test_a_killed_worker_costs_only_its_unfinished_branches(tmp_path, places):
+    few_steps = "task.max_steps=400 task.data.num_train=400"
+    command = f"python -m lmc_lab.train {few_steps} {places} split_step=3 -m 'seed=range(3)' hydra.launcher.n_jobs=1"
+    with start(command) as sweep:
+        wait_for(lambda: list(tmp_path.glob("*/trunk-0/split-3/branch-1/metrics.csv")))
+        (pid,) = running_pids(tmp_path)
+        kill(pid)
+        _, errors = sweep.communicate(timeout=200)
+    assert sweep.returncode == 1 and "1 of 1 jobs failed (its process ended with exit code -9" in errors
+    assert "seed=range(0,3)" in errors and {path.parent.name for path in finished(tmp_path)} == {"branch-0"}
+
+
 def in_the_way(tmp_path, places, seed):
     """Puts a file where the branch with this seed would have its folder."""
     succeed(f"python -m lmc_lab.train {TINY} {places} split_step=20 seed=9")
