@@ -18,7 +18,7 @@ from benchmarks import suite
 from benchmarks.common import Options, Row, alternate, own_process, slower
 from lmc_lab.runs.experiment import Experiment, RunName
 from lmc_lab.runs.fit import fit
-from lmc_lab.runs.layout import RunFolder
+from lmc_lab.runs.paths import RunFolder
 from lmc_lab.runs.stretch import Stretch
 from lmc_lab.tasks.task import Task
 

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from benchmarks import suite
 from benchmarks.common import Options, Row, megabytes, skipped
 from lmc_lab.files import read_json
-from lmc_lab.runs.layout import RunFolder
+from lmc_lab.runs.paths import RunFolder
 from lmc_lab.stages import command
 
 _WHAT = "memory of two training workers"

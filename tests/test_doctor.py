@@ -37,7 +37,7 @@ def found(experiment, tmp_path):
 
     def look():
         findings = [finding for finding in diagnose(tmp_path) if finding.state is not State.COMPLETE]
-        return {str(each.path.relative_to(experiment.layout.root)): (each.state, each.command) for each in findings}
+        return {str(each.path.relative_to(experiment.paths.root)): (each.state, each.command) for each in findings}
 
     return look
 
@@ -58,8 +58,8 @@ def branch(experiment, seed=0):
 
 def test_a_whole_tree_is_complete(experiment, found, tmp_path):
     assert found() == {}
-    paths = {str(each.path.relative_to(experiment.layout.root)) for each in diagnose(tmp_path)}
-    (rows,) = (path.name for path in experiment.layout.results.glob("*.parquet"))
+    paths = {str(each.path.relative_to(experiment.paths.root)) for each in diagnose(tmp_path)}
+    (rows,) = (path.name for path in experiment.paths.results.glob("*.parquet"))
     assert paths == {"trunk-0", "trunk-0/split-13/branch-0", "trunk-0/split-13/branch-1", f"results/{rows}"}
 
 
@@ -82,12 +82,12 @@ def test_a_damaged_file_is_found_and_made_again_by_the_command_that_is_named(exp
     ],
 )
 def test_a_lost_file_is_missing(experiment, found, name, lost):
-    (experiment.layout.root / name).unlink()
+    (experiment.paths.root / name).unlink()
     assert found() == {name: (State.MISSING, f"{TRAIN} {lost}")}
 
 
 def test_damaged_rows_are_found(experiment, found):
-    (rows,) = experiment.layout.results.glob("*.parquet")
+    (rows,) = experiment.paths.results.glob("*.parquet")
     flip(rows)
     assert found() == {f"results/{rows.name}": (State.DAMAGED, "")}
 
@@ -115,9 +115,9 @@ def test_what_a_study_lacks_is_missing(experiment, found):
         name="small", asked={}, command="python -m lmc_lab.study study=small", versions={}, fingerprint="0",
         wanted=(there, replace(there, subject=(Part(0, 20, (0, 1)),))), obstacles={},
     )  # fmt: skip
-    keep_study(experiment.layout.results, record)
+    keep_study(experiment.paths.results, record)
     assert found() == {"results/manifest.json": (State.MISSING, record.command)}
-    keep_study(experiment.layout.results, replace(record, wanted=(there,)))
+    keep_study(experiment.paths.results, replace(record, wanted=(there,)))
     assert found() == {}
 
 
@@ -132,9 +132,9 @@ def test_the_command_looks_and_changes_nothing_but_with_repair(experiment, tmp_p
     assert "complete: 4" in succeed(f"python -m lmc_lab.doctor {tmp_path}")
     flip(endpoint)
     left.touch()
-    before = tree(experiment.layout.root)
+    before = tree(experiment.paths.root)
     result = shell(f"lmc-doctor {tmp_path}")
-    assert result.returncode == 1 and tree(experiment.layout.root) == before
+    assert result.returncode == 1 and tree(experiment.paths.root) == before
     assert "damaged: 1" in result.stdout and f"  {TRAIN} split_step=13 seed=0" in result.stdout
     assert f"{left.name}: of a process that was killed" in result.stdout
     result = shell(f"python -m lmc_lab.doctor {tmp_path} --repair")

@@ -2,7 +2,7 @@ import subprocess
 import sys
 
 from lmc_lab.progress import BranchProgress, count_states, share, summary
-from lmc_lab.runs.layout import RunFolder
+from lmc_lab.runs.paths import RunFolder
 from lmc_lab.runs.status import write_status
 
 

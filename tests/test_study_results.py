@@ -38,14 +38,14 @@ def measured(plan, name, *parts, created=1, **changes):
     settings = identity_settings(analysis, variant="") | changes
     content = {"settings": settings, "fingerprint": plan.experiment.task.fingerprint}
     rows = pd.DataFrame([{"quantity": "hull_radius", "value": created}]).reindex(columns=list(SCHEMA)).astype(SCHEMA)
-    number = len(list(plan.experiment.layout.results.glob("*"))) if plan.experiment.layout.results.exists() else 0
-    path = plan.experiment.layout.result(name, str(number))
+    number = len(list(plan.experiment.paths.results.glob("*"))) if plan.experiment.paths.results.exists() else 0
+    path = plan.experiment.paths.result(name, str(number))
     write_rows(rows, entry(**(content | {"analysis": name, "subject": parts, "created": created})), path)
     return path
 
 
 def collected(plan):
-    return collect(record_of(plan), plan.experiment.layout.results)
+    return collect(record_of(plan), plan.experiment.paths.results)
 
 
 def found(plan, name):
@@ -96,7 +96,7 @@ def test_what_is_missing_is_said_with_the_reason(plan):
     for trunk in (0, 1):
         for step in plan.steps:
             for seed in whole:
-                folder = plan.experiment.layout.split(trunk, step, variant).branch(seed)
+                folder = plan.experiment.paths.split(trunk, step, variant).branch(seed)
                 state = {(1, 0, 2): "diverged", (0, 20, 1): "diverged", (0, 20, 2): "running"}.get((trunk, step, seed))
                 write_status(folder, state=state or "finished", step=31)
     there = collected(plan)

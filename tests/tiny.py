@@ -10,7 +10,7 @@ from torch import nn
 
 from lmc_lab.data.examples import Dataset, Examples
 from lmc_lab.runs.experiment import Experiment, RunSettings
-from lmc_lab.runs.layout import Layout
+from lmc_lab.runs.paths import RunPaths
 from lmc_lab.tasks.classification import Classification
 from lmc_lab.tasks.task import Task
 
@@ -43,7 +43,7 @@ def tiny_experiment(output_dir: Path, *, max_steps=40, digest="clouds", **change
     )
     experiment = Experiment(
         task=task,
-        layout=Layout.of(output_dir, task.name, task.fingerprint),
+        paths=RunPaths.of(output_dir, task.name, task.fingerprint),
         trunk_seed=0,
         make_trainer=partial(Trainer, accelerator="cpu", devices=1),
         make_logger=lambda name, config: None,

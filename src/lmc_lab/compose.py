@@ -19,7 +19,7 @@ from lmc_lab.construct import LOGGER_CALL, check_arguments, check_node, factory,
 from lmc_lab.data.examples import Dataset
 from lmc_lab.errors import UserError
 from lmc_lab.runs.experiment import BranchLength, Experiment, RunName, RunSettings
-from lmc_lab.runs.layout import Layout
+from lmc_lab.runs.paths import RunPaths
 from lmc_lab.runs.split import parse_split_step
 from lmc_lab.runs.trainer_keys import check_task, check_trainer
 from lmc_lab.tasks.supervised import SupervisedTask
@@ -51,9 +51,9 @@ def _task_defaults() -> dict[str, Any]:
     return cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.load(config_dir() / "task_defaults.yaml")))
 
 
-def layout_of(config: DictConfig) -> Layout:
+def paths_of(config: DictConfig) -> RunPaths:
     """Returns where the files of the config's task lie."""
-    return Layout.of(Path(config.output_dir).absolute(), config.task.name, fingerprint(config))
+    return RunPaths.of(Path(config.output_dir).absolute(), config.task.name, fingerprint(config))
 
 
 def build_experiment(config: DictConfig) -> Experiment:
@@ -88,7 +88,7 @@ def build_experiment(config: DictConfig) -> Experiment:
             gradient_clip_algorithm=ClipAlgorithm(task.gradient_clip_algorithm),
             num_classes=OmegaConf.select(task, "module.num_classes"),
         ),
-        layout=layout_of(config),
+        paths=paths_of(config),
         trunk_seed=config.trunk_seed,
         # Neither is made before it is called: an analysis trains nothing and does without Lightning.
         make_trainer=lambda **arguments: factory(config, "trainer", named=tuple(arguments))(**arguments),

@@ -17,7 +17,7 @@ from lmc_lab.results.part import told
 from lmc_lab.results.study_results import collect
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.curve_check import whole_curve
-from lmc_lab.runs.layout import RunFolder, SplitFolder, place_of
+from lmc_lab.runs.paths import RunFolder, SplitFolder, place_of
 
 
 class State(StrEnum):

@@ -9,7 +9,7 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-from lmc_lab.runs.layout import RunFolder
+from lmc_lab.runs.paths import RunFolder
 from lmc_lab.runs.status import peek_status
 
 

@@ -37,7 +37,7 @@ def job(config: DictConfig) -> None:
         from lmc_lab.reporting.page import write_report
         from lmc_lab.reporting.table import as_text, cost_table, missing_table, mode_table, onset_table, task_table
         from lmc_lab.results.folder import all_rows
-        from lmc_lab.runs.layout import reports
+        from lmc_lab.runs.paths import reports
 
     check_logger(config)
     figures = own_figures(config)

@@ -31,7 +31,7 @@ def job(config: DictConfig) -> None:
     from lmc_lab.failures import Failures
     from lmc_lab.report import own_figures
     from lmc_lab.results.manifest import keep_study
-    from lmc_lab.runs.layout import logs
+    from lmc_lab.runs.paths import logs
     from lmc_lab.study_check import check_stages
     from lmc_lab.study_plan import StudyPlan
     from lmc_lab.study_record import record_of
@@ -39,7 +39,7 @@ def job(config: DictConfig) -> None:
     plan = StudyPlan.of(config, given=HydraConfig.get().overrides.task)
     check_stages(plan)
     own_figures(config)  # the report's, which would refuse them when all is trained
-    keep_study(plan.experiment.layout.results, record_of(plan))
+    keep_study(plan.experiment.paths.results, record_of(plan))
     failures = Failures("stage of the study")
     for stage, arguments in plan.commands().items():
         if _can_run(stage, plan, failures):
@@ -54,7 +54,7 @@ def _can_run(stage: str, plan: "StudyPlan", failures: "Failures") -> bool:
     from lmc_lab.study_record import record_of
 
     if stage == "report":
-        record, folder = record_of(plan), plan.experiment.layout.results
+        record, folder = record_of(plan), plan.experiment.paths.results
         keep_study(folder, record)  # once more, with what is in the way of results now
         return not failures or bool(collect(record, folder).found)
     return "trunks" not in failures or plan.has_split

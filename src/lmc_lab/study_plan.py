@@ -13,7 +13,7 @@ from lmc_lab.analyses.base import Analysis, SplitsAnalysis
 from lmc_lab.analyses.store import identity_settings
 from lmc_lab.compose import build_analyses, build_experiment, split_steps
 from lmc_lab.runs.experiment import Experiment
-from lmc_lab.runs.layout import RunFolder
+from lmc_lab.runs.paths import RunFolder
 from lmc_lab.runs.subject import Subject
 from lmc_lab.study_request import asked, places
 
@@ -167,7 +167,7 @@ class StudyPlan:
     def branch_folders(self) -> list[RunFolder]:
         """Returns the folders of all branches of the study."""
         return [
-            self.experiment.layout.split(trunk, step, self.experiment.variant).branch(seed)
+            self.experiment.paths.split(trunk, step, self.experiment.variant).branch(seed)
             for trunk in self.trunks
             for step in self.steps
             for seed in self.seeds

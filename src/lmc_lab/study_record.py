@@ -42,7 +42,7 @@ def _obstacles(plan: StudyPlan, subject: Sequence[Part]) -> Iterator[str]:
 
 
 def _obstacles_of(plan: StudyPlan, part: Part) -> Iterator[str]:
-    layout = plan.experiment.layout
+    layout = plan.experiment.paths
     if part.trunk is None:
         return
     trunk = peek_status(layout.trunk(part.trunk))

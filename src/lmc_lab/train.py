@@ -11,7 +11,7 @@ from lmc_lab.process import heavy_imports, num_cores
 
 if TYPE_CHECKING:
     from lmc_lab.runs.experiment import Experiment
-    from lmc_lab.runs.layout import Seed
+    from lmc_lab.runs.paths import Seed
     from lmc_lab.runs.split import Split
 
 

@@ -76,10 +76,10 @@ def experiment(tmp_path):
 
 def measured(experiment, name, step, value, *, branches=(0, 1, 2), created=1, **changes):
     """Writes a result as if `name` had found `p_conv` on the mode of a split."""
-    folder = experiment.layout.results
+    folder = experiment.paths.results
     line = {"quantity": "p_conv", "subset": "train", "trunk": 0, "split_step": step, "value": value}
     content = {"analysis": name, "subject": (Part(0, step, branches),), "created": created} | changes
-    path = experiment.layout.result(name, str(len(list(folder.glob("*")))))
+    path = experiment.paths.result(name, str(len(list(folder.glob("*")))))
     write_rows(frame([line]), entry(**content), path)
     return path
 

@@ -58,7 +58,7 @@ def experiment(tmp_path):
 
 
 def rows_of(experiment):
-    found, damaged = read_results(experiment.layout.results, "0")
+    found, damaged = read_results(experiment.paths.results, "0")
     assert not damaged
     return all_rows(found)
 
@@ -72,7 +72,7 @@ def test_rows_are_tidy_and_say_where_they_come_from(experiment):
     ]
     p_conv = rows[(rows["quantity"] == "p_conv") & (rows["subset"] == "train")].iloc[0]
     assert p_conv["num_samples"] == 20 and p_conv["low"] <= p_conv["value"] <= p_conv["high"]
-    listed = read_json(experiment.layout.results / "manifest.json")["results"][path.name]
+    listed = read_json(experiment.paths.results / "manifest.json")["results"][path.name]
     assert listed["versions"]["torch"] and listed["config"] == {"task": "tiny"}
 
 
@@ -199,7 +199,7 @@ def test_a_damaged_or_lost_result_is_measured_again(experiment, counted, damage,
     mode = load_mode(experiment, 13)
     path = ensure_rows(experiment, mode, counted)
     damage(path.with_suffix(suffix))
-    found, damaged = read_results(experiment.layout.results, "0")
+    found, damaged = read_results(experiment.paths.results, "0")
     assert not found and len(damaged) == (0 if (damage, suffix) == (remove, ".parquet") else 1)
     assert ensure_rows(experiment, mode, counted) == path and counted.asked == [3, 3]
     assert len(rows_of(experiment)) == 1
@@ -212,7 +212,7 @@ def test_a_result_under_anothers_name_is_none(experiment, counted):
     first, second = (ensure_rows(experiment, mode, each) for each in (counted, Counted(size=4)))
     for suffix in (".parquet", ".safetensors"):
         second.with_suffix(suffix).write_bytes(first.with_suffix(suffix).read_bytes())
-    (error,) = read_results(experiment.layout.results, "0")[1]
+    (error,) = read_results(experiment.paths.results, "0")[1]
     assert second.name in str(error) and first.name in str(error)
     ensure_rows(experiment, mode, Counted(size=4))
     assert len(checkpoint.load(second.with_suffix(".safetensors")).state["kept"]) == 4
@@ -224,7 +224,7 @@ def test_tensors_of_another_result_are_none(experiment, counted):
     checkpoint.save(
         checkpoint.load(first.with_suffix(".safetensors")).state | {"step": 0}, second.with_suffix(".safetensors")
     )
-    assert len(read_results(experiment.layout.results, "0")[1]) == 1
+    assert len(read_results(experiment.paths.results, "0")[1]) == 1
     ensure_rows(experiment, mode, Counted(size=4))
     assert counted.asked == [3, 3, 3]
 
@@ -241,18 +241,18 @@ def test_rows_of_the_first_format_are_recognised(experiment):
     path = ensure_rows(experiment, load_mode(experiment, 13), Distances(num_samples=9))
     read_result(path).rows.to_parquet(path, index=False)
     with pytest.raises(UserError, match="found format 1"):
-        read_results(experiment.layout.results, "0")
+        read_results(experiment.paths.results, "0")
 
 
 @pytest.mark.parametrize("damage", [remove, empty, flip, truncate])
 def test_the_manifest_comes_back(experiment, damage):
     mode = load_mode(experiment, 13)
     first, second = (ensure_rows(experiment, mode, Distances(num_samples=number)) for number in (8, 9))
-    manifest = experiment.layout.results / "manifest.json"
+    manifest = experiment.paths.results / "manifest.json"
     before = read_json(manifest)
     assert before["results"].keys() == {first.name, second.name}
     damage(manifest)
-    assert len(read_results(experiment.layout.results, "0")[0]) == 2
+    assert len(read_results(experiment.paths.results, "0")[0]) == 2
     ensure_rows(experiment, mode, Distances(num_samples=9))
     assert read_json(manifest) == before
 

@@ -44,7 +44,7 @@ def rows(tmp_path_factory):
                 request = Request(split_steps=() if step is None else (step,), trunks=(0, 1))
                 subject = analysis.subject.load(trunk, analysis.request(request))
                 ensure_rows(trunk, subject, analysis)
-    return all_rows(read_results(experiment.layout.results, experiment.task.fingerprint)[0])
+    return all_rows(read_results(experiment.paths.results, experiment.task.fingerprint)[0])
 
 
 @pytest.mark.parametrize("name", page._FIGURES)

@@ -274,7 +274,7 @@ def test_a_lost_curve_is_not_measured_as_a_short_one(experiment):
 def test_a_state_of_the_trunk_that_is_lost_while_a_branch_begins_ends_it(experiment, monkeypatch):
     """It is not for the branch to set it aside, whose lock is another; nor does it look for it for ever."""
     settings = RunSettings(log_every=5, save_steps=[20, 30])
-    later = tiny_experiment(experiment.layout.root.parent, settings=settings)
+    later = tiny_experiment(experiment.paths.root.parent, settings=settings)
     branch(experiment).step(20).unlink()
     monkeypatch.setattr("lmc_lab.runs.branch.ensure_split", lambda experiment, step: experiment.split(step))
     flip(experiment.trunk_folder.step(13))

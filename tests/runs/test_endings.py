@@ -20,7 +20,7 @@ from lmc_lab.runs.branch import train_branch
 from lmc_lab.runs.curve import read_rows
 from lmc_lab.runs.endpoints import load_mode
 from lmc_lab.runs.experiment import RunSettings
-from lmc_lab.runs.layout import place_of
+from lmc_lab.runs.paths import place_of
 from lmc_lab.runs.status import Diverged, Stopped
 from lmc_lab.runs.trunk import ensure_split, ensure_trunk
 from tiny import build_model, tiny_experiment

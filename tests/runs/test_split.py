@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from lmc_lab.errors import UserError
-from lmc_lab.runs.layout import SplitFolder
+from lmc_lab.runs.paths import SplitFolder
 from lmc_lab.runs.split import Split, parse_split_step
 
 

@@ -35,7 +35,7 @@ def ensure_rows(experiment: Experiment, subject: Subject, analysis: Analysis) ->
     samples or more endpoints is another file. Whoever asks for the same endpoints shares it, however they were named.
     """
     key = key_of(analysis, identity_settings(analysis, variant=experiment.variant), subject)
-    path = experiment.layout.result(analysis.name, key)
+    path = experiment.paths.result(analysis.name, key)
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path.parent)
     with FileLock(path.with_name(f".{path.name}.lock")):

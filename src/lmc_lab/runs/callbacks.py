@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lmc_lab.data.order import DataOrder
-from lmc_lab.runs.layout import RunFolder
+from lmc_lab.runs.paths import RunFolder
 from lmc_lab.runs.status import write_status
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from lmc_lab.errors import UserError
 from lmc_lab.files import FORMAT, DamagedFile, MissingFile, OtherFormat, check_format, replacing, set_aside
-from lmc_lab.runs.layout import place_of
+from lmc_lab.runs.paths import place_of
 
 State = dict[str, Any]  # nested dicts, lists and tuples of tensors, numbers, strings, None
 

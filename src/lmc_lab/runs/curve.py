@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lmc_lab.files import DamagedFile, check_format, write_text
-from lmc_lab.runs.layout import place_of
+from lmc_lab.runs.paths import place_of
 
 CURVE_COLUMNS = ("step", "train_loss", "path_length")
 _HEADING = (*CURVE_COLUMNS, "checksum")

@@ -3,7 +3,7 @@
 from lmc_lab.files import DamagedFile, set_aside
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.curve import Row, read_rows
-from lmc_lab.runs.layout import RunFolder
+from lmc_lab.runs.paths import RunFolder
 from lmc_lab.runs.status import peek_status, read_status
 
 

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from lmc_lab.data.order import DataOrder, branch_order, trunk_order
-from lmc_lab.runs.layout import TRUNK, Layout, RunFolder, Seed, SplitFolder
+from lmc_lab.runs.paths import TRUNK, RunFolder, RunPaths, Seed, SplitFolder
 from lmc_lab.runs.split import Split
 from lmc_lab.tasks.task import Task
 
@@ -71,7 +71,7 @@ class Experiment:
     """One trunk of one task and the way its branches are made."""
 
     task: Task
-    layout: Layout
+    paths: RunPaths
     trunk_seed: int
     make_trainer: "Callable[..., Trainer]"
     make_logger: "Callable[[RunName, Mapping[str, Any]], Logger | None]"  # of a run and its config
@@ -90,7 +90,7 @@ class Experiment:
     @property
     def trunk_folder(self) -> RunFolder:
         """Returns the trunk's folder."""
-        return self.layout.trunk(self.trunk_seed)
+        return self.paths.trunk(self.trunk_seed)
 
     def config_of(self, name: RunName) -> dict[str, Any]:
         """Returns the config of one run: that of a command which trains several names all of their seeds."""
@@ -108,7 +108,7 @@ class Experiment:
 
     def split_folder(self, step: int) -> SplitFolder:
         """Returns the folder of the split at `step`."""
-        return self.layout.split(self.trunk_seed, step, self.variant)
+        return self.paths.split(self.trunk_seed, step, self.variant)
 
     def split(self, step: int) -> Split:
         """Returns the split at `step`."""

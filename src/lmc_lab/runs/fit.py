@@ -19,8 +19,8 @@ from lmc_lab.process import keep_freed_memory
 from lmc_lab.runs.callbacks import CallbackGroup, Heartbeat, OptimizerLayout, StepNoise
 from lmc_lab.runs.checkpoint_io import SafetensorsIO
 from lmc_lab.runs.experiment import Experiment, RunName
-from lmc_lab.runs.layout import RunFolder
 from lmc_lab.runs.module import TrainingModule
+from lmc_lab.runs.paths import RunFolder
 from lmc_lab.runs.profiler import without_profiler
 from lmc_lab.runs.saving import ResumeCheckpoint, SplitCheckpoint, UnfinishedCheckpoint
 from lmc_lab.runs.status import Diverged, Stopped

@@ -7,7 +7,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from lmc_lab.runs.layout import RunFolder
+from lmc_lab.runs.paths import RunFolder
 
 
 class SplitCheckpoint(Callback):

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 from lmc_lab.errors import UserError
 from lmc_lab.files import peek_json, read_json_or_set_aside, remove_leftovers, set_aside, write_json
-from lmc_lab.runs.layout import SplitFolder, place_of
+from lmc_lab.runs.paths import SplitFolder, place_of
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from lmc_lab.results.part import Part
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.curve_check import whole_curve
 from lmc_lab.runs.experiment import Experiment
-from lmc_lab.runs.layout import RunFolder
+from lmc_lab.runs.paths import RunFolder
 from lmc_lab.runs.subject import Request, Subject
 from lmc_lab.tasks.task import Task
 

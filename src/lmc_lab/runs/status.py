@@ -9,7 +9,7 @@ from typing import Any
 from lmc_lab.errors import UserError
 from lmc_lab.files import peek_json, read_json_or_set_aside, remove_leftovers, write_json
 from lmc_lab.runs.curve import read_rows
-from lmc_lab.runs.layout import RunFolder, place_of
+from lmc_lab.runs.paths import RunFolder, place_of
 
 
 class Diverged(UserError):  # noqa: N818  it says what the run is

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lmc_lab.runs import checkpoint
-from lmc_lab.runs.layout import RunFolder
+from lmc_lab.runs.paths import RunFolder
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from lmc_lab.runs import checkpoint
 from lmc_lab.runs.curve import Row
 from lmc_lab.runs.curve_check import whole_curve
 from lmc_lab.runs.experiment import Experiment
-from lmc_lab.runs.layout import RunFolder
+from lmc_lab.runs.paths import RunFolder
 from lmc_lab.runs.states import RunState, Trunk, load_states, load_trunk
 from lmc_lab.runs.status import peek_status
 from lmc_lab.runs.subject import Request

@@ -8,7 +8,7 @@ from lmc_lab.process import heavy_imports
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.curve_check import set_aside_unless_whole
 from lmc_lab.runs.experiment import Experiment, RunName
-from lmc_lab.runs.layout import RunFolder
+from lmc_lab.runs.paths import RunFolder
 from lmc_lab.runs.split import Split
 from lmc_lab.runs.status import check_divergence, outcome_recorded, read_status, write_finished
 from lmc_lab.runs.stretch import Stretch, missing_stretches, resume_step, saved_states

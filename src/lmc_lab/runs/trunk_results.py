@@ -62,7 +62,7 @@ class TrunkResults(Subject):
         """
         found = [
             result
-            for result in read_results(experiment.layout.results, experiment.task.fingerprint)[0]
+            for result in read_results(experiment.paths.results, experiment.task.fingerprint)[0]
             if _is_of(result, experiment, request) and result.entry.analysis in request.results
         ]
         chosen = [
@@ -73,7 +73,7 @@ class TrunkResults(Subject):
         if not chosen:
             raise UserError(
                 f"expected results of {' or '.join(request.results)} on splits of trunk {experiment.trunk_seed} in "
-                f"{experiment.layout.results}, found none; run these analyses first"
+                f"{experiment.paths.results}, found none; run these analyses first"
             )
         steps = {part.split_step for result in chosen for part in result.entry.subject} | {*request.split_steps}
         return cls(

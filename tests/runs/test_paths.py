@@ -1,11 +1,11 @@
 from pathlib import Path
 
-from lmc_lab.runs.layout import Layout
+from lmc_lab.runs.paths import RunPaths
 
 
 def test_addresses_are_pinned():
     """Products of earlier versions must stay findable."""
-    layout = Layout.of(Path("multirun"), "lenet", "0a1b2c3d")
+    layout = RunPaths.of(Path("multirun"), "lenet", "0a1b2c3d")
     branch = layout.split(1, 2000).branch(7)
     assert {
         name: str(path)
@@ -32,7 +32,7 @@ def test_addresses_are_pinned():
 
 
 def test_only_whole_numbers_are_branches_of_a_mode(tmp_path):
-    split = Layout.of(tmp_path, "lenet", "0").split(0, 5)
+    split = RunPaths.of(tmp_path, "lenet", "0").split(0, 5)
     for seed in (10, 2, "trunk"):
         split.branch(seed).path.mkdir(parents=True)
     assert split.branch_seeds() == [2, 10]

@@ -89,13 +89,13 @@ class SplitFolder:
 
 
 @dataclass(frozen=True)
-class Layout:
+class RunPaths:
     """The files of one task."""
 
     root: Path  # <output_dir>/<task>-<fingerprint>
 
     @classmethod
-    def of(cls, output_dir: Path, task: str, fingerprint: str) -> "Layout":
+    def of(cls, output_dir: Path, task: str, fingerprint: str) -> "RunPaths":
         """Returns the layout of the task with this fingerprint below `output_dir`."""
         return cls(output_dir / f"{task}-{fingerprint}")
 
