@@ -146,7 +146,7 @@ def test_each_point_comes_with_its_own_mixture_of_endpoints():
 
 
 def test_weights_are_uniform_on_the_simplex():
-    weights = sample_hull(random_endpoints(3), 20_000, seed=0).weights
+    weights = sample_hull(random_endpoints(3), 20_000, seed=0).coefficients
     torch.testing.assert_close(weights.sum(dim=1), torch.ones(20_000, dtype=torch.float64))
     # Each weight of Dirichlet(1, 1, 1) is Beta(1, 2): P(a < x) = 1 - (1 - x)^2.
     for threshold in (0.1, 0.3, 0.7):
@@ -157,7 +157,7 @@ def test_weights_are_uniform_on_the_simplex():
 def test_a_concentration_whose_samples_would_round_to_the_centre_is_refused(concentration):
     with pytest.raises(ValueError, match="expected a concentration >= 0.01"):
         sample_hull(torch.eye(3), 5, seed=0, concentration=concentration)
-    smallest = sample_hull(torch.eye(3), 1000, seed=0, concentration=0.01).weights
+    smallest = sample_hull(torch.eye(3), 1000, seed=0, concentration=0.01).coefficients
     assert not (smallest == smallest[:, :1]).all(dim=1).any()
 
 
@@ -165,7 +165,7 @@ def test_a_large_concentration_gathers_samples_at_the_centre():
     endpoints = random_endpoints(4)
     centre = endpoints.mean(dim=0)
     spread = [
-        (hull_points(endpoints, sample_hull(endpoints, 200, seed=0, concentration=c).weights) - centre)
+        (hull_points(endpoints, sample_hull(endpoints, 200, seed=0, concentration=c).coefficients) - centre)
         .norm(dim=1)
         .mean()
         for c in (0.1, 1.0, 100.0)
