@@ -510,9 +510,9 @@ def test_what_cannot_be_stacked_is_refused_at_construction(name):
         ("siren", BatchSizes(8, 256, 256)),
     ],
 )
-def test_chunks_fit_the_cache(name, expected):
+def test_batches_fit_the_cache(name, expected):
     make, shape = ARCHITECTURES[name]
-    assert StackedModel(make()).chunk(torch.zeros(1, *shape)) == expected
+    assert StackedModel(make()).batch_sizes(torch.zeros(1, *shape)) == expected
 
 
 @pytest.mark.parametrize(("make", "count"), [(LeNet, 62_006), (ConvNet1d, 5_210)])
