@@ -9,7 +9,7 @@ from filelock import FileLock
 from lmc_lab.analyses.distances import Distances
 from lmc_lab.analyses.store import ensure_rows
 from lmc_lab.diagnosis import State, diagnose
-from lmc_lab.doctor import _merged
+from lmc_lab.doctor import _merged, _repair
 from lmc_lab.results.manifest import StudyRecord, keep_study
 from lmc_lab.results.part import Part
 from lmc_lab.results.wanted import Wanted
@@ -78,12 +78,20 @@ def test_a_damaged_file_is_found_and_made_again_by_the_command_that_is_named(exp
     [
         ("trunk-0/split-13/branch-1/endpoint.safetensors", "split_step=13 seed=1"),
         ("trunk-0/step-13.safetensors", "split_step=13 seed=0"),
+        ("trunk-0/step-0.safetensors", "split_step=13 seed=0"),
         ("trunk-0/split-13/split.json", "split_step=13 seed=0"),
     ],
 )
 def test_a_lost_file_is_missing(experiment, found, name, lost):
     (experiment.paths.root / name).unlink()
     assert found() == {name: (State.MISSING, f"{TRAIN} {lost}")}
+
+
+def test_a_damaged_state_of_the_trunk_is_made_again_by_a_branch_that_leaves_it(experiment, found):
+    flip(experiment.trunk_folder.step(13))
+    assert found() == {"trunk-0/step-13.safetensors": (State.DAMAGED, f"{TRAIN} split_step=13 seed=0")}
+    train_branch(experiment, 13, 0)
+    assert found() == {"trunk-0/step-13.safetensors.corrupt": (State.LEFT_OVER, "")}
 
 
 def test_damaged_rows_are_found(experiment, found):
@@ -112,7 +120,7 @@ def test_what_a_study_lacks_is_missing(experiment, found):
     (part,) = load_mode(experiment, 13).parts
     there = Wanted("distances", 1, {"num_samples": 5}, (part,))
     record = StudyRecord(
-        name="small", asked={}, command="python -m lmc_lab.study study=small", versions={}, fingerprint="0",
+        name="small", asked={}, command="python -m lmc_lab.study study=small", versions={}, ran=1, fingerprint="0",
         wanted=(there, replace(there, subject=(Part(0, 20, (0, 1)),))), obstacles={},
     )  # fmt: skip
     keep_study(experiment.paths.results, record)
@@ -141,6 +149,22 @@ def test_the_command_looks_and_changes_nothing_but_with_repair(experiment, tmp_p
     assert not left.exists() and not endpoint.exists() and endpoint.with_name(f"{endpoint.name}.corrupt").exists()
     train_branch(experiment, 13, 0)
     assert "left over: 1" in succeed(f"python -m lmc_lab.doctor {tmp_path}")
+
+
+def test_a_file_that_was_made_anew_meanwhile_is_not_repaired(experiment, tmp_path):
+    endpoint = branch(experiment).endpoint
+    whole = endpoint.read_bytes()
+    flip(endpoint)
+    findings = list(diagnose(tmp_path))
+    endpoint.write_bytes(whole)
+    _repair(findings)
+    assert endpoint.exists()
+    flip(endpoint)
+    with FileLock(branch(experiment).lock):
+        _repair(findings)
+        assert endpoint.exists()
+    _repair(findings)
+    assert not endpoint.exists()
 
 
 def test_a_folder_without_runs_is_one_sentence(tmp_path):

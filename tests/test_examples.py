@@ -55,6 +55,7 @@ def test_an_analysis_and_a_figure_of_ones_own_are_in_a_study_and_its_report(tmp_
     assert 'src="rays.png"' in page and "Training loss on rays" in page and "left out" not in printed
 
     without = f"study=rays 'figure=[rays]' {SMALL} ~study.analyses.rays --config-dir conf {places}"
+    succeed(f"python -m lmc_lab.study {without}", cwd=EXAMPLES)
     printed = succeed(f"python -m lmc_lab.report {without}", cwd=EXAMPLES)
     assert "The figure rays is left out, since none of loss_on_ray was measured." in printed
 

@@ -1,7 +1,10 @@
+import pickle
+
 import pytest
 
 from lmc_lab.errors import UserError
 from lmc_lab.failures import Failures, PartsFailed
+from lmc_lab.runs.status import Diverged
 
 
 def run(errors):
@@ -56,3 +59,14 @@ def test_an_interrupt_is_no_failure_of_a_part():
 
 def test_nothing_is_said_when_nothing_failed():
     run({"pairs": None})[0].tell()
+
+
+def test_errors_come_through_pickle():
+    """As a launcher that runs jobs elsewhere brings them back."""
+    for error in (
+        PartsFailed("one of two", {"seed=1": "why"}),
+        Diverged("tiny/trunk-0", 7, None),
+        UserError("expected"),
+    ):
+        again = pickle.loads(pickle.dumps(error))
+        assert type(again) is type(error) and str(again) == str(error) and vars(again) == vars(error)

@@ -24,15 +24,18 @@ FOLDERS = {
 # Every other module, at the top, belongs to the entry points.
 ROOTS = {"errors": -2, "values": -1, "files": -1, "process": -1, "termination": -1, "library": 3}
 ENTRY_LAYER = 6
-MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
+PLUGINS = PACKAGE.parent / "hydra_plugins"  # they belong to the entry points, too
+MODULES = sorted([*PACKAGE.rglob("*.py"), *PLUGINS.rglob("*.py")])
 
 
 def name_of(path):
-    return ".".join(("lmc_lab", *path.relative_to(PACKAGE).with_suffix("").parts))
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
 
 
 def layer(module):
     parts = module.split(".")
+    if parts[0] == "hydra_plugins":
+        return ENTRY_LAYER
     if len(parts) > 2:
         return FOLDERS.get(parts[1], ENTRY_LAYER)
     return FOLDERS.get(parts[1], ROOTS.get(parts[1], ENTRY_LAYER))
@@ -55,7 +58,7 @@ def imported(path, *, top_level_only=False):
 def test_no_module_imports_a_later_layer(path):
     own = name_of(path)
     for module in imported(path):
-        if not module.startswith("lmc_lab."):
+        if not module.startswith(("lmc_lab.", "hydra_plugins.")):
             continue
         same_folder = module.split(".")[1] == own.split(".")[1]
         assert layer(module) < layer(own) or same_folder or layer(own) == ENTRY_LAYER, f"{own} imports {module}"
@@ -69,7 +72,9 @@ def test_the_architecture_has_the_layers_that_are_tested():
 
 def test_there_are_no_cycles():
     graph = {
-        name_of(path): {m for m in imported(path) if m.startswith("lmc_lab.") and m != name_of(path)}
+        name_of(path): {
+            m for m in imported(path) if m.startswith(("lmc_lab.", "hydra_plugins.")) and m != name_of(path)
+        }
         for path in MODULES
     }
     list(TopologicalSorter(graph).static_order())

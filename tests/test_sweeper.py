@@ -17,13 +17,13 @@ def jobs(overrides, num_workers):
 @pytest.mark.parametrize(
     ("swept", "num_workers", "expected"),
     [
-        ("task=lenet seed=range(5)", 2, ["task=lenet seed=[0,1]", "task=lenet seed=[2,3,4]"]),
+        ("task=lenet seed=range(5)", 2, ["task=lenet seed=[0,2,4]", "task=lenet seed=[1,3]"]),
         ("task=lenet seed=range(5)", 1, ["task=lenet seed=[0,1,2,3,4]"]),
         ("seed=range(3)", 8, ["seed=0", "seed=1", "seed=2"]),
         ("seed=range(3)", None, ["seed=0", "seed=1", "seed=2"]),
         ("seed=0,1 k=1,2", 2, ["seed=[0,1] k=1", "seed=[0,1] k=2"]),
         ("k=1,2,3 seed=0,1", 2, [f"k={k} seed={seed}" for k in (1, 2, 3) for seed in (0, 1)]),
-        ("k=1,2,3,4,5,6 seed=0,1,2", 4, [f"k={k} seed={s}" for k in range(1, 7) for s in ("0", "[1,2]")]),
+        ("k=1,2,3,4,5,6 seed=0,1,2", 4, [f"k={k} seed={s}" for k in range(1, 7) for s in ("[0,2]", "1")]),
         ("seed=trunk,4,4", 1, ["seed=[trunk,4]"]),
         ("seed=0,-1,1,null", 1, ["seed=[0,1]", "seed=-1", "seed=null"]),
         ("seed=[0,1],[2,3]", 1, ["seed=[0,1]", "seed=[2,3]"]),
@@ -48,7 +48,16 @@ def test_no_seed_is_lost_and_every_worker_gets_as_many_jobs(num_others, num_work
     lists = {k: [seed for point, seed in points if point == k] for k, _ in points}
     for found in lists.values():
         text = ",".join(item.removeprefix("seed=").strip("[]") for item in found)
-        assert text == ",".join(map(str, range(48)))
+        assert sorted(map(int, text.split(","))) == list(range(48))
+
+
+def test_what_is_left_of_a_sweep_is_shared_by_all_workers():
+    """The first ten are done already, when a sweep of ten seeds is given again with twenty."""
+    left = [
+        [int(seed) >= 10 for seed in job.removeprefix("seed=").strip("[]").split(",")]
+        for job in jobs("seed=range(20)", 2)
+    ]
+    assert [sum(each) for each in left] == [5, 5]
 
 
 def test_values_must_be_named():

@@ -63,7 +63,7 @@ def test_a_job_ends_at_the_branch_that_runs_and_names_the_others(tmp_path, place
         process.terminate()
         printed, errors = process.communicate(timeout=60)
     assert process.returncode == 143 and errors.startswith("lmc_lab: terminated; go on with:")
-    assert "not done: trunk_seed=0 split_step=3 seed=0,1,2" in printed
+    assert "not done: trunk_seed=0 split_step=3 seed=[0,1,2]" in printed
     assert len(resumable(tmp_path)) == 1 and not list(tmp_path.rglob("branch-1"))
 
 

@@ -1,4 +1,4 @@
-"""What the four entry points share: the order of arguments, and errors as one sentence."""
+"""What the entry points with a config share: the order of arguments, and errors as one sentence."""
 
 import functools
 import os

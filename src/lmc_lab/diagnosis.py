@@ -2,14 +2,15 @@
 
 import fcntl
 import re
-from collections.abc import Callable, Iterator
+import shlex
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from lmc_lab.errors import UserError
-from lmc_lab.files import DamagedFile, MissingFile, OtherFormat, is_left_behind, read_json
+from lmc_lab.files import DamagedFile, MissingFile, OtherFormat, is_left_behind, peek_json, read_json
 from lmc_lab.results.folder import read_result
 from lmc_lab.results.manifest import NAME as MANIFEST
 from lmc_lab.results.manifest import studies_in
@@ -48,6 +49,13 @@ class Finding:
     state: State
     detail: str = ""
     command: str = ""
+    read: Callable[[], object] | None = field(
+        default=None, compare=False, repr=False
+    )  # the file, if it is a damaged one
+
+    def is_still_so(self) -> bool:
+        """Returns whether a damaged file is there, and still damaged."""
+        return self.read is not None and self.path.exists() and bool([*_wrong(self.path, self.read, "")])
 
 
 def diagnose(output_dir: Path) -> Iterator[Finding]:
@@ -68,35 +76,54 @@ def diagnose(output_dir: Path) -> Iterator[Finding]:
 
 def _of_trunk(folder: RunFolder) -> Iterator[Finding]:
     splits = [SplitFolder(path) for path in _numbered(folder.path, r"split-(\d+).*")]
-    yield from _of_run(folder, [folder.step(step) for step in sorted(folder.saved_steps())])
+    branches = {split.path: [RunFolder(path) for path in _numbered(split.path, r"branch-(\w+)")] for split in splits}
+    again = {split.path: next(filter(None, map(command_of, branches[split.path])), "") for split in splits}
+    # A state that branches leave is made again by theirs; the trunk's own command may not come by there.
+    commands = {folder.step(0): next(filter(None, again.values()), "")}
+    commands |= {folder.step(_step_of(split)): again[split.path] for split in splits}
+    yield from _of_run(folder, [folder.step(step) for step in sorted(folder.saved_steps())], commands)
+    if splits and not folder.step(0).exists():
+        yield Finding(folder.step(0), State.MISSING, "W_0, from which modes are measured", commands[folder.step(0)])
     for split in splits:
-        step = int(re.match(r"split-(\d+)", split.path.name)[1])  # type: ignore[index]
-        branches = [RunFolder(path) for path in _numbered(split.path, r"branch-(\w+)")]
-        again = next(filter(None, map(command_of, branches)), "") or command_of(folder)
-        yield from _of_split(folder, split, step, again)
-        for branch in branches:
+        yield from _of_split(folder, split, again[split.path] or command_of(folder))
+        for branch in branches[split.path]:
             states = [branch.step(each) for each in sorted(branch.saved_steps())]
             yield from _of_run(branch, [branch.endpoint, *states])
         yield from _left_over(split.path, {"split.json"})
 
 
-def _of_split(trunk: RunFolder, split: SplitFolder, step: int, command: str) -> Iterator[Finding]:
+def _step_of(split: SplitFolder) -> int:
+    return int(re.match(r"split-(\d+)", split.path.name)[1])  # type: ignore[index]
+
+
+def _of_split(trunk: RunFolder, split: SplitFolder, command: str) -> Iterator[Finding]:
     """Yields what is wrong with the start of a split's branches."""
-    if not trunk.step(step).exists():
-        yield Finding(trunk.step(step), State.MISSING, "the state that the branches leave", command)
+    start = trunk.step(_step_of(split))
+    if not start.exists() and start != trunk.step(0):
+        yield Finding(start, State.MISSING, "the state that the branches leave", command)
     if not split.manifest.exists():
         yield Finding(split.manifest, State.MISSING, "what says that the trunk has come here", command)
     yield from _wrong(split.manifest, lambda: read_json(split.manifest, place=place_of(split.manifest)), command)
 
 
-def _of_run(folder: RunFolder, states: list[Path]) -> Iterator[Finding]:
-    """Yields what a trunk or a branch is, and which of its files are damaged, missing or left over."""
+def _of_run(folder: RunFolder, states: list[Path], commands: Mapping[Path, str] | None = None) -> Iterator[Finding]:
+    """Yields what a trunk or a branch is, and which of its files are damaged, missing or left over.
+
+    Args:
+        folder: of the run.
+        states: whose files are looked at.
+        commands: that make a file again, where it is not the run's own.
+    """
     command = command_of(folder)
+    if _is_locked(folder.lock):  # its files are being written
+        yield Finding(folder.path, State.RUNNING, f"step {peek_json(folder.status).get('step', 0)}")
+        return
     damaged = [*_wrong(folder.status, lambda: read_json(folder.status, place=place_of(folder.status)), command)]
     status = {} if damaged else read_json(folder.status, place=place_of(folder.status))
     for path in [*states, *([folder.resume] if folder.resume.exists() else [])]:
         if path.exists():
-            damaged += _wrong(path, lambda path=path: checkpoint.load(path), command)  # type: ignore[misc]
+            own = (commands or {}).get(path) or command
+            damaged += _wrong(path, lambda path=path: checkpoint.load(path), own)  # type: ignore[misc]
     if folder.metrics.exists():
         damaged += _wrong(folder.metrics, lambda: whole_curve(folder), command)
     yield from damaged
@@ -108,8 +135,6 @@ def _of_run(folder: RunFolder, states: list[Path]) -> Iterator[Finding]:
             yield Finding(folder.path, State.COMPLETE, f"step {status.get('trained_to', status.get('step'))}")
     elif state == "diverged":
         yield Finding(folder.path, State.DIVERGED, f"at step {status.get('step')}")
-    elif _is_locked(folder.lock):
-        yield Finding(folder.path, State.RUNNING, f"step {status.get('step', 0)}")
     elif not damaged:
         how = "never began" if state == "missing" else f"{'killed' if state == 'running' else state}"
         yield Finding(folder.path, State.UNFINISHED, how, command)
@@ -118,8 +143,10 @@ def _of_run(folder: RunFolder, states: list[Path]) -> Iterator[Finding]:
 
 def _of_results(folder: Path) -> Iterator[Finding]:
     """Yields what the results are, and what the studies lack that asked for them."""
+    listed = peek_json(folder / MANIFEST, place=MANIFEST).get("results", {})
     for path in sorted(folder.glob("*.parquet")):
-        wrong = [*_wrong(path, lambda path=path: read_result(path), "")]  # type: ignore[misc]
+        command = _as_typed(listed.get(path.name, {}).get("command", ""))
+        wrong = [*_wrong(path, lambda path=path: read_result(path), command)]  # type: ignore[misc]
         yield from wrong or [Finding(path, State.COMPLETE)]
     for path in sorted(folder.glob("*.safetensors")):
         if not path.with_suffix(".parquet").exists():
@@ -139,6 +166,13 @@ def _of_results(folder: Path) -> Iterator[Finding]:
     yield from _left_over(folder, {MANIFEST}, {".parquet", ".safetensors"})
 
 
+def _as_typed(command: str) -> str:
+    """Returns the command line of a process, whose first word is the path of the program, as a user types it."""
+    program, *arguments = command.split() or [""]
+    stem = Path(program).stem.removeprefix("lmc-")
+    return shlex.join(["python", "-m", f"lmc_lab.{stem}", *arguments]) if stem == "analyze" else ""
+
+
 def _some(items: list[str]) -> str:
     return ", ".join(items[:3]) + (f" and {len(items) - 3} more" if len(items) > 3 else "")
 
@@ -147,12 +181,14 @@ def _wrong(path: Path, read: Callable[[], object], command: str) -> Iterator[Fin
     """Yields what is wrong with a file, nothing if it is whole."""
     try:
         read()
+    except FileNotFoundError:
+        return  # it was there a moment ago: somebody is at work
     except OtherFormat as error:
         yield Finding(path, State.OTHER_FORMAT, str(error))
     except MissingFile as error:
         yield Finding(path, State.MISSING, str(error), command)
     except DamagedFile as error:
-        yield Finding(path, State.DAMAGED, str(error), command)
+        yield Finding(path, State.DAMAGED, str(error), command, read)
 
 
 def _left_over(folder: Path, known: set[str], suffixes: frozenset[str] | set[str] = frozenset()) -> Iterator[Finding]:
@@ -177,7 +213,7 @@ def command_of(folder: RunFolder) -> str:
 
 
 def _is_locked(path: Path) -> bool:
-    """Returns whether a process holds the lock, without taking or making it."""
+    """Returns whether a process holds the lock; it is not made, and taken, shared, for an instant alone."""
     with suppress(OSError), path.open() as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

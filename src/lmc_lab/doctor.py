@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lmc_lab.errors import UserError
 from lmc_lab.process import heavy_imports
 
 if TYPE_CHECKING:
@@ -29,8 +28,13 @@ def main() -> None:
     given = parser.parse_args()
     try:
         sys.exit(1 if _look_over(Path(given.output_dir).absolute(), repair=given.repair) else 0)
-    except UserError as error:
-        sys.exit(f"lmc_lab: {error}")
+    except Exception as error:
+        from lmc_lab.sentences import sentence
+
+        text = sentence(error)
+        if text is None:
+            raise
+        sys.exit(f"lmc_lab: {text}")
 
 
 def _look_over(output_dir: Path, *, repair: bool) -> bool:
@@ -67,16 +71,30 @@ def _merged(commands: "Sequence[str]") -> list[str]:
 
 
 def _repair(findings: "Sequence[Finding]") -> None:
-    """Sets damaged files aside and removes what killed processes left."""
+    """Sets damaged files aside, unless somebody is at work on them, and removes what killed processes left."""
+    from filelock import FileLock, Timeout
+
     from lmc_lab.diagnosis import State
     from lmc_lab.files import is_left_behind, set_aside
 
     for finding in findings:
-        if finding.state is State.DAMAGED and finding.path.exists():
-            set_aside(finding.path, finding.detail)  # and says so
+        if finding.state is State.DAMAGED:
+            try:
+                with FileLock(_lock_of(finding.path), timeout=0):
+                    if finding.is_still_so():
+                        set_aside(finding.path, finding.detail)  # and says so
+            except Timeout:
+                print(f"left alone, since a process works on it: {finding.path}")
         elif finding.state is State.LEFT_OVER and is_left_behind(finding.path):
             finding.path.unlink(missing_ok=True)
             print(f"removed: {finding.path}")
+
+
+def _lock_of(path: Path) -> Path:
+    """Returns the lock of whoever makes a file: of its run, of a split's trunk, or of a result."""
+    if path.parent.name == "results":
+        return path.with_name(".manifest.lock" if path.suffix == ".json" else f".{path.name}.lock")
+    return (path.parent.parent if path.name == "split.json" else path.parent) / ".lock"
 
 
 if __name__ == "__main__":

@@ -18,6 +18,10 @@ _LIBRARIES = frozenset(
 class UserError(Exception):
     """What the user can mend: one sentence with what was expected, what was found and what to do."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Comes through pickle, as from another process, whatever arguments a subclass is made with."""
+        return type(self).__new__, (type(self), *self.args), self.__dict__
+
 
 def nearest(name: str, valid: Iterable[str], otherwise: str | None = None) -> str:
     """Returns ``did you mean 'lenet'?`` for the closest valid name, else what to do `otherwise`: by default all names."""

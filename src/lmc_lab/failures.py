@@ -37,6 +37,10 @@ class Failures:
         """Returns whether any part failed."""
         return bool(self._reasons)
 
+    def reason(self, name: str) -> str | None:
+        """Returns why this part failed, or None if it did not."""
+        return self._reasons.get(name)
+
     @contextmanager
     def kept(self, name: str) -> Iterator[None]:
         """Keeps the error that what is inside ends with; of one without a sentence it prints the traceback."""

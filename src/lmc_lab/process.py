@@ -1,4 +1,4 @@
-"""What a process does otherwise than Python and the C library would, and how many cores it has."""
+"""Settings of the whole process: garbage collection, memory, cores, and when it ends."""
 
 import ctypes
 import gc

@@ -14,9 +14,11 @@ def check_stages(plan: StudyPlan) -> None:
     """Composes what each stage's first job will, and has it checked.
 
     Raises:
-        UserError: a stage would refuse its config, or a split or a step that is saved lies beyond T.
+        UserError: a stage would refuse its config, a split or a step that is saved lies beyond T, or an analysis
+            reads results of others that the study does not measure.
     """
     plan.check_splits()
+    plan.check_reads()
     for command in plan.commands().values():
         entry_point, overrides = command[2].removeprefix("lmc_lab."), command[3:]
         if entry_point == "report":

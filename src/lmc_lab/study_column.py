@@ -42,25 +42,37 @@ def find_column(config: DictConfig, given: Sequence[str]) -> StudyColumn:
     """
     output_dir, own = Path(config.output_dir).absolute(), asked(config)
     run_it = f"run it first: {stages.shown(stages.command('study', *given))}"
-    namesakes = [
-        (record, folder)
-        for folder in _folders(output_dir)
-        for record in studies_in(folder)
-        if record.name == config.study.name
-    ]
+    namesakes = _records(output_dir, config.study.name)
     for record, folder in namesakes:
         if record.asked == own:
             collected = collect(record, folder)
             if collected.found:
                 return StudyColumn(record.name, collected, record)
-            reasons = [*map(str, collected.damaged), *dict.fromkeys(_divergences(record))]
-            why = f" ({'; '.join(reasons)})" if reasons else ""
-            raise UserError(
-                f"expected measurements of the study '{record.name}' in {folder}, found none{why}; {run_it}"
-            )
-    others = [f", but with other {' and '.join(_differences(own, record.asked))}" for record, _ in namesakes[:1]]
-    found = f"found it{others[0]}" if others else "found none"
-    raise UserError(f"expected measurements of the study '{config.study.name}' in {output_dir}, {found}; {run_it}")
+    same = [(record, folder) for record, folder in namesakes if record.asked == own]
+    if same:
+        record, folder = same[0]
+        reasons = [*map(str, collect(record, folder).damaged), *dict.fromkeys(_divergences(record))]
+        why = f" ({'; '.join(reasons)})" if reasons else ""
+        raise UserError(f"expected measurements of the study '{record.name}' in {folder}, found none{why}; {run_it}")
+    found = "none"
+    if namesakes:
+        other = min((record for record, _ in namesakes), key=lambda each: len(_differences(own, each.asked)))
+        found = f"it, but with other {' and '.join(_differences(own, other.asked))}"
+        run_it = f"give the report what that study was given ({other.command}), or {run_it}"
+    raise UserError(
+        f"expected measurements of the study '{config.study.name}' in {output_dir}, found {found}; {run_it}"
+    )
+
+
+def _records(output_dir: Path, name: str) -> list[tuple[StudyRecord, Path]]:
+    """Returns the studies of a name with the folders of their results, the one that ran last first.
+
+    A task that was changed in its yaml has another folder, whose study asked for the same in the same words.
+    """
+    found = [
+        (record, folder) for folder in _folders(output_dir) for record in studies_in(folder) if record.name == name
+    ]
+    return sorted(found, key=lambda pair: pair[0].ran, reverse=True)
 
 
 def find_elsewhere(folder: Path) -> StudyColumn:

@@ -12,6 +12,7 @@ from lmc_lab import schema, stages
 from lmc_lab.analyses.base import Analysis, SplitsAnalysis
 from lmc_lab.analyses.store import identity_settings
 from lmc_lab.compose import build_analyses, build_experiment, split_steps
+from lmc_lab.errors import UserError
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.paths import RunFolder
 from lmc_lab.runs.subject import Subject
@@ -35,7 +36,7 @@ class StudyPlan:
 
     @classmethod
     def of(cls, config: DictConfig, given: Sequence[str] = ()) -> "StudyPlan":
-        """Returns the plan in the config of the entry points ``study`` and ``report``, which take the same overrides.
+        """Returns the plan in the config of the entry point ``study``.
 
         Raises:
             UserError: a key of the study is what it cannot be.
@@ -88,6 +89,19 @@ class StudyPlan:
             UserError: there is one.
         """
         split_steps(self.experiment, list(self.splits))
+
+    def check_reads(self) -> None:
+        """Refuses an analysis of results that the study does not measure.
+
+        Raises:
+            UserError: there is one.
+        """
+        for analysis in self._composed:
+            if isinstance(analysis, SplitsAnalysis) and not {*analysis.reads} & {each.name for each in self._composed}:
+                raise UserError(
+                    f"expected {' or '.join(analysis.reads)} among study.analyses, which {analysis.name} reads, found "
+                    f"neither; add one: +study.analyses.{analysis.reads[0]}={{}}"
+                )
 
     @cached_property
     def steps(self) -> list[int]:

@@ -1,5 +1,6 @@
 """What a study asks for, written down for its report."""
 
+import time
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 
@@ -21,6 +22,7 @@ def record_of(plan: StudyPlan) -> StudyRecord:
         asked=plan.asked,
         command=stages.shown(stages.command("study", *plan.given)),
         versions={name: version(name) for name in ("lmc_lab", "torch")},
+        ran=time.time_ns(),
         fingerprint=plan.experiment.task.fingerprint,
         wanted=wanted,
         obstacles={subject: reasons for subject, reasons in obstacles.items() if reasons},
@@ -42,15 +44,15 @@ def _obstacles(plan: StudyPlan, subject: Sequence[Part]) -> Iterator[str]:
 
 
 def _obstacles_of(plan: StudyPlan, part: Part) -> Iterator[str]:
-    layout = plan.experiment.paths
+    paths = plan.experiment.paths
     if part.trunk is None:
         return
-    trunk = peek_status(layout.trunk(part.trunk))
+    trunk = peek_status(paths.trunk(part.trunk))
     if trunk.get("state") == "diverged":
         yield f"the trunk diverged at step {trunk.get('step')}"
     if part.split_step is None:
         return
-    split = layout.split(part.trunk, part.split_step, plan.experiment.variant)
+    split = paths.split(part.trunk, part.split_step, plan.experiment.variant)
     statuses = {seed: peek_status(split.branch(seed)) for seed in part.branches}
     states = {seed: status.get("state") for seed, status in statuses.items()}
     yield from (

@@ -54,9 +54,12 @@ def _train_branches(experiment: "Experiment", split: "Split", seeds: "Sequence[S
     failures = Failures("branch")
     with _named_if_ended(split, seeds) as left:
         for seed in seeds:
-            with failures.kept(f"seed={seed}"):
+            with failures.kept(name := f"seed={seed}"):
                 with _left_out_if_diverged(allowed=allow_diverged):
                     print(train_from(experiment, split, seed).path)
+                left.remove(seed)
+            if len(seeds) > 1 and (reason := failures.reason(name)):
+                print(f"{name} failed: {reason}", flush=True)  # the others may take hours
                 left.remove(seed)
     failures.tell()
 
@@ -69,7 +72,8 @@ def _named_if_ended(split: "Split", seeds: "Sequence[Seed]") -> "Iterator[list[S
         yield left
     except (KeyboardInterrupt, SystemExit):
         names = ",".join(map(str, left))
-        print(f"not done: trunk_seed={split.trunk_seed} split_step={split.step} seed={names}", flush=True)
+        shown = f"[{names}]" if len(left) > 1 else names
+        print(f"not done: trunk_seed={split.trunk_seed} split_step={split.step} seed={shown}", flush=True)
         raise
 
 

@@ -149,8 +149,15 @@ def test_figure_3_says_once_that_no_split_has_a_better_centre(rows):
     ]
     lines += [{"trunk": 0, "quantity": "onset_centre_better", "subset": "train", "value": 0, "high": 0}]
     lines += [{"trunk": 1, "quantity": "onset_centre_better", "subset": "train", "value": float("inf"), "low": 800}]
+    lines += [{"trunk": 1, "quantity": "onset_centre_better_splits", "subset": "train", "value": 3}]
     for axis in figure3.FIGURE.drawn(with_rows(rows, lines)).axes:
         assert [text.get_text() for text in axis.texts] == ["no split from which the centre is better"]
+
+
+def test_figure_3_says_where_nobody_asked_for_the_onset(rows):
+    lines = [{"trunk": 0, "split_step": step, "quantity": "singular_value_raw", "value": 0.1} for step in (0, 50)]
+    for axis in figure3.FIGURE.drawn(with_rows(rows, lines)).axes:
+        assert [text.get_text() for text in axis.texts] == ["the analysis onset was not run"]
 
 
 def test_a_task_without_accuracy_has_a_column_that_says_so(rows, tmp_path):

@@ -22,7 +22,7 @@ class Remembering:
 
     def __init__(self, **keywords):
         self.keywords = keywords
-        self.logged, self.artifacts, self.axes, self.is_finished = [], [], {}, False
+        self.logged, self.artifacts, self.axes, self.is_finished, self.summary = [], [], {}, False, {}
 
     def define_metric(self, name, step_metric=None):
         self.axes[name] = step_metric
@@ -76,6 +76,7 @@ def results(tmp_path):
             found.append(result([line], path))
         curve = [{"trunk": trunk, "step": t, "quantity": "train_loss", "value": 1.0 / t} for t in (5, 10)]
         found.append(result(curve))
+        found.append(result([{"trunk": trunk, "quantity": "onset_p_conv", "subset": "train", "value": 50.0}]))
     joint = {"split_step": 50, "subset": "train"}
     path = tmp_path / "inter_mode-50.safetensors"
     checkpoint.save({"train_inter_mode": pack_mask(masks_of(0, 50)[0])}, path)
@@ -108,6 +109,7 @@ def test_a_run_a_trunk_with_its_splits_as_points_and_one_of_the_study(runs, resu
         {"step": 5, "trunk/train_loss": 0.2},
         {"step": 10, "trunk/train_loss": 0.1},
     ]
+    assert runs[1].summary == {"onset_p_conv/train": 50.0} and not runs[2].summary
     assert [artifact.name for artifact in runs[1].artifacts] == ["predictions-1-0", "predictions-1-50"]
     table = runs[1].logged[4]["examples"]
     assert table.columns == ["example", "target", "right at k=0", "right at k=50", "picture"] and len(table.data) == 20

@@ -13,6 +13,7 @@ RECORD = StudyRecord(
     asked={"study": {"splits": [0]}, "overrides": []},
     command="python -m lmc_lab.study study=small",
     versions={"torch": "2"},
+    ran=1,
     fingerprint="0a",
     wanted=(Wanted("distances", 1, {"num_samples": 7}, (Part(0, 20, (0, 1), ((2, 31),)),)),),
     obstacles={"trunk 0, k = 20": ("seed 1 diverged",)},
@@ -25,11 +26,18 @@ def test_a_record_comes_back(tmp_path):
 
 
 def test_a_study_has_one_record_and_one_that_asked_for_something_else_keeps_its_own(tmp_path):
-    other = replace(RECORD, asked={"study": {"splits": [5]}, "overrides": []})
+    other = replace(RECORD, asked={"study": {"splits": [5]}, "overrides": []}, command="another")
     newer = replace(RECORD, versions={"torch": "3"})
     for record in (RECORD, other, newer):
         keep_study(tmp_path, record)
     assert studies_in(tmp_path) == [other, newer]
+
+
+def test_what_the_same_command_asked_for_before_its_yaml_was_changed_is_forgotten(tmp_path):
+    keep_study(tmp_path, RECORD)
+    changed = replace(RECORD, asked={"study": {"splits": [5]}, "overrides": []})
+    keep_study(tmp_path, changed)
+    assert studies_in(tmp_path) == [changed]
 
 
 def test_the_same_record_again_writes_nothing(tmp_path):

@@ -26,6 +26,17 @@ def test_points_are_all_parameters_in_order_and_the_buffers_beside_them():
     assert list(buffers) == ["1.running_mean", "1.running_var", "1.num_batches_tracked"]
 
 
+def test_of_several_sets_of_weights_the_usual_one_is_taken_or_none():
+    model, average = states()
+    both = {f"ema.{key}": tensor for key, tensor in average.items()}
+    usual = both | {f"model.{key}": tensor for key, tensor in model.items()}
+    unusual = both | {f"net.{key}": tensor for key, tensor in model.items()}
+    thetas, _ = points_of(build(), [usual, copy.deepcopy(model)])
+    assert torch.equal(thetas[0], thetas[1])
+    with pytest.raises(UserError, match="found several sets of them, below ema. and net.; save the one that is meant"):
+        points_of(build(), [unusual, model])
+
+
 @pytest.mark.parametrize("prefix", ["module.", "model.", "_orig_mod.", "net.backbone."])
 def test_a_prefix_is_recognised_and_what_is_beside_it_left_out(prefix):
     given = states()

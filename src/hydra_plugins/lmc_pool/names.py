@@ -20,10 +20,12 @@ def job_name(overrides: Sequence[str], given: Collection[str], part: str = "") -
 
 
 def _short(override: str) -> str:
-    """Returns the override with a long list of consecutive numbers as a range."""
+    """Returns the override with a long list of evenly spaced numbers as a range."""
     match = re.fullmatch(r"(?P<key>[^=]+)=\[(?P<items>\d+(,\d+){2,})\]", override)
     if match is None:
         return override
     numbers = [int(item) for item in match["items"].split(",")]
-    first, end = numbers[0], numbers[-1] + 1
-    return f"{match['key']}=range({first},{end})" if numbers == list(range(first, end)) else override
+    first, end, step = numbers[0], numbers[-1] + 1, numbers[1] - numbers[0]
+    if step < 1 or numbers != list(range(first, end, step)):
+        return override
+    return f"{match['key']}=range({first},{end}{f',{step}' if step > 1 else ''})"

@@ -120,8 +120,8 @@ def _lists(values: Sequence[str], num_others: int, num_workers: int | None) -> l
 
 
 def _evenly(items: Sequence[str], num_parts: int) -> list[Sequence[str]]:
-    """Returns the items in `num_parts` parts, whose lengths differ by at most one."""
-    return [items[len(items) * i // num_parts : len(items) * (i + 1) // num_parts] for i in range(num_parts)]
+    """Returns the items in `num_parts` parts, dealt out in turn: where the first ones are done already, all have work left."""
+    return [items[i::num_parts] for i in range(num_parts)]
 
 
 def _list(seeds: Sequence[str]) -> str:

@@ -21,8 +21,8 @@ class Onset(SplitsAnalysis):
     """The first split from which on a criterion holds at every later one: of `p_conv`, of instability, of the hull's centre.
 
     The value of a row ``onset_…`` is that split, infinite if the criterion fails at the last one; `low` is the last split
-    that fails, null if none does: the onset lies between the two. Of `num_samples` splits. A split without a number counts
-    as failed, and a row ``onset_…_unmeasured`` names it.
+    that fails, null if none does: the onset lies between the two. Of `num_samples` splits, whose number is a row
+    ``onset_…_splits``, too. A split without a number counts as failed, and a row ``onset_…_unmeasured`` names it.
 
     Args:
         threshold: of `p_conv`.
@@ -83,6 +83,7 @@ def _onset(criterion: str, values: Mapping[int, float], *, threshold: float, at_
         num_samples=len(values),
         subset="train",
     )
+    yield Measurement(quantity=f"onset_{criterion}_splits", value=len(values), subset="train")
     for step, value in values.items():
         if isnan(value):
             yield Measurement(quantity=f"onset_{criterion}_unmeasured", value=step, subset="train")

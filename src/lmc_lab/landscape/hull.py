@@ -58,7 +58,7 @@ def evaluate_lazily(
     """Returns the evaluation of each group.
 
     Points are made and evaluated some at a time, whichever groups they are of: memory is bounded by `points_at_a_time` x D,
-    and only the last places is not full.
+    and only the last time are there fewer.
     """
     counts = [group.count for group in groups]
     ranges = (range(start, start + points_at_a_time) for start in range(0, sum(counts), points_at_a_time))

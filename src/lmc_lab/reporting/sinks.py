@@ -101,7 +101,10 @@ class ResultsMirror:
 
 
 def _log_rows(run: wandb.Run, rows: pd.DataFrame) -> None:
-    """Logs a point for each split step, and for each step of a trunk; what has an index or a branch is no curve."""
+    """Logs a point for each split step, and for each step of a trunk, and what has neither (an onset) as the run's summary.
+
+    What has an index or a branch is no curve.
+    """
     curves = rows[rows["index"].isna() & rows["branch"].isna()]
     curves = curves.assign(name=curves["quantity"] + ("/" + curves["subset"]).fillna(""))
     for column, kind in (("split_step", "mode"), ("step", "trunk")):
@@ -109,6 +112,8 @@ def _log_rows(run: wandb.Run, rows: pd.DataFrame) -> None:
             own = curves[curves[column] == place]
             values = {f"{kind}/{name}": value for name, value in zip(own["name"], own["value"], strict=True)}
             run.log({column: int(place), **values})
+    alone = curves[curves["split_step"].isna() & curves["step"].isna()]
+    run.summary.update(dict(zip(alone["name"], alone["value"], strict=True)))
 
 
 def _log_records(run: wandb.Run, results: Sequence[Result]) -> None:

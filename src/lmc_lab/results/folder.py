@@ -46,6 +46,8 @@ def read_results(folder: Path, fingerprint: str | None = None) -> tuple[list[Res
     for path in sorted(folder.glob("*.parquet")):
         try:
             result = read_result(path)
+        except FileNotFoundError:  # it was set aside meanwhile
+            continue
         except DamagedFile as error:
             damaged.append(error)
         else:

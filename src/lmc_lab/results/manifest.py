@@ -9,7 +9,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from lmc_lab.files import DamagedFile, peek_json, read_json_or_set_aside, write_json
+from lmc_lab.files import DamagedFile, OtherFormat, peek_json, read_json_or_set_aside, write_json
 from lmc_lab.results.row_file import read_rows
 from lmc_lab.results.wanted import Wanted
 
@@ -24,6 +24,7 @@ class StudyRecord:
     asked: Mapping[str, Any]  # the study as its config has it, which tells it from others of its name
     command: str  # that runs it
     versions: Mapping[str, str]  # that ran it last
+    ran: int  # when it ran last, in nanoseconds since 1970
     fingerprint: str  # of its task
     wanted: tuple[Wanted, ...]
     obstacles: Mapping[str, tuple[str, ...]]  # subject -> what kept it from being measured when the study last ran
@@ -42,11 +43,13 @@ class StudyRecord:
 
 
 def keep_study(folder: Path, record: StudyRecord) -> None:
-    """Writes into the manifest of `folder` what a study asks for; one that asked for something else keeps its record."""
+    """Writes into the manifest of `folder` what a study asks for.
+
+    One of its name that asked for something else keeps its record, unless the same command ran it, which does so no more.
+    """
     own = record.to_plain()
     with _rewriting(folder) as manifest:
-        others = [each for each in manifest["studies"] if (each["name"], each["asked"]) != (own["name"], own["asked"])]
-        manifest["studies"] = [*others, own]
+        manifest["studies"] = [*(each for each in manifest["studies"] if not _is_replaced(each, own)), own]
 
 
 def studies_in(folder: Path) -> list[StudyRecord]:
@@ -83,8 +86,13 @@ def _rewriting(folder: Path) -> Iterator[dict[str, Any]]:
             write_json(path, manifest, place=NAME)
 
 
+def _is_replaced(record: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
+    is_same = record["asked"] == own["asked"] or record["command"] == own["command"]
+    return record["name"] == own["name"] and is_same
+
+
 def _entry_or_none(path: Path) -> dict[str, Any] | None:
     try:
         return read_rows(path)[1].to_plain()
-    except (DamagedFile, FileNotFoundError):
+    except (DamagedFile, OtherFormat, FileNotFoundError):
         return None

@@ -29,7 +29,7 @@ class StudyResults:
     @property
     def config(self) -> dict[str, Any]:
         """Returns the config that the newest rows were computed with."""
-        return dict(max([*self.found, *self.elsewhere], key=lambda result: result.entry.created).entry.config)
+        return dict(max(self.found or self.elsewhere, key=lambda result: result.entry.created).entry.config)
 
     @property
     def left_out(self) -> list[str]:

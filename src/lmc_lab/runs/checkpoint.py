@@ -25,7 +25,7 @@ from lmc_lab.runs.paths import place_of
 
 State = dict[str, Any]  # nested dicts, lists and tuples of tensors, numbers, strings, None
 
-# What the header's seal covers besides what the digest does, by format: one of the last format is whole, but not for us.
+# What the header's seal covers besides what the digest does, by format: one of the format before is whole, but not for us.
 _SEALED = {
     "2": ("place", "step", "data", "format", "digest"),
     str(FORMAT): ("place", "step", "data", "format", "digest", "versions"),

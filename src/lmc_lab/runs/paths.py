@@ -96,7 +96,7 @@ class RunPaths:
 
     @classmethod
     def of(cls, output_dir: Path, task: str, fingerprint: str) -> "RunPaths":
-        """Returns the layout of the task with this fingerprint below `output_dir`."""
+        """Returns the paths of the task with this fingerprint below `output_dir`."""
         return cls(output_dir / f"{task}-{fingerprint}")
 
     def trunk(self, trunk_seed: int) -> RunFolder:
@@ -113,7 +113,7 @@ class RunPaths:
         return self.root / "results"
 
     def result(self, analysis: str, key: str) -> Path:
-        """The rows of one analysis of one mode."""
+        """The rows of one analysis of one subject."""
         return self.results / f"{analysis}-{key}.parquet"
 
 

@@ -71,10 +71,7 @@ class TrunkResults(Subject):
             for result in _with_settings(found, analysis, settings)
         ]
         if not chosen:
-            raise UserError(
-                f"expected results of {' or '.join(request.results)} on splits of trunk {experiment.trunk_seed} in "
-                f"{experiment.paths.results}, found none; run these analyses first"
-            )
+            raise UserError(_none_found(found, experiment, request))
         steps = {part.split_step for result in chosen for part in result.entry.subject} | {*request.split_steps}
         return cls(
             experiment.trunk_seed, tuple(sorted(step for step in steps if step is not None)), tuple(_best(chosen))
@@ -105,6 +102,20 @@ def _is_of(result: Result, experiment: Experiment, request: Request) -> bool:
     )
 
 
+def _none_found(found: Sequence[Result], experiment: Experiment, request: Request) -> str:
+    """Returns the sentence about results that are not there, or have other settings than are asked for."""
+    wanted = " or ".join(
+        analysis if settings is None else f"{analysis} with {dict(settings) or 'its defaults'}"
+        for analysis, settings in request.results.items()
+    )
+    others = {f"{result.entry.analysis} with {dict(result.entry.settings) or 'its defaults'}" for result in found}
+    there = f"only {' and '.join(sorted(others))}" if others else "none"
+    return (
+        f"expected results of {wanted or 'some analysis'} on splits of trunk {experiment.trunk_seed} in "
+        f"{experiment.paths.results}, found {there}; run these analyses first"
+    )
+
+
 def _with_settings(results: Sequence[Result], analysis: str, settings: Mapping[str, Any] | None) -> list[Result]:
     """Returns the results of an analysis with these settings, or with the only ones that there are."""
     own = [result for result in results if result.entry.analysis == analysis]
@@ -113,8 +124,8 @@ def _with_settings(results: Sequence[Result], analysis: str, settings: Mapping[s
     if settings is None and len(found) > 1:
         told = " and ".join(str(dict(each)) for each in found.values())
         raise UserError(
-            f"expected results of {analysis} with the same settings at all splits, found {told}; name those that are meant "
-            f"in 'results', as in results={{{analysis}:{{num_samples:100}}}}"
+            f"expected results of {analysis} with the same settings at all splits, found {told}; name those that are meant: "
+            f"analysis.onset.results={{{analysis}:{{num_samples:100}}}}, say"
         )
     return [result for result in newest if settings is None or result.entry.settings == settings]
 

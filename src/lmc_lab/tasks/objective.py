@@ -37,7 +37,7 @@ class BatchNormPolicy(StrEnum):
     """Where the moments of a BatchNorm layer come from at a point that was never trained at."""
 
     REESTIMATE = "reestimate"  # the moments of one fixed batch of training examples, at every evaluated point
-    INTERPOLATE = "interpolate"  # the endpoints' moments, mixed as the weights are; a perturbation has its endpoint's
+    INTERPOLATE = "interpolate"  # the endpoints' moments, mixed as the endpoints are; a perturbation has its endpoint's
     KEEP = "keep"  # the moments of the endpoint with the largest weight
 
 
@@ -222,7 +222,7 @@ class Objective:
             are_moments = all(has_running_moments(self._owner(name)) for name in needed)
             raise UserError(
                 f"expected endpoints with {first_three(needed)}, found none of them; save the whole of model.state_dict()"
-                f"{', or set bn_policy=reestimate' if are_moments else ''}"
+                f"{', or take the bn_policy reestimate (evaluation.bn_policy=reestimate)' if are_moments else ''}"
             )
         return {name: self._buffers[name].expand(num_points, *self._buffers[name].shape) for name in missing}
 

@@ -11,6 +11,14 @@ from lmc_lab.errors import UserError
 from lmc_lab.tasks.layout import StateLayout
 
 StateDict = Mapping[str, Tensor]
+_USUAL_PREFIXES = (
+    "",
+    "model.",
+    "module.",
+    "_orig_mod.",
+    "model/model.",
+    "model/",
+)  # the last two: files of this package
 Points = tuple[Tensor, dict[str, Tensor]]  # thetas (P, D), and the buffers that belong to them, (P, *shape) by name
 
 
@@ -57,7 +65,7 @@ def _own(model: nn.Module, layout: StateLayout, state: Any, what: str) -> dict[s
             f"expected {what}, found {type(state).__name__}; give a list of what model.state_dict() returns"
         )
     parameters, known = layout.parameters.names, model.state_dict()
-    prefix = _prefix(state, parameters)
+    prefix = _prefix(state, parameters, what)
     below = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
     own = {name: below[name] for name in layout.dtypes if isinstance(below.get(name), Tensor)}
     missing = [name for name in parameters if name not in own]
@@ -75,15 +83,24 @@ def _own(model: nn.Module, layout: StateLayout, state: Any, what: str) -> dict[s
     return own
 
 
-def _prefix(state: Mapping[str, Any], names: Iterable[str]) -> str:
-    """Returns what stands in front of all `names` in a state dict; nothing where they are not all there."""
+def _prefix(state: Mapping[str, Any], names: Iterable[str], what: str) -> str:
+    """Returns what stands in front of all `names` in a state dict; nothing where they are not all there.
+
+    Raises:
+        UserError: they are there several times, as of a model and of an average of it, and none of them under a usual name.
+    """
     first, *_ = names
     # A file of this package has the path of a tensor in front: "model/model.0.weight".
     prefixes = [
         name.removesuffix(first) for name in state if name == first or name.endswith((f".{first}", f"/{first}"))
     ]
-    whole = (prefix for prefix in sorted(prefixes, key=len) if all(f"{prefix}{name}" in state for name in names))
-    return next(whole, "")
+    whole = [prefix for prefix in sorted(prefixes, key=len) if all(f"{prefix}{name}" in state for name in names)]
+    usual = [prefix for prefix in _USUAL_PREFIXES if prefix in whole]
+    if len(whole) > 1 and not usual:
+        raise UserError(
+            f"expected {what}, found several sets of them, below {' and '.join(whole)}; save the one that is meant"
+        )
+    return next(iter([*usual, *whole]), "")
 
 
 def first_three(names: Iterable[str]) -> str:

@@ -21,7 +21,7 @@ def draw(rows: pd.DataFrame) -> Figure:
         chosen = own[own["split_step"].isin(_splits_with_better_centre(own))]
         for axis, kind in zip(axes, ("raw", "centred"), strict=True):
             if chosen.empty:
-                note(axis, "no split from which the centre is better")
+                note(axis, _why_none(own))
             else:
                 _draw_spectrum(axis, chosen, kind, colours)
         axes[-1].set_xlabel("component")
@@ -56,6 +56,11 @@ def _draw_spectrum(axis: Axes, rows: pd.DataFrame, kind: str, colours: SplitColo
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
+def _why_none(rows: pd.DataFrame) -> str:
+    is_known = rows["quantity"].str.startswith("onset_centre_better").any()
+    return "no split from which the centre is better" if is_known else "the analysis onset was not run"
+
+
 def _splits_with_better_centre(rows: pd.DataFrame) -> list[int]:
     """Returns the splits from the first on from which every trunk's hull centre has lower loss than its mean endpoint."""
     trunks = rows.loc[rows["quantity"].eq("singular_value_raw"), "trunk"].unique()
@@ -76,6 +81,7 @@ FIGURE = ReportFigure(
         "effective_rank_centred",
         "num_outputs",
         "onset_centre_better",
+        "onset_centre_better_splits",
     ),
     caption=(
         "Figure 3. Singular values of the stacked endpoints, for the splits from which on the hull's centre is better than "
