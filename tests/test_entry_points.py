@@ -251,11 +251,11 @@ def test_a_killed_job_costs_only_itself(tmp_path, places):
     with start(
         f"python -m lmc_lab.train {few_steps} {places} split_step=3 -m 'seed=range(3)' hydra.launcher.n_jobs=2"
     ) as sweep:
-        status = wait_for(lambda: next(iter(tmp_path.glob("*/trunk-0/split-3/branch-0/status.json")), None))
+        status = wait_for(lambda: next(iter(tmp_path.glob("*/trunk-0/split-3/branch-1/status.json")), None))
         kill(json.loads(status.read_text())["pid"])
         _, errors = sweep.communicate(timeout=200)
-    assert sweep.returncode == 1 and "1 of 2 jobs failed" in errors.splitlines()[-1] and "seed=0" in errors
-    assert {path.parent.name for path in finished(tmp_path)} == {"branch-1", "branch-2"}
+    assert sweep.returncode == 1 and "1 of 2 jobs failed" in errors.splitlines()[-1] and "seed=1" in errors
+    assert {path.parent.name for path in finished(tmp_path)} == {"branch-0", "branch-2"}
 
 
 def test_a_killed_worker_costs_only_its_unfinished_branches(tmp_path, places):

@@ -220,7 +220,7 @@ def test_buffers_are_needed_where_the_policy_takes_them_from_the_endpoints(exper
         with pytest.raises(
             UserError,
             match=r"endpoints with model.1.running_mean, model.1.running_var, model.1.num_batches_tracked, found none of "
-            r"them; save the whole of model.state_dict\(\), or set bn_policy=reestimate",
+            r"them; save the whole of model.state_dict\(\), or take the bn_policy reestimate",
         ):
             measured(analysis, mode)
 
