@@ -42,6 +42,8 @@ def job(config: DictConfig) -> None:
     keep_study(plan.experiment.paths.results, record_of(plan))
     failures = Failures("stage of the study")
     for stage, arguments in plan.commands().items():
+        if stage == "report":  # once more, with what is in the way of results now
+            keep_study(plan.experiment.paths.results, record_of(plan))
         if _can_run(stage, plan, failures):
             with failures.kept(stage):
                 _run(stage, arguments, plan, logs(Path(config.output_dir).absolute()))
@@ -49,14 +51,11 @@ def job(config: DictConfig) -> None:
 
 
 def _can_run(stage: str, plan: "StudyPlan", failures: "Failures") -> bool:
-    from lmc_lab.results.manifest import keep_study
     from lmc_lab.results.study_results import collect
     from lmc_lab.study_record import record_of
 
-    if stage == "report":
-        record, folder = record_of(plan), plan.experiment.paths.results
-        keep_study(folder, record)  # once more, with what is in the way of results now
-        return not failures or bool(collect(record, folder).found)
+    if stage == "report" and failures:
+        return bool(collect(record_of(plan), plan.experiment.paths.results).found)
     return "trunks" not in failures or plan.has_split
 
 

@@ -43,15 +43,13 @@ def find_column(config: DictConfig, given: Sequence[str]) -> StudyColumn:
     output_dir, own = Path(config.output_dir).absolute(), asked(config)
     run_it = f"run it first: {stages.shown(stages.command('study', *given))}"
     namesakes = _records(output_dir, config.study.name)
-    for record, folder in namesakes:
-        if record.asked == own:
-            collected = collect(record, folder)
-            if collected.found:
-                return StudyColumn(record.name, collected, record)
-    same = [(record, folder) for record, folder in namesakes if record.asked == own]
+    same = [(record, folder, collect(record, folder)) for record, folder in namesakes if record.asked == own]
+    for record, _, collected in same:
+        if collected.found:
+            return StudyColumn(record.name, collected, record)
     if same:
-        record, folder = same[0]
-        reasons = [*map(str, collect(record, folder).damaged), *dict.fromkeys(_divergences(record))]
+        record, folder, collected = same[0]
+        reasons = [*map(str, collected.damaged), *dict.fromkeys(_divergences(record))]
         why = f" ({'; '.join(reasons)})" if reasons else ""
         raise UserError(f"expected measurements of the study '{record.name}' in {folder}, found none{why}; {run_it}")
     found = "none"
