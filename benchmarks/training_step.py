@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -16,9 +16,10 @@ from torch import Tensor
 
 from benchmarks import suite
 from benchmarks.common import Options, Row, alternate, own_process, slower
-from lmc_lab.runs.experiment import Experiment, RunName
+from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.fit import fit
-from lmc_lab.runs.paths import RunFolder
+from lmc_lab.runs.paths import RunPaths
+from lmc_lab.runs.run import Run
 from lmc_lab.runs.stretch import Stretch
 from lmc_lab.tasks.task import Task
 
@@ -81,11 +82,10 @@ def suite_step(experiment: Experiment, num_warm_up: int, num_steps: int) -> floa
     stop = num_warm_up + num_steps
     clock = _Clock()
     with TemporaryDirectory() as path:
-        folder = RunFolder(Path(path))
-        name = RunName(experiment.task.name, experiment.trunk_seed)
-        stretch = Stretch(0, stop, None)
+        run = Run(replace(experiment, paths=RunPaths(Path(path))))
+        run.folder.path.mkdir(parents=True)
         # The clock comes before what saves: saving is not part of a step.
-        fit(experiment, folder, name, experiment.trunk_order(), stretch, save_at={0, stop}, callbacks=[clock])
+        fit(run, Stretch(0, stop, None), save_at={0, stop}, callbacks=[clock])
     return (clock.times[stop] - clock.times[num_warm_up]) / num_steps
 
 

@@ -14,8 +14,8 @@ def experiment(*overrides):
 def test_callbacks_of_the_task_are_lightnings():
     own = "task.callbacks=[{_target_: lightning.pytorch.callbacks.EMAWeightAveraging},{_target_: torch.nn.ReLU}]"
     with pytest.raises(UserError, match=r"expected task.callbacks\[1\] to make a lightning\.\S*Callback, found a ReLU"):
-        experiment(own).make_callbacks()
-    (callback,) = experiment(f"{own.partition(',{')[0]}]").make_callbacks()
+        experiment(own).task.make_callbacks()
+    (callback,) = experiment(f"{own.partition(',{')[0]}]").task.make_callbacks()
     assert type(callback).__name__ == "EMAWeightAveraging"
 
 

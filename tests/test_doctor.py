@@ -13,11 +13,10 @@ from lmc_lab.doctor import _merged, _repair
 from lmc_lab.results.manifest import StudyRecord, keep_study
 from lmc_lab.results.part import Part
 from lmc_lab.results.wanted import Wanted
-from lmc_lab.runs.branch import train_branch
 from lmc_lab.runs.endpoints import load_mode
 from lmc_lab.runs.status import write_status
 from shell import shell, succeed
-from tiny import tiny_experiment
+from tiny import tiny_experiment, train_branch
 
 TRAIN = "python -m lmc_lab.train trunk_seed=0"
 

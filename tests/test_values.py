@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from torch import Tensor, device
 
-from lmc_lab.runs.experiment import BranchLength
+from lmc_lab.runs.variation import BranchLength
 from lmc_lab.schema import KINDS
 from lmc_lab.values import (
     Count,

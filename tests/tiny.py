@@ -9,8 +9,10 @@ from lightning.pytorch import Trainer
 from torch import nn
 
 from lmc_lab.data.examples import Dataset, Examples
+from lmc_lab.runs.branch import train_from
 from lmc_lab.runs.experiment import Experiment, RunSettings
 from lmc_lab.runs.paths import RunPaths
+from lmc_lab.runs.trunk import ensure_split
 from lmc_lab.tasks.classification import Classification
 from lmc_lab.tasks.task import Task
 
@@ -30,7 +32,7 @@ def build_module(model):
     return Classification(model, partial(torch.optim.SGD, lr=0.05, momentum=0.9), num_classes=3)
 
 
-def tiny_experiment(output_dir: Path, *, max_steps=40, digest="clouds", **changes) -> Experiment:
+def tiny_experiment(output_dir: Path, *, max_steps=40, digest="clouds", make_callbacks=tuple, **changes) -> Experiment:
     task = Task(
         name="tiny",
         fingerprint="0",
@@ -40,6 +42,7 @@ def tiny_experiment(output_dir: Path, *, max_steps=40, digest="clouds", **change
         build_model=build_model,
         build_module=build_module,
         load_data=lambda: Dataset(clouds(), clouds(90, seed=1), digest),
+        make_callbacks=make_callbacks,
     )
     experiment = Experiment(
         task=task,
@@ -51,3 +54,11 @@ def tiny_experiment(output_dir: Path, *, max_steps=40, digest="clouds", **change
         config={"task": "tiny"},
     )
     return replace(experiment, **changes)
+
+
+def with_callbacks(experiment, make_callbacks) -> Experiment:
+    return replace(experiment, task=replace(experiment.task, make_callbacks=make_callbacks))
+
+
+def train_branch(experiment, split_step, seed):
+    return train_from(experiment, ensure_split(experiment, split_step), seed)

@@ -27,36 +27,37 @@ def job(config: DictConfig) -> None:
     keep_large_pages()
     with heavy_imports():
         from lmc_lab.analyses.store import ensure_rows
-        from lmc_lab.compose import build_analyses, build_experiment
+        from lmc_lab.compose import build_analyses, build_experiment, build_experiment_of
         from lmc_lab.failures import Failures
 
     experiment = build_experiment(config)
     request = _request(config, experiment)
     failures = Failures("analysis")
-    subjects = _Subjects(experiment, request)
+    subjects = _Subjects(request)
     for analysis in build_analyses(config):
         if request.endpoints is not None and not analysis.subject.takes_files:
             print(f"{analysis.name}: left out, since weights from elsewhere are one mode without a trunk")
             continue
         with failures.kept(analysis.name):
-            print(ensure_rows(experiment, subjects.of(analysis), analysis))
+            own = build_experiment_of(config, analysis) if analysis.branch else experiment
+            print(ensure_rows(own, subjects.of(analysis, own), analysis))
     failures.tell()
 
 
 class _Subjects:
     """Loads what analyses are about; those that follow each other and ask for the same share it, tensors included."""
 
-    def __init__(self, experiment: "Experiment", request: "Request") -> None:
-        self._experiment, self._request = experiment, request
-        self._last: tuple[type[Subject], Request, Subject] | None = None
+    def __init__(self, request: "Request") -> None:
+        self._request = request
+        self._last: tuple[Experiment, type[Subject], Request, Subject] | None = None
 
-    def of(self, analysis: "Analysis") -> "Subject":
-        """Returns the subject of an analysis."""
-        kind, request = analysis.subject, analysis.request(self._request)
-        if self._last is None or self._last[:2] != (kind, request):
+    def of(self, analysis: "Analysis", experiment: "Experiment") -> "Subject":
+        """Returns the subject of an analysis, of the branches of an experiment."""
+        asked = experiment, analysis.subject, analysis.request(self._request)
+        if self._last is None or self._last[0] is not experiment or self._last[1:3] != asked[1:]:
             self._last = None  # its tensors go before others come
-            self._last = (kind, request, kind.load(self._experiment, request))
-        return self._last[2]
+            self._last = (*asked, analysis.subject.load(experiment, asked[2]))
+        return self._last[3]
 
 
 def _request(config: DictConfig, experiment: "Experiment") -> "Request":

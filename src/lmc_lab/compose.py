@@ -3,7 +3,8 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -18,16 +19,18 @@ from lmc_lab.configs import config_dir, config_dir_flags
 from lmc_lab.construct import LOGGER_CALL, check_arguments, check_node, factory, plain
 from lmc_lab.data.examples import Dataset
 from lmc_lab.errors import UserError
-from lmc_lab.runs.experiment import BranchLength, Experiment, RunName, RunSettings
+from lmc_lab.runs.experiment import Experiment, RunName, RunSettings
 from lmc_lab.runs.paths import RunPaths
 from lmc_lab.runs.split import parse_split_step
 from lmc_lab.runs.trainer_keys import check_task, check_trainer
+from lmc_lab.runs.variation import BranchLength, Variation
 from lmc_lab.tasks.supervised import SupervisedTask
 from lmc_lab.tasks.task import ClipAlgorithm, Task
 
 if TYPE_CHECKING:
     from lmc_lab.analyses.base import Analysis
 
+_OF_TRUNK_AND_BRANCH = ("name", "model", "data")  # keys of a task
 # What only an analysis is given, and what says which run is trained.
 _NOT_OF_TRAINING = (
     "allow_missing", "analysis", "branches", "endpoints", "seed", "seeds", "split_step", "trunk_seed", "trunks",
@@ -56,8 +59,12 @@ def paths_of(config: DictConfig) -> RunPaths:
     return RunPaths.of(Path(config.output_dir).absolute(), config.task.name, fingerprint(config))
 
 
-def build_experiment(config: DictConfig) -> Experiment:
+def build_experiment(config: DictConfig, *, further: Sequence[str] = ()) -> Experiment:
     """Returns the experiment that the config describes.
+
+    Args:
+        config: composed.
+        further: overrides that the config has besides those of the command line.
 
     Raises:
         UserError: a value of the config, or a target and its arguments, cannot be what they are.
@@ -66,40 +73,82 @@ def build_experiment(config: DictConfig) -> Experiment:
     settings = cast("dict[str, Any]", plain(config.run))
     check_arguments(RunSettings, settings, "run")
     _check_save_steps(config)
-    check_task(cast("dict[str, Any]", plain(config.task)))
     check_trainer({key: value for key, value in config.trainer.items() if not str(key).startswith("_")})
-    build_model = factory(config, "task.model")
-    build_module = factory(config, "task.module", num_positional=2)
-    build_optimizer = factory(config, "task.optimizer", num_positional=1)
-    load_data = data_loader(config)
     torch.set_num_threads(1)  # one core a process: two threads collapse when a core is shared
-    task = config.task
+    task = _task(config)
     return Experiment(
-        task=Task(
-            name=task.name,
-            fingerprint=fingerprint(config),
-            batch_size=task.batch_size,
-            max_steps=task.max_steps,
-            precision=task.precision,
-            build_model=lambda: _made(build_model(), nn.Module, "task.model"),
-            build_module=lambda model: _made(build_module(model, build_optimizer), SupervisedTask, "task.module"),
-            load_data=load_data,
-            gradient_clip_val=task.gradient_clip_val,
-            gradient_clip_algorithm=ClipAlgorithm(task.gradient_clip_algorithm),
-            num_classes=OmegaConf.select(task, "module.num_classes"),
-        ),
+        task=task,
         paths=paths_of(config),
         trunk_seed=config.trunk_seed,
         # Neither is made before it is called: an analysis trains nothing and does without Lightning.
         make_trainer=lambda **arguments: factory(config, "trainer", named=tuple(arguments))(**arguments),
         make_logger=_logger_factory(config),
-        make_callbacks=_callback_factory(config),
         settings=RunSettings(**settings),
         config=cast("dict[str, Any]", plain(config)),
-        given=_given(),
-        carry_optimizer_state=config.carry_optimizer_state,
-        branch_length=BranchLength(config.branch_length),
+        given=(*_given(), *further),
+        variation=_variation(config, task),
     )
+
+
+def build_experiment_of(config: DictConfig, analysis: "Analysis") -> Experiment:
+    """Returns the experiment with branches as an analysis wants them, which may not be those of the config."""
+    content = cast("dict[str, Any]", plain(config))
+    varied = OmegaConf.create({**content, "branch": {**content["branch"], **analysis.branch}})
+    return build_experiment(varied, further=analysis.branch_overrides)
+
+
+def _task(config: DictConfig) -> Task:
+    check_task(cast("dict[str, Any]", plain(config.task)))
+    build_model = factory(config, "task.model")
+    build_module = factory(config, "task.module", num_positional=2)
+    build_optimizer = factory(config, "task.optimizer", num_positional=1)
+    task = config.task
+    return Task(
+        name=task.name,
+        fingerprint=fingerprint(config),
+        batch_size=task.batch_size,
+        max_steps=task.max_steps,
+        precision=task.precision,
+        build_model=lambda: _made(build_model(), nn.Module, "task.model"),
+        build_module=lambda model: _made(build_module(model, build_optimizer), SupervisedTask, "task.module"),
+        load_data=data_loader(config),
+        gradient_clip_val=task.gradient_clip_val,
+        gradient_clip_algorithm=ClipAlgorithm(task.gradient_clip_algorithm),
+        num_classes=OmegaConf.select(task, "module.num_classes"),
+        make_callbacks=_callback_factory(config),
+    )
+
+
+def _variation(config: DictConfig, task: Task) -> Variation:
+    """Returns how branches are made, from the config's keys that concern nothing else."""
+    branch = config.branch
+    described = {key: value for key, value in cast("dict[str, Any]", plain(branch)).items() if value}
+    return Variation(
+        start=factory(config, "branch.start", num_positional=1) if branch.start else None,
+        carry_optimizer_state=config.carry_optimizer_state,
+        examples=factory(config, "branch.examples", num_positional=1) if branch.examples else None,
+        task=replace(_task(_overridden(config)), load_data=lambda: task.dataset) if branch.overrides else None,
+        length=BranchLength(config.branch_length),
+        described=described,
+    )
+
+
+def _overridden(config: DictConfig) -> DictConfig:
+    """Returns the config with the task that its branches train.
+
+    Raises:
+        UserError: an override is of a key that a task does not have, or that makes the task what it is.
+    """
+    overrides = cast("dict[str, Any]", plain(config.branch.overrides))
+    valid = [str(key) for key in config.task if key not in _OF_TRUNK_AND_BRANCH]
+    if unknown := [key for key in overrides if key not in valid]:
+        raise UserError(
+            f"expected branch.overrides to be of {', '.join(valid)}, found {unknown[0]}; "
+            "a trunk and its branches share name, model and data"
+        )
+    other = OmegaConf.merge(config, {"task": overrides})
+    schema.check(cast("DictConfig", other))
+    return cast("DictConfig", other)
 
 
 def data_loader(config: DictConfig) -> Callable[[], Dataset]:

@@ -65,7 +65,7 @@ def _run(stage: str, arguments: list[str], plan: "StudyPlan", folder: "Path") ->
     from lmc_lab import stages
     from lmc_lab.progress import BranchProgress
 
-    progress = BranchProgress(plan.branch_folders()) if stage == "branches" else nullcontext()
+    progress = BranchProgress(folders) if (folders := plan.branch_folders(stage)) else nullcontext()
     with progress:
         stages.run(arguments, log=None if stage == "report" else folder / f"{plan.name}-{stage}.log")
 

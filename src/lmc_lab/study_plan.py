@@ -9,9 +9,9 @@ from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
 from lmc_lab import schema, stages
-from lmc_lab.analyses.base import Analysis, SplitsAnalysis
+from lmc_lab.analyses.base import Analysis, SplitsAnalysis, override_value
 from lmc_lab.analyses.store import identity_settings
-from lmc_lab.compose import build_analyses, build_experiment, split_steps
+from lmc_lab.compose import build_analyses, build_experiment, build_experiment_of, split_steps
 from lmc_lab.errors import UserError
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.paths import RunFolder
@@ -60,7 +60,6 @@ class StudyPlan:
         """Returns the command of each stage, in their order."""
         trunks, splits = f"trunk_seed={_list(self.trunks)}", f"split_step={_list(self.splits)}"
         logger = [item for item in self.given if item.startswith("logger")]
-        on_the_way = [step for step in _steps(self.measured, of_branches=True) if step < self.experiment.task.max_steps]
         stages_of = {
             "trunks": self._sweep(
                 "train",
@@ -69,9 +68,18 @@ class StudyPlan:
                 *_saving(_steps(self.measured, of_branches=False)),
                 *logger,
             ),
-            "branches": self._sweep(
-                "train", trunks, splits, f"seed=range({self.branches})", *_saving(on_the_way), *logger
-            ),
+            **{
+                stage: self._sweep(
+                    "train",
+                    trunks,
+                    splits,
+                    f"seed=range({self.branches})",
+                    *(analyses[0].branch_overrides if analyses else []),
+                    *self._saving_on_the_way(analyses),
+                    *logger,
+                )
+                for stage, analyses in self._training.items()
+            },
             **{kind.stage: self._analyses(kind) for kind in self._kinds()},
             "report": stages.command("report", *self.given),
         }
@@ -128,6 +136,24 @@ class StudyPlan:
         """
         return [replace(each, **self._own(each)) for each in self._composed]
 
+    def experiment_of(self, analysis: Analysis) -> Experiment:
+        """Returns what the study trains, with branches as an analysis wants them."""
+        return build_experiment_of(self._config, analysis) if analysis.branch else self.experiment
+
+    @cached_property
+    def _training(self) -> dict[str, list[Analysis]]:
+        """Returns each stage that trains branches, with the analyses that want them made so; the first needs none."""
+        stages_of: dict[str, list[Analysis]] = {"branches": []}
+        for analysis in (each for each in self._composed if each.subject.has_branches):
+            alike = (name for name, others in stages_of.items() if others and others[0].branch == analysis.branch)
+            name = next(alike, f"branches-of-{analysis.name}") if analysis.branch else "branches"
+            stages_of.setdefault(name, []).append(analysis)
+        return stages_of
+
+    def _saving_on_the_way(self, analyses: Sequence[Analysis]) -> list[str]:
+        last = self.experiment.task.max_steps
+        return _saving([step for step in _steps(analyses, of_branches=True) if step < last])
+
     def _own(self, analysis: Analysis) -> dict[str, Any]:
         """Returns the settings that the study adds to an analysis of what may be there from others."""
         if isinstance(analysis, SplitsAnalysis):
@@ -142,7 +168,9 @@ class StudyPlan:
         if analysis.results is not None:
             return {}
         read = [each for each in self._composed if each.name in analysis.reads]
-        return {"results": {each.name: identity_settings(each, variant=self.experiment.variant) for each in read}}
+        return {
+            "results": {each.name: identity_settings(each, variant=self.experiment_of(each).variant) for each in read}
+        }
 
     @cached_property
     def _composed(self) -> list[Analysis]:
@@ -167,21 +195,31 @@ class StudyPlan:
         where = kind.sweep(_list(self.trunks), _list(self.splits), _list(self.seeds))
         names = [analysis.name for analysis in analyses]
         own = [
-            f"analysis.{each.name}.{key}={_value(value)}" for each in analyses for key, value in self._own(each).items()
+            f"analysis.{each.name}.{key}={override_value(value)}"
+            for each in analyses
+            for key, value in self._own(each).items()
         ]
         return self._sweep("analyze", f"analysis=[{_list(names)}]", *self._analysis_settings(names), *own, *where)
 
     def _analysis_settings(self, names: Iterable[str]) -> list[str]:
-        own = [f"analysis.{name}.{key}={_value(value)}" for name in names for key, value in self.analyses[name].items()]
-        return [*own, *(f"evaluation.{key}={_value(value)}" for key, value in self.evaluation.items())]
+        own = [
+            f"analysis.{name}.{key}={override_value(value)}"
+            for name in names
+            for key, value in self.analyses[name].items()
+        ]
+        return [*own, *(f"evaluation.{key}={override_value(value)}" for key, value in self.evaluation.items())]
 
     def _sweep(self, entry_point: str, *overrides: str) -> list[str]:
         return stages.command(entry_point, *self.shared, *overrides, *self.sweep, multirun=True)
 
-    def branch_folders(self) -> list[RunFolder]:
-        """Returns the folders of all branches of the study."""
+    def branch_folders(self, stage: str = "branches") -> list[RunFolder]:
+        """Returns the folders of the branches that a stage trains, none if it does not."""
+        if stage not in self._training:
+            return []
+        analyses = self._training[stage]
+        experiment = self.experiment_of(analyses[0]) if analyses else self.experiment
         return [
-            self.experiment.paths.split(trunk, step, self.experiment.variant).branch(seed)
+            experiment.paths.split(trunk, step, experiment.variant).branch(seed)
             for trunk in self.trunks
             for step in self.steps
             for seed in self.seeds
@@ -204,12 +242,3 @@ def _saving(steps: Sequence[int]) -> list[str]:
 
 def _list(values: Any) -> str:
     return ",".join(str(value) for value in values)
-
-
-def _value(value: Any) -> str:
-    """Returns a setting as an override has it."""
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{_value(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list):
-        return f"[{','.join(map(_value, value))}]"
-    return "null" if value is None else str(value)

@@ -9,14 +9,22 @@ from lmc_lab.analyses.store import identity_settings
 from lmc_lab.results.manifest import StudyRecord
 from lmc_lab.results.part import Part, told
 from lmc_lab.results.wanted import Wanted
+from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.status import peek_status
 from lmc_lab.study_plan import StudyPlan
 
 
 def record_of(plan: StudyPlan) -> StudyRecord:
     """Returns the record of a study, with what keeps its results from being measured at this moment."""
-    wanted = tuple(_wanted(plan))
-    obstacles = {told(each.subject): tuple(_obstacles(plan, each.subject)) for each in wanted}
+    obstacles: dict[str, list[str]] = {}
+    wanted = []
+    for analysis in plan.measured:
+        experiment = plan.experiment_of(analysis)
+        settings = identity_settings(analysis, variant=experiment.variant)
+        for subject in analysis.subject.in_study(plan.trunks, plan.steps, plan.seeds):
+            wanted.append(Wanted(analysis.name, analysis.version, settings, subject))
+            found = obstacles.setdefault(told(subject), [])
+            found += [each for each in _obstacles(experiment, subject) if each not in found]
     return StudyRecord(
         name=plan.name,
         asked=plan.asked,
@@ -24,27 +32,20 @@ def record_of(plan: StudyPlan) -> StudyRecord:
         versions={name: version(name) for name in ("lmc_lab", "torch")},
         ran=time.time_ns(),
         fingerprint=plan.experiment.task.fingerprint,
-        wanted=wanted,
-        obstacles={subject: reasons for subject, reasons in obstacles.items() if reasons},
+        wanted=tuple(wanted),
+        obstacles={subject: tuple(reasons) for subject, reasons in obstacles.items() if reasons},
     )
 
 
-def _wanted(plan: StudyPlan) -> Iterator[Wanted]:
-    for analysis in plan.measured:
-        settings = identity_settings(analysis, variant=plan.experiment.variant)
-        for subject in analysis.subject.in_study(plan.trunks, plan.steps, plan.seeds):
-            yield Wanted(analysis.name, analysis.version, settings, subject)
-
-
-def _obstacles(plan: StudyPlan, subject: Sequence[Part]) -> Iterator[str]:
+def _obstacles(experiment: Experiment, subject: Sequence[Part]) -> Iterator[str]:
     """Yields what keeps a subject from being measured, read off the status files of its runs."""
     for part in subject:
         where = f"{part}: " if len(subject) > 1 else ""
-        yield from (where + obstacle for obstacle in _obstacles_of(plan, part))
+        yield from (where + obstacle for obstacle in _obstacles_of(experiment, part))
 
 
-def _obstacles_of(plan: StudyPlan, part: Part) -> Iterator[str]:
-    paths = plan.experiment.paths
+def _obstacles_of(experiment: Experiment, part: Part) -> Iterator[str]:
+    paths = experiment.paths
     if part.trunk is None:
         return
     trunk = peek_status(paths.trunk(part.trunk))
@@ -52,7 +53,7 @@ def _obstacles_of(plan: StudyPlan, part: Part) -> Iterator[str]:
         yield f"the trunk diverged at step {trunk.get('step')}"
     if part.split_step is None:
         return
-    split = paths.split(part.trunk, part.split_step, plan.experiment.variant)
+    split = paths.split(part.trunk, part.split_step, experiment.variant)
     statuses = {seed: peek_status(split.branch(seed)) for seed in part.branches}
     states = {seed: status.get("state") for seed, status in statuses.items()}
     yield from (

@@ -11,6 +11,7 @@ from torch import nn
 from lmc_lab.analyses import midpoint_gap
 from lmc_lab.analyses.base import Choice, Measurement
 from lmc_lab.analyses.midpoint_gap import TrunkMidpointGap, candidate_update
+from lmc_lab.runs.run import Run
 from lmc_lab.runs.states import load_trunk
 from lmc_lab.runs.trunk import ensure_trunk
 from lmc_lab.tasks.classification import Classification
@@ -62,7 +63,7 @@ def next_step(tmp_path, monkeypatch, *, trainer=None, **changes):
     experiment = replace(experiment, task=replace(experiment.task, **changes))
     ensure_trunk(experiment, {5, 6})
     _, before, after = load_trunk(experiment).states
-    monkeypatch.setattr(midpoint_gap, "DataOrder", lambda *arguments: experiment.trunk_order())
+    monkeypatch.setattr(midpoint_gap, "DataOrder", lambda *arguments: Run(experiment).batches(0).order)
     return after.theta, candidate_update(experiment.task, 0, before, experiment.task.dataset.train, 0), before.theta
 
 

@@ -16,14 +16,13 @@ from lmc_lab.analyses.predictions import InterMode, Predictions
 from lmc_lab.analyses.spectrum import Spectrum
 from lmc_lab.errors import UserError
 from lmc_lab.landscape.hull import matched_perturbations, sample_hull
-from lmc_lab.runs.branch import train_branch
 from lmc_lab.runs.endpoints import load_mode
 from lmc_lab.runs.modes import Modes
 from lmc_lab.runs.states import load_trunk
 from lmc_lab.runs.trunk import ensure_trunk
 from lmc_lab.tasks.classification import Classification
 from lmc_lab.tasks.objective import Objective
-from tiny import tiny_experiment
+from tiny import tiny_experiment, train_branch
 
 
 def half_frozen():

@@ -16,7 +16,6 @@ from lmc_lab.data.order import DataOrder, Role
 from lmc_lab.errors import UserError
 from lmc_lab.landscape.parameters import ParameterLayout
 from lmc_lab.landscape.predictions import unpack_mask
-from lmc_lab.runs.branch import train_branch
 from lmc_lab.runs.curve import read_rows
 from lmc_lab.runs.endpoints import load_mode
 from lmc_lab.runs.experiment import RunSettings
@@ -24,7 +23,7 @@ from lmc_lab.runs.modes import Modes
 from lmc_lab.runs.states import RunState, load_trunk
 from lmc_lab.runs.trunk import ensure_trunk
 from lmc_lab.tasks.objective import EvaluationSettings
-from tiny import clouds, tiny_experiment
+from tiny import clouds, tiny_experiment, train_branch
 
 KEEP = EvaluationSettings(bn_policy="keep")
 

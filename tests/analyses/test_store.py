@@ -18,13 +18,12 @@ from lmc_lab.files import read_json
 from lmc_lab.results.folder import all_rows, read_result, read_results
 from lmc_lab.results.row_file import SCHEMA
 from lmc_lab.runs import checkpoint
-from lmc_lab.runs.branch import train_branch
 from lmc_lab.runs.endpoints import load_mode
 from lmc_lab.runs.modes import Modes
 from lmc_lab.runs.states import load_trunk
 from lmc_lab.runs.status import write_status
 from lmc_lab.tasks.objective import EvaluationSettings
-from tiny import tiny_experiment
+from tiny import tiny_experiment, train_branch
 
 
 @final

@@ -18,9 +18,8 @@ from lmc_lab.analyses.spectrum import Spectrum
 from lmc_lab.analyses.store import ensure_rows
 from lmc_lab.reporting import page
 from lmc_lab.results.folder import all_rows, read_results
-from lmc_lab.runs.branch import train_branch
 from lmc_lab.runs.subject import Request
-from tiny import tiny_experiment
+from tiny import tiny_experiment, train_branch
 
 
 @pytest.fixture(scope="module")

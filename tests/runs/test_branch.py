@@ -6,13 +6,13 @@ import torch
 from lmc_lab.errors import UserError
 from lmc_lab.files import read_json
 from lmc_lab.runs import callbacks, checkpoint
-from lmc_lab.runs.branch import train_branch
 from lmc_lab.runs.curve import read_rows
 from lmc_lab.runs.endpoints import load_mode
-from lmc_lab.runs.experiment import BranchLength, RunSettings
+from lmc_lab.runs.experiment import RunSettings
 from lmc_lab.runs.status import is_marked_finished
 from lmc_lab.runs.trunk import ensure_trunk
-from tiny import tiny_experiment
+from lmc_lab.runs.variation import BranchLength, Variation
+from tiny import tiny_experiment, train_branch
 
 
 def endpoint(folder):
@@ -37,14 +37,14 @@ def test_a_branch_in_the_trunks_own_order_is_the_trunk(tmp_path, split_step):
 
 def test_optimizer_state_matters_and_is_another_address(tmp_path):
     carried = tiny_experiment(tmp_path)
-    fresh = tiny_experiment(tmp_path, carry_optimizer_state=False)
+    fresh = tiny_experiment(tmp_path, variation=Variation(carry_optimizer_state=False))
     one, two = train_branch(carried, 13, 0), train_branch(fresh, 13, 0)
     assert one.path.parent.name == "split-13" and two.path.parent.name == "split-13-fresh_optimizer"
     assert not same(endpoint(one)["model"], endpoint(two)["model"])
 
 
 def test_after_split_trains_t_steps_more(tmp_path):
-    experiment = tiny_experiment(tmp_path, branch_length=BranchLength.AFTER_SPLIT)
+    experiment = tiny_experiment(tmp_path, variation=Variation(length=BranchLength.AFTER_SPLIT))
     folder = train_branch(experiment, 13, 0)
     assert endpoint(folder)["step"] == 53 and folder.path.parent.name == "split-13-after_split"
 
@@ -65,7 +65,7 @@ def killing_heartbeat(step):
 @pytest.mark.parametrize("carry_optimizer_state", [True, False])
 def test_a_branch_that_was_stopped_goes_on_to_the_same_endpoint(tmp_path, monkeypatch, carry_optimizer_state):
     settings = RunSettings(log_every=5, resume_seconds=0.0)
-    keywords = {"settings": settings, "carry_optimizer_state": carry_optimizer_state}
+    keywords = {"settings": settings, "variation": Variation(carry_optimizer_state=carry_optimizer_state)}
     whole = train_branch(tiny_experiment(tmp_path / "whole", **keywords), 13, 4)
     experiment = tiny_experiment(tmp_path / "stopped", **keywords)
     with monkeypatch.context() as patch:

@@ -11,14 +11,13 @@ from safetensors.torch import save_file
 
 from lmc_lab.files import FORMAT, DamagedFile, OtherFormat, peek_json
 from lmc_lab.runs import callbacks, checkpoint
-from lmc_lab.runs.branch import train_branch
 from lmc_lab.runs.curve import append_row, read_rows, write_rows
 from lmc_lab.runs.curve_check import whole_curve
 from lmc_lab.runs.endpoints import load_mode
 from lmc_lab.runs.experiment import RunSettings
 from lmc_lab.runs.states import load_trunk
 from lmc_lab.runs.trunk import ensure_split, ensure_trunk
-from tiny import tiny_experiment
+from tiny import tiny_experiment, train_branch
 
 
 @pytest.fixture
@@ -276,7 +275,7 @@ def test_a_state_of_the_trunk_that_is_lost_while_a_branch_begins_ends_it(experim
     settings = RunSettings(log_every=5, save_steps=[20, 30])
     later = tiny_experiment(experiment.paths.root.parent, settings=settings)
     branch(experiment).step(20).unlink()
-    monkeypatch.setattr("lmc_lab.runs.branch.ensure_split", lambda experiment, step: experiment.split(step))
+    monkeypatch.setattr("tiny.ensure_split", lambda experiment, step: experiment.split(step))
     flip(experiment.trunk_folder.step(13))
     with pytest.raises(DamagedFile):
         train_branch(later, 13, 0)

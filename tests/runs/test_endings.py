@@ -16,14 +16,14 @@ from lightning.pytorch.callbacks import (
 from lmc_lab.errors import UserError
 from lmc_lab.files import read_json, write_json
 from lmc_lab.runs import checkpoint
-from lmc_lab.runs.branch import train_branch
 from lmc_lab.runs.curve import read_rows
 from lmc_lab.runs.endpoints import load_mode
 from lmc_lab.runs.experiment import RunSettings
 from lmc_lab.runs.paths import place_of
+from lmc_lab.runs.run import Run
 from lmc_lab.runs.status import Diverged, Stopped
 from lmc_lab.runs.trunk import ensure_split, ensure_trunk
-from tiny import build_model, tiny_experiment
+from tiny import build_model, tiny_experiment, train_branch, with_callbacks
 
 
 class StopAt(Callback):
@@ -69,7 +69,7 @@ def test_a_run_that_was_stopped_is_not_finished_and_goes_on_to_the_same_end(tmp_
     whole = train_branch(tiny_experiment(tmp_path / "whole", make_callbacks=callbacks), 13, 0)
     experiment = tiny_experiment(tmp_path / "stopped", make_callbacks=callbacks)
     ensure_split(experiment, 13)
-    stopped = replace(experiment, make_callbacks=lambda: [*callbacks(), StopAt(29)])
+    stopped = with_callbacks(experiment, lambda: [*callbacks(), StopAt(29)])
     with pytest.raises(Stopped, match=r"expected tiny/trunk-0/k=13/branch-0 to train up to step 40, .* at step 29"):
         train_branch(stopped, 13, 0)
     folder = experiment.split_folder(13).branch(0)
@@ -83,7 +83,7 @@ def test_a_run_that_was_stopped_is_not_finished_and_goes_on_to_the_same_end(tmp_
 def test_a_trunk_that_was_stopped_goes_on_too(tmp_path):
     experiment = tiny_experiment(tmp_path / "stopped")
     with pytest.raises(Stopped):
-        ensure_trunk(replace(experiment, make_callbacks=lambda: [StopAt(9)]), {20})
+        ensure_trunk(with_callbacks(experiment, lambda: [StopAt(9)]), {20})
     assert experiment.trunk_folder.saved_steps() == {0}
     ensure_trunk(experiment, {20})
     whole = tiny_experiment(tmp_path / "whole")
@@ -189,7 +189,7 @@ def test_gradients_are_clipped_as_the_task_says(tmp_path, algorithm):
     )
     ensure_split(experiment, 1)
     module = experiment.task.initialise(0)
-    batch = experiment.trunk_order().indices(0)
+    batch = Run(experiment).batches(0).order.indices(0)
     examples = experiment.task.dataset.train
     module.training_loss((examples.inputs[batch], examples.targets[batch])).backward()
     gradient = module.model.weight.grad
@@ -242,7 +242,7 @@ def test_weights_that_overflow_are_seen_where_the_loss_is_not(tmp_path):
         experiment = tiny_experiment(tmp_path)
         ensure_split(experiment, 13)
         with pytest.raises(Diverged, match="at step 40"):
-            train_branch(replace(experiment, make_callbacks=lambda callback=callback: [callback]), 13, seed)
+            train_branch(with_callbacks(experiment, lambda callback=callback: [callback]), 13, seed)
         assert not experiment.split_folder(13).branch(seed).endpoint.exists()
 
 
@@ -260,7 +260,7 @@ def test_a_run_that_diverged_is_tried_again_where_the_cause_may_be_gone(tmp_path
     experiment = tiny_experiment(tmp_path)
     ensure_split(experiment, 13)
     with pytest.raises(Diverged):
-        train_branch(replace(experiment, make_callbacks=lambda: [Overflows(24)]), 13, 1)
+        train_branch(with_callbacks(experiment, lambda: [Overflows(24)]), 13, 1)
     folder = experiment.split_folder(13).branch(1)
     with pytest.raises(Diverged, match=f"remove {folder.status} to try it again"):
         train_branch(experiment, 13, 1)
@@ -275,7 +275,7 @@ def test_a_mode_with_diverged_branches_is_refused_or_leaves_them_out(tmp_path):
     for seed in (0, 2):
         train_branch(experiment, 13, seed)
     with pytest.raises(Diverged):
-        train_branch(replace(experiment, make_callbacks=lambda: [Overflows(24)]), 13, 1)
+        train_branch(with_callbacks(experiment, lambda: [Overflows(24)]), 13, 1)
     with pytest.raises(UserError, match="found diverged ones with seed=1; set allow_diverged=true"):
         load_mode(experiment, 13)
     mode = load_mode(experiment, 13, allow_diverged=True)
@@ -288,6 +288,6 @@ def test_a_mode_of_diverged_branches_alone_does_not_advise_to_train_them_again(t
     ensure_split(experiment, 13)
     for seed in (0, 1):
         with pytest.raises(Diverged):
-            train_branch(replace(experiment, make_callbacks=lambda: [Overflows(24)]), 13, seed)
+            train_branch(with_callbacks(experiment, lambda: [Overflows(24)]), 13, seed)
     with pytest.raises(UserError, match="found 0 beside 2 that did; lower the learning rate"):
         load_mode(experiment, 13, allow_diverged=True)

@@ -22,12 +22,11 @@ from lmc_lab.analyses.predictions import Predictions
 from lmc_lab.analyses.spectrum import Spectrum
 from lmc_lab.analyses.store import ensure_rows, read_result
 from lmc_lab.errors import UserError
-from lmc_lab.runs.branch import train_branch
 from lmc_lab.runs.endpoints import Mode, load_mode
 from lmc_lab.runs.subject import Part, Request
 from lmc_lab.tasks.classification import Classification
 from lmc_lab.tasks.objective import EvaluationSettings
-from tiny import build_model, tiny_experiment
+from tiny import build_model, tiny_experiment, train_branch
 
 
 def trained_elsewhere(count=3):

@@ -9,7 +9,6 @@ from torch.optim import SGD
 
 from lmc_lab.errors import UserError
 from lmc_lab.runs import checkpoint
-from lmc_lab.runs.branch import train_branch
 from lmc_lab.runs.endpoints import load_mode
 from lmc_lab.runs.experiment import RunSettings
 from lmc_lab.runs.module import TrainingModule
@@ -17,7 +16,7 @@ from lmc_lab.runs.trunk import ensure_split
 from lmc_lab.tasks.classification import Classification
 from lmc_lab.tasks.supervised import SupervisedTask
 from lmc_lab.tasks.task import Task
-from tiny import build_model, clouds, tiny_experiment
+from tiny import build_model, clouds, tiny_experiment, train_branch
 
 
 class Weighted(SupervisedTask):

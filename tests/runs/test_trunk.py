@@ -7,6 +7,7 @@ from filelock import FileLock
 from lmc_lab.files import read_json
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.curve import read_rows
+from lmc_lab.runs.run import Run
 from lmc_lab.runs.stretch import Stretch, stretches
 from lmc_lab.runs.trunk import ensure_split, ensure_trunk
 from tiny import tiny_experiment
@@ -85,7 +86,7 @@ def test_trunk_seeds_give_other_weights_and_other_orders(tmp_path):
     for experiment in (one, two):
         ensure_trunk(experiment, {3})
     assert not torch.equal(weights(one, 0)["model.0.weight"], weights(two, 0)["model.0.weight"])
-    assert not torch.equal(one.trunk_order().indices(0), two.trunk_order().indices(0))
+    assert not torch.equal(Run(one).batches(0).order.indices(0), Run(two).batches(0).order.indices(0))
 
 
 class Killed(BaseException):

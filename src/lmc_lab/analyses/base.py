@@ -95,6 +95,19 @@ class Analysis(_About):
         """
         return {name: value for name, value in _plain(_changed(self)).items() if name in self.settings()}
 
+    @property
+    def branch(self) -> Mapping[str, Any]:
+        """Returns how the branches are made that it is about: values of the config's node ``branch``, besides the user's.
+
+        A study trains them; an analysis by itself says how to.
+        """
+        return {}
+
+    @property
+    def branch_overrides(self) -> list[str]:
+        """Returns `branch` as overrides."""
+        return [f"branch.{key}={override_value(value)}" for key, value in self.branch.items()]
+
     def request(self, request: Request) -> Request:
         """Returns what the user asks to be measured together with what this analysis wants to see of it."""
         return replace(request, steps=self.steps)
@@ -148,6 +161,15 @@ class SplitsAnalysis(Analysis):
     @abstractmethod
     def measure(self, results: TrunkResults, task: Task) -> Iterator[Measurement | Record | Choice]:
         """Yields the answer."""
+
+
+def override_value(value: Any) -> str:
+    """Returns a value as an override of Hydra's has it."""
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{override_value(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(override_value, value))}]"
+    return "null" if value is None else str(value)
 
 
 def _changed(settings: Any) -> dict[str, Any]:

@@ -39,18 +39,18 @@ class Examples:
 
         What stands first may be special: the first 46 ms of the Bach clip are silent.
         """
-        return self._at(self._shuffled()[:count])
+        return self.at(self._shuffled()[:count].sort().values)
 
     def undrawn(self, count: int) -> "Examples":
         """Returns the examples that `draw(count)` leaves, in their order."""
-        return self._at(self._shuffled()[count:])
+        return self.at(self._shuffled()[count:].sort().values)
 
     def _shuffled(self) -> Tensor:
         return torch.randperm(len(self), generator=torch.Generator().manual_seed(0))
 
-    def _at(self, index: Tensor) -> "Examples":
-        ordered = index.sort().values
-        return Examples(self.inputs[ordered], self.targets[ordered], self.prepare)
+    def at(self, index: Tensor) -> "Examples":
+        """Returns the examples at `index`, int64 (n,)."""
+        return Examples(self.inputs[index], self.targets[index], self.prepare)
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ class SafetensorsIO(CheckpointIO):
 
     Args:
         data_digest: of the decoded data; written into every checkpoint and compared when one is read.
-        carry_optimizer_state: whether a checkpoint's optimizer state is taken over; without, the optimizer starts afresh.
+        begun: makes of the checkpoint that a run begins with, which is another run's, its own.
     """
 
-    def __init__(self, *, data_digest: str, carry_optimizer_state: bool = True) -> None:
+    def __init__(self, *, data_digest: str, begun: Callable[[State], State] = lambda state: state) -> None:
         self._data_digest = data_digest
-        self._carry_optimizer_state = carry_optimizer_state
+        self._begun = begun
 
     def save_checkpoint(self, checkpoint: State, path: Any, storage_options: Any | None = None) -> None:
         """Writes Lightning's checkpoint."""
@@ -32,10 +33,7 @@ class SafetensorsIO(CheckpointIO):
         """
         state = load(Path(path)).state
         check_data(state, self._data_digest, path)
-        if not self._carry_optimizer_state:
-            for optimizer_state in state["optimizer_states"]:
-                optimizer_state["state"] = {}
-        return state
+        return self._begun(state)
 
     def remove_checkpoint(self, path: Any) -> None:
         """Deletes a checkpoint."""

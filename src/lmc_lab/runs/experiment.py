@@ -1,26 +1,18 @@
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from lmc_lab.data.order import DataOrder, branch_order, trunk_order
-from lmc_lab.runs.paths import TRUNK, RunFolder, RunPaths, Seed, SplitFolder
+from lmc_lab.runs.paths import RunFolder, RunPaths, Seed, SplitFolder
 from lmc_lab.runs.split import Split
+from lmc_lab.runs.variation import BranchLength, Variation
 from lmc_lab.tasks.task import Task
-
-if TYPE_CHECKING:  # an analysis knows the experiment, too, and does without Lightning
-    from lightning.pytorch import Callback, Trainer
-    from lightning.pytorch.loggers import Logger
 from lmc_lab.values import Count, Natural, NotNegative
 
-
-class BranchLength(StrEnum):
-    """What T counts for a branch."""
-
-    TO_TOTAL = "to_total"  # a branch ends at step T of the whole run, trunk included
-    AFTER_SPLIT = "after_split"  # a branch trains T steps of its own: the literal reading of Algorithm 1
+if TYPE_CHECKING:  # an analysis knows the experiment, too, and does without Lightning
+    from lightning.pytorch import Trainer
+    from lightning.pytorch.loggers import Logger
 
 
 @dataclass(frozen=True)
@@ -77,9 +69,7 @@ class Experiment:
     make_logger: "Callable[[RunName, Mapping[str, Any]], Logger | None]"  # of a run and its config
     settings: RunSettings
     config: Mapping[str, Any]  # of the command
-    make_callbacks: "Callable[[], Sequence[Callback]]" = tuple  # of the task: they may change the weights
-    carry_optimizer_state: bool = True
-    branch_length: BranchLength = BranchLength.TO_TOTAL
+    variation: Variation = Variation()  # of its branches
     given: tuple[str, ...] = ()  # on the command line: what makes this experiment of the defaults
 
     def training_command(self, *overrides: str) -> str:
@@ -92,19 +82,19 @@ class Experiment:
         """Returns the trunk's folder."""
         return self.paths.trunk(self.trunk_seed)
 
-    def config_of(self, name: RunName) -> dict[str, Any]:
-        """Returns the config of one run: that of a command which trains several names all of their seeds."""
-        return {**self.config, "seed": name.seed}
-
     def circumstances(self) -> dict[str, str]:
         """Returns what a run depends on and its address does not say, but for the user's own code."""
         return {"data": self.task.dataset.digest, "torch": version("torch"), "lmc_lab": version("lmc_lab")}
 
     @property
+    def branch_task(self) -> Task:
+        """Returns what its branches train: the task, but for what the variation overrides."""
+        return self.variation.task or self.task
+
+    @property
     def variant(self) -> str:
         """Returns what the split's folder name says of branches that are not made by default."""
-        length = "" if self.branch_length is BranchLength.TO_TOTAL else f"-{self.branch_length}"
-        return length + ("" if self.carry_optimizer_state else "-fresh_optimizer")
+        return str(self.variation)
 
     def split_folder(self, step: int) -> SplitFolder:
         """Returns the folder of the split at `step`."""
@@ -112,18 +102,12 @@ class Experiment:
 
     def split(self, step: int) -> Split:
         """Returns the split at `step`."""
-        return Split(self.trunk_seed, step, str(self.branch_length), self.carry_optimizer_state)
+        of_branches = self.variation
+        return Split(
+            self.trunk_seed, step, str(of_branches.length), of_branches.carry_optimizer_state, of_branches.described
+        )
 
     def last_step(self, split_step: int) -> int:
         """Returns the step at which a branch ends."""
-        return self.task.max_steps + (split_step if self.branch_length is BranchLength.AFTER_SPLIT else 0)
-
-    def trunk_order(self) -> DataOrder:
-        """Returns z_0."""
-        return trunk_order(self.trunk_seed, len(self.task.dataset.train), self.task.batch_size)
-
-    def branch_order(self, seed: Seed) -> DataOrder:
-        """Returns the data order of the branch with this seed; that of seed ``trunk`` is the trunk's own."""
-        if seed == TRUNK:
-            return self.trunk_order()
-        return branch_order(self.trunk_seed, int(seed), len(self.task.dataset.train), self.task.batch_size)
+        is_own = self.variation.length is BranchLength.AFTER_SPLIT
+        return self.branch_task.max_steps + (split_step if is_own else 0)

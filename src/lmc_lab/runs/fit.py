@@ -12,21 +12,21 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import Checkpoint, GradientAccumulationScheduler, StochasticWeightAveraging
 
 from lmc_lab import termination
-from lmc_lab.data.order import DataOrder, StepBatches
 from lmc_lab.errors import UserError
 from lmc_lab.files import write_text
 from lmc_lab.process import keep_freed_memory
 from lmc_lab.runs.callbacks import CallbackGroup, Heartbeat, OptimizerLayout, StepNoise
+from lmc_lab.runs.checkpoint import State
 from lmc_lab.runs.checkpoint_io import SafetensorsIO
-from lmc_lab.runs.experiment import Experiment, RunName
 from lmc_lab.runs.module import TrainingModule
-from lmc_lab.runs.paths import RunFolder
 from lmc_lab.runs.profiler import without_profiler
+from lmc_lab.runs.run import Run
 from lmc_lab.runs.saving import ResumeCheckpoint, SplitCheckpoint, UnfinishedCheckpoint
 from lmc_lab.runs.status import Diverged, Stopped
 from lmc_lab.runs.stretch import Stretch
 from lmc_lab.runs.trajectory import Trajectory
 from lmc_lab.tasks.supervised import SupervisedTask
+from lmc_lab.tasks.task import Task
 
 # Callbacks of Lightning's that have no meaning here, and what has.
 _REFUSED_CALLBACKS: dict[type[Callback], str] = {
@@ -46,30 +46,24 @@ class Trained:
 
 
 def fit(
-    experiment: Experiment,
-    folder: RunFolder,
-    name: RunName,
-    order: DataOrder,
+    run: Run,
     stretch: Stretch,
     *,
     save_at: Collection[int] = (),
     on_saved: Callable[[int], None] = lambda step: None,
     callbacks: Sequence[Callback] = (),
-    carry_optimizer_state: bool = True,
+    begun: Callable[[State], State] = lambda state: state,
     is_resumable: bool = True,
 ) -> Trained:
     """Trains one stretch of a trunk or a branch.
 
     Args:
-        experiment: what is trained.
-        folder: of the run.
-        name: of the run.
-        order: of its data.
+        run: which is trained.
         stretch: which of its steps.
         save_at: steps whose whole state is kept.
         on_saved: is told of each of them.
         callbacks: further ones, which see each step after its place in the trajectory is known.
-        carry_optimizer_state: go on with the optimizer's state, too.
+        begun: makes of the stretch's checkpoint, which is another run's, the state that this one begins with.
         is_resumable: keep a state to go on from, should this run be ended.
 
     Raises:
@@ -78,15 +72,15 @@ def fit(
     """
     keep_freed_memory()
     _quiet()
-    command = experiment.training_command(*name.overrides)
-    write_text(folder.config, f"# {command}\n{yaml.safe_dump(experiment.config_of(name), sort_keys=False)}")
-    task, settings = experiment.task, experiment.settings
-    module = TrainingModule(task.initialise(experiment.trunk_seed))
-    trajectory = Trajectory(folder.metrics, name=str(name), log_every=settings.log_every)
+    folder, name, task, settings = run.folder, str(run.name), run.task, run.experiment.settings
+    write_text(folder.config, f"# {run.command}\n{yaml.safe_dump(run.config, sort_keys=False)}")
+    module = TrainingModule(task.initialise(run.experiment.trunk_seed))
+    batches = run.batches(stretch.start)
+    trajectory = Trajectory(folder.metrics, name=name, log_every=settings.log_every)
     resume = ResumeCheckpoint(folder, stop=stretch.stop, seconds=settings.resume_seconds)
-    logger = experiment.make_logger(name, experiment.config_of(name))
+    logger = run.experiment.make_logger(run.name, run.config)
     trainer = without_profiler(
-        experiment.make_trainer(
+        run.experiment.make_trainer(
             max_steps=stretch.stop,
             precision=task.precision,
             gradient_clip_val=task.gradient_clip_val,
@@ -97,19 +91,19 @@ def fit(
             default_root_dir=folder.path,  # where Lightning would look for states that its own handler of Slurm saved
             plugins=[
                 LightningEnvironment(),  # not that of Slurm, which would answer signals and submit the job again
-                SafetensorsIO(data_digest=task.dataset.digest, carry_optimizer_state=carry_optimizer_state),
+                SafetensorsIO(data_digest=task.dataset.digest, begun=begun),
             ],
             callbacks=[
                 *([UnfinishedCheckpoint(folder, stop=stretch.stop)] if is_resumable else []),
-                *_of_the_task(experiment),
+                *_callbacks(task),
                 CallbackGroup(
                     OptimizerLayout(),
-                    StepNoise(order),
+                    StepNoise(batches.order),
                     trajectory,
                     *callbacks,
                     SplitCheckpoint(folder, save_at, on_saved),
                     *([resume] if is_resumable else []),
-                    Heartbeat(folder, name=str(name), stop=stretch.stop),
+                    Heartbeat(folder, name=name, stop=stretch.stop),
                 ),
             ],
             enable_checkpointing=False,
@@ -118,7 +112,6 @@ def fit(
             use_distributed_sampler=False,
         )
     )
-    batches = StepBatches(task.dataset.train, order, stretch.start, task.dataset.augment)
     test = task.dataset.test if settings.evaluate_every else None
     try:
         with termination.after_the_step():
@@ -126,17 +119,17 @@ def fit(
     finally:
         if logger is not None:
             logger.finalize("success" if trainer.global_step == stretch.stop else "failed")
-    _check_end(trainer, module.task, trajectory, str(name), stretch.stop)
+    _check_end(trainer, module.task, trajectory, name, stretch.stop)
     return Trained(module.task, trajectory.path_length)
 
 
-def _of_the_task(experiment: Experiment) -> Iterator[Callback]:
+def _callbacks(task: Task) -> Iterator[Callback]:
     """Yields the callbacks of the task, which may change the weights.
 
     Raises:
         UserError: one of them cannot do here what it is for.
     """
-    for callback in experiment.make_callbacks():
+    for callback in task.make_callbacks():
         for kind, why in _REFUSED_CALLBACKS.items():
             if isinstance(callback, kind):
                 raise UserError(

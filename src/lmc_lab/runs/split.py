@@ -1,7 +1,9 @@
 """The split step k: how it may be written, and the manifest that says that the trunk has reached it."""
 
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from lmc_lab.errors import UserError
 from lmc_lab.files import peek_json, read_json_or_set_aside, remove_leftovers, set_aside, write_json
@@ -16,19 +18,24 @@ class Split:
     step: int
     branch_length: str
     carry_optimizer_state: bool
+    described: Mapping[str, Any] = field(default_factory=dict)  # see `Variation`
+
+    def to_plain(self) -> dict[str, Any]:
+        """Returns the split as JSON holds it."""
+        return {name: value for name, value in asdict(self).items() if name != "described" or value}
 
     def publish(self, folder: SplitFolder) -> None:
         """Writes the manifest, or writes a damaged one anew; from now on branches may start."""
         remove_leftovers(folder.path)
         content = read_json_or_set_aside(folder.manifest, place=place_of(folder.manifest))
-        if content and content != asdict(self):
-            set_aside(folder.manifest, f"expected {folder.manifest} to be {asdict(self)}, found {content}")
+        if content and content != self.to_plain():
+            set_aside(folder.manifest, f"expected {folder.manifest} to be {self.to_plain()}, found {content}")
         if not self.is_published(folder):
-            write_json(folder.manifest, asdict(self), place=place_of(folder.manifest))
+            write_json(folder.manifest, self.to_plain(), place=place_of(folder.manifest))
 
     def is_published(self, folder: SplitFolder) -> bool:
         """Returns whether the manifest says that the trunk has reached this split."""
-        return peek_json(folder.manifest, place=place_of(folder.manifest)) == asdict(self)
+        return peek_json(folder.manifest, place=place_of(folder.manifest)) == self.to_plain()
 
 
 def parse_split_step(text: str | int | float, *, steps_per_epoch: int, max_steps: int) -> int:

@@ -7,8 +7,9 @@ from filelock import FileLock
 from lmc_lab.process import heavy_imports
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.curve_check import set_aside_unless_whole
-from lmc_lab.runs.experiment import Experiment, RunName
+from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.paths import RunFolder
+from lmc_lab.runs.run import Run
 from lmc_lab.runs.split import Split
 from lmc_lab.runs.status import check_divergence, outcome_recorded, read_status, write_finished
 from lmc_lab.runs.stretch import Stretch, missing_stretches, resume_step, saved_states
@@ -46,7 +47,7 @@ def ensure_trunk(experiment: Experiment, steps: Collection[int], *, splits: Coll
 
     folder.path.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.lock), outcome_recorded(folder, experiment.circumstances):
-        check_divergence(folder, str(_name(experiment)), stop=max(steps), circumstances=experiment.circumstances)
+        check_divergence(folder, str(Run(experiment).name), stop=max(steps), circumstances=experiment.circumstances)
         if not set_aside_unless_whole(folder):
             again = max(folder.saved_steps(), default=0)
             _train(experiment, Stretch(0, again, None), {0, *steps}, publish)
@@ -79,21 +80,8 @@ def _train(experiment: Experiment, stretch: Stretch, save_at: Collection[int], o
     # Lightning takes max_steps=0 as nothing to do and would not even start, so W_0 is saved by a run of one step.
     steps = Stretch(stretch.start, max(stretch.stop, 1), stretch.checkpoint)
     is_behind = stretch.stop <= (resume_step(folder) or -1)  # of a killed run, whose progress is kept
-    fit(
-        experiment,
-        folder,
-        _name(experiment),
-        experiment.trunk_order(),
-        steps,
-        save_at=save_at,
-        on_saved=on_saved,
-        is_resumable=not is_behind,
-    )
+    fit(Run(experiment), steps, save_at=save_at, on_saved=on_saved, is_resumable=not is_behind)
     if not is_behind:
         folder.resume.unlink(missing_ok=True)
     trained_to = max(stretch.stop, read_status(folder).get("trained_to", 0))
     write_finished(folder, step=stretch.stop, trained_to=trained_to)
-
-
-def _name(experiment: Experiment) -> RunName:
-    return RunName(experiment.task.name, experiment.trunk_seed)

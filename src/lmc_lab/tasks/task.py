@@ -1,7 +1,8 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,6 +46,7 @@ class Task:
     gradient_clip_val: float | None = None  # None: gradients are taken as they are
     gradient_clip_algorithm: ClipAlgorithm = ClipAlgorithm.NORM
     num_classes: int | None = None  # that labels may name, where it is known
+    make_callbacks: Callable[[], Sequence[Any]] = tuple  # Lightning's, which may change the weights
 
     def __post_init__(self) -> None:
         precision_of(self.precision)

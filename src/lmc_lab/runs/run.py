@@ -1,0 +1,68 @@
+"""A run: a trunk, or a branch of one of its splits, as something that can be trained."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lmc_lab.data.examples import Examples
+from lmc_lab.data.order import DataOrder, StepBatches, branch_order, trunk_order
+from lmc_lab.runs.experiment import Experiment, RunName
+from lmc_lab.runs.paths import TRUNK, RunFolder, Seed
+from lmc_lab.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class Run:
+    """The trunk of an experiment if `seed` is None, else a branch."""
+
+    experiment: Experiment
+    split_step: int | None = None
+    seed: Seed | None = None
+
+    @property
+    def name(self) -> RunName:
+        """What the run is, for those who log it."""
+        return RunName(self.experiment.task.name, self.experiment.trunk_seed, self.split_step, self.seed)
+
+    @property
+    def folder(self) -> RunFolder:
+        """Where its files are."""
+        if self.split_step is None or self.seed is None:
+            return self.experiment.trunk_folder
+        return self.experiment.split_folder(self.split_step).branch(self.seed)
+
+    @property
+    def task(self) -> Task:
+        """What is trained."""
+        return self.experiment.task if self.seed is None else self.experiment.branch_task
+
+    @property
+    def last_step(self) -> int:
+        """The step at which it ends."""
+        return self.task.max_steps if self.split_step is None else self.experiment.last_step(self.split_step)
+
+    @property
+    def command(self) -> str:
+        """The command that trains it."""
+        return self.experiment.training_command(*self.name.overrides)
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """Its config: that of a command which trains several names all of their seeds."""
+        return {**self.experiment.config, "seed": self.seed}
+
+    @property
+    def examples(self) -> Examples:
+        """The training examples that it sees."""
+        train = self.task.dataset.train
+        return train if self.seed is None else self.experiment.variation.chosen(train, self.task.batch_size)
+
+    def order(self, examples: Examples) -> DataOrder:
+        """Returns the order in which it sees `examples`; that of a branch with the seed ``trunk`` is the trunk's own."""
+        trunk, size = self.experiment.trunk_seed, (len(examples), self.task.batch_size)
+        return trunk_order(trunk, *size) if self.seed in (None, TRUNK) else branch_order(trunk, int(self.seed), *size)
+
+    def batches(self, start: int) -> StepBatches:
+        """Returns its batches from step `start` on."""
+        examples = self.examples
+        return StepBatches(examples, self.order(examples), start, self.task.dataset.augment)

@@ -1,0 +1,137 @@
+"""What the branches of a split have in common and plain ones have not: the parts of a branch besides its seed."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lmc_lab.data.examples import Examples
+from lmc_lab.errors import UserError
+from lmc_lab.tasks.supervised import only_optimizer
+from lmc_lab.tasks.task import Task
+
+Weights = Mapping[str, Tensor]  # parameters and buffers under the names in the task's state dict
+
+
+class BranchLength(StrEnum):
+    """What T counts for a branch."""
+
+    TO_TOTAL = "to_total"  # a branch ends at step T of the whole run, trunk included
+    AFTER_SPLIT = "after_split"  # a branch trains T steps of its own: the literal reading of Algorithm 1
+
+
+@dataclass(frozen=True)
+class Variation:
+    """How the branches of a split are made.
+
+    A branch is (start state, examples, noise, overrides of the task). Its seed says the noise; the rest is here, and by
+    default W_k, all training examples, and none.
+
+    Args:
+        start: makes of the weights at W_k those that a branch starts from.
+        carry_optimizer_state: a branch goes on with the optimizer's state at W_k.
+        examples: returns the indices of the training examples that a branch sees, int64 (n,).
+        task: with the overrides; None without any.
+        length: what T counts.
+        described: `start`, `examples` and the overrides as plain data, by which the folder is named; without what is default.
+    """
+
+    start: Callable[[Weights], Weights] | None = None
+    carry_optimizer_state: bool = True
+    examples: Callable[[Examples], Tensor] | None = None
+    task: Task | None = None
+    length: BranchLength = BranchLength.TO_TOTAL
+    described: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Returns what a split folder's name says of it: nothing by default, ``-after_split``, ``-varied_1a2b3c4d``."""
+        length = "" if self.length is BranchLength.TO_TOTAL else f"-{self.length}"
+        optimizer = "" if self.carry_optimizer_state else "-fresh_optimizer"
+        digest = hashlib.sha256(json.dumps(self.described, sort_keys=True).encode()).hexdigest()[:8]
+        return length + optimizer + (f"-varied_{digest}" if self.described else "")
+
+    def begun(self, checkpoint: dict[str, Any]) -> dict[str, Any]:
+        """Returns the checkpoint that a branch begins with, made of the trunk's at W_k.
+
+        Raises:
+            UserError: `start` returned other tensors than it was given, or some that are not finite; the overrides are of an
+                optimizer that cannot go on with the trunk's state.
+        """
+        (optimizer,) = checkpoint["optimizer_states"]
+        if not self.carry_optimizer_state:
+            optimizer["state"] = {}
+        if self.task is not None:
+            self._check_schedule(checkpoint)
+            if not checkpoint["lr_schedulers"]:
+                optimizer["param_groups"] = _own_groups(self.task, optimizer)
+        if self.start is None:
+            return checkpoint
+        weights = checkpoint["state_dict"]
+        return checkpoint | {"state_dict": _checked(self.start(dict(weights)), weights)}
+
+    def _check_schedule(self, checkpoint: Mapping[str, Any]) -> None:
+        if checkpoint["lr_schedulers"] and "optimizer" in self.described.get("overrides", {}):
+            raise UserError(
+                "expected branch.overrides to leave the optimizer of a task with a schedule alone, whose state has the trunk's "
+                "learning rate, found another setting of it; set the schedule otherwise instead"
+            )
+
+    def chosen(self, train: Examples, batch_size: int) -> Examples:
+        """Returns the examples that branches see.
+
+        Raises:
+            UserError: `examples` returned no distinct indices of training examples, or fewer than one batch takes.
+        """
+        if self.examples is None:
+            return train
+        index = self.examples(train)
+        if not isinstance(index, Tensor) or index.dtype != torch.int64 or index.ndim != 1:
+            raise UserError(
+                "expected branch.examples to return indices, int64 (n,), found something else; change its _target_"
+            )
+        if len(set(index.tolist())) < len(index) or not ((index >= 0) & (index < len(train))).all():
+            raise UserError(
+                f"expected branch.examples to return distinct numbers from 0 to {len(train) - 1}, found others; "
+                "change its _target_"
+            )
+        if len(index) < batch_size:
+            raise UserError(
+                f"expected branch.examples to choose at least one batch of {batch_size} examples, found {len(index)}; "
+                "choose more, or lower the batch size: '+branch.overrides.batch_size=…'"
+            )
+        return train.at(index)
+
+
+def _own_groups(task: Task, trunks: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Returns the parameter groups of a task's optimizer, with its own settings: a state has those of the trunk's.
+
+    Args:
+        task: that is trained.
+        trunks: the state of the trunk's optimizer.
+    """
+    groups: list[dict[str, Any]] = only_optimizer(task.initialise(0).configure_optimizers()).state_dict()[
+        "param_groups"
+    ]
+    kinds = [[(group.keys(), group["params"]) for group in each] for each in (groups, trunks["param_groups"])]
+    if trunks["state"] and kinds[0] != kinds[1]:
+        raise UserError(
+            "expected branches with the trunk's kind of optimizer, whose state they go on with, found another kind; "
+            "set carry_optimizer_state=false"
+        )
+    return groups
+
+
+def _checked(found: Weights, given: Weights) -> Weights:
+    if {name: value.shape for name, value in found.items()} != {name: value.shape for name, value in given.items()}:
+        raise UserError(
+            "expected branch.start to return tensors with the names and shapes that it was given, found others; "
+            "change its _target_"
+        )
+    if not all(value.isfinite().all() for value in found.values() if value.is_floating_point()):
+        raise UserError("expected branch.start to return finite weights, found NaN or infinity; change its settings")
+    return {name: value.to(given[name].dtype) for name, value in found.items()}

@@ -1,0 +1,110 @@
+"""Branches that are not plain ones: by keys of the command, and by an analysis that asks a study for them."""
+
+import json
+from textwrap import dedent
+
+import pandas as pd
+import pytest
+
+from shell import shell, succeed
+
+SMALL = "task.max_steps=40 task.data.num_train=400"
+MODULE = """
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from lmc_lab.analyses.base import Measurement, ModeAnalysis
+
+
+def moved(state, by):
+    return {name: value + by if name.endswith("bias") else value for name, value in state.items()}
+
+
+def first(train, count):
+    import torch
+    return torch.arange(count)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moved(ModeAnalysis):
+    name: ClassVar[str] = "moved"
+    by: float = 1.0
+
+    @property
+    def branch(self):
+        return {"start": {"_target_": "own.moved", "by": self.by}}
+
+    def measure(self, mode, task) -> Iterator[Measurement]:
+        yield Measurement(quantity="moved", value=float((mode.endpoints.mean(0) - mode.training.at_split).abs().mean()))
+"""
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A folder with an analysis of one's own, and a study of it."""
+    (tmp_path / "own.py").write_text(MODULE)
+    for group, name, text in (
+        ("analysis", "moved", "# @package analysis.moved\n_target_: own.Moved\nby: 2.0\n"),
+        ("study", "own", """
+            name: own
+            overrides: [task=mnist1d]
+            trunks: [0]
+            splits: [20]
+            branches: 2
+            analyses: {moved: {}, distances: {}}
+         """),
+    ):  # fmt: skip
+        folder = tmp_path / "conf" / group
+        folder.mkdir(parents=True)
+        (folder / f"{name}.yaml").write_text(dedent(text))
+    return tmp_path
+
+
+def test_an_analysis_asks_for_branches_and_a_study_trains_them(own, shared_cache):
+    overrides = json.dumps(SMALL.split())
+    command = f"python -m lmc_lab.study study=own 'overrides={overrides}' cache_dir={shared_cache} --config-dir conf"
+    printed = succeed(command, cwd=own)
+    assert "missing" not in printed
+    plain, varied = sorted(path.name for path in own.glob("multirun/*/trunk-0/split-20*"))
+    assert plain == "split-20" and varied.startswith("split-20-varied_")
+    rows = pd.concat(pd.read_parquet(path) for path in own.glob("multirun/*/results/*.parquet"))
+    (value,) = rows[rows["quantity"] == "moved"]["value"]
+    assert value > 0.02  # as far as the biases were moved; training alone does less
+    assert "distances" in set(rows["analysis"])
+
+    where = f"split_step=20 {SMALL} cache_dir={shared_cache} --config-dir conf"
+    alone = shell(f"python -m lmc_lab.analyze 'analysis=[moved]' analysis.moved.by=3.0 {where}", cwd=own)
+    assert alone.returncode == 1 and "branch.start={_target_:own.moved,by:3.0}" in alone.stderr
+    command = alone.stderr.partition("train some: ")[2].splitlines()[0].replace("range(5)", "0,1")
+    succeed(command, cwd=own)
+    succeed(f"python -m lmc_lab.analyze 'analysis=[moved]' analysis.moved.by=3.0 {where}", cwd=own)
+
+
+def test_branches_of_some_examples_and_of_another_rate_have_folders_of_their_own(own, shared_cache):
+    train = f"python -m lmc_lab.train split_step=20 {SMALL} cache_dir={shared_cache}"
+    for varied in (
+        "'branch.examples={_target_: own.first, count: 100}'",
+        "+branch.overrides.optimizer.lr=0.001",
+        "+branch.overrides.max_steps=25",
+    ):
+        succeed(f"{train} {varied} seed=0", cwd=own)
+    assert len(list(own.glob("multirun/*/trunk-0/split-20-varied_*/branch-0/endpoint.safetensors"))) == 3
+    assert len(list(own.glob("multirun/*/trunk-0"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("+branch.overrides.model.width=3", "expected branch.overrides to be of"),
+        ("+branch.overrides.optimizer.rate=3", "rate"),
+        ("+branch.overrides.max_steps=-1", "max_steps"),
+        ("branch.start=3", "branch.start"),
+        ("'branch.examples={_target_: own.frist, count: 100}'", "own"),
+        ("'branch.examples={_target_: own.first, cuont: 100}'", "did you mean 'count'"),
+    ],
+)
+def test_what_branches_cannot_be_is_refused_in_a_sentence(own, override, said):
+    found = shell(f"python -m lmc_lab.train split_step=20 seed=0 {SMALL} {override}", cwd=own)
+    assert found.returncode == 1 and said in found.stderr and "Traceback" not in found.stderr
+    assert len(found.stderr.strip().splitlines()) == 1
