@@ -16,19 +16,24 @@ class NormaliseImages:
     mean: tuple[float, float, float]
     deviation: tuple[float, float, float]
     side: int
-    _scale: Tensor = field(init=False, repr=False)  # (H * W * 3,)
-    _shift: Tensor = field(init=False, repr=False)  # (H * W * 3,)
-
-    def __post_init__(self) -> None:
-        mean, deviation = torch.tensor(self.mean), torch.tensor(self.deviation)
-        object.__setattr__(self, "_scale", (1 / (255 * deviation)).repeat(self.side**2))
-        object.__setattr__(self, "_shift", (-mean / deviation).repeat(self.side**2))
+    # Of each device where images were: the factor and the shift of an image, (H * W * 3,) each.
+    _on_device: dict[torch.device, tuple[Tensor, Tensor]] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
 
     def __call__(self, images: Tensor) -> Tensor:
         """Returns the normalised images (B, 3, H, W)."""
+        scale, shift = self._factors(images.device)
         pixels = images.flatten(1).to(torch.float32, copy=True)
-        torch.addcmul(self._shift, pixels, self._scale, out=pixels)  # in place: three quarters of the time
+        torch.addcmul(shift, pixels, scale, out=pixels)  # in place: three quarters of the time
         return pixels.view(images.shape).permute(0, 3, 1, 2)
+
+    def _factors(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        if device not in self._on_device:
+            mean, deviation = torch.tensor(self.mean), torch.tensor(self.deviation)
+            factors = ((1 / (255 * deviation)).repeat(self.side**2), (-mean / deviation).repeat(self.side**2))
+            self._on_device[device] = (factors[0].to(device), factors[1].to(device))
+        return self._on_device[device]
 
 
 @dataclass(frozen=True)
@@ -43,10 +48,11 @@ class CropAndFlip:
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Returns the changed images (B, 3, H, W), in channels-last memory."""
         num, _, height, width = images.shape
-        top, left = torch.randint(2 * self.padding + 1, (2, num, 1), generator=generator)
+        shifts = torch.randint(2 * self.padding + 1, (2, num, 1), generator=generator)
         is_mirrored = torch.rand(num, 1, generator=generator) < 0.5
-        rows, columns = top + torch.arange(height), left + torch.arange(width)  # (B, H), (B, W)
+        rows, columns = shifts[0] + torch.arange(height), shifts[1] + torch.arange(width)  # (B, H), (B, W)
         columns = torch.where(is_mirrored, columns.flip(1), columns)
+        of_batch, rows, columns = (index.to(images.device) for index in (torch.arange(num), rows, columns))
         padded = F.pad(images, [self.padding] * 4).permute(0, 2, 3, 1)
-        picked = padded[torch.arange(num)[:, None, None], rows[:, :, None], columns[:, None, :]]  # (B, H, W, 3)
+        picked = padded[of_batch[:, None, None], rows[:, :, None], columns[:, None, :]]  # (B, H, W, 3)
         return picked.permute(0, 3, 1, 2)

@@ -46,6 +46,10 @@ class DataOrder:
         epoch, position = divmod(step, self.steps_per_epoch)
         return _permutation(self, epoch)[position * self.batch_size : (position + 1) * self.batch_size]
 
+    def permutation(self, epoch: int) -> Tensor:
+        """Returns the examples of an epoch in their order, int64 (num_examples,)."""
+        return _made_permutation(self, epoch)
+
     def noise_seed(self, step: int) -> int:
         """Returns the seed of everything else that is random in the model at `step` (dropout)."""
         return _mixed(_noise_base(self) + step)
@@ -105,7 +109,10 @@ def _mixed(number: int) -> int:
 
 @lru_cache(maxsize=2)
 def _permutation(order: DataOrder, epoch: int) -> Tensor:
-    """Returns the permutation of one epoch, int64 (num_examples,)."""
+    return _made_permutation(order, epoch)
+
+
+def _made_permutation(order: DataOrder, epoch: int) -> Tensor:
     entropy = [order.role, order.trunk_seed, order.seed, epoch]
     raw = np.random.PCG64(np.random.SeedSequence(entropy)).random_raw(order.num_examples)
     return torch.from_numpy(np.argsort(raw, kind="stable"))

@@ -1,13 +1,16 @@
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
+from torch import Tensor
 
 from lmc_lab.process import heavy_imports
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.curve_check import set_aside_unless_whole
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.paths import RunFolder, Seed
+from lmc_lab.runs.program_state import claim, remove_needless
 from lmc_lab.runs.run import Run
 from lmc_lab.runs.split import Split
 from lmc_lab.runs.status import (
@@ -32,32 +35,76 @@ def train_from(experiment: Experiment, split: Split, seed: Seed) -> RunFolder:
         Diverged: the branch does.
         Stopped: training ended early.
     """
-    split_step = split.step
-    run = Run(experiment, split_step, seed)
+    run = Run(experiment, split.step, seed)
     folder = run.folder
     folder.path.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.lock), outcome_recorded(folder, experiment.circumstances):
-        last = run.last_step
-        check_divergence(folder, str(run.name), stop=last, circumstances=experiment.circumstances)
-        origin = Stretch(split_step, split_step, experiment.trunk_folder.step(split_step))
-        is_curve_there = set_aside_unless_whole(folder)
-        is_endpoint_there = checkpoint.load_or_set_aside(folder.endpoint) is not None
-        resumed = _resumed(folder, last)
-        if resumed is not None or not (is_endpoint_there and is_curve_there):
-            trained = _train(run, replace(resumed or origin, stop=last))
-            if not is_endpoint_there:  # else it was trained for the curve alone, and another machine rounds otherwise
-                _save_endpoint(run, trained)
-            folder.resume.unlink(missing_ok=True)
-            write_finished(folder, step=last)
-        missing = missing_stretches(lambda: [origin, *saved_states(folder)], folder, _steps_to_save(run))
+        if stretch := where_to_begin(run):
+            trained = _train(run, stretch)
+            complete(run, dict(trained.module.state_dict()), trained.path_length)
+        missing = missing_stretches(lambda: [_origin(run), *saved_states(folder)], folder, steps_to_save(run))
         for stretch in missing:
             _train(run, stretch, is_resumable=False)
         if missing or not is_marked_finished(folder):
-            write_finished(folder, step=last)
+            write_finished(folder, step=run.last_step)
     return folder
 
 
-def _steps_to_save(run: Run) -> set[int]:
+def where_to_begin(run: Run) -> Stretch | None:
+    """Returns what is to be trained of a branch, whose lock is held, or None if it is finished; sets damaged files aside.
+
+    Raises:
+        Diverged: the branch is known to.
+    """
+    folder, last = run.folder, run.last_step
+    check_divergence(folder, str(run.name), stop=last, circumstances=run.experiment.circumstances)
+    is_curve_there = set_aside_unless_whole(folder)
+    is_endpoint_there = checkpoint.load_or_set_aside(folder.endpoint) is not None
+    claim(run)
+    resumed = _resumed(folder, last)
+    if resumed is None and is_endpoint_there and is_curve_there:
+        return None
+    return replace(resumed or _origin(run), stop=last)
+
+
+def complete(run: Run, weights: Mapping[str, Tensor], path_length: float) -> None:
+    """Writes the endpoint of a branch, and that it is finished.
+
+    An endpoint that is there stays: training was for the curve alone, and another machine rounds otherwise.
+    """
+    if checkpoint.load_or_set_aside(run.folder.endpoint) is None:
+        state = {
+            "model": dict(weights),
+            "step": run.last_step,
+            "path_length": path_length,
+            "data_digest": run.task.dataset.digest,
+        }
+        checkpoint.save(state, run.folder.endpoint)
+    run.folder.resume.unlink(missing_ok=True)
+    write_finished(run.folder, step=run.last_step)
+    remove_needless(run)
+
+
+def begin_state(run: Run, stretch: Stretch) -> checkpoint.State:
+    """Returns the state in a stretch's checkpoint as the branch begins with it.
+
+    Raises:
+        UserError: it is damaged, of other data, or cannot be what the branch begins with.
+    """
+    path = stretch.checkpoint or _origin(run).checkpoint
+    assert path is not None
+    state = checkpoint.load(path).state
+    checkpoint.check_data(state, run.task.dataset.digest, path)
+    return _begun(run, stretch)(state)
+
+
+def _origin(run: Run) -> Stretch:
+    """Returns W_k, as a stretch of length zero."""
+    step = run.split_step or 0
+    return Stretch(step, step, run.experiment.trunk_folder.step(step))
+
+
+def steps_to_save(run: Run) -> set[int]:
     """Returns the steps of a branch, its ends excluded, whose state is to be kept."""
     first, last = run.split_step or 0, run.last_step
     return {step for step in run.experiment.settings.save_steps if first < step < last}
@@ -73,16 +120,10 @@ def _train(run: Run, stretch: Stretch, *, is_resumable: bool = True) -> "Trained
     with heavy_imports():
         from lmc_lab.runs.fit import fit
 
-    is_own = stretch.checkpoint is not None and stretch.checkpoint.parent == run.folder.path  # not the trunk's
-    begun = (lambda state: state) if is_own else run.experiment.variation.begun
-    return fit(run, stretch, save_at=_steps_to_save(run), begun=begun, is_resumable=is_resumable)
+    return fit(run, stretch, save_at=steps_to_save(run), begun=_begun(run, stretch), is_resumable=is_resumable)
 
 
-def _save_endpoint(run: Run, trained: "Trained") -> None:
-    state = {
-        "model": dict(trained.module.state_dict()),
-        "step": run.last_step,
-        "path_length": trained.path_length,
-        "data_digest": run.task.dataset.digest,
-    }
-    checkpoint.save(state, run.folder.endpoint)
+def _begun(run: Run, stretch: Stretch) -> Callable[[checkpoint.State], checkpoint.State]:
+    """Returns what makes of a stretch's checkpoint what the branch begins with: of the trunk's alone something."""
+    is_own = stretch.checkpoint is not None and stretch.checkpoint.parent == run.folder.path
+    return (lambda state: state) if is_own else run.experiment.variation.begun

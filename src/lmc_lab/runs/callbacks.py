@@ -2,6 +2,7 @@
 
 import multiprocessing
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from tqdm import tqdm
 
 from lmc_lab.data.order import DataOrder
 from lmc_lab.runs.paths import RunFolder
+from lmc_lab.runs.stacked_state import STATE_KEY
 from lmc_lab.runs.status import write_status
 
 
@@ -20,6 +22,8 @@ class CallbackGroup(Callback):
     Lightning enters a profiling context for every callback at each of six hooks of a step; with seven callbacks that
     took 0.4 ms a step, a quarter of a step of the MNIST-1D net. Only the hooks below are passed on.
     """
+
+    state_key = STATE_KEY
 
     def __init__(self, *parts: Callback) -> None:
         self._parts = parts
@@ -77,18 +81,17 @@ def seed_generators(seed: int) -> None:
 class Heartbeat(Callback):
     """Says how far the run is: in status.json for those who watch, as a progress line for who sits at the terminal."""
 
-    def __init__(self, folder: RunFolder, *, name: str, stop: int, seconds: float = 2.0) -> None:
-        self._folder = folder
+    def __init__(self, stops: Mapping[RunFolder, int], *, name: str, seconds: float = 2.0) -> None:
+        self._stops = stops  # of the runs that are trained
         self._name = name
-        self._stop = stop
-        self._seconds = seconds
+        self._seconds = seconds * max(1.0, len(stops) / 50)  # a file takes a millisecond
         self._last = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the progress line, unless this is a worker process or no terminal."""
         in_worker = multiprocessing.parent_process() is not None
         self._bar = tqdm(
-            total=self._stop,
+            total=max(self._stops.values()),
             initial=trainer.global_step,
             desc=self._name,
             unit="step",
@@ -112,7 +115,8 @@ class Heartbeat(Callback):
     def _beat(self, trainer: Trainer) -> None:
         self._last = time.monotonic()
         self._bar.update(trainer.global_step - self._bar.n)
-        write_status(self._folder, state="running", start=self._start, step=trainer.global_step, stop=self._stop)
+        for folder, stop in self._stops.items():
+            write_status(folder, state="running", start=self._start, step=trainer.global_step, stop=stop)
 
 
 class OptimizerLayout(Callback):

@@ -90,6 +90,19 @@ def identify(path: Path) -> Identity:
     return Identity(header["digest"], header["data"])
 
 
+def peek(path: Path, key: str) -> Any:
+    """Returns what a file has under `key` at the top of its state, plain data, without a look at its tensors; None if nothing.
+
+    Raises:
+        DamagedFile: its header is damaged, not one of ours, or belongs to another place.
+        OtherFormat: another version wrote it.
+        MissingFile: there is none.
+    """
+    header, _ = _read(path, with_tensors=False)
+    _check(header, path, is_whole=header.get("seal") == _seal(header))
+    return _decode(dict(json.loads(header["tree"])["dict"]).get(key), {})
+
+
 def load(path: Path) -> Stored:
     """Returns what `save` wrote.
 

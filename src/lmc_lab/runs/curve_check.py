@@ -4,6 +4,7 @@ from lmc_lab.files import DamagedFile, set_aside
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.curve import Row, read_rows
 from lmc_lab.runs.paths import RunFolder
+from lmc_lab.runs.stacked_state import STATE_KEY
 from lmc_lab.runs.status import peek_status, read_status
 
 
@@ -48,4 +49,4 @@ def _num_expected(folder: RunFolder) -> int:
     if not folder.resume.exists() and status.get("state") == "finished":
         return int(status["rows"])
     stored = next(filter(None, map(checkpoint.load_or_set_aside, states)), None)
-    return 0 if stored is None else int(stored.state["callbacks"]["CallbackGroup"]["Trajectory"]["num_rows"])
+    return 0 if stored is None else int(stored.state["callbacks"][STATE_KEY]["Trajectory"]["num_rows"])

@@ -2,14 +2,17 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 import yaml
+from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import Checkpoint, GradientAccumulationScheduler, StochasticWeightAveraging
+from lightning.pytorch.loggers import Logger
+from torch import Tensor
 
 from lmc_lab import termination
 from lmc_lab.errors import UserError
@@ -25,6 +28,7 @@ from lmc_lab.runs.saving import ResumeCheckpoint, SplitCheckpoint, UnfinishedChe
 from lmc_lab.runs.status import Diverged, Stopped
 from lmc_lab.runs.stretch import Stretch
 from lmc_lab.runs.trajectory import Trajectory
+from lmc_lab.tasks.precision import precision_of
 from lmc_lab.tasks.supervised import SupervisedTask
 from lmc_lab.tasks.task import Task
 
@@ -73,44 +77,30 @@ def fit(
     keep_freed_memory()
     _quiet()
     folder, name, task, settings = run.folder, str(run.name), run.task, run.experiment.settings
-    write_text(folder.config, f"# {run.command}\n{yaml.safe_dump(run.config, sort_keys=False)}")
-    module = TrainingModule(task.initialise(run.experiment.trunk_seed))
+    write_config(run)
+    module = TrainingModule(initialised(run))
     batches = run.batches(stretch.start)
     trajectory = Trajectory(folder.metrics, name=name, log_every=settings.log_every)
     resume = ResumeCheckpoint(folder, stop=stretch.stop, seconds=settings.resume_seconds)
     logger = run.experiment.make_logger(run.name, run.config)
-    trainer = without_profiler(
-        run.experiment.make_trainer(
-            max_steps=stretch.stop,
-            precision=task.precision,
-            gradient_clip_val=task.gradient_clip_val,
-            gradient_clip_algorithm=task.gradient_clip_algorithm,
-            logger=logger or False,
-            val_check_interval=settings.evaluate_every,
-            check_val_every_n_epoch=None,
-            default_root_dir=folder.path,  # where Lightning would look for states that its own handler of Slurm saved
-            plugins=[
-                LightningEnvironment(),  # not that of Slurm, which would answer signals and submit the job again
-                SafetensorsIO(data_digest=task.dataset.digest, begun=begun),
-            ],
-            callbacks=[
-                *([UnfinishedCheckpoint(folder, stop=stretch.stop)] if is_resumable else []),
-                *_callbacks(task),
-                CallbackGroup(
-                    OptimizerLayout(),
-                    StepNoise(batches.order),
-                    trajectory,
-                    *callbacks,
-                    SplitCheckpoint(folder, save_at, on_saved),
-                    *([resume] if is_resumable else []),
-                    Heartbeat(folder, name=name, stop=stretch.stop),
-                ),
-            ],
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-        )
+    trainer = make_trainer(
+        run,
+        stop=stretch.stop,
+        io=SafetensorsIO(data_digest=task.dataset.digest, begun=begun),
+        logger=logger,
+        callbacks=[
+            *([UnfinishedCheckpoint(folder, stop=stretch.stop)] if is_resumable else []),
+            *_callbacks(task),
+            CallbackGroup(
+                OptimizerLayout(),
+                StepNoise(batches.order),
+                trajectory,
+                *callbacks,
+                SplitCheckpoint(folder, save_at, on_saved),
+                *([resume] if is_resumable else []),
+                Heartbeat({folder: stretch.stop}, name=name),
+            ),
+        ],
     )
     test = task.dataset.test if settings.evaluate_every else None
     try:
@@ -121,6 +111,45 @@ def fit(
             logger.finalize("success" if trainer.global_step == stretch.stop else "failed")
     _check_end(trainer, module.task, trajectory, name, stretch.stop)
     return Trained(module.task, trajectory.path_length)
+
+
+def initialised(run: Run) -> SupervisedTask:
+    """Returns the task at W_0 in the precision that it is trained in.
+
+    Lightning would convert it later than it loads a checkpoint, whose float64 would be rounded.
+    """
+    return precision_of(run.task.precision).convert_module(run.task.initialise(run.experiment.trunk_seed))
+
+
+def make_trainer(
+    run: Run, *, stop: int, io: CheckpointIO, callbacks: Sequence[Callback], logger: Logger | None = None
+) -> Trainer:
+    """Returns the Trainer of a run, or of several of its task, up to step `stop`."""
+    task, settings = run.task, run.experiment.settings
+    return without_profiler(
+        run.experiment.make_trainer(
+            max_steps=stop,
+            precision=task.precision,
+            gradient_clip_val=task.gradient_clip_val,
+            gradient_clip_algorithm=task.gradient_clip_algorithm,
+            logger=logger or False,
+            val_check_interval=settings.evaluate_every,
+            check_val_every_n_epoch=None,
+            default_root_dir=run.folder.path,  # where Lightning would look for states that its own handler of Slurm saved
+            # Not the environment of Slurm, which would answer signals and submit the job again.
+            plugins=[LightningEnvironment(), io],
+            callbacks=list(callbacks),
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+        )
+    )
+
+
+def write_config(run: Run) -> None:
+    """Writes the config of a run into its folder, with the command that trains it."""
+    write_text(run.folder.config, f"# {run.command}\n{yaml.safe_dump(run.config, sort_keys=False)}")
 
 
 def _callbacks(task: Task) -> Iterator[Callback]:
@@ -138,6 +167,16 @@ def _callbacks(task: Task) -> Iterator[Callback]:
         yield callback
 
 
+def check_finite(tensors: Iterable[Tensor], name: str, step: int, last_loss: float | None) -> None:
+    """Refuses weights or buffers that are no numbers.
+
+    Raises:
+        Diverged: one is NaN or infinite.
+    """
+    if not all(value.isfinite().all() for value in tensors if torch.is_floating_point(value)):
+        raise Diverged(name, step, last_loss)
+
+
 def _check_end(trainer: Trainer, task: SupervisedTask, trajectory: Trajectory, name: str, stop: int) -> None:
     """Refuses what did not come to its end, or came there with something else than numbers.
 
@@ -151,8 +190,7 @@ def _check_end(trainer: Trainer, task: SupervisedTask, trajectory: Trajectory, n
             "trainer.max_time give the same command again to go on from there, and leave a callback that ends training out of "
             "task.callbacks"
         )
-    if not all(value.isfinite().all() for value in task.state_dict().values() if torch.is_floating_point(value)):
-        raise Diverged(name, stop, trajectory.last_loss)
+    check_finite(task.state_dict().values(), name, stop, trajectory.last_loss)
 
 
 def _quiet() -> None:

@@ -1,6 +1,9 @@
 """Where everything lies: the only file that spells a path. An address follows from what a thing is."""
 
+import hashlib
+import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,6 +109,19 @@ class RunPaths:
     def split(self, trunk_seed: int, step: int, variant: str = "") -> SplitFolder:
         """The split at `step`; `variant` names branches that are made otherwise than by default."""
         return SplitFolder(self.trunk(trunk_seed).path / f"split-{step}{variant}")
+
+    def program(self, places: Sequence[str]) -> Path:
+        """The state from which a program of the runs at these places goes on; `programs` finds it."""
+        digest = hashlib.sha256(json.dumps(sorted(places)).encode()).hexdigest()[:12]
+        return self.root / f"together-{digest}.safetensors"
+
+    def run_at(self, place: str) -> RunFolder:
+        """The run whose state to resume from has this place."""
+        return RunFolder((self.root.parent / place).parent)
+
+    def programs(self) -> list[Path]:
+        """Returns the states of programs that were ended."""
+        return sorted(self.root.glob("together-*.safetensors"))
 
     @property
     def results(self) -> Path:

@@ -75,6 +75,17 @@ def check_divergence(
         raise Diverged(name, status["step"], status["last_finite_loss"], f"; remove {folder.status} to try it again")
 
 
+def write_diverged(folder: RunFolder, error: Diverged, circumstances: Callable[[], Mapping[str, str]]) -> None:
+    """Writes that the run ceased to be numbers, and what that depends on besides its address."""
+    write_status(
+        folder,
+        state="diverged",
+        step=error.step,
+        last_finite_loss=error.last_finite_loss,
+        circumstances=dict(circumstances()),
+    )
+
+
 @contextmanager
 def outcome_recorded(folder: RunFolder, circumstances: Callable[[], Mapping[str, str]]) -> Iterator[None]:
     """Says in status.json how the run ended if what is inside does not come to its end; cleans the folder up first."""
@@ -82,13 +93,7 @@ def outcome_recorded(folder: RunFolder, circumstances: Callable[[], Mapping[str,
     try:
         yield
     except Diverged as error:
-        write_status(
-            folder,
-            state="diverged",
-            step=error.step,
-            last_finite_loss=error.last_finite_loss,
-            circumstances=dict(circumstances()),
-        )
+        write_diverged(folder, error, circumstances)
         raise
     except (Stopped, SystemExit):
         write_status(folder, state="stopped")

@@ -1,6 +1,5 @@
 """The way of a run in parameter space: its loss curve, its length, and where it ceases to be numbers."""
 
-from bisect import bisect_right
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from lmc_lab.runs.curve import append_row, read_rows, write_rows
+from lmc_lab.runs.curve_file import CurveFile
 from lmc_lab.runs.status import Diverged
 
 
@@ -27,19 +26,11 @@ class Trajectory(Callback):
         self._losses: list[float] = []
         self.last_loss: float | None = None
         self.path_length = 0.0
-        self._covered = 0
         self._step = 0
-        self._logged: list[int] = []  # the steps of the rows in the file
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Cuts rows that a killed run wrote beyond the state from which this one goes on."""
-        rows = read_rows(self._path)
-        self._covered = max((int(row["step"]) for row in rows), default=0)
-        if trainer.max_steps > self._covered or trainer.max_steps < 0:
-            self._covered = trainer.global_step
-            rows = [row for row in rows if int(row["step"]) <= trainer.global_step]
-            self._checksum = write_rows(self._path, rows)
-        self._logged = [int(row["step"]) for row in rows]
+        """Opens the curve where this stretch begins."""
+        self._curve = CurveFile(self._path, start=trainer.global_step, stop=trainer.max_steps)
         self._step = trainer.global_step
         self._parameters = list(pl_module.parameters())  # a walk over modules takes 50 us
         self._previous = self._theta()
@@ -71,10 +62,8 @@ class Trajectory(Callback):
             "path_length": self.path_length,
         }
         self._losses = []
-        if trainer.global_step <= self._covered:  # a stretch trained before, only to save a state inside it
+        if not self._curve.add(row):
             return
-        self._checksum = append_row(self._path, row.values(), self._checksum)
-        self._logged.append(trainer.global_step)
         if trainer.logger:
             trainer.logger.log_metrics({name: float(value) for name, value in row.items()}, trainer.global_step)
 
@@ -84,7 +73,7 @@ class Trajectory(Callback):
             "losses": list(self._losses),
             "last_loss": self.last_loss,
             "path_length": self.path_length,
-            "num_rows": bisect_right(self._logged, self._step),
+            "num_rows": self._curve.num_rows(self._step),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

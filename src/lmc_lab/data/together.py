@@ -1,0 +1,82 @@
+"""The batches of several runs of one task at once, on the device where they are trained."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import count
+
+import torch
+from torch import Tensor
+
+from lmc_lab.data.examples import Augment, Examples
+from lmc_lab.data.order import DataOrder
+
+
+class BatchesTogether:
+    """The endless batches of n orders from step `start` on: inputs and targets (n, B, ...), each as `StepBatches` has it.
+
+    The examples lie on the device as they are stored, and the indices of an epoch go there at once; those of the next are made
+    meanwhile in a thread.
+
+    Args:
+        examples: that all runs see.
+        orders: of the runs, of equally many examples in equally large batches.
+        start: the first step.
+        augment: changes a batch of one run.
+        device: where batches are to be.
+    """
+
+    def __init__(
+        self,
+        examples: Examples,
+        orders: Sequence[DataOrder],
+        *,
+        start: int = 0,
+        augment: Augment | None = None,
+        device: torch.device,
+    ) -> None:
+        self._examples = _on(examples, device)
+        self._orders = orders
+        self._start = start
+        self._augment = augment
+        self._device = device
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        size, steps = self._orders[0].batch_size, self._orders[0].steps_per_epoch
+        with ThreadPoolExecutor(1) as thread:
+            first = self._start // steps
+            following = thread.submit(self._indices, first)
+            for epoch in count(first):
+                indices = following.result().to(self._device)
+                following = thread.submit(self._indices, epoch + 1)
+                for step in range(max(self._start, epoch * steps), (epoch + 1) * steps):
+                    position = step - epoch * steps
+                    yield self._batch(indices[:, position * size : (position + 1) * size], step)
+
+    def _indices(self, epoch: int) -> Tensor:
+        """Returns the examples of all steps of an epoch, int64 (n, N)."""
+        return torch.stack([order.permutation(epoch) for order in self._orders])
+
+    def _batch(self, index: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        shape = index.shape
+        inputs, targets = self._examples.batch(index.flatten().to(self._examples.inputs.device))
+        inputs, targets = (part.to(self._device).view(*shape, *part.shape[1:]) for part in (inputs, targets))
+        if self._augment is not None:
+            seeds = [order.augmentation_seed(step) for order in self._orders]
+            changed = [
+                self._augment(of_run, torch.Generator().manual_seed(seed))
+                for of_run, seed in zip(inputs, seeds, strict=True)
+            ]
+            inputs = torch.stack(changed)
+        return inputs, targets
+
+
+def _on(examples: Examples, device: torch.device) -> Examples:
+    """Returns the examples on the device, if their `prepare` works there; else where they are."""
+    there = Examples(examples.inputs.to(device), examples.targets.to(device), examples.prepare)
+    if device.type != "cpu":
+        with suppress(RuntimeError):  # tensors of its own, on another device
+            there.batch(slice(0, 1))
+            return there
+        return examples
+    return there

@@ -1,0 +1,44 @@
+"""A run as a member of a program: where it begins, what it keeps, how it ends."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from lmc_lab.runs import checkpoint
+from lmc_lab.runs.checkpoint import State
+from lmc_lab.runs.curve_file import CurveFile
+from lmc_lab.runs.run import Run
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """A run that is to be trained beside others.
+
+    Args:
+        run: which.
+        begin: the state from which it goes on, as training it alone saves it.
+        stop: the step at which it leaves.
+        save_at: steps whose whole state is kept.
+        on_saved: is told of each of them.
+        curve: its loss curve.
+        complete: is called with its state at the end.
+    """
+
+    run: Run
+    begin: State
+    stop: int
+    save_at: Collection[int]
+    on_saved: Callable[[int], None]
+    curve: CurveFile
+    complete: Callable[[State], None]
+
+    @property
+    def start(self) -> int:
+        """The step from which it goes on."""
+        return int(self.begin["global_step"])
+
+    def keep(self, state: State) -> None:
+        """Saves a state that is to be kept, if its step is one of these."""
+        step = state["global_step"]
+        if step in self.save_at and step not in self.run.folder.saved_steps():
+            checkpoint.save(state, self.run.folder.step(step))
+            self.on_saved(step)
