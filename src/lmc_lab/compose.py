@@ -87,6 +87,7 @@ def build_experiment(config: DictConfig, *, further: Sequence[str] = ()) -> Expe
         config=cast("dict[str, Any]", plain(config)),
         given=(*_given(), *further),
         variation=_variation(config, task),
+        device=_device(config),
     )
 
 
@@ -95,6 +96,14 @@ def build_experiment_of(config: DictConfig, analysis: "Analysis") -> Experiment:
     content = cast("dict[str, Any]", plain(config))
     varied = OmegaConf.create({**content, "branch": {**content["branch"], **analysis.branch}})
     return build_experiment(varied, further=analysis.branch_overrides)
+
+
+def _device(config: DictConfig) -> str:
+    """Returns the type of the device that `trainer` chooses."""
+    accelerator = str(config.trainer.get("accelerator", "auto"))
+    if accelerator == "auto":
+        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    return "cuda" if accelerator == "gpu" else accelerator
 
 
 def _task(config: DictConfig) -> Task:

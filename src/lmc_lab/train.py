@@ -50,7 +50,10 @@ def _train_branches(experiment: "Experiment", split: "Split", seeds: "Sequence[S
     """Trains branches of one split one after another; one that fails costs only itself."""
     from lmc_lab.failures import Failures
     from lmc_lab.runs.branch import train_from
+    from lmc_lab.runs.run import Run
+    from lmc_lab.runs.side_by_side import train_side_by_side
 
+    train_side_by_side([Run(experiment, split.step, seed) for seed in seeds])
     failures = Failures("branch")
     with _named_if_ended(split, seeds) as left:
         for seed in seeds:

@@ -67,11 +67,18 @@ def where_to_begin(run: Run) -> Stretch | None:
     return replace(resumed or _origin(run), stop=last)
 
 
-def complete(run: Run, weights: Mapping[str, Tensor], path_length: float) -> None:
+def complete(run: Run, weights: Mapping[str, Tensor], path_length: float, *, together: int = 1) -> None:
     """Writes the endpoint of a branch, and that it is finished.
 
     An endpoint that is there stays: training was for the curve alone, and another machine rounds otherwise.
+
+    Args:
+        run: the branch.
+        weights: parameters and buffers at its last step.
+        path_length: from W_0.
+        together: with how many runs it was trained, itself included.
     """
+    circumstances = run.circumstances(together)
     if checkpoint.load_or_set_aside(run.folder.endpoint) is None:
         state = {
             "model": dict(weights),
@@ -79,9 +86,9 @@ def complete(run: Run, weights: Mapping[str, Tensor], path_length: float) -> Non
             "path_length": path_length,
             "data_digest": run.task.dataset.digest,
         }
-        checkpoint.save(state, run.folder.endpoint)
+        checkpoint.save(state | ({"trained": circumstances} if run.is_unusual(together) else {}), run.folder.endpoint)
     run.folder.resume.unlink(missing_ok=True)
-    write_finished(run.folder, step=run.last_step)
+    write_finished(run.folder, step=run.last_step, trained=circumstances)
     remove_needless(run)
 
 

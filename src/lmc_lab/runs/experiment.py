@@ -2,7 +2,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lmc_lab.runs.paths import RunFolder, RunPaths, Seed, SplitFolder
 from lmc_lab.runs.split import Split
@@ -50,12 +50,14 @@ class RunSettings:
         evaluate_every: steps between two evaluations on the test set, None for none.
         save_steps: steps on the way whose whole state is kept: those of a branch for a branch, those of a trunk for a trunk
             that is trained to T.
+        together: how many branches are trained as one program: as many as fit into a GPU's memory, one on a CPU, for ``auto``.
     """
 
     log_every: Count = 50
     resume_seconds: NotNegative = 60.0
     evaluate_every: Count | None = None
     save_steps: Sequence[Natural] = ()
+    together: Count | Literal["auto"] = "auto"
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class Experiment:
     settings: RunSettings
     config: Mapping[str, Any]  # of the command
     variation: Variation = Variation()  # of its branches
+    device: str = "cpu"  # where it trains: cpu, cuda, mps
     given: tuple[str, ...] = ()  # on the command line: what makes this experiment of the defaults
 
     def training_command(self, *overrides: str) -> str:

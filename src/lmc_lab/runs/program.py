@@ -21,6 +21,7 @@ from lmc_lab.runs.paths import place_of
 from lmc_lab.runs.stacked_state import shared, stacked, taken
 from lmc_lab.runs.status import Diverged, Stopped
 from lmc_lab.runs.trajectories import Trajectories
+from lmc_lab.stacked.copies import without_advice
 
 Randomness = Literal["error", "different"]
 
@@ -116,7 +117,7 @@ class Program:
             augment=task.dataset.augment,
             device=trainer.strategy.root_device,
         )
-        with termination.after_the_step():
+        with termination.after_the_step(), without_advice():
             trainer.fit(module, batches, ckpt_path=_IN_MEMORY)
         self._take(members, states.last, trajectories)
         if trainer.global_step < stop and not trajectories.diverged:

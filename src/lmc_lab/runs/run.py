@@ -51,6 +51,14 @@ class Run:
         """Its config: that of a command which trains several names all of their seeds."""
         return {**self.experiment.config, "seed": self.seed}
 
+    def circumstances(self, together: int) -> dict[str, Any]:
+        """Returns what the last bits of its weights depend on: where it is trained, and with how many runs, itself included."""
+        return {"device": self.experiment.device, "together": together, "precision": self.task.precision}
+
+    def is_unusual(self, together: int) -> bool:
+        """Returns whether its weights may differ in the last bits from those that a CPU gives to a run alone."""
+        return self.experiment.device != "cpu" or together > 1
+
     @property
     def examples(self) -> Examples:
         """The training examples that it sees."""

@@ -9,6 +9,7 @@ from filelock import FileLock, Timeout
 from lmc_lab.errors import UserError
 from lmc_lab.runs.branch import begin_state, complete, steps_to_save, where_to_begin
 from lmc_lab.runs.checkpoint import State
+from lmc_lab.runs.curve import CURVE_COLUMNS, read_rows
 from lmc_lab.runs.curve_file import CurveFile
 from lmc_lab.runs.fit import check_finite, write_config
 from lmc_lab.runs.member import Member
@@ -34,7 +35,7 @@ def train_together(runs: Sequence[Run], *, randomness: Randomness = "error") -> 
         Stopped: training ended early.
     """
     with ExitStack() as locks:
-        members = [member for run in runs if (member := _member(run, locks))]
+        members = [member for run in runs if (member := _member(run, locks, together=len(runs)))]
         if not members:
             return
         paths = members[0].run.experiment.paths
@@ -43,7 +44,7 @@ def train_together(runs: Sequence[Run], *, randomness: Randomness = "error") -> 
             Program(members, resume, randomness=randomness, on_diverged=_note_divergence).train()
 
 
-def _member(run: Run, locks: ExitStack) -> Member | None:
+def _member(run: Run, locks: ExitStack, *, together: int) -> Member | None:
     """Returns the branch as a member, with its lock held, or None if nothing is to be, or can be, done here."""
     folder = run.folder
     folder.path.mkdir(parents=True, exist_ok=True)
@@ -65,19 +66,30 @@ def _member(run: Run, locks: ExitStack) -> Member | None:
         save_at=steps_to_save(run),
         on_saved=lambda step: None,
         curve=CurveFile(folder.metrics, start=int(begin["global_step"]), stop=run.last_step),
-        complete=partial(_complete, run),
+        complete=partial(_complete, run, together),
     )
 
 
-def _complete(run: Run, state: State) -> None:
-    """Writes the endpoint that a state at the last step is.
+def _complete(run: Run, together: int, state: State) -> None:
+    """Writes the endpoint that a state at the last step is, and shows the loss curve to the logger.
 
     Raises:
         Diverged: it is not finite.
     """
     trajectory = state["callbacks"][STATE_KEY][Trajectory.__name__]
     check_finite(state["state_dict"].values(), str(run.name), run.last_step, trajectory["last_loss"])
-    complete(run, state["state_dict"], trajectory["path_length"])
+    complete(run, state["state_dict"], trajectory["path_length"], together=together)
+    _show(run)
+
+
+def _show(run: Run) -> None:
+    """Gives the logger a finished run: one at a time, since a program may have hundreds."""
+    logger = run.experiment.make_logger(run.name, run.config)
+    if logger is not None:
+        for row in read_rows(run.folder.metrics):
+            step, *values = map(float, row.values())
+            logger.log_metrics(dict(zip(CURVE_COLUMNS, [step, *values], strict=True)), int(step))
+        logger.finalize("success")
 
 
 def _note_divergence(member: Member, error: Diverged) -> None:

@@ -111,7 +111,7 @@ class Trajectories(Callback):
 
     def _thetas(self) -> Tensor:
         """Returns all parameters of each run, (n, D)."""
-        return torch.cat([leaf.detach().flatten(1) for leaf in self._leaves], dim=1)
+        return torch.cat([leaf.detach().reshape(len(leaf), -1) for leaf in self._leaves], dim=1)
 
 
 def _number(value: Tensor) -> float | None:

@@ -1,11 +1,21 @@
 """n copies of a module as one: any module, by `torch.func`."""
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+
+
+@contextmanager
+def without_advice() -> Iterator[None]:
+    """Leaves out what torch says of operations that `vmap` has to do one by one, on a CPU attention: it costs time alone."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="There is a performance drop")
+        yield
 
 
 class Copies:

@@ -1,0 +1,346 @@
+"""Branches trained as one program are the same branches."""
+
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from lmc_lab.data.examples import Dataset
+from lmc_lab.files import read_json
+from lmc_lab.runs import checkpoint
+from lmc_lab.runs.companions import num_that_fit, why_alone
+from lmc_lab.runs.curve import read_rows
+from lmc_lab.runs.experiment import RunSettings
+from lmc_lab.runs.run import Run
+from lmc_lab.runs.side_by_side import train_side_by_side
+from lmc_lab.runs.together import train_together
+from lmc_lab.runs.trunk import ensure_split
+from lmc_lab.runs.variation import BranchLength, Variation
+from lmc_lab.tasks.classification import Classification
+from lmc_lab.tasks.task import ClipAlgorithm
+from tiny import build_module, clouds, tiny_experiment, train_branch
+
+WITHIN = 1e-12  # in float64
+
+
+def quiet_model():
+    """No bias before BatchNorm: its gradient is rounding, which Adam would blow up."""
+    return nn.Sequential(nn.Linear(2, 16, bias=False), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(2, 2), nn.Linear(2, 2)
+        self.second.weight = self.first.weight
+        self.norm = nn.LayerNorm(2)
+        self.scale = nn.Parameter(torch.ones(()))
+        self.attention = nn.MultiheadAttention(2, 1, batch_first=True)
+        self.last = nn.Linear(2, 3)
+
+    def forward(self, x):
+        x = self.norm(self.second(torch.tanh(self.first(x)))) * self.scale
+        x = x + self.attention(x[:, None], x[:, None], x[:, None], need_weights=False)[0][:, 0]
+        return self.last(x)
+
+
+def experiment(path, *, model=quiet_model, module=build_module, **changes):
+    """The tiny task in float64 and without dropout."""
+    base = tiny_experiment(path)
+    task = replace(base.task, build_model=model, build_module=module, precision="64-true", **changes)
+    return replace(base, task=task)
+
+
+def runs_of(own, *, splits=(13, 20), seeds=(0, 1, "trunk")):
+    for step in splits:
+        ensure_split(own, step)
+    return [Run(own, step, seed) for step in splits for seed in seeds]
+
+
+def weights(folder):
+    return checkpoint.load(folder.endpoint).state["model"]
+
+
+def assert_alike(run, other):
+    """Two branches end in the same point by ways of the same length, and have the same files."""
+    ours, theirs = weights(run.folder), weights(other)
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        assert value.dtype == theirs[name].dtype
+        torch.testing.assert_close(value, theirs[name], rtol=0, atol=WITHIN)
+    ours, theirs = (checkpoint.load(folder.endpoint).state["path_length"] for folder in (run.folder, other))
+    assert ours == pytest.approx(theirs, abs=WITHIN)
+    for row, expected in zip(read_rows(run.folder.metrics), read_rows(other.metrics), strict=True):
+        assert {name: float(value) for name, value in row.items()} == pytest.approx(
+            {name: float(value) for name, value in expected.items()}, abs=WITHIN
+        )
+    names = [{path.name for path in folder.path.iterdir()} for folder in (run.folder, other)]
+    assert names[0] == names[1]
+
+
+def adam(model):
+    return Classification(model, partial(torch.optim.AdamW, lr=0.01, weight_decay=0.1), num_classes=3)
+
+
+@pytest.mark.parametrize(("model", "module"), [(quiet_model, build_module), (quiet_model, adam), (Tied, build_module)])
+def test_together_is_alone(tmp_path, model, module):
+    """Branches of two splits: the later ones join, and all leave at T."""
+    together = experiment(tmp_path / "together", model=model, module=module)
+    alone = experiment(tmp_path / "alone", model=model, module=module)
+    runs = runs_of(together)
+    assert why_alone(runs[0], allows_noise=False) is None
+    train_together(runs)
+    runs_of(alone)
+    for run in runs:
+        assert_alike(run, train_branch(alone, run.split_step, run.seed))
+    status = read_json(runs[0].folder.status)
+    assert status["state"] == "finished" and status["trained"]["together"] == len(runs)
+    assert checkpoint.load(runs[0].folder.endpoint).state["trained"]["together"] == len(runs)
+    assert not list(together.paths.root.glob("together-*"))
+
+
+def test_branches_leave_at_their_own_ends(tmp_path):
+    changed = {"variation": Variation(length=BranchLength.AFTER_SPLIT)}
+    together, alone = (replace(experiment(tmp_path / name), **changed) for name in ("together", "alone"))
+    runs = runs_of(together, seeds=(0, 1))
+    train_together(runs)
+    runs_of(alone)
+    for run in runs:
+        other = train_branch(alone, run.split_step, run.seed)
+        assert checkpoint.load(other.endpoint).state["step"] == 40 + run.split_step
+        assert_alike(run, other)
+
+
+def test_optimizers_that_count_otherwise_are_trained_in_turn(tmp_path):
+    """Adam begins to count at the split where its state is not carried, so branches of two splits are never in step."""
+    changed = {"variation": Variation(carry_optimizer_state=False)}
+    together, alone = (replace(experiment(tmp_path / name, module=adam), **changed) for name in ("together", "alone"))
+    runs = runs_of(together, seeds=(0, 1))
+    train_together(runs)
+    runs_of(alone)
+    for run in runs:
+        assert_alike(run, train_branch(alone, run.split_step, run.seed))
+
+
+def test_states_on_the_way_are_those_of_branches_alone(tmp_path):
+    settings = RunSettings(log_every=5, save_steps=[17, 30])
+    together, alone = (replace(experiment(tmp_path / name), settings=settings) for name in ("together", "alone"))
+    runs = runs_of(together)
+    train_together(runs)
+    runs_of(alone)
+    for run in runs:
+        other = train_branch(alone, run.split_step, run.seed)
+        assert run.folder.saved_steps() == other.saved_steps()
+        for step in other.saved_steps():
+            ours, theirs = (checkpoint.load(folder.step(step)).state for folder in (run.folder, other))
+            assert ours.keys() == theirs.keys() and ours["callbacks"].keys() == theirs["callbacks"].keys()
+            for name, value in theirs["state_dict"].items():
+                torch.testing.assert_close(ours["state_dict"][name], value, rtol=0, atol=WITHIN)
+        assert_alike(run, other)
+
+
+class Killed(BaseException):
+    pass
+
+
+def stop_at(monkeypatch, step, error):
+    """Ends a program after a step, as a kill does if `error` is no exception that anything answers."""
+    from lmc_lab.runs import callbacks
+
+    class Killing(callbacks.Heartbeat):
+        def on_train_batch_end(self, trainer, *arguments):
+            if trainer.global_step == step:
+                raise error
+
+    monkeypatch.setattr("lmc_lab.runs.program.Heartbeat", Killing)
+
+
+@pytest.mark.parametrize("how", ["together", "one of them alone", "fewer together"])
+def test_a_killed_program_goes_on_where_it_was(tmp_path, monkeypatch, how):
+    settings = RunSettings(log_every=5, resume_seconds=0.0)
+    whole, killed = (replace(experiment(tmp_path / name), settings=settings) for name in ("whole", "killed"))
+    train_together(runs_of(whole))
+    runs = runs_of(killed)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 29, Killed())
+        with pytest.raises(Killed):
+            train_together(runs)
+    (state,) = killed.paths.programs()
+    assert len(checkpoint.peek(state, "members")) == len(runs)
+    assert read_json(runs[0].folder.status)["state"] == "failed"
+    if how == "one of them alone":
+        train_branch(killed, runs[2].split_step, runs[2].seed)
+    if how == "fewer together":
+        train_together(runs[3:])
+    train_together(runs)
+    for run in runs:
+        expected = Run(whole, run.split_step, run.seed).folder
+        if how == "together":
+            assert all(torch.equal(value, weights(run.folder)[name]) for name, value in weights(expected).items())
+        assert_alike(run, expected)
+    assert not killed.paths.programs()
+
+
+def test_a_branch_that_diverges_leaves_and_costs_only_itself(tmp_path):
+    rare = float(clouds().inputs[:, 0].quantile(0.98))
+
+    def weighted(model):
+        class Exploding(Classification):
+            def training_loss(self, batch):
+                inputs, targets = batch
+                loss = super().training_loss(batch)
+                return torch.where(inputs[0, 0] > rare, torch.nan, 1.0) * loss  # of some orders at some step
+
+        return Exploding(model, partial(torch.optim.SGD, lr=0.05, momentum=0.9), num_classes=3)
+
+    together, alone = (experiment(tmp_path / name, module=weighted) for name in ("together", "alone"))
+    try:
+        runs = runs_of(together, splits=(2,), seeds=range(12))
+    except Exception:
+        pytest.fail("the trunk itself was to get past its second step")
+    train_together(runs)
+    runs_of(alone, splits=(2,), seeds=())
+    states = {}
+    for run in runs:
+        try:
+            other = train_branch(alone, 2, run.seed)
+        except Exception as error:
+            status = read_json(run.folder.status)
+            expected = read_json(Run(alone, 2, run.seed).folder.status)
+            assert (status["state"], status["step"]) == ("diverged", expected["step"]), error
+            assert status["last_finite_loss"] == pytest.approx(expected["last_finite_loss"], abs=WITHIN)
+            states[run.seed] = "diverged"
+        else:
+            assert_alike(run, other)
+            states[run.seed] = "finished"
+    assert set(states.values()) == {"diverged", "finished"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"build_model": lambda: nn.Sequential(nn.Linear(2, 3), nn.Dropout(0.5))}, "dropout"),
+        ({"gradient_clip_val": 1.0}, "clipped"),
+        ({"make_callbacks": lambda: [object()]}, "task.callbacks"),
+    ],
+)
+def test_what_would_not_be_the_same_is_trained_alone(tmp_path, changes, said):
+    own = experiment(tmp_path)
+    own = replace(own, task=replace(own.task, **changes))
+    assert said in why_alone(Run(own), allows_noise=False)
+
+
+def test_values_are_clipped_number_by_number(tmp_path):
+    own = experiment(tmp_path, gradient_clip_val=0.01, gradient_clip_algorithm=ClipAlgorithm.VALUE)
+    assert why_alone(Run(own), allows_noise=False) is None
+    runs = runs_of(own, splits=(13,))
+    train_together(runs)
+    alone = experiment(tmp_path / "alone", gradient_clip_val=0.01, gradient_clip_algorithm=ClipAlgorithm.VALUE)
+    for run in runs:
+        assert_alike(run, train_branch(alone, 13, run.seed))
+
+
+class Layerwise(torch.optim.SGD):
+    """Steps of the length of a tensor's weights (LARS): the norm of a stack is not that of its rows."""
+
+    def step(self, closure=None):
+        loss = closure() if closure else None
+        with torch.no_grad():
+            for group in self.param_groups:
+                for parameter in group["params"]:
+                    parameter -= 0.01 * parameter.norm() * parameter.grad / (parameter.grad.norm() + 1e-9)
+        return loss
+
+
+def test_an_optimizer_that_looks_at_whole_tensors_is_seen(tmp_path):
+    module = lambda model: Classification(model, partial(Layerwise, lr=0.1), num_classes=3)  # noqa: E731
+    assert "differ by" in why_alone(Run(experiment(tmp_path, module=module)), allows_noise=False)
+
+
+class AsksForValues(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 3)
+
+    def forward(self, x):
+        return self.layer(x) if float(x.sum()) > -1e9 else x
+
+
+def test_a_model_that_torch_func_cannot_take_is_trained_alone_and_said_so(tmp_path, caplog):
+    own = replace(experiment(tmp_path, model=AsksForValues), settings=RunSettings(together=2))
+    runs = runs_of(own, splits=(13,), seeds=(0, 1))
+    with caplog.at_level("INFO"):
+        train_side_by_side(runs)
+    assert "one branch after another, since torch.func cannot" in caplog.text
+    assert not runs[0].folder.endpoint.exists()
+
+
+def test_noise_of_layers_may_depend_on_the_company_where_a_number_allows_it(tmp_path):
+    noisy = lambda: nn.Sequential(nn.Linear(2, 16), nn.Dropout(0.5), nn.Linear(16, 3))  # noqa: E731
+    own = replace(experiment(tmp_path, model=noisy), settings=RunSettings(together=2))
+    runs = runs_of(own, splits=(13,), seeds=(0, 1))
+    train_side_by_side(runs)
+    assert all(run.folder.endpoint.exists() for run in runs)
+
+
+def test_a_cpu_trains_one_after_another_by_itself(tmp_path):
+    runs = runs_of(experiment(tmp_path), splits=(13,), seeds=(0, 1))
+    train_side_by_side(runs)
+    assert not any(run.folder.endpoint.exists() for run in runs)
+
+
+def test_of_more_than_fit_the_rest_comes_after(tmp_path):
+    own = replace(experiment(tmp_path), settings=RunSettings(together=2))
+    runs = runs_of(own, splits=(13,), seeds=range(5))
+    train_side_by_side(runs)
+    counts = [read_json(run.folder.status)["trained"]["together"] for run in runs]
+    assert counts == [2, 2, 2, 2, 1]
+
+
+def test_where_memory_runs_out_half_as_many_are_trained(tmp_path, monkeypatch):
+    from lmc_lab.runs import together
+
+    sizes = []
+
+    def with_limit(runs, **keywords):
+        sizes.append(len(runs))
+        if len(runs) > 2:
+            raise torch.cuda.OutOfMemoryError
+        return real(runs, **keywords)
+
+    real = together.train_together
+    monkeypatch.setattr(together, "train_together", with_limit)
+    own = replace(experiment(tmp_path), settings=RunSettings(together=7))
+    runs = runs_of(own, splits=(13,), seeds=range(5))
+    train_side_by_side(runs)
+    assert sizes == [5, 3, 2, 2, 1] and all(run.folder.endpoint.exists() for run in runs)
+
+
+def test_as_many_as_memory_holds():
+    assert num_that_fit(lambda count: 10 + 5 * count, total=100) == 15  # (85 - 10) / 5
+    assert num_that_fit(lambda count: 200, total=100) == 1
+
+
+def test_a_busy_branch_is_left_to_who_holds_it(tmp_path):
+    from filelock import FileLock
+
+    runs = runs_of(experiment(tmp_path), splits=(13,))
+    runs[1].folder.path.mkdir(parents=True)
+    with FileLock(runs[1].folder.lock):
+        train_together(runs)
+    assert [run.folder.endpoint.exists() for run in runs] == [True, False, True]
+
+
+def test_augmentation_is_each_branchs_own(tmp_path):
+    def load_data():
+        base = tiny_experiment(tmp_path).task.load_data()
+        shift = lambda inputs, generator: inputs + torch.randn(inputs.shape, generator=generator)  # noqa: E731
+        return Dataset(base.train, base.test, base.digest, shift)
+
+    together, alone = (experiment(tmp_path / name, load_data=load_data) for name in ("together", "alone"))
+    runs = runs_of(together, splits=(13,))
+    train_together(runs)
+    for run in runs:
+        assert_alike(run, train_branch(alone, 13, run.seed))
