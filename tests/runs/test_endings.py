@@ -115,7 +115,7 @@ def test_an_average_is_also_the_endpoint_of_a_run_that_was_killed_before_it_was_
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("lmc_lab.runs.branch._save_endpoint", killed)
+        patch.setattr("lmc_lab.runs.branch.complete", killed)
         train_branch(experiment, 13, 0)
     folder = train_branch(experiment, 13, 0)
     assert checkpoint.load(folder.endpoint).digest == checkpoint.load(whole.endpoint).digest

@@ -1,6 +1,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 from torch import Tensor
@@ -46,7 +46,7 @@ def train_from(experiment: Experiment, split: Split, seed: Seed) -> RunFolder:
         for stretch in missing:
             _train(run, stretch, is_resumable=False)
         if missing or not is_marked_finished(folder):
-            write_finished(folder, step=run.last_step)
+            write_finished(folder, step=run.last_step, trained=_trained(run))
     return folder
 
 
@@ -90,6 +90,13 @@ def complete(run: Run, weights: Mapping[str, Tensor], path_length: float, *, tog
     run.folder.resume.unlink(missing_ok=True)
     write_finished(run.folder, step=run.last_step, trained=circumstances)
     remove_needless(run)
+
+
+def _trained(run: Run) -> Mapping[str, Any]:
+    """Returns how a finished branch was trained: as its endpoint says, where that is not as usual."""
+    usual = {**run.circumstances(1), "device": "cpu"}
+    found: Mapping[str, Any] = checkpoint.load(run.folder.endpoint).state.get("trained", usual)
+    return found
 
 
 def begin_state(run: Run, stretch: Stretch) -> checkpoint.State:

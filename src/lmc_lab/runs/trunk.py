@@ -84,4 +84,4 @@ def _train(experiment: Experiment, stretch: Stretch, save_at: Collection[int], o
     if not is_behind:
         folder.resume.unlink(missing_ok=True)
     trained_to = max(stretch.stop, read_status(folder).get("trained_to", 0))
-    write_finished(folder, step=stretch.stop, trained_to=trained_to)
+    write_finished(folder, step=stretch.stop, trained_to=trained_to, trained=Run(experiment).circumstances(1))
