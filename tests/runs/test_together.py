@@ -15,8 +15,8 @@ from lmc_lab.runs.curve import read_rows
 from lmc_lab.runs.experiment import RunSettings
 from lmc_lab.runs.run import Run
 from lmc_lab.runs.side_by_side import train_side_by_side
-from lmc_lab.runs.together import train_together
-from lmc_lab.runs.trunk import ensure_split
+from lmc_lab.runs.together import train_together, train_trunks_together
+from lmc_lab.runs.trunk import ensure_split, ensure_trunk
 from lmc_lab.runs.variation import BranchLength, Variation
 from lmc_lab.tasks.classification import Classification
 from lmc_lab.tasks.task import ClipAlgorithm
@@ -344,3 +344,46 @@ def test_augmentation_is_each_branchs_own(tmp_path):
     train_together(runs)
     for run in runs:
         assert_alike(run, train_branch(alone, 13, run.seed))
+
+
+def test_trunks_together_are_trunks_alone(tmp_path):
+    settings = RunSettings(log_every=5)
+    together = [replace(experiment(tmp_path / "together"), trunk_seed=seed, settings=settings) for seed in range(3)]
+    task = together[0].task  # one object for all
+    together = [replace(each, task=task) for each in together]
+    ensure_trunk(together[1], {7})  # one is ahead
+    train_trunks_together(together, {13, 20, 40}, splits={13, 20})
+    for each in together:
+        other = replace(experiment(tmp_path / "alone"), trunk_seed=each.trunk_seed, settings=settings)
+        ensure_trunk(other, {13, 20, 40}, splits={13, 20})
+        ours, theirs = each.trunk_folder, other.trunk_folder
+        assert ours.saved_steps() - {7} == theirs.saved_steps() == {0, 13, 20, 40}
+        for step in theirs.saved_steps():
+            found, expected = (checkpoint.load(folder.step(step)).state for folder in (ours, theirs))
+            for name, value in expected["state_dict"].items():
+                torch.testing.assert_close(found["state_dict"][name], value, rtol=0, atol=WITHIN)
+        assert each.split(13).is_published(each.split_folder(13))
+        status, expected = read_json(ours.status), read_json(theirs.status)
+        assert status["state"] == "finished" and status["trained_to"] == expected["trained_to"] == 40
+        assert status["rows"] == expected["rows"]
+    ensure_trunk(together[0], {13, 20, 40}, splits={13, 20})  # nothing is left
+    assert not together[0].paths.programs()
+
+
+def test_killed_trunks_go_on_each_by_itself(tmp_path, monkeypatch):
+    settings = RunSettings(log_every=5, resume_seconds=0.0)
+    own = replace(experiment(tmp_path / "killed"), settings=settings)
+    trunks = [replace(own, trunk_seed=seed) for seed in range(2)]
+    with monkeypatch.context() as patch:
+        stop_at(patch, 29, Killed())
+        with pytest.raises(Killed):
+            train_trunks_together(trunks, {13, 40})
+    for each in trunks:
+        ensure_trunk(each, {13, 40})
+        other = replace(experiment(tmp_path / "alone"), trunk_seed=each.trunk_seed, settings=settings)
+        ensure_trunk(other, {13, 40})
+        found, expected = (checkpoint.load(one.trunk_folder.step(40)).state for one in (each, other))
+        for name, value in expected["state_dict"].items():
+            torch.testing.assert_close(found["state_dict"][name], value, rtol=0, atol=WITHIN)
+        assert read_json(each.trunk_folder.status)["start"] > 20  # it did not begin again
+    assert not own.paths.programs()

@@ -15,6 +15,7 @@ from lmc_lab.data.order import DataOrder
 class BatchesTogether:
     """The endless batches of n orders from step `start` on: inputs and targets (n, B, ...), each as `StepBatches` has it.
 
+    Images are NCHW in memory: n convolutions side by side are one of n times as many channels, in groups, which is fastest so.
     The examples lie on the device as they are stored, and the indices of an epoch go there at once; those of the next are made
     meanwhile in a thread.
 
@@ -60,7 +61,9 @@ class BatchesTogether:
     def _batch(self, index: Tensor, step: int) -> tuple[Tensor, Tensor]:
         shape = index.shape
         inputs, targets = self._examples.batch(index.flatten().to(self._examples.inputs.device))
-        inputs, targets = (part.to(self._device).view(*shape, *part.shape[1:]) for part in (inputs, targets))
+        inputs, targets = (
+            part.to(self._device).contiguous().view(*shape, *part.shape[1:]) for part in (inputs, targets)
+        )
         if self._augment is not None:
             seeds = [order.augmentation_seed(step) for order in self._orders]
             changed = [

@@ -100,7 +100,7 @@ def _trained(run: Run) -> Mapping[str, Any]:
 
 
 def begin_state(run: Run, stretch: Stretch) -> checkpoint.State:
-    """Returns the state in a stretch's checkpoint as the branch begins with it.
+    """Returns the state in a stretch's checkpoint as the run begins with it.
 
     Raises:
         UserError: it is damaged, of other data, or cannot be what the branch begins with.

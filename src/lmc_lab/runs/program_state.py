@@ -9,6 +9,7 @@ from lmc_lab.runs.checkpoint import State
 from lmc_lab.runs.paths import place_of
 from lmc_lab.runs.run import Run
 from lmc_lab.runs.stacked_state import taken
+from lmc_lab.runs.status import peek_status
 from lmc_lab.runs.stretch import resume_step
 
 
@@ -34,7 +35,7 @@ def remove_needless(run: Run) -> None:
     paths = run.experiment.paths
     for path in paths.programs():
         members = _members(path)
-        if members and all(paths.run_at(place).endpoint.exists() for place in members):
+        if members and all(peek_status(paths.run_at(place)).get("state") == "finished" for place in members):
             path.unlink(missing_ok=True)
 
 

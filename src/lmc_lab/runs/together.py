@@ -1,8 +1,9 @@
-"""Branches trained together: which of them, and from where."""
+"""Branches, or trunks, trained together: which of them, and from where."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -10,15 +11,18 @@ from lmc_lab.errors import UserError
 from lmc_lab.runs.branch import begin_state, complete, steps_to_save, where_to_begin
 from lmc_lab.runs.checkpoint import State
 from lmc_lab.runs.curve import CURVE_COLUMNS, read_rows
+from lmc_lab.runs.curve_check import set_aside_unless_whole
 from lmc_lab.runs.curve_file import CurveFile
+from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.fit import check_finite, write_config
 from lmc_lab.runs.member import Member
 from lmc_lab.runs.paths import place_of
 from lmc_lab.runs.program import Program, Randomness
 from lmc_lab.runs.run import Run
 from lmc_lab.runs.stacked_state import STATE_KEY
-from lmc_lab.runs.status import Diverged, Stopped, peek_status, write_diverged, write_status
+from lmc_lab.runs.status import Diverged, Stopped, check_divergence, peek_status, write_diverged, write_status
 from lmc_lab.runs.trajectory import Trajectory
+from lmc_lab.runs.trunk import ensure_trunk, note_trained, trunk_stretches
 
 
 def train_together(runs: Sequence[Run], *, randomness: Randomness = "error") -> None:
@@ -34,8 +38,34 @@ def train_together(runs: Sequence[Run], *, randomness: Randomness = "error") -> 
     Raises:
         Stopped: training ended early.
     """
+    _train(partial(_branch, together=len(runs)), runs, randomness)
+
+
+def train_trunks_together(
+    experiments: Sequence[Experiment],
+    steps: Collection[int],
+    *,
+    splits: Collection[int] = (),
+    randomness: Randomness = "error",
+) -> None:
+    """Trains trunks of one task as one program until the state at each of `steps` is there; publishes those that are `splits`.
+
+    Those that lack nothing are left alone, and so are those that others hold, cannot begin, or lack more than one stretch:
+    `ensure_trunk` does what is left.
+
+    Raises:
+        Stopped: training ended early.
+    """
+    make = partial(_trunk, steps={0, *steps}, splits=splits, together=len(experiments))
+    for experiment in experiments:
+        ensure_trunk(experiment, {0})
+    _train(make, list(map(Run, experiments)), randomness)
+
+
+def _train(make: Callable[[Run], Member | None], runs: Sequence[Run], randomness: Randomness) -> None:
+    """Trains the runs of which `make` makes members, each under its lock."""
     with ExitStack() as locks:
-        members = [member for run in runs if (member := _member(run, locks, together=len(runs)))]
+        members = [member for run in runs if (member := _locked(make, run, locks))]
         if not members:
             return
         paths = members[0].run.experiment.paths
@@ -44,30 +74,61 @@ def train_together(runs: Sequence[Run], *, randomness: Randomness = "error") -> 
             Program(members, resume, randomness=randomness, on_diverged=_note_divergence).train()
 
 
-def _member(run: Run, locks: ExitStack, *, together: int) -> Member | None:
-    """Returns the branch as a member, with its lock held, or None if nothing is to be, or can be, done here."""
-    folder = run.folder
-    folder.path.mkdir(parents=True, exist_ok=True)
+def _locked(make: Callable[[Run], Member | None], run: Run, locks: ExitStack) -> Member | None:
+    """Returns the run as a member, with its lock held, or None if nothing is to be, or can be, done here."""
+    run.folder.path.mkdir(parents=True, exist_ok=True)
     with ExitStack() as own:
         try:
-            own.enter_context(FileLock(folder.lock, timeout=0))
-            stretch = where_to_begin(run)
-            if stretch is None:
-                return None
-            begin = begin_state(run, stretch)
+            own.enter_context(FileLock(run.folder.lock, timeout=0))
+            member = make(run)
         except (Timeout, UserError):
             return None
-        locks.enter_context(own.pop_all())
-    write_config(run)
-    return Member(
-        run=run,
-        begin=begin,
-        stop=run.last_step,
-        save_at=steps_to_save(run),
-        on_saved=lambda step: None,
-        curve=CurveFile(folder.metrics, start=int(begin["global_step"]), stop=run.last_step),
-        complete=partial(_complete, run, together),
-    )
+        if member is not None:
+            locks.enter_context(own.pop_all())
+            write_config(run)
+    return member
+
+
+def _branch(run: Run, *, together: int) -> Member | None:
+    stretch = where_to_begin(run)
+    if stretch is None:
+        return None
+    begin = begin_state(run, stretch)
+    complete = partial(_complete, run, together)
+    return _member(run, begin, run.last_step, steps_to_save(run), lambda step: None, complete)
+
+
+def _trunk(run: Run, *, steps: Collection[int], splits: Collection[int], together: int) -> Member | None:
+    check_divergence(run.folder, str(run.name), stop=max(steps), circumstances=run.experiment.circumstances)
+    missing = trunk_stretches(run, steps) if set_aside_unless_whole(run.folder) else []
+    if len(missing) != 1 or missing[0].checkpoint is None:
+        return None
+    (stretch,) = missing
+    begin = begin_state(run, stretch)
+
+    def publish(step: int) -> None:
+        if step in splits:
+            run.experiment.split(step).publish(run.experiment.split_folder(step))
+
+    def complete(state: State) -> None:
+        _check_finite(run, state, stretch.stop)
+        run.folder.resume.unlink(missing_ok=True)
+        note_trained(run, stretch.stop, together=together)
+        _show(run)
+
+    return _member(run, begin, stretch.stop, steps, publish, complete)
+
+
+def _member(
+    run: Run,
+    begin: State,
+    stop: int,
+    save_at: Collection[int],
+    on_saved: Callable[[int], None],
+    complete: Callable[[State], None],
+) -> Member:
+    curve = CurveFile(run.folder.metrics, start=int(begin["global_step"]), stop=stop)
+    return Member(run=run, begin=begin, stop=stop, save_at=save_at, on_saved=on_saved, curve=curve, complete=complete)
 
 
 def _complete(run: Run, together: int, state: State) -> None:
@@ -76,10 +137,20 @@ def _complete(run: Run, together: int, state: State) -> None:
     Raises:
         Diverged: it is not finite.
     """
-    trajectory = state["callbacks"][STATE_KEY][Trajectory.__name__]
-    check_finite(state["state_dict"].values(), str(run.name), run.last_step, trajectory["last_loss"])
+    trajectory = _check_finite(run, state, run.last_step)
     complete(run, state["state_dict"], trajectory["path_length"], together=together)
     _show(run)
+
+
+def _check_finite(run: Run, state: State, step: int) -> Mapping[str, Any]:
+    """Returns the state of the run's trajectory.
+
+    Raises:
+        Diverged: its weights are not finite.
+    """
+    trajectory: Mapping[str, Any] = state["callbacks"][STATE_KEY][Trajectory.__name__]
+    check_finite(state["state_dict"].values(), str(run.name), step, trajectory["last_loss"])
+    return trajectory
 
 
 def _show(run: Run) -> None:
@@ -105,6 +176,6 @@ def _outcomes_recorded(members: Sequence[Member]) -> Iterator[None]:
         ended = "stopped" if isinstance(error, Stopped | SystemExit) else "failed"
         for member in members:
             folder = member.run.folder
-            if not folder.endpoint.exists() and peek_status(folder).get("state") != "diverged":
+            if peek_status(folder).get("state") not in ("diverged", "finished"):
                 write_status(folder, state=ended)
         raise

@@ -9,6 +9,7 @@ from lmc_lab.runs import checkpoint
 from lmc_lab.runs.curve_check import set_aside_unless_whole
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.paths import RunFolder
+from lmc_lab.runs.program_state import claim, remove_needless
 from lmc_lab.runs.run import Run
 from lmc_lab.runs.split import Split
 from lmc_lab.runs.status import check_divergence, outcome_recorded, read_status, write_finished
@@ -51,12 +52,25 @@ def ensure_trunk(experiment: Experiment, steps: Collection[int], *, splits: Coll
         if not set_aside_unless_whole(folder):
             again = max(folder.saved_steps(), default=0)
             _train(experiment, Stretch(0, again, None), {0, *steps}, publish)
-        missing = missing_stretches(lambda: _states(folder, set(steps)), folder, steps)
+        missing = trunk_stretches(Run(experiment), steps)
         # The one from the state of a killed run first: another may leave a state of its own in that place.
         for stretch in sorted(missing, key=lambda stretch: stretch.checkpoint != folder.resume):
             _train(experiment, stretch, {0, *steps}, publish)
         for step in splits:
             publish(step)
+
+
+def trunk_stretches(run: Run, steps: Collection[int]) -> list[Stretch]:
+    """Returns what is to be trained of a trunk, whose lock is held, so that its state at each of `steps` is there."""
+    claim(run)
+    return missing_stretches(lambda: _states(run.folder, set(steps)), run.folder, steps)
+
+
+def note_trained(run: Run, step: int, *, together: int = 1) -> None:
+    """Writes that a trunk has come to a step, trained together with so many runs, itself included."""
+    trained_to = max(step, read_status(run.folder).get("trained_to", 0))
+    write_finished(run.folder, step=step, trained_to=trained_to, trained=run.circumstances(together))
+    remove_needless(run)
 
 
 def _states(folder: RunFolder, steps: Collection[int]) -> list[Stretch]:
@@ -83,5 +97,4 @@ def _train(experiment: Experiment, stretch: Stretch, save_at: Collection[int], o
     fit(Run(experiment), steps, save_at=save_at, on_saved=on_saved, is_resumable=not is_behind)
     if not is_behind:
         folder.resume.unlink(missing_ok=True)
-    trained_to = max(stretch.stop, read_status(folder).get("trained_to", 0))
-    write_finished(folder, step=stretch.stop, trained_to=trained_to, trained=Run(experiment).circumstances(1))
+    note_trained(Run(experiment), stretch.stop)

@@ -51,4 +51,4 @@ class Copies:
 
 def stack(tensors: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
     """Returns `count` copies of each tensor, (count, *shape), in memory of their own."""
-    return {name: torch.stack([tensor.detach()] * count) for name, tensor in tensors.items()}
+    return {name: torch.stack([tensor.detach().contiguous()] * count) for name, tensor in tensors.items()}
