@@ -1,0 +1,102 @@
+"""The gradients of a step: eagerly, or as one CUDA graph, which is launched at once instead of kernel by kernel."""
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+log = logging.getLogger(__name__)
+
+Batch = tuple[Tensor, Tensor]
+Losses = Callable[[Batch], Tensor]  # of n models, (n,)
+
+_NUM_WARM_UP = 3  # steps before a capture, in which libraries choose their algorithms and allocate what they need
+
+
+class Gradients(ABC):
+    """Computes the losses of n models (n,), and puts the gradient of their sum into the leaves' `grad`.
+
+    Args:
+        losses: of a batch.
+        leaves: all parameters.
+    """
+
+    def __init__(self, losses: Losses, leaves: Sequence[nn.Parameter]) -> None:
+        self._losses = losses
+        self._leaves = [leaf for leaf in leaves if leaf.requires_grad]
+
+    @abstractmethod
+    def __call__(self, batch: Batch) -> Tensor:
+        """Returns the losses (n,), without a graph."""
+
+    def _computed(self, batch: Batch) -> Tensor:
+        losses = self._losses(batch)
+        gradients = torch.autograd.grad(losses.sum(), self._leaves, allow_unused=True)
+        for leaf, gradient in zip(self._leaves, gradients, strict=True):
+            leaf.grad = gradient
+        return losses.detach()
+
+
+@final
+class EagerGradients(Gradients):
+    """Each operation by itself."""
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Returns the losses (n,), without a graph."""
+        return self._computed(batch)
+
+
+@final
+class CapturedGradients(Gradients):
+    """All operations of a step as one CUDA graph, recorded at the first one.
+
+    The batch is copied to where the graph reads it, and losses and gradients lie where it writes them. Where a step cannot be
+    recorded (a model that asks for the value of a tensor, say) it is computed eagerly, which is said once.
+
+    Args:
+        losses: of a batch.
+        leaves: all parameters.
+        buffers: which a step may change; recording leaves them as they were.
+    """
+
+    def __init__(self, losses: Losses, leaves: Sequence[nn.Parameter], buffers: Sequence[Tensor]) -> None:
+        super().__init__(losses, leaves)
+        self._buffers = list(buffers)
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._is_refused = False
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Returns the losses (n,), without a graph."""
+        if self._graph is None and not self._is_refused:
+            try:
+                self._record(batch)
+            except RuntimeError as error:
+                self._is_refused = True
+                log.info("steps are not captured as a CUDA graph, since %s", " ".join(str(error).split())[:200])
+        if self._graph is None:
+            return self._computed(batch)
+        for static, given in zip(self._batch, batch, strict=True):
+            static.copy_(given)
+        self._graph.replay()
+        return self._recorded
+
+    def _record(self, batch: Batch) -> None:
+        self._batch = (batch[0].clone(), batch[1].clone())
+        before = [buffer.clone() for buffer in self._buffers]
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(_NUM_WARM_UP):
+                self._computed(self._batch)
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph):
+                self._recorded = self._computed(self._batch)
+        finally:
+            for buffer, value in zip(self._buffers, before, strict=True):
+                buffer.copy_(value)
+        self._graph = graph
