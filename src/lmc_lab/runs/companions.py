@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lmc_lab.runs.copies_module import CopiesModule
 from lmc_lab.runs.run import Run
@@ -76,7 +76,10 @@ def _why_tried_in_vain(task: Task, batches: list[list[Batch]], *, allows_noise: 
 
 def _trained_alone(module: SupervisedTask, batches: list[Batch]) -> dict[str, Tensor]:
     optimizer = only_optimizer(module.configure_optimizers())
-    _train(lambda batch: module.training_loss(batch), optimizer, batches)
+    for batch in batches:
+        optimizer.zero_grad()
+        module.training_loss(batch).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
     return {name: value.detach() for name, value in module.state_dict().items()}
 
 
@@ -85,14 +88,14 @@ def _trained_together(task: Task, batches: list[list[Batch]], *, is_random: bool
     module = CopiesModule(task.initialise(0).double(), 2, randomness="different" if is_random else "error")
     module.load_state_dict({name: torch.stack([state[name] for state in states]) for name in states[0]})
     both = [(torch.stack([a[0], b[0]]), torch.stack([a[1], b[1]])) for a, b in zip(batches[0], batches[1], strict=True)]
-    _train(lambda batch: module.training_step(batch, 0), only_optimizer(module.configure_optimizers()), both)
+    _train(module, both)
     return module.state_dict()
 
 
-def _train(loss: Callable[[Batch], Tensor], optimizer: torch.optim.Optimizer, batches: list[Batch]) -> None:
+def _train(module: CopiesModule, batches: list[Batch]) -> None:
+    optimizer = only_optimizer(module.configure_optimizers())
     for batch in batches:
-        optimizer.zero_grad()
-        loss(batch).backward()  # type: ignore[no-untyped-call]
+        module.training_step(batch, 0)
         optimizer.step()
 
 
@@ -118,11 +121,8 @@ def num_on(run: Run, device: torch.device) -> int:
     def peak(count: int) -> int:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
-        module: nn.Module = CopiesModule(task.initialise(0), count, randomness="different").to(device)
-        assert isinstance(module, CopiesModule)
-        optimizer = only_optimizer(module.configure_optimizers())
-        batch = (torch.stack([inputs] * count), torch.stack([targets] * count))
-        _train(lambda batch: module.training_step(batch, 0), optimizer, [batch, batch])
+        module = CopiesModule(task.initialise(0), count, randomness="different").to(device)
+        _train(module, [(torch.stack([inputs] * count), torch.stack([targets] * count))] * 2)
         return int(torch.cuda.max_memory_allocated(device))
 
     return num_that_fit(peak, torch.cuda.get_device_properties(device).total_memory)

@@ -6,6 +6,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
+from lmc_lab.runs.gradients import CapturedGradients, EagerGradients, Gradients
 from lmc_lab.stacked.copies import Copies, stack
 from lmc_lab.tasks.supervised import SupervisedTask, only_optimizer
 
@@ -20,14 +21,22 @@ class CopiesModule(LightningModule):
         task: the skeleton; its weights are what the copies begin with until a checkpoint is loaded.
         count: n.
         randomness: of layers that draw numbers: ``error``, or ``different`` for each copy.
+        captures: make a CUDA graph of the step, on a GPU.
     """
 
     def __init__(
-        self, task: SupervisedTask, count: int, *, randomness: Literal["error", "different"] = "error"
+        self,
+        task: SupervisedTask,
+        count: int,
+        *,
+        randomness: Literal["error", "different"] = "error",
+        captures: bool = False,
     ) -> None:
         super().__init__()
         self.task = task
         self.losses = torch.zeros(count)  # of the last batch, (n,)
+        self._captures = captures
+        self._gradients: Gradients | None = None
         self._copies = Copies(_TrainingLoss(task), randomness=randomness)
         parameters = dict(task.named_parameters())
         self.leaves = nn.ParameterList(
@@ -35,21 +44,39 @@ class CopiesModule(LightningModule):
             for name, value in stack(parameters, count).items()
         )
         self._leaf_names = list(parameters)
-        self._buffers_by_name = stack(dict(task.named_buffers()), count)
-        for i, value in enumerate(self._buffers_by_name.values()):
+        buffers = stack(dict(task.named_buffers()), count)
+        self._buffer_names = list(buffers)
+        for i, value in enumerate(buffers.values()):
             self.register_buffer(f"buffer_{i}", value)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Returns the sum of the copies' losses: the gradient of each leaf's row is that of its own loss.
+        """Computes gradients, and returns the sum of the copies' losses: each leaf's row has the gradient of its own loss.
 
         Args:
             batch: inputs and targets of each copy, (n, B, ...).
             batch_idx: of Lightning.
         """
+        if self._gradients is None:
+            self._gradients = self._made_gradients()
+        self.losses = self._gradients(batch)
+        return self.losses.sum()
+
+    def _made_gradients(self) -> Gradients:
+        """Returns what computes gradients, made when all tensors are where they are trained."""
         tensors = {f"task.{name}": value for name, value in self._tensors().items()}
-        losses = self._copies(tensors, *batch)
-        self.losses = losses.detach()
-        return losses.sum()
+
+        def losses(batch: tuple[Tensor, Tensor]) -> Tensor:
+            return self._copies(tensors, *batch)
+
+        if self._captures and self.device.type == "cuda":
+            return CapturedGradients(losses, list(self.leaves), list(self.buffers()))
+        return EagerGradients(losses, list(self.leaves))
+
+    def backward(self, loss: Tensor, *args: Any, **keywords: Any) -> None:
+        """Does nothing: the step has the gradients already."""
+
+    def optimizer_zero_grad(self, *args: Any, **keywords: Any) -> None:
+        """Does nothing: a step's gradients take the place of the last one's."""
 
     def configure_optimizers(self) -> Any:
         """Returns the task's optimizer and its schedule, made on one model, with the leaves in its groups."""
@@ -72,10 +99,10 @@ class CopiesModule(LightningModule):
                 tensors[name].copy_(value)
 
     def _tensors(self) -> dict[str, Tensor]:
-        buffers = (getattr(self, f"buffer_{i}") for i in range(len(self._buffers_by_name)))
+        buffers = (getattr(self, f"buffer_{i}") for i in range(len(self._buffer_names)))
         return {
             **dict(zip(self._leaf_names, self.leaves, strict=True)),
-            **dict(zip(self._buffers_by_name, buffers, strict=True)),
+            **dict(zip(self._buffer_names, buffers, strict=True)),
         }
 
     def _by_every_name(self) -> dict[str, Tensor]:

@@ -51,6 +51,7 @@ class RunSettings:
         save_steps: steps on the way whose whole state is kept: those of a branch for a branch, those of a trunk for a trunk
             that is trained to T.
         together: how many branches are trained as one program: as many as fit into a GPU's memory, one on a CPU, for ``auto``.
+        capture: a program's step on a GPU is one CUDA graph, where the task allows it.
     """
 
     log_every: Count = 50
@@ -58,6 +59,7 @@ class RunSettings:
     evaluate_every: Count | None = None
     save_steps: Sequence[Natural] = ()
     together: Count | Literal["auto"] = "auto"
+    capture: bool = True
 
 
 @dataclass(frozen=True)

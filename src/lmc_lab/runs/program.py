@@ -109,7 +109,7 @@ class Program:
                 ),
             ],
         )
-        module = CopiesModule(initialised(run), len(members), randomness=self._randomness)
+        module = CopiesModule(initialised(run), len(members), randomness=self._randomness, captures=settings.capture)
         batches = BatchesTogether(
             run.examples,
             orders,
