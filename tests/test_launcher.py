@@ -8,7 +8,7 @@ from multiprocessing import forkserver
 import pytest
 
 from hydra_plugins.lmc_pool.names import job_name
-from hydra_plugins.lmc_pool.processes import preloaded_processes, run_jobs
+from hydra_plugins.lmc_pool.processes import run_jobs
 from lmc_lab.process import num_cores
 
 
@@ -19,13 +19,16 @@ class Question:
     name: str
     ask: Callable[[], str]
 
+    def is_answered(self):
+        return False
+
     def __call__(self):
         return {"": self.ask()}
 
 
 def all_answers(*asks, num_workers=4):
     jobs = [Question(f"seed={number}", ask) for number, ask in enumerate(asks)]
-    return [failed[""] for failed in run_jobs(jobs, num_workers=num_workers, context=preloaded_processes())]
+    return [failed[""] for failed in run_jobs(jobs, num_workers=num_workers)]
 
 
 def answers(ask, num_jobs=1):

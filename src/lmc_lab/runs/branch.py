@@ -7,6 +7,7 @@ from lmc_lab.process import heavy_imports
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.curve_check import set_aside_unless_whole
 from lmc_lab.runs.experiment import Experiment
+from lmc_lab.runs.finished import is_finished
 from lmc_lab.runs.paths import RunFolder, Seed
 from lmc_lab.runs.run import Run
 from lmc_lab.runs.split import Split
@@ -39,6 +40,8 @@ def train_from(experiment: Experiment, split: Split, seed: Seed) -> RunFolder:
     with FileLock(folder.lock), outcome_recorded(folder, experiment.circumstances):
         last = run.last_step
         check_divergence(folder, str(run.name), stop=last, circumstances=experiment.circumstances)
+        if is_finished(folder, _steps_to_save(run)):
+            return folder
         origin = Stretch(split_step, split_step, experiment.trunk_folder.step(split_step))
         is_curve_there = set_aside_unless_whole(folder)
         is_endpoint_there = checkpoint.load_or_set_aside(folder.endpoint) is not None
