@@ -313,7 +313,9 @@ def test_finished_branches_are_answered_without_torch_by_a_job_and_by_a_sweep(tm
         assert set(folders) <= set(first.splitlines())
         assert "lmc_lab.runs.finished" in result.stderr and "torch" not in result.stderr
         assert "numpy" not in result.stderr
-    assert result.stdout.splitlines() == [folder for seed in (1, 2, 0) for folder in folders if f"-{seed}" in folder[-2:]]
+    assert result.stdout.splitlines() == [
+        folder for seed in (1, 2, 0) for folder in folders if f"-{seed}" in folder[-2:]
+    ]
     done = [line for line in succeed(command).splitlines() if line.endswith(": done")]
     assert done == [line for line in first.splitlines() if line.endswith(": done")]
 

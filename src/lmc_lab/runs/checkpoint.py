@@ -104,7 +104,9 @@ def _read(path: Path, *, with_tensors: bool = True) -> tuple[dict[str, str], dic
     except FileNotFoundError as error:
         raise MissingFile(f"expected a checkpoint at {path}, found none; give the command that makes it") from error
     except (SafetensorError, OSError, ValueError) as error:
-        raise DamagedFile(f"expected a whole checkpoint at {path}, found a damaged one ({error}); {seal.MEND}") from error
+        raise DamagedFile(
+            f"expected a whole checkpoint at {path}, found a damaged one ({error}); {seal.MEND}"
+        ) from error
 
 
 def load_or_set_aside(path: Path) -> Stored | None:

@@ -21,9 +21,7 @@ def is_reached(split: Split, paths: RunPaths) -> bool:
         OtherFormat: another version wrote it.
     """
     trunk = paths.trunk(split.trunk_seed)
-    return split.is_published(split.folder(paths)) and all(
-        seal.is_whole(trunk.step(step)) for step in (0, split.step)
-    )
+    return split.is_published(split.folder(paths)) and all(seal.is_whole(trunk.step(step)) for step in (0, split.step))
 
 
 def is_finished(folder: RunFolder, steps: Iterable[int]) -> bool:
