@@ -64,8 +64,8 @@ def _work(config: DictConfig) -> None:
             _branch_out(step, config.branches)
 
 
+# Trains the branches `seed`, or without it the trunk; with `branches`, the trunk to k and then that many branches.
 job = QuickJob(_answer, _work)
-"""Trains the branches `seed`, or without it the trunk; with `branches`, the trunk to k and then that many branches."""
 
 
 def _seeds(config: DictConfig) -> "list[Seed]":

@@ -2,10 +2,9 @@
 
 import pytest
 
-from lmc_lab.runs.branch import train_branch
 from lmc_lab.runs.finished import is_finished, is_reached
 from lmc_lab.runs.settings import RunSettings
-from tiny import tiny_experiment
+from tiny import tiny_experiment, train_branch
 
 
 @pytest.fixture
