@@ -303,12 +303,21 @@ def test_a_sweep_names_the_branch_of_a_job_that_failed(tmp_path, places, launche
     assert len([path for path in finished(tmp_path) if "split-20" in str(path)]) == 4  # of five with that of seed 9
 
 
-def test_a_sweep_of_finished_branches_imports_nothing_to_train(tmp_path, places):
-    command = f"python -m lmc_lab.train {TINY} {places} split_step=20 'seed=[0,1]'"
-    succeed(command)
-    result = shell(command, PYTHONPROFILEIMPORTTIME="1")
-    assert result.returncode == 0 and "branch-1" in result.stdout and "torch" in result.stderr
-    assert "lightning" not in result.stderr
+def test_finished_branches_are_answered_without_torch_by_a_job_and_by_a_sweep(tmp_path, places):
+    command = f"python -m lmc_lab.train {TINY} {places} -m split_step=10,20 'seed=range(3)' 'run.save_steps=[30]'"
+    first = succeed(command)
+    for again in (command, command.replace("-m split_step=10,20 'seed=range(3)'", "split_step=20 'seed=[1,2,0]'")):
+        result = shell(again, PYTHONPROFILEIMPORTTIME="1")  # of all processes, a worker's and the server's, too
+        folders = [line for line in result.stdout.splitlines() if "/branch-" in line]
+        assert result.returncode == 0 and len(set(folders)) == (6 if again is command else 3)
+        assert set(folders) <= set(first.splitlines())
+        assert "lmc_lab.runs.finished" in result.stderr and "torch" not in result.stderr
+        assert "numpy" not in result.stderr
+    assert result.stdout.splitlines() == [
+        folder for seed in (1, 2, 0) for folder in folders if f"-{seed}" in folder[-2:]
+    ]
+    done = [line for line in succeed(command).splitlines() if line.endswith(": done")]
+    assert done == [line for line in first.splitlines() if line.endswith(": done")]
 
 
 def interrupted(command, condition):

@@ -146,6 +146,12 @@ def test_a_finished_branch_is_seen_as_such_without_lightning():
     assert not {"lightning", "torchmetrics", "torchvision", "scipy", "pandas"} & set(found)
 
 
+def test_finished_branches_are_seen_without_torch():
+    script = "import sys, lmc_lab.addresses, lmc_lab.run_keys, lmc_lab.runs.finished; print(*sys.modules)"
+    found = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split()
+    assert "safetensors" in found and not {"torch", "lightning", "numpy", "pandas"} & set(found)
+
+
 def test_nothing_of_hydras_inside_is_used():
     folders = (PACKAGE, PACKAGE.parent / "hydra_plugins")
     found = {path.name: set(imported(path)) for folder in folders for path in folder.rglob("*.py")}

@@ -8,7 +8,7 @@ from multiprocessing import forkserver
 import pytest
 
 from hydra_plugins.lmc_pool.names import job_name
-from hydra_plugins.lmc_pool.processes import preloaded_processes, run_jobs
+from hydra_plugins.lmc_pool.processes import run_jobs
 from lmc_lab.process import num_cores
 
 
@@ -19,13 +19,16 @@ class Question:
     name: str
     ask: Callable[[], str]
 
+    def is_answered(self):
+        return False
+
     def __call__(self):
         return {"": self.ask()}
 
 
 def all_answers(*asks, num_workers=4):
     jobs = [Question(f"seed={number}", ask) for number, ask in enumerate(asks)]
-    return [failed[""] for failed in run_jobs(jobs, num_workers=num_workers, context=preloaded_processes())]
+    return [failed[""] for failed in run_jobs(jobs, num_workers=num_workers)]
 
 
 def answers(ask, num_jobs=1):
@@ -63,6 +66,32 @@ def test_a_job_has_its_share_of_the_cores(monkeypatch, num_jobs, given, share):
 def test_a_worker_has_its_imports_done_but_for_lightning(new_server):
     assert answers(lambda: str({"lmc_lab.compose", "lmc_lab.runs.branch"} <= sys.modules.keys())) == {"True"}
     assert answers(lambda: str({"lightning", "pandas", "scipy"} & sys.modules.keys())) == {"set()"}
+
+
+@dataclass
+class Answered(Question):
+    """A job that is done where the sweep is."""
+
+    def is_answered(self):
+        self.ask()
+        return True
+
+
+def test_jobs_that_have_an_answer_start_no_worker(monkeypatch):
+    monkeypatch.setattr("hydra_plugins.lmc_pool.processes._preloaded_processes", lambda: pytest.fail("a worker"))
+    asked = []
+    jobs = [Answered(f"seed={number}", lambda number=number: asked.append(number)) for number in range(3)]
+    assert run_jobs(jobs, num_workers=2) == [{}, {}, {}] and asked == [0, 1, 2]
+
+
+def test_behind_a_job_without_an_answer_none_is_asked_for_one():
+    jobs = [
+        Answered("seed=0", str),
+        Question("seed=1", lambda: str(os.getpid())),
+        Answered("seed=2", lambda: str(os.getpid())),
+    ]
+    first, *others = run_jobs(jobs, num_workers=1)
+    assert first == {} and len({failed[""] for failed in others} - {str(os.getpid())}) == 1
 
 
 def test_one_worker_runs_several_jobs():

@@ -1,11 +1,8 @@
 """From a composed config to objects: the one place that instantiates."""
 
-import hashlib
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,15 +12,17 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from lmc_lab import schema
-from lmc_lab.configs import config_dir, config_dir_flags
-from lmc_lab.construct import LOGGER_CALL, check_arguments, check_node, factory, plain
+from lmc_lab.addresses import described, fingerprint, paths_of
+from lmc_lab.configs import config_dir_flags
+from lmc_lab.construct import LOGGER_CALL, check_node, factory, plain
 from lmc_lab.data.examples import Dataset
 from lmc_lab.errors import UserError
-from lmc_lab.runs.experiment import Experiment, RunName, RunSettings
-from lmc_lab.runs.paths import RunPaths
-from lmc_lab.runs.split import parse_split_step
-from lmc_lab.runs.trainer_keys import check_task, check_trainer
-from lmc_lab.runs.variation import BranchLength, Variation
+from lmc_lab.run_keys import check_run_keys
+from lmc_lab.runs.experiment import Experiment, RunName
+from lmc_lab.runs.settings import RunSettings
+from lmc_lab.runs.split import BranchLength, parse_split_step
+from lmc_lab.runs.trainer_keys import check_task
+from lmc_lab.runs.variation import Variation
 from lmc_lab.tasks.supervised import SupervisedTask
 from lmc_lab.tasks.task import ClipAlgorithm, Task
 
@@ -37,28 +36,6 @@ _NOT_OF_TRAINING = (
 )  # fmt: skip
 
 
-def fingerprint(config: DictConfig) -> str:
-    """Returns the short hash of the task subtree: whatever changes the weights changes it, nothing else does.
-
-    What stands at its value in ``conf/task_defaults.yaml`` is left out, so that a new key there changes no address. A
-    `_target_` counts as it is written: another name is another model, for all that can be known of it.
-    """
-    task = cast("dict[str, Any]", OmegaConf.to_container(config.task, resolve=True))
-    defaults = _task_defaults()
-    content = {key: value for key, value in task.items() if key not in defaults or value != defaults[key]}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
-
-
-@cache
-def _task_defaults() -> dict[str, Any]:
-    return cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.load(config_dir() / "task_defaults.yaml")))
-
-
-def paths_of(config: DictConfig) -> RunPaths:
-    """Returns where the files of the config's task lie."""
-    return RunPaths.of(Path(config.output_dir).absolute(), config.task.name, fingerprint(config))
-
-
 def build_experiment(config: DictConfig, *, further: Sequence[str] = ()) -> Experiment:
     """Returns the experiment that the config describes.
 
@@ -69,11 +46,7 @@ def build_experiment(config: DictConfig, *, further: Sequence[str] = ()) -> Expe
     Raises:
         UserError: a value of the config, or a target and its arguments, cannot be what they are.
     """
-    schema.check(config)
-    settings = cast("dict[str, Any]", plain(config.run))
-    check_arguments(RunSettings, settings, "run")
-    _check_save_steps(config)
-    check_trainer({key: value for key, value in config.trainer.items() if not str(key).startswith("_")})
+    check_run_keys(config)
     torch.set_num_threads(1)  # one core a process: two threads collapse when a core is shared
     task = _task(config)
     return Experiment(
@@ -83,7 +56,7 @@ def build_experiment(config: DictConfig, *, further: Sequence[str] = ()) -> Expe
         # Neither is made before it is called: an analysis trains nothing and does without Lightning.
         make_trainer=lambda **arguments: factory(config, "trainer", named=tuple(arguments))(**arguments),
         make_logger=_logger_factory(config),
-        settings=RunSettings(**settings),
+        settings=RunSettings(**cast("dict[str, Any]", plain(config.run))),
         config=cast("dict[str, Any]", plain(config)),
         given=(*_given(), *further),
         variation=_variation(config, task),
@@ -131,14 +104,13 @@ def _task(config: DictConfig) -> Task:
 def _variation(config: DictConfig, task: Task) -> Variation:
     """Returns how branches are made, from the config's keys that concern nothing else."""
     branch = config.branch
-    described = {key: value for key, value in cast("dict[str, Any]", plain(branch)).items() if value}
     return Variation(
         start=factory(config, "branch.start", num_positional=1) if branch.start else None,
         carry_optimizer_state=config.carry_optimizer_state,
         examples=factory(config, "branch.examples", num_positional=1) if branch.examples else None,
         task=replace(_task(_overridden(config)), load_data=lambda: task.dataset) if branch.overrides else None,
         length=BranchLength(config.branch_length),
-        described=described,
+        described=described(config),
     )
 
 
@@ -205,15 +177,6 @@ def _given() -> tuple[str, ...]:
 def _key(override: str) -> str:
     """Returns the first part of the key of an override: ``analysis`` of ``+analysis.pairs.num_points=5``."""
     return re.split(r"[.=@]", override.lstrip("+~"))[0]
-
-
-def _check_save_steps(config: DictConfig) -> None:
-    last = config.task.max_steps
-    if any(step > last for step in config.run.save_steps):
-        raise UserError(
-            f"expected run.save_steps to be steps from 0 to T = {last}, found {config.run.save_steps}; change it, or the "
-            "steps that a study's analyses ask for"
-        )
 
 
 def split_steps(experiment: Experiment, value: Any) -> list[int]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from lmc_lab import cli, schema
-from lmc_lab.process import heavy_imports
+from lmc_lab.process import heavy_imports, num_cores
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,7 +59,7 @@ def job(config: DictConfig) -> None:
     ]
     name = "+".join(column.name for column in columns)
     folder = reports(Path(config.output_dir).absolute(), name)
-    written = write_report(rows, tables, folder, title=name, notes=notes, figures=figures)
+    written = write_report(rows, tables, folder, title=name, notes=notes, figures=figures, num_cores=num_cores())
     if config.logger:
         for column in columns:
             _mirror(config, column, written)

@@ -8,6 +8,7 @@ from omegaconf import DictConfig, ListConfig
 
 from lmc_lab import cli, schema
 from lmc_lab.process import heavy_imports, num_cores
+from lmc_lab.quick import QuickJob
 
 if TYPE_CHECKING:
     from lmc_lab.runs.experiment import Experiment
@@ -20,10 +21,31 @@ def main() -> None:
     cli.main("train", job)
 
 
-def job(config: DictConfig) -> None:
-    """Trains the branches `seed`, or without it the trunk; with `branches`, the trunk to k and then that many branches."""
+def _answer(config: DictConfig) -> bool:
+    """Prints the folders of the branches `seed` if all of them are finished; returns whether they are."""
+    from lmc_lab.addresses import paths_of, split_of
+    from lmc_lab.run_keys import check_run_keys
+    from lmc_lab.runs.finished import is_finished, is_reached
+    from lmc_lab.runs.split import parse_split_step
+
     schema.check(config)
     _check(config)
+    # How many steps an epoch has, only the data say, and what a logger takes, only its own module.
+    if config.seed is None or str(config.split_step).endswith("ep") or config.logger:
+        return False
+    check_run_keys(config)
+    step = parse_split_step(config.split_step, steps_per_epoch=1, max_steps=config.task.max_steps)
+    split, paths = split_of(config, step), paths_of(config)
+    folders = [split.folder(paths).branch(seed) for seed in _seeds(config)]
+    later = [each for each in config.run.save_steps if each > step]
+    if not (all(is_finished(folder, later) for folder in folders) and is_reached(split, paths)):
+        return False
+    print(*(folder.path for folder in folders), sep="\n")
+    return True
+
+
+def _work(config: DictConfig) -> None:
+    """Trains what the config asks for."""
     with heavy_imports():
         from lmc_lab.compose import build_experiment, split_steps
         from lmc_lab.runs.trunk import ensure_split, ensure_trunk
@@ -40,6 +62,10 @@ def job(config: DictConfig) -> None:
         for step in sorted(steps) if config.branches is not None else []:
             ensure_split(experiment, step)
             _branch_out(step, config.branches)
+
+
+# Trains the branches `seed`, or without it the trunk; with `branches`, the trunk to k and then that many branches.
+job = QuickJob(_answer, _work)
 
 
 def _seeds(config: DictConfig) -> "list[Seed]":

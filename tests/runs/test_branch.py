@@ -8,7 +8,7 @@ from lmc_lab.files import read_json
 from lmc_lab.runs import callbacks, checkpoint
 from lmc_lab.runs.curve import read_rows
 from lmc_lab.runs.endpoints import load_mode
-from lmc_lab.runs.experiment import RunSettings
+from lmc_lab.runs.settings import RunSettings
 from lmc_lab.runs.status import is_marked_finished
 from lmc_lab.runs.trunk import ensure_trunk
 from lmc_lab.runs.variation import BranchLength, Variation

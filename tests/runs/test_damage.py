@@ -14,7 +14,7 @@ from lmc_lab.runs import callbacks, checkpoint
 from lmc_lab.runs.curve import append_row, read_rows, write_rows
 from lmc_lab.runs.curve_check import whole_curve
 from lmc_lab.runs.endpoints import load_mode
-from lmc_lab.runs.experiment import RunSettings
+from lmc_lab.runs.settings import RunSettings
 from lmc_lab.runs.states import load_trunk
 from lmc_lab.runs.trunk import ensure_split, ensure_trunk
 from tiny import tiny_experiment, train_branch

@@ -18,9 +18,9 @@ from lmc_lab.files import read_json, write_json
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.curve import read_rows
 from lmc_lab.runs.endpoints import load_mode
-from lmc_lab.runs.experiment import RunSettings
 from lmc_lab.runs.paths import place_of
 from lmc_lab.runs.run import Run
+from lmc_lab.runs.settings import RunSettings
 from lmc_lab.runs.status import Diverged, Stopped
 from lmc_lab.runs.trunk import ensure_split, ensure_trunk
 from tiny import build_model, tiny_experiment, train_branch, with_callbacks

@@ -10,8 +10,8 @@ from torch.optim import SGD
 from lmc_lab.errors import UserError
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.endpoints import load_mode
-from lmc_lab.runs.experiment import RunSettings
 from lmc_lab.runs.module import TrainingModule
+from lmc_lab.runs.settings import RunSettings
 from lmc_lab.runs.trunk import ensure_split
 from lmc_lab.tasks.classification import Classification
 from lmc_lab.tasks.supervised import SupervisedTask

@@ -12,8 +12,8 @@ from lmc_lab.files import read_json
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.companions import num_that_fit, why_alone
 from lmc_lab.runs.curve import read_rows
-from lmc_lab.runs.experiment import RunSettings
 from lmc_lab.runs.run import Run
+from lmc_lab.runs.settings import RunSettings
 from lmc_lab.runs.side_by_side import train_side_by_side
 from lmc_lab.runs.together import train_together, train_trunks_together
 from lmc_lab.runs.trunk import ensure_split, ensure_trunk

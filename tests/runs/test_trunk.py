@@ -95,7 +95,7 @@ class Killed(BaseException):
 
 def test_a_killed_trunk_keeps_its_progress_when_an_earlier_split_is_asked_for(tmp_path, monkeypatch):
     from lmc_lab.runs import callbacks
-    from lmc_lab.runs.experiment import RunSettings
+    from lmc_lab.runs.settings import RunSettings
 
     class KillingHeartbeat(callbacks.Heartbeat):
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):

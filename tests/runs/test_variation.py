@@ -129,7 +129,7 @@ def test_an_override_of_the_task_concerns_branches_alone(tmp_path):
 
 
 def test_a_killed_branch_does_not_start_again_from_the_changed_state(tmp_path, monkeypatch):
-    from lmc_lab.runs.experiment import RunSettings
+    from lmc_lab.runs.settings import RunSettings
     from runs.test_branch import Killed, killing_heartbeat
 
     settings = RunSettings(log_every=5, resume_seconds=0.0)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
@@ -18,7 +19,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from hydra_plugins.lmc_pool.names import job_name
-from hydra_plugins.lmc_pool.processes import Reasons, preloaded_processes, run_jobs
+from hydra_plugins.lmc_pool.processes import Reasons, run_jobs
 from lmc_lab.errors import UserError
 from lmc_lab.process import num_allowed_cores
 
@@ -57,14 +58,25 @@ class Job:
         """Returns the name of a part of it that failed, of all of it for none."""
         return job_name(self.overrides, self.config.hydra.overrides.task, part)
 
+    def is_answered(self) -> bool:
+        """Returns whether it is done by a quick answer, which is given here and now (`lmc_lab.quick`)."""
+        answer = getattr(self.task_function, "answer", None)
+        if answer is None:
+            return False
+        config = self._composed()
+        HydraConfig.instance().set_config(config)
+        with open_dict(config):
+            del config["hydra"]
+        try:
+            return bool(answer(config))
+        except Exception:  # whatever it is, it is said by the worker that runs the job
+            return False
+
     def __call__(self) -> Reasons:
         """Runs the job here; returns what failed."""
         Singleton.set_state(self.singletons)
         setup_globals()
-        config = self.context.config_loader.load_sweep_config(self.config, self.overrides)
-        with open_dict(config):
-            config.hydra.job.id = f"{config.hydra.job.name}_{self.index}"
-            config.hydra.job.num = self.index
+        config = self._composed()
         result = run_job(
             hydra_context=self.context,
             task_function=self.task_function,
@@ -73,6 +85,13 @@ class Job:
             job_subdir_key="hydra.sweep.subdir",
         )
         return {} if result.status == JobStatus.COMPLETED else _reasons(result._return_value)
+
+    def _composed(self) -> DictConfig:
+        config = self.context.config_loader.load_sweep_config(self.config, self.overrides)
+        with open_dict(config):
+            config.hydra.job.id = f"{config.hydra.job.name}_{self.index}"
+            config.hydra.job.num = self.index
+        return config
 
 
 class PoolLauncher(Launcher):
@@ -88,8 +107,6 @@ class PoolLauncher(Launcher):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keeps what Hydra gives."""
         self._context, self._task_function, self._config = hydra_context, task_function, config
-        # It imports while the sweep is composed, and in vain if that fails.
-        self._processes = preloaded_processes()
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Runs all jobs and returns when the last is done.
@@ -113,7 +130,7 @@ class PoolLauncher(Launcher):
             )
             for i, overrides in enumerate(job_overrides)
         ]
-        outcomes = run_jobs(jobs, num_workers=self.num_workers, context=self._processes)
+        outcomes = run_jobs(jobs, num_workers=self.num_workers)
         if any(outcomes):
             raise _failure([(job, failed) for job, failed in zip(jobs, outcomes, strict=True) if failed], len(jobs))
         return [_completed(job) for job in jobs]

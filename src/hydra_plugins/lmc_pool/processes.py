@@ -30,15 +30,17 @@ class Job(Protocol):
     def name(self) -> str:
         """Returns what tells it from the others."""
 
+    def is_answered(self) -> bool:
+        """Does it in this process if that takes no time; returns whether it is done."""
+
     def __call__(self) -> Reasons:
         """Runs it; returns what failed."""
 
 
-def run_jobs(jobs: Sequence[Job], *, num_workers: int, context: ForkServerContext) -> list[Reasons]:
-    """Runs `jobs` in worker processes of `context`; returns for each what failed."""
-    share = max(1, num_cores() // min(num_workers, len(jobs)))
+def run_jobs(jobs: Sequence[Job], *, num_workers: int) -> list[Reasons]:
+    """Runs `jobs`, those that take time in worker processes; returns for each what failed."""
     reasons: list[Reasons] = [{}] * len(jobs)
-    with closing(_outcomes(jobs, num_workers, share, context)) as outcomes:
+    with closing(_outcomes(jobs, num_workers)) as outcomes:
         for number, (place, failed) in enumerate(outcomes, 1):
             reasons[place] = failed
             log.info("%d/%d %s: %s", number, len(jobs), jobs[place].name, _told(failed))
@@ -50,15 +52,30 @@ def _told(failed: Reasons) -> str:
     return f"FAILED: {reasons}" if failed else "done"
 
 
-def _outcomes(
-    jobs: Sequence[Job], num_workers: int, share: int, context: ForkServerContext
+def _outcomes(jobs: Sequence[Job], num_workers: int) -> Generator[tuple[int, Reasons], None, None]:
+    """Yields the place of each job when it ends, and what failed.
+
+    Jobs are asked for an answer in turn, until one has none: it and those behind it are the workers'. Who has something to
+    train so waits for one job to be looked at, and who has nothing for no worker.
+    """
+    for place, job in enumerate(jobs):
+        if not job.is_answered():
+            yield from _of_workers(jobs, range(place, len(jobs)), num_workers)
+            return
+        yield place, {}
+
+
+def _of_workers(
+    jobs: Sequence[Job], places: Sequence[int], num_workers: int
 ) -> Generator[tuple[int, Reasons], None, None]:
-    """Yields the place of each job when it ends, and what failed; at most `num_workers` run at a time.
+    """Yields the place of each of the jobs at `places` when it ends, and what failed; at most `num_workers` run at a time.
 
     A worker that dies costs the job that it runs. It has nothing but the end of a pipe from here: a pool would hand semaphores
     to workers, and start one more after the last job, which may look for them when they are gone already.
     """
-    waiting = deque(range(len(jobs)))
+    context = _preloaded_processes()
+    share = max(1, num_cores() // min(num_workers, len(places)))
+    waiting = deque(places)
     workers: dict[Connection, ForkServerProcess] = {}
     running: dict[Connection, int] = {}
 
@@ -132,7 +149,7 @@ def _ended(workers: Mapping[Connection, ForkServerProcess]) -> Iterator[None]:
             workers[pipe].kill()
 
 
-def preloaded_processes() -> ForkServerContext:
+def _preloaded_processes() -> ForkServerContext:
     """Returns the context of processes that are forked from one with the imports of jobs, which begin with the first call."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["lmc_lab.preload"])

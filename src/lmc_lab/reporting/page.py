@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-import matplotlib
 import pandas as pd
-from matplotlib.figure import Figure
 
-from lmc_lab.files import remove_leftovers, replacing, write_text
+from lmc_lab.files import remove_leftovers, write_text
 from lmc_lab.reporting.figures import figure2, figure3, figure4, figure5, figure6, pairs, shared_correct
+from lmc_lab.reporting.pictures import draw_all
 from lmc_lab.reporting.report_figure import ReportFigure
 
 _FIGURES = {
@@ -36,6 +35,7 @@ def write_report(
     title: str,
     notes: Sequence[str] = (),
     figures: Mapping[str, ReportFigure] | None = None,
+    num_cores: int = 1,
 ) -> list[Path]:
     """Writes every figure that `rows` have numbers for, and index.html with them, `tables` and `notes`.
 
@@ -46,28 +46,21 @@ def write_report(
         title: of the page.
         notes: sentences above the figures.
         figures: the user's own, by the names of their files; they follow those of the paper.
+        num_cores: that draw.
 
     Returns:
         What was written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
-    drawn = {name: figure for name, figure in {**_FIGURES, **(figures or {})}.items() if figure.can_be_drawn(rows)}
-    written = [path for name, figure in drawn.items() for path in _save(figure.drawn(rows), folder / name)]
+    shipped, own = (
+        {name: figure for name, figure in each.items() if figure.can_be_drawn(rows)}
+        for each in (_FIGURES, figures or {})
+    )
+    written = draw_all(shipped, own, rows, folder, num_cores=num_cores)
     page = folder / "index.html"
-    write_text(page, _page(title, drawn, tables, notes))
+    write_text(page, _page(title, {**shipped, **own}, tables, notes))
     return [*written, page]
-
-
-def _save(figure: Figure, stem: Path) -> list[Path]:
-    paths = [stem.with_suffix(suffix) for suffix in (".png", ".svg")]
-    for path in paths:
-        # The salt and no date: the same rows make the same file.
-        with replacing(path) as temporary, matplotlib.rc_context({"svg.hashsalt": "lmc_lab"}):
-            metadata = {"Date": None} if path.suffix == ".svg" else {}
-            figure.savefig(temporary, format=path.suffix[1:], dpi=150, metadata=metadata)
-        figure.set_layout_engine("none")  # what was laid out for one format stands for the other, in half of the time
-    return paths
 
 
 def _page(

@@ -37,7 +37,11 @@ class ReportFigure:
 
     def drawn(self, rows: pd.DataFrame) -> Figure:
         """Returns the figure of what it names in `rows`."""
-        return self.draw(finite(select_any(rows, self.quantities)))
+        return self.draw(self.rows_of(rows))
+
+    def rows_of(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Returns what it sees of `rows`: what it names, where that is finite."""
+        return finite(select_any(rows, self.quantities))
 
 
 def finite(rows: pd.DataFrame) -> pd.DataFrame:

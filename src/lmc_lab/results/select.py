@@ -7,8 +7,8 @@ import pandas as pd
 
 def select(rows: pd.DataFrame, quantity: str, subset: str | None = None) -> pd.DataFrame:
     """Returns the rows of a quantity (on a subset of the examples)."""
-    chosen = rows[rows["quantity"] == quantity]
-    return chosen[chosen["subset"] == subset] if subset else chosen
+    is_chosen = rows["quantity"].eq(quantity)
+    return rows[is_chosen & rows["subset"].eq(subset).fillna(False) if subset else is_chosen]
 
 
 def select_any(rows: pd.DataFrame, quantities: Collection[str]) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from lmc_lab.process import heavy_imports
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.curve_check import set_aside_unless_whole
 from lmc_lab.runs.experiment import Experiment
+from lmc_lab.runs.finished import is_finished
 from lmc_lab.runs.paths import RunFolder, Seed
 from lmc_lab.runs.program_state import claim, remove_needless
 from lmc_lab.runs.run import Run
@@ -39,6 +40,9 @@ def train_from(experiment: Experiment, split: Split, seed: Seed) -> RunFolder:
     folder = run.folder
     folder.path.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.lock), outcome_recorded(folder, experiment.circumstances):
+        check_divergence(folder, str(run.name), stop=run.last_step, circumstances=experiment.circumstances)
+        if is_finished(folder, steps_to_save(run)):
+            return folder
         if stretch := where_to_begin(run):
             trained = _train(run, stretch)
             complete(run, dict(trained.module.state_dict()), trained.path_length)

@@ -1,11 +1,9 @@
 """The one checkpoint format: tensors in safetensors, all else as JSON in its header, and a digest over both. No pickle.
 
-The header says what the file is: its place in the tree of runs, the data, the versions that wrote it. A file that is not
-what its place says is refused like a damaged one.
+The header says what the file is (`runs.seal`). A file that is not what its place says is refused like a damaged one.
 """
 
 import errno
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,17 +18,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lmc_lab.errors import UserError
-from lmc_lab.files import FORMAT, DamagedFile, MissingFile, OtherFormat, check_format, replacing, set_aside
+from lmc_lab.files import FORMAT, DamagedFile, MissingFile, replacing, set_aside
+from lmc_lab.runs import seal
 from lmc_lab.runs.paths import place_of
 
 State = dict[str, Any]  # nested dicts, lists and tuples of tensors, numbers, strings, None
-
-# What the header's seal covers besides what the digest does, by format: one of the format before is whole, but not for us.
-_SEALED = {
-    "2": ("place", "step", "data", "format", "digest"),
-    str(FORMAT): ("place", "step", "data", "format", "digest", "versions"),
-}
-_MEND = "give the command that made it once more: it sets this one aside and makes it anew"
 
 
 @dataclass(frozen=True)
@@ -63,7 +55,7 @@ def save(state: State, path: Path) -> str:
     }
     with replacing(path) as temporary:
         try:
-            save_file(tensors, temporary, metadata=header | {"seal": _seal(header)})
+            save_file(tensors, temporary, metadata=seal.sealed(header))
         except SafetensorError as error:  # its only trouble with valid tensors is the disk
             raise OSError(errno.ENOSPC, str(error), str(path)) from error
     return digest
@@ -86,7 +78,7 @@ def identify(path: Path) -> Identity:
         MissingFile: there is none.
     """
     header, _ = _read(path, with_tensors=False)
-    _check(header, path, is_whole=header.get("seal") == _seal(header))
+    seal.check(header, path, is_whole=seal.is_sealed(header))
     return Identity(header["digest"], header["data"])
 
 
@@ -99,7 +91,7 @@ def peek(path: Path, key: str) -> Any:
         MissingFile: there is none.
     """
     header, _ = _read(path, with_tensors=False)
-    _check(header, path, is_whole=header.get("seal") == _seal(header))
+    seal.check(header, path, is_whole=seal.is_sealed(header))
     return _decode(dict(json.loads(header["tree"])["dict"]).get(key), {})
 
 
@@ -112,10 +104,8 @@ def load(path: Path) -> Stored:
         MissingFile: there is none.
     """
     header, tensors = _read(path)
-    is_whole = header.get("digest") == digest_of(header.get("tree", ""), tensors) and header.get("seal") == _seal(
-        header
-    )
-    _check(header, path, is_whole=is_whole)
+    is_whole = header.get("digest") == digest_of(header.get("tree", ""), tensors) and seal.is_sealed(header)
+    seal.check(header, path, is_whole=is_whole)
     return Stored(_decode(json.loads(header["tree"]), tensors), header["digest"])
 
 
@@ -127,26 +117,9 @@ def _read(path: Path, *, with_tensors: bool = True) -> tuple[dict[str, str], dic
     except FileNotFoundError as error:
         raise MissingFile(f"expected a checkpoint at {path}, found none; give the command that makes it") from error
     except (SafetensorError, OSError, ValueError) as error:
-        raise DamagedFile(f"expected a whole checkpoint at {path}, found a damaged one ({error}); {_MEND}") from error
-
-
-def _check(header: Mapping[str, str], path: Path, *, is_whole: bool) -> None:
-    is_first_format = "digest" in header and "seal" not in header
-    check_format(header.get("format"), path, is_whole=is_whole or is_first_format)
-    if not is_whole:
-        raise DamagedFile(f"expected the checkpoint {path} to match its own digest, found other content; {_MEND}")
-    if header["place"] != place_of(path):
-        raise DamagedFile(f"expected {path} to be {place_of(path)}, found that it is {header['place']}; {_MEND}")
-
-
-def is_whole(path: Path) -> bool:
-    """Returns whether the file is there and what its place says."""
-    try:
-        return bool(load(path))
-    except OtherFormat:
-        raise
-    except UserError:
-        return False
+        raise DamagedFile(
+            f"expected a whole checkpoint at {path}, found a damaged one ({error}); {seal.MEND}"
+        ) from error
 
 
 def load_or_set_aside(path: Path) -> Stored | None:
@@ -165,18 +138,14 @@ def _versions() -> str:
     return json.dumps({name: version(name) for name in ("lmc_lab", "torch")})
 
 
-def _seal(header: Mapping[str, str]) -> str:
-    covered = _SEALED.get(header.get("format", ""), ())
-    return hashlib.sha256(json.dumps([header.get(name) for name in covered]).encode()).hexdigest()
-
-
 def digest_of(text: str, tensors: Mapping[str, Tensor]) -> str:
     """Returns the SHA-256 of a text and of tensors with their names, types and shapes."""
-    digest = hashlib.sha256(text.encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    return seal.digest_of(text, {name: _raw(tensor) for name, tensor in tensors.items()})
+
+
+def _raw(tensor: Tensor) -> seal.RawTensor:
+    content = tensor.flatten().view(torch.uint8).numpy().data
+    return seal.RawTensor(str(tensor.dtype), tuple(tensor.shape), content)
 
 
 def _encode(node: Any, tensors: dict[str, Tensor], path: str = "") -> Any:

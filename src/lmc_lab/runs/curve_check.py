@@ -1,7 +1,6 @@
 """Is the loss curve of a run whole? Its states and its status say how many rows it has."""
 
 from lmc_lab.files import DamagedFile, set_aside
-from lmc_lab.runs import checkpoint
 from lmc_lab.runs.curve import Row, read_rows
 from lmc_lab.runs.paths import RunFolder
 from lmc_lab.runs.stacked_state import STATE_KEY
@@ -44,6 +43,8 @@ def _rows(folder: RunFolder, num_expected: int) -> list[Row]:
 
 def _num_expected(folder: RunFolder) -> int:
     """Returns how many rows there are at least: as a state to resume from says, or a finished run, or its last state."""
+    from lmc_lab.runs import checkpoint  # here, since whole curves are seen without torch
+
     states = [folder.resume, *([folder.step(max(folder.saved_steps()))] if folder.saved_steps() else [])]
     status = read_status(folder)
     if not folder.resume.exists() and status.get("state") == "finished":

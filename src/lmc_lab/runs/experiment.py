@@ -1,14 +1,14 @@
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from lmc_lab.runs.paths import RunFolder, RunPaths, Seed, SplitFolder
-from lmc_lab.runs.split import Split
-from lmc_lab.runs.variation import BranchLength, Variation
+from lmc_lab.runs.settings import RunSettings
+from lmc_lab.runs.split import BranchLength, Split
+from lmc_lab.runs.variation import Variation
 from lmc_lab.tasks.task import Task
-from lmc_lab.values import Count, Natural, NotNegative
 
 if TYPE_CHECKING:  # an analysis knows the experiment, too, and does without Lightning
     from lightning.pytorch import Trainer
@@ -38,28 +38,6 @@ class RunName:
         """Returns ``lenet/trunk-0`` or ``lenet/trunk-0/k=2000/branch-3``."""
         trunk = f"{self.task}/trunk-{self.trunk_seed}"
         return trunk if self.seed is None else f"{trunk}/k={self.split_step}/branch-{self.seed}"
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """What a run does besides training; nothing here changes the weights.
-
-    Args:
-        log_every: steps whose mean loss makes one row of metrics.csv.
-        resume_seconds: time between two states from which a killed run goes on.
-        evaluate_every: steps between two evaluations on the test set, None for none.
-        save_steps: steps on the way whose whole state is kept: those of a branch for a branch, those of a trunk for a trunk
-            that is trained to T.
-        together: how many branches are trained as one program: as many as fit into a GPU's memory, one on a CPU, for ``auto``.
-        capture: a program's step on a GPU is one CUDA graph, where the task allows it.
-    """
-
-    log_every: Count = 50
-    resume_seconds: NotNegative = 60.0
-    evaluate_every: Count | None = None
-    save_steps: Sequence[Natural] = ()
-    together: Count | Literal["auto"] = "auto"
-    capture: bool = True
 
 
 @dataclass(frozen=True)
@@ -103,7 +81,7 @@ class Experiment:
 
     def split_folder(self, step: int) -> SplitFolder:
         """Returns the folder of the split at `step`."""
-        return self.paths.split(self.trunk_seed, step, self.variant)
+        return self.split(step).folder(self.paths)
 
     def split(self, step: int) -> Split:
         """Returns the split at `step`."""

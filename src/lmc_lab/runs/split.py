@@ -1,13 +1,23 @@
 """The split step k: how it may be written, and the manifest that says that the trunk has reached it."""
 
+import hashlib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from lmc_lab.errors import UserError
 from lmc_lab.files import peek_json, read_json_or_set_aside, remove_leftovers, set_aside, write_json
-from lmc_lab.runs.paths import SplitFolder, place_of
+from lmc_lab.runs.paths import RunPaths, SplitFolder, place_of
+
+
+class BranchLength(StrEnum):
+    """What T counts for a branch."""
+
+    TO_TOTAL = "to_total"  # a branch ends at step T of the whole run, trunk included
+    AFTER_SPLIT = "after_split"  # a branch trains T steps of its own: the literal reading of Algorithm 1
 
 
 @dataclass(frozen=True)
@@ -19,6 +29,11 @@ class Split:
     branch_length: str
     carry_optimizer_state: bool
     described: Mapping[str, Any] = field(default_factory=dict)  # see `Variation`
+
+    def folder(self, paths: RunPaths) -> SplitFolder:
+        """Returns where it lies among the files of its task."""
+        variant = variant_of(self.branch_length, self.carry_optimizer_state, self.described)
+        return paths.split(self.trunk_seed, self.step, variant)
 
     def to_plain(self) -> dict[str, Any]:
         """Returns the split as JSON holds it."""
@@ -36,6 +51,14 @@ class Split:
     def is_published(self, folder: SplitFolder) -> bool:
         """Returns whether the manifest says that the trunk has reached this split."""
         return peek_json(folder.manifest, place=place_of(folder.manifest)) == self.to_plain()
+
+
+def variant_of(branch_length: str, carry_optimizer_state: bool, described: Mapping[str, Any]) -> str:
+    """Returns what a split folder's name says of its branches: nothing by default, ``-after_split``, ``-varied_1a2b3c4d``."""
+    length = "" if branch_length == BranchLength.TO_TOTAL else f"-{branch_length}"
+    optimizer = "" if carry_optimizer_state else "-fresh_optimizer"
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:8]
+    return length + optimizer + (f"-varied_{digest}" if described else "")
 
 
 def parse_split_step(text: str | int | float, *, steps_per_epoch: int, max_steps: int) -> int:

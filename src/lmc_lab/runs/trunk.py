@@ -5,9 +5,9 @@ from collections.abc import Callable, Collection
 from filelock import FileLock
 
 from lmc_lab.process import heavy_imports
-from lmc_lab.runs import checkpoint
 from lmc_lab.runs.curve_check import set_aside_unless_whole
 from lmc_lab.runs.experiment import Experiment
+from lmc_lab.runs.finished import is_reached
 from lmc_lab.runs.paths import RunFolder
 from lmc_lab.runs.program_state import claim, remove_needless
 from lmc_lab.runs.run import Run
@@ -21,11 +21,8 @@ def ensure_split(experiment: Experiment, step: int) -> Split:
 
     The trunk's first state is made sure of, too: a mode is measured from it.
     """
-    folder = experiment.trunk_folder
     split = experiment.split(step)
-    if split.is_published(experiment.split_folder(step)) and all(
-        checkpoint.is_whole(folder.step(k)) for k in (0, step)
-    ):
+    if is_reached(split, experiment.paths):
         return split  # without the lock, which a trunk on its way to T may hold for hours
     ensure_trunk(experiment, {0, step}, splits={step})
     return split

@@ -1,10 +1,7 @@
 """What the branches of a split have in common and plain ones have not: the parts of a branch besides its seed."""
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 import torch
@@ -12,17 +9,11 @@ from torch import Tensor
 
 from lmc_lab.data.examples import Examples
 from lmc_lab.errors import UserError
+from lmc_lab.runs.split import BranchLength, variant_of
 from lmc_lab.tasks.supervised import only_optimizer
 from lmc_lab.tasks.task import Task
 
 Weights = Mapping[str, Tensor]  # parameters and buffers under the names in the task's state dict
-
-
-class BranchLength(StrEnum):
-    """What T counts for a branch."""
-
-    TO_TOTAL = "to_total"  # a branch ends at step T of the whole run, trunk included
-    AFTER_SPLIT = "after_split"  # a branch trains T steps of its own: the literal reading of Algorithm 1
 
 
 @dataclass(frozen=True)
@@ -50,10 +41,7 @@ class Variation:
 
     def __str__(self) -> str:
         """Returns what a split folder's name says of it: nothing by default, ``-after_split``, ``-varied_1a2b3c4d``."""
-        length = "" if self.length is BranchLength.TO_TOTAL else f"-{self.length}"
-        optimizer = "" if self.carry_optimizer_state else "-fresh_optimizer"
-        digest = hashlib.sha256(json.dumps(self.described, sort_keys=True).encode()).hexdigest()[:8]
-        return length + optimizer + (f"-varied_{digest}" if self.described else "")
+        return variant_of(self.length, self.carry_optimizer_state, self.described)
 
     def begun(self, checkpoint: dict[str, Any]) -> dict[str, Any]:
         """Returns the checkpoint that a branch begins with, made of the trunk's at W_k.

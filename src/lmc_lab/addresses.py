@@ -1,0 +1,46 @@
+"""Where the files of a composed config lie: known without torch, which takes longer to import than most answers."""
+
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+
+from lmc_lab.configs import config_dir
+from lmc_lab.runs.paths import RunPaths
+from lmc_lab.runs.split import Split
+
+
+def fingerprint(config: DictConfig) -> str:
+    """Returns the short hash of the task subtree: whatever changes the weights changes it, nothing else does.
+
+    What stands at its value in ``conf/task_defaults.yaml`` is left out, so that a new key there changes no address. A
+    `_target_` counts as it is written: another name is another model, for all that can be known of it.
+    """
+    task = cast("dict[str, Any]", OmegaConf.to_container(config.task, resolve=True))
+    defaults = _task_defaults()
+    content = {key: value for key, value in task.items() if key not in defaults or value != defaults[key]}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def paths_of(config: DictConfig) -> RunPaths:
+    """Returns where the files of the config's task lie."""
+    return RunPaths.of(Path(config.output_dir).absolute(), config.task.name, fingerprint(config))
+
+
+def split_of(config: DictConfig, step: int) -> Split:
+    """Returns the split at `step` of the config's trunk, with branches as the config has them."""
+    return Split(config.trunk_seed, step, config.branch_length, config.carry_optimizer_state, described(config))
+
+
+def described(config: DictConfig) -> dict[str, Any]:
+    """Returns how the branches of a split are made, as plain data, without what is default."""
+    branch = cast("dict[str, Any]", OmegaConf.to_container(config.branch, resolve=True))
+    return {key: value for key, value in branch.items() if value}
+
+
+@cache
+def _task_defaults() -> dict[str, Any]:
+    return cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.load(config_dir() / "task_defaults.yaml")))

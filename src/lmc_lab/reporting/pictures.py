@@ -1,0 +1,119 @@
+"""Figures as files: drawn only where something changed, by as many processes as there are cores."""
+
+import hashlib
+import multiprocessing
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from importlib.metadata import version
+from pathlib import Path
+
+import matplotlib
+import pandas as pd
+from matplotlib.figure import Figure
+
+import lmc_lab
+from lmc_lab.files import peek_json, replacing, write_json
+from lmc_lab.reporting.report_figure import ReportFigure
+from lmc_lab.results.folder import file_digest
+
+_SUFFIXES = (".png", ".svg")
+_RECORD = ".drawn.json"  # of what the pictures in a folder were drawn
+
+
+def draw_all(
+    shipped: Mapping[str, ReportFigure],
+    own: Mapping[str, ReportFigure],
+    rows: pd.DataFrame,
+    folder: Path,
+    *,
+    num_cores: int,
+) -> list[Path]:
+    """Draws figures into PNG and SVG files, of those of this package only what is not there already.
+
+    Args:
+        shipped: figures of this package, by the names of their files: the same code draws the same of the same rows.
+        own: the user's, which may depend on anything.
+        rows: of all tasks.
+        folder: for the files.
+        num_cores: how many processes draw; the user's own figures are drawn by this one, where their errors are told.
+
+    Returns:
+        The files of all figures, in their order.
+    """
+    place = folder / _RECORD
+    known = peek_json(place, place=_RECORD)
+    sources = {name: _digest_of(figure.rows_of(rows)) for name, figure in shipped.items()}
+    files = {name: [folder / f"{name}{suffix}" for suffix in _SUFFIXES] for name in [*shipped, *own]}
+    missing = [name for name in shipped if known.get(name) != [sources[name], *_digests(files[name])]]
+    _in_processes([partial(_draw, shipped[name], rows, files[name]) for name in missing], num_cores)
+    for name, figure in own.items():
+        _draw(figure, rows, files[name])
+    drawn = {name: [sources[name], *_digests(files[name])] for name in shipped}
+    if drawn != known:
+        write_json(place, drawn, place=_RECORD)
+    return [path for paths in files.values() for path in paths]
+
+
+def _draw(figure: ReportFigure, rows: pd.DataFrame, paths: Sequence[Path]) -> None:
+    drawn = figure.drawn(rows)
+    for path in paths:
+        _save(drawn, path)
+        drawn.set_layout_engine("none")  # what was laid out for one format stands for the other, in half of the time
+
+
+def _save(figure: Figure, path: Path) -> None:
+    # The salt and no date: the same rows make the same file. Stronger compression takes a tenth of the time of a figure.
+    own = {"metadata": {"Date": None}} if path.suffix == ".svg" else {"pil_kwargs": {"compress_level": 1}}
+    with replacing(path) as temporary, matplotlib.rc_context({"svg.hashsalt": "lmc_lab"}):
+        figure.savefig(temporary, format=path.suffix[1:], dpi=150, **own)
+
+
+def _in_processes(tasks: Sequence[Callable[[], None]], number: int) -> None:
+    """Runs the tasks in this process and in others that are forked from it; returns when all are done.
+
+    What another did not bring about is done again here, where an error is told.
+    """
+    context = multiprocessing.get_context("fork")  # it has the imports and the rows
+    parts = [tasks[i::number] for i in range(number) if tasks[i::number]]
+    others = [(part, context.Process(target=_run_quietly, args=(part,))) for part in parts[1:]]
+    for _, process in others:
+        process.start()
+    _run(parts[0] if parts else [])
+    for part, process in others:
+        process.join()
+        if process.exitcode != 0:
+            _run(part)
+
+
+def _run(tasks: Sequence[Callable[[], None]]) -> None:
+    for task in tasks:
+        task()
+
+
+def _run_quietly(tasks: Sequence[Callable[[], None]]) -> None:
+    try:
+        _run(tasks)
+    except BaseException:
+        sys.exit(1)
+
+
+def _digests(paths: Sequence[Path]) -> list[str]:
+    """Returns the digest of each file, empty for one that is not there."""
+    return [file_digest(path) if path.exists() else "" for path in paths]
+
+
+def _digest_of(rows: pd.DataFrame) -> str:
+    """Returns the digest of all that a figure of this package depends on."""
+    return hashlib.sha256(_code() + pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes()).hexdigest()
+
+
+@cache
+def _code() -> bytes:
+    """Returns the digest of what draws: this package, matplotlib and the user's settings of it."""
+    settings = Path(matplotlib.matplotlib_fname())
+    own = sorted(Path(lmc_lab.__file__).parent.rglob("*.py"))
+    digest = hashlib.sha256(version("matplotlib").encode())
+    for path in [settings, *own]:
+        digest.update(path.read_bytes())
+    return digest.digest()

@@ -1,0 +1,128 @@
+"""Figures are drawn where something changed, and nowhere else."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from textwrap import dedent
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from lmc_lab.reporting.pictures import draw_all
+from lmc_lab.reporting.report_figure import ReportFigure
+from lmc_lab.results.row_file import SCHEMA
+
+
+def rows_with(value):
+    lines = [{"task": "lenet", "trunk": 0, "quantity": name, "value": value} for name in ("height", "width")]
+    return pd.DataFrame(lines).reindex(columns=list(SCHEMA)).astype(SCHEMA)
+
+
+@pytest.fixture
+def drawn():
+    """Returns the names of the figures that were drawn."""
+    return []
+
+
+@pytest.fixture
+def figures(drawn):
+    def figure(name):
+        def draw(rows):
+            drawn.append(name)
+            made = Figure(figsize=(1, 1))
+            made.subplots().plot(rows["value"])
+            return made
+
+        return ReportFigure(draw=draw, needs=(name,), caption="")
+
+    return {name: figure(name) for name in ("height", "width")}
+
+
+def test_what_did_not_change_is_not_drawn_again(figures, drawn, tmp_path):
+    first = draw_all(figures, {}, rows_with(1.0), tmp_path, num_cores=1)
+    assert [path.name for path in first] == ["height.png", "height.svg", "width.png", "width.svg"]
+    before = [path.read_bytes() for path in first]
+    assert draw_all(figures, {}, rows_with(1.0), tmp_path, num_cores=1) == first and drawn == ["height", "width"]
+    assert [path.read_bytes() for path in first] == before
+
+
+def test_new_rows_of_a_figure_are_drawn(figures, drawn, tmp_path):
+    rows = rows_with(1.0)
+    draw_all(figures, {}, rows, tmp_path, num_cores=1)
+    rows.loc[rows["quantity"].eq("width"), "value"] = 2.0
+    draw_all(figures, {}, rows, tmp_path, num_cores=1)
+    assert drawn == ["height", "width", "width"]
+
+
+@pytest.mark.parametrize("name", ["width.png", "width.svg", ".drawn.json"])
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"no picture")])
+def test_a_lost_or_damaged_file_is_drawn_again(figures, drawn, tmp_path, name, damage):
+    paths = draw_all(figures, {}, rows_with(1.0), tmp_path, num_cores=1)
+    before = [path.read_bytes() for path in paths]
+    damage(tmp_path / name)
+    draw_all(figures, {}, rows_with(1.0), tmp_path, num_cores=1)
+    assert [path.read_bytes() for path in paths] == before
+    assert drawn[2:] == (["height", "width"] if name == ".drawn.json" else ["width"])
+
+
+def test_other_code_draws_anew(figures, drawn, tmp_path, monkeypatch):
+    draw_all(figures, {}, rows_with(1.0), tmp_path, num_cores=1)
+    monkeypatch.setattr("lmc_lab.reporting.pictures._code", lambda: b"of tomorrow")
+    draw_all(figures, {}, rows_with(1.0), tmp_path, num_cores=1)
+    assert drawn == ["height", "width"] * 2
+
+
+def test_the_users_own_figures_are_always_drawn_since_they_may_depend_on_anything(figures, drawn, tmp_path):
+    own = {"mine": replace(figures["width"])}
+    for _ in range(2):
+        paths = draw_all({}, own, rows_with(1.0), tmp_path, num_cores=1)
+    assert drawn == ["width", "width"] and [path.name for path in paths] == ["mine.png", "mine.svg"]
+
+
+SCRIPT = """
+    import sys
+    from pathlib import Path
+
+    import pandas as pd
+
+    from lmc_lab.reporting.figures import figure2, figure6
+    from lmc_lab.reporting.pictures import draw_all
+    from lmc_lab.reporting.report_figure import ReportFigure
+    from lmc_lab.results.row_file import SCHEMA
+
+    def fail(rows):
+        raise ValueError("no such colour")
+
+    lines = [
+        {"task": "lenet", "trunk": 0, "split_step": k, "step": k, "quantity": name, "subset": "train", "value": 0.5}
+        for k in (0, 5) for name in ("p_conv", "train_loss")
+    ]
+    rows = pd.DataFrame(lines).reindex(columns=list(SCHEMA)).astype(SCHEMA)
+    figures = {"figure2": figure2.FIGURE, "figure6": figure6.FIGURE}
+    if len(sys.argv) > 1:
+        figures["failing"] = ReportFigure(draw=fail, needs=("p_conv",), caption="")
+        figures = {name: figures[name] for name in ("figure2", "failing", "figure6")}
+    for num_cores in (1, 2, 9):
+        draw_all(figures, {}, rows, Path(str(num_cores)), num_cores=num_cores)
+"""
+
+
+def in_another_process(folder, *arguments):
+    """Runs the script where no other library has threads: a process forks there."""
+    for number in (1, 2, 9):
+        (folder / str(number)).mkdir()
+    command = [sys.executable, "-c", dedent(SCRIPT), *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200)
+
+
+def test_several_processes_draw_what_one_does(tmp_path):
+    result = in_another_process(tmp_path)
+    assert result.returncode == 0 and not result.stderr
+    one, two, nine = ({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in "129")
+    assert one == two == nine and len(one) == 5
+
+
+def test_an_error_in_another_process_is_told_once_by_this_one(tmp_path):
+    result = in_another_process(tmp_path, "failing")
+    assert result.returncode == 1 and result.stderr.count("ValueError: no such colour") == 1
