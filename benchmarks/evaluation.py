@@ -13,7 +13,7 @@ from benchmarks.common import Options, Row, alternate, faster, one_core, own_pro
 from benchmarks.flops import flops_per_example, gemm_seconds_per_flop
 from lmc_lab.errors import UserError
 from lmc_lab.landscape.hull import hull_points
-from lmc_lab.process import keep_large_pages
+from lmc_lab.process import prepare_process
 from lmc_lab.tasks.batch_norm import Buffers
 from lmc_lab.tasks.evaluation_settings import EvaluationSettings
 from lmc_lab.tasks.point_evaluator import PointEvaluator
@@ -82,7 +82,7 @@ def _apart(measured: Callable[[Case, Options], list[Row]], case: Case, options: 
     The process keeps its memory as an analysis does, which would pass from one task to the next.
     """
     try:
-        with own_process(keep_large_pages) as process:
+        with own_process(prepare_process) as process:
             return process.submit(measured, case, options).result()
     except UserError as error:
         return [skipped(f"evaluation, {case.name}", str(error))]

@@ -10,7 +10,7 @@ from benchmarks import hull_memory, suite, worker_memory
 from benchmarks.common import Options, Row, alternate, duration, one_core, own_process, wall
 from benchmarks.evaluation import near_start
 from lmc_lab.landscape.hull import probe_hull, sample_hull
-from lmc_lab.process import keep_large_pages
+from lmc_lab.process import prepare_process
 from lmc_lab.tasks.point_evaluator import PointEvaluator
 from lmc_lab.tasks.task import Task
 
@@ -19,7 +19,7 @@ _NUM_ENDPOINTS = 4
 
 def measure(options: Options) -> list[Row]:
     """Returns the rows of the table of growth, and the one goal among them: memory that does not grow with J."""
-    with own_process(keep_large_pages) as process:  # as an analysis has it
+    with own_process(prepare_process) as process:  # as an analysis has it
         times = process.submit(_times, options).result()
     return [*times, *hull_memory.rows(options), *worker_memory.rows(options)]
 

@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -74,7 +73,6 @@ def build_experiment(config: DictConfig, *, further: Sequence[str] = ()) -> Expe
     check_arguments(RunSettings, settings, "run")
     _check_save_steps(config)
     check_trainer({key: value for key, value in config.trainer.items() if not str(key).startswith("_")})
-    torch.set_num_threads(1)  # one core a process: two threads collapse when a core is shared
     task = _task(config)
     return Experiment(
         task=task,

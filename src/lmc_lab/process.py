@@ -1,17 +1,28 @@
-"""Settings of the whole process: garbage collection, memory, cores, and when it ends."""
+"""Settings of the whole process: garbage collection, memory, threads, what Lightning says, cores, and when it ends."""
 
 import ctypes
 import gc
+import logging
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of malloc.h
 _LARGEST_MMAP_THRESHOLD = 32 * 2**20  # that glibc takes
 _LARGEST_INT = 2**31 - 1
-_LARGE_PAGES = "THP_MEM_ALLOC_ENABLE"  # torch's own switch
+
+
+def prepare_process() -> None:
+    """Makes this process one that trains or measures; called by each job of an entry point, in workers as well."""
+    with heavy_imports():
+        import torch
+
+    torch.set_num_threads(1)  # one core a process: two threads collapse when a core is shared
+    keep_freed_memory()
+    _quiet_lightning()
 
 
 @contextmanager
@@ -21,12 +32,14 @@ def heavy_imports() -> Iterator[None]:
     Of what torch and Lightning make hardly anything is garbage. To look for it took 0.6 of 3.2 s of importing them, and
     0.7 s again at the end of the process.
     """
+    if gc.get_freeze_count():
+        gc.collect()  # what earlier jobs of this process have left would be kept with the imports; quick, without these
     num_modules, was_enabled = len(sys.modules), gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if len(sys.modules) > num_modules:  # else it would keep what an earlier job of this process has left
+        if len(sys.modules) > num_modules:
             gc.freeze()
         if was_enabled:
             gc.enable()
@@ -45,20 +58,18 @@ def keep_freed_memory() -> None:
         mallopt(_TRIM_THRESHOLD, _LARGEST_INT)
 
 
-def keep_large_pages() -> None:
-    """Lets the C library keep freed memory, and torch take blocks of 2 MB and more in pages of that size.
+def _quiet_lightning() -> None:
+    """Silences what Lightning says on every start, and its advice about loaders and devices that does not apply here.
 
-    Both together save a twentieth of an evaluation of LeNets; large pages that come and go would cost a tenth, and to
-    training they make no difference. It must be called before this process makes its first tensor.
+    By the handlers that log, since Lightning sets the levels of its own loggers when it is imported.
     """
-    keep_freed_memory()
-    with heavy_imports():
-        import torch
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_is_worth_saying)
+    warnings.filterwarnings("ignore", module="lightning.*")
 
-    if _LARGE_PAGES not in os.environ:
-        os.environ[_LARGE_PAGES] = "1"
-        torch.empty(1)  # torch reads it now, once and for all
-        del os.environ[_LARGE_PAGES]  # not for the processes that this one starts
+
+def _is_worth_saying(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR or not record.name.startswith("lightning.")
 
 
 def end_after(wait: Callable[[], None]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, ListConfig
 
 from lmc_lab import cli, schema
-from lmc_lab.process import heavy_imports, num_cores
+from lmc_lab.process import heavy_imports, num_cores, prepare_process
 
 if TYPE_CHECKING:
     from lmc_lab.runs.experiment import Experiment
@@ -24,6 +24,7 @@ def job(config: DictConfig) -> None:
     """Trains the branches `seed`, or without it the trunk; with `branches`, the trunk to k and then that many branches."""
     schema.check(config)
     _check(config)
+    prepare_process()
     with heavy_imports():
         from lmc_lab.compose import build_experiment, split_steps
         from lmc_lab.runs.trunk import ensure_split, ensure_trunk

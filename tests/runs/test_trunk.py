@@ -122,10 +122,3 @@ def test_a_published_split_does_not_wait_for_the_trunk(tmp_path):
     ensure_split(experiment, 9)
     with FileLock(experiment.trunk_folder.lock):
         assert ensure_split(experiment, 9).step == 9
-
-
-def test_training_keeps_the_memory_that_a_step_has_freed(tmp_path, monkeypatch):
-    called = []
-    monkeypatch.setattr("lmc_lab.runs.fit.keep_freed_memory", lambda: called.append(True))
-    ensure_split(tiny_experiment(tmp_path), 3)
-    assert called

@@ -1,7 +1,5 @@
 """One stretch of a run, trained by Lightning; the one place where a Trainer is made."""
 
-import logging
-import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +12,6 @@ from lightning.pytorch.callbacks import Checkpoint, GradientAccumulationSchedule
 from lmc_lab import termination
 from lmc_lab.errors import UserError
 from lmc_lab.files import write_text
-from lmc_lab.process import keep_freed_memory
 from lmc_lab.runs.callbacks import CallbackGroup, Heartbeat, OptimizerLayout, StepNoise
 from lmc_lab.runs.checkpoint import State
 from lmc_lab.runs.checkpoint_io import SafetensorsIO
@@ -70,8 +67,6 @@ def fit(
         Stopped: training ended before the stretch did.
         Diverged: a loss, a weight or a buffer is not finite.
     """
-    keep_freed_memory()
-    _quiet()
     folder, name, task, settings = run.folder, str(run.name), run.task, run.experiment.settings
     write_text(folder.config, f"# {run.command}\n{yaml.safe_dump(run.config, sort_keys=False)}")
     module = TrainingModule(task.initialise(run.experiment.trunk_seed))
@@ -153,10 +148,3 @@ def _check_end(trainer: Trainer, task: SupervisedTask, trajectory: Trajectory, n
         )
     if not all(value.isfinite().all() for value in task.state_dict().values() if torch.is_floating_point(value)):
         raise Diverged(name, stop, trajectory.last_loss)
-
-
-def _quiet() -> None:
-    """Silences what Lightning says on every start, and its advice about loaders and devices that does not apply here."""
-    for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="lightning.*")
