@@ -87,8 +87,9 @@ logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
 from lmc_lab.process import prepare_process
 prepare_process()
 import torch
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
-rank_zero_info("advice")
+from lightning.fabric.utilities.rank_zero import rank_zero_info as rank_zero_info_of_fabric
+from lightning.pytorch.utilities import rank_zero_info
+rank_zero_info("advice"), rank_zero_info_of_fabric("advice")
 logging.getLogger("lightning.pytorch.trainer").info("a remark")
 logging.getLogger("lightning.pytorch.trainer").error("an error")
 logging.getLogger("lmc_lab").info("our own")
@@ -96,7 +97,7 @@ warnings.warn_explicit("a warning", UserWarning, "data_connector.py", 1, module=
 print(torch.get_num_threads())
 """
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert told.stdout.split("\n") == ["an error", "our own", "1", ""] and "a warning" not in told.stderr
+    assert told.stdout.split("\n") == ["an error", "our own", "1", ""] and told.stderr == "ERROR: an error\n"
 
 
 @pytest.mark.parametrize(("given", "found"), [(None, 3), ("2", 2), ("8", 3), ("2,4", 2), ("0", 3), ("many", 3)])

@@ -14,6 +14,16 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of malloc.h
 _LARGEST_MMAP_THRESHOLD = 32 * 2**20  # that glibc takes
 _LARGEST_INT = 2**31 - 1
 
+# Lightning's loggers from which a run would hear something.
+_TALKING = (
+    "lightning.fabric.utilities",
+    "lightning.pytorch.callbacks",
+    "lightning.pytorch.core",
+    "lightning.pytorch.loops",
+    "lightning.pytorch.trainer",
+    "lightning.pytorch.utilities",
+)
+
 
 def prepare_process() -> None:
     """Makes this process one that trains or measures; called by each job of an entry point, in workers as well."""
@@ -61,15 +71,11 @@ def keep_freed_memory() -> None:
 def _quiet_lightning() -> None:
     """Silences what Lightning says on every start, and its advice about loaders and devices that does not apply here.
 
-    By the handlers that log, since Lightning sets the levels of its own loggers when it is imported.
+    By the loggers of its subpackages: those above them get their level when Lightning is imported, perhaps only later.
     """
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(_is_worth_saying)
+    for name in _TALKING:
+        logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning.*")
-
-
-def _is_worth_saying(record: logging.LogRecord) -> bool:
-    return record.levelno >= logging.ERROR or not record.name.startswith("lightning.")
 
 
 def end_after(wait: Callable[[], None]) -> None:
