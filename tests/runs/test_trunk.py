@@ -122,3 +122,12 @@ def test_a_published_split_does_not_wait_for_the_trunk(tmp_path):
     ensure_split(experiment, 9)
     with FileLock(experiment.trunk_folder.lock):
         assert ensure_split(experiment, 9).step == 9
+
+
+def test_a_state_keeps_that_of_callbacks_under_the_names_of_the_format(tmp_path):
+    """Whatever their classes are called: who reads the state of an earlier version looks there."""
+    experiment = tiny_experiment(tmp_path)
+    ensure_split(experiment, 10)
+    state = checkpoint.load(experiment.trunk_folder.step(10)).state
+    assert state["callbacks"].keys() == {"CallbackGroup"}
+    assert state["callbacks"]["CallbackGroup"]["Trajectory"]["num_rows"] == checkpoint.num_rows(state) == 2

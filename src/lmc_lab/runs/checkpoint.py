@@ -30,6 +30,9 @@ _SEALED = {
     "2": ("place", "step", "data", "format", "digest"),
     str(FORMAT): ("place", "step", "data", "format", "digest", "versions"),
 }
+# Under which keys the states of callbacks are kept, whatever their classes are called: part of the format.
+CALLBACK_GROUP, TRAJECTORY = "CallbackGroup", "Trajectory"
+
 _MEND = "give the command that made it once more: it sets this one aside and makes it anew"
 
 
@@ -223,3 +226,8 @@ def module_state(state: State) -> dict[str, Tensor]:
     """
     found: dict[str, Tensor] = state.get("current_model_state") or state["state_dict"]
     return found
+
+
+def num_rows(state: State) -> int:
+    """Returns how many rows the loss curve of a run has at a checkpoint of Lightning's."""
+    return int(state["callbacks"][CALLBACK_GROUP][TRAJECTORY]["num_rows"])

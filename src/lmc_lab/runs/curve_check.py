@@ -48,4 +48,4 @@ def _num_expected(folder: RunFolder) -> int:
     if not folder.resume.exists() and status.get("state") == "finished":
         return int(status["rows"])
     stored = next(filter(None, map(checkpoint.load_or_set_aside, states)), None)
-    return 0 if stored is None else int(stored.state["callbacks"]["CallbackGroup"]["Trajectory"]["num_rows"])
+    return 0 if stored is None else checkpoint.num_rows(stored.state)

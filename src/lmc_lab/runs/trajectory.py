@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from lmc_lab.runs.checkpoint import TRAJECTORY
 from lmc_lab.runs.curve import append_row, read_rows, write_rows
 from lmc_lab.runs.status import Diverged
 
@@ -19,6 +20,8 @@ class Trajectory(Callback):
     Both live in the checkpoints, so a branch goes on from its trunk's values and a killed run from its own. Who looks at
     every loss and every step in parameter space is the one to see that they are no numbers any more.
     """
+
+    state_key = TRAJECTORY
 
     def __init__(self, path: Path, *, name: str, log_every: int) -> None:
         self._path = path
