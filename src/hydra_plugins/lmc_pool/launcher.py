@@ -4,7 +4,6 @@ A job that fails or is killed costs only itself; whoever repeats the sweep compu
 light, since Hydra imports every plugin before it answers ``--help``.
 """
 
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,9 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
+from hydra_plugins.lmc_pool.failed import Outcome, Reasons, failure, reasons_of
 from hydra_plugins.lmc_pool.names import job_name
-from hydra_plugins.lmc_pool.processes import Reasons, preloaded_processes, run_jobs
+from hydra_plugins.lmc_pool.processes import preloaded_processes, run_jobs
 from lmc_lab.errors import UserError
 from lmc_lab.process import num_allowed_cores
 
@@ -51,11 +51,7 @@ class Job:
     @property
     def name(self) -> str:
         """Returns what tells it from the others."""
-        return self.name_of("")
-
-    def name_of(self, part: str) -> str:
-        """Returns the name of a part of it that failed, of all of it for none."""
-        return job_name(self.overrides, self.config.hydra.overrides.task, part)
+        return job_name(self.overrides, self.config.hydra.overrides.task)
 
     def __call__(self) -> Reasons:
         """Runs the job here; returns what failed."""
@@ -72,7 +68,7 @@ class Job:
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
         )
-        return {} if result.status == JobStatus.COMPLETED else _reasons(result._return_value)
+        return {} if result.status == JobStatus.COMPLETED else reasons_of(result._return_value)
 
 
 class PoolLauncher(Launcher):
@@ -115,30 +111,9 @@ class PoolLauncher(Launcher):
         ]
         outcomes = run_jobs(jobs, num_workers=self.num_workers, context=self._processes)
         if any(outcomes):
-            raise _failure([(job, failed) for job, failed in zip(jobs, outcomes, strict=True) if failed], len(jobs))
+            ended = [Outcome(job.overrides, failed) for job, failed in zip(jobs, outcomes, strict=True)]
+            raise failure(ended, self._config.hydra.overrides.task)
         return [_completed(job) for job in jobs]
-
-
-def _reasons(error: Any) -> Reasons:
-    """Returns what failed of a job that ended with an error: a sentence for what the user can mend, else a traceback."""
-    from lmc_lab.failures import PartsFailed
-    from lmc_lab.sentences import sentence
-
-    if isinstance(error, PartsFailed):
-        return error.reasons
-    return {"": sentence(error) or "".join(traceback.format_exception(error))}
-
-
-def _failure(failures: Sequence[tuple[Job, Reasons]], num_jobs: int) -> UserError:
-    from lmc_lab.cli import this_command
-
-    names = [job.name_of(part) for job, failed in failures for part in failed]
-    reasons = {reason for _, failed in failures for reason in failed.values()}
-    shared = f" ({reasons.pop().strip().splitlines()[-1]})" if len(reasons) == 1 else ""
-    return UserError(
-        f"{len(failures)} of {num_jobs} jobs failed{shared}: {'; '.join(names)}; "
-        f"then repeat them (finished ones are skipped) with: {this_command()}"
-    )
 
 
 def _completed(job: Job) -> JobReturn:
