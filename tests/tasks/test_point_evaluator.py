@@ -14,6 +14,7 @@ from lmc_lab.models.siren import Siren
 from lmc_lab.stacked.graph import UnsupportedModel
 from lmc_lab.tasks.classification import Classification
 from lmc_lab.tasks.evaluation_settings import BatchNormPolicy, EvaluationSettings
+from lmc_lab.tasks.forward import EvaluationPath, build_forward
 from lmc_lab.tasks.point_evaluator import PointEvaluator
 from lmc_lab.tasks.regression import Regression
 
@@ -262,3 +263,16 @@ def test_several_threads_find_the_same_bits(build, shape, task_class, monkeypatc
 
     for one, three in zip(found(1), found(3), strict=True):
         assert (one is None and three is None and is_regression) or torch.equal(one, three)
+
+
+@pytest.mark.parametrize("path", ["loop", "stacked"])
+def test_a_way_to_run_a_model_knows_the_device_it_was_built_on_and_takes_inputs_there(path):
+    model = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)).eval()
+    on_cpu = build_forward(model, torch.zeros(8, 4), EvaluationPath(path))
+    on_meta = build_forward(model.to("meta"), torch.zeros(8, 4, device="meta"), EvaluationPath(path))
+    assert (on_cpu.device.type, on_meta.device.type) == ("cpu", "meta")
+    assert {part.device for part in on_meta.inputs(torch.zeros(6, 4))} == {torch.device("meta")}
+    states = {
+        name: torch.zeros(on_meta.num_models, *value.shape, device="meta") for name, value in model.named_parameters()
+    }
+    assert on_meta.at(states)(on_meta.inputs(torch.zeros(6, 4))).device.type == "meta"
