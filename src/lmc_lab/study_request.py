@@ -1,4 +1,4 @@
-"""What is asked for on the command line of a study and of its report, which take the same."""
+"""What a study was asked for: its config and overrides, which a report must repeat to find it."""
 
 import json
 import re

@@ -45,7 +45,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Choice:
-    """What an analysis chose where the settings left it open, and why: the rows' settings say so, the result's key does not."""
+    """What an analysis decided itself, and why; it is written beside the rows' settings, and is no part of the result's key."""
 
     name: str
     value: str
@@ -53,7 +53,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What of the answer needs to know how the endpoints came about, which nobody knows of weights from elsewhere."""
+    """A part of the answer that is missing, since nobody knows how weights from elsewhere came about."""
 
     what: str
 

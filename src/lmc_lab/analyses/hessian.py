@@ -1,4 +1,4 @@
-"""Does the curvature announce the hull? Both ends of the Hessian's spectrum along training (Figure 4, top)."""
+"""Both ends of the Hessian's spectrum along training (Figure 4, top): does curvature predict when a hull begins?"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

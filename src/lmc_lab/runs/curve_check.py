@@ -1,4 +1,4 @@
-"""Is the loss curve of a run whole? Its states and its status say how many rows it has."""
+"""Whether the loss curve of a run is whole: its states and its status say how many rows there must be."""
 
 from lmc_lab.files import DamagedFile, set_aside
 from lmc_lab.runs import checkpoint
@@ -18,7 +18,7 @@ def whole_curve(folder: RunFolder) -> list[Row]:
 
 
 def set_aside_unless_whole(folder: RunFolder) -> bool:
-    """Returns whether the loss curve is whole; one that is not is set aside, by who holds the run's lock.
+    """Returns whether the loss curve is whole; sets aside one that is not. The caller holds the run's lock.
 
     The state to resume from goes with it, since the curve can only be made again from the run's first step on.
     """

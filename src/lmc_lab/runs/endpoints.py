@@ -1,4 +1,4 @@
-"""A mode: endpoints seen as one region, of one split of one trunk or from elsewhere."""
+"""A mode: P endpoints seen as one region, either the branches of one split of one trunk or weights from elsewhere."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -28,7 +28,7 @@ class TrainingModule(LightningModule):
         self.task = task
         self.test_loss = MeanMetric(nan_strategy="disable")  # a NaN among the losses is to be seen
         self.test_accuracy = MeanMetric()
-        # Hooks, since a copy of this module inside another (an average of weights) is asked for its state by that one.
+        # Hooks also do it where this module is a part of another, under a prefix, as in an average of weights.
         self.register_state_dict_post_hook(_with_names_of_the_task)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_with_names_of_the_module)  # type: ignore[no-untyped-call]
 

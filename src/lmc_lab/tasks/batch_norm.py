@@ -1,4 +1,4 @@
-"""Which buffers a point has: those of endpoints mixed, and the moments of BatchNorm layers as the policy says."""
+"""Which buffers a point has, above all the moments of BatchNorm layers: the one place that knows the policies."""
 
 from collections.abc import Mapping
 

@@ -100,7 +100,7 @@ class PointEvaluator:
 
     @torch.no_grad()
     def output_size(self, points: States, examples: Examples) -> float:
-        """Returns the largest output, in size, of all points over `examples`."""
+        """Returns the largest absolute value among the outputs of all points on `examples`."""
         chunks = examples.chunks(self._forward.num_examples)
         groups = [outputs for *_, outputs in self._groups(points)]
         arranged = (self._forward.inputs(inputs) for inputs, _ in chunks)
