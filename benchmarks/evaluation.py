@@ -13,8 +13,10 @@ from benchmarks.common import Options, Row, alternate, faster, one_core, own_pro
 from benchmarks.flops import flops_per_example, gemm_seconds_per_flop
 from lmc_lab.errors import UserError
 from lmc_lab.landscape.hull import hull_points
-from lmc_lab.process import keep_large_pages
-from lmc_lab.tasks.objective import Buffers, EvaluationSettings, Objective
+from lmc_lab.process import prepare_process
+from lmc_lab.tasks.batch_norm import Buffers
+from lmc_lab.tasks.evaluation_settings import EvaluationSettings
+from lmc_lab.tasks.point_evaluator import PointEvaluator
 from lmc_lab.tasks.task import Task
 
 _PER = " per example and point"
@@ -80,7 +82,7 @@ def _apart(measured: Callable[[Case, Options], list[Row]], case: Case, options: 
     The process keeps its memory as an analysis does, which would pass from one task to the next.
     """
     try:
-        with own_process(keep_large_pages) as process:
+        with own_process(prepare_process) as process:
             return process.submit(measured, case, options).result()
     except UserError as error:
         return [skipped(f"evaluation, {case.name}", str(error))]
@@ -89,7 +91,7 @@ def _apart(measured: Callable[[Case, Options], list[Row]], case: Case, options: 
 def _rows(case: Case, options: Options) -> list[Row]:
     work = Work.of(case, options)
     repeats = options.pick(case.repeats, case.repeats // 2)
-    with one_core():  # around the building, too: an objective takes as many threads as there are cores
+    with one_core():  # around the building, too: an evaluator takes as many threads as there are cores
         ours, loop, gemm = alternate(work.timed("auto"), work.timed("loop"), gemm_seconds_per_flop, repeats=repeats)
     peak = [seconds * work.flops for seconds in gemm]  # what an example would take at the speed of a large product
     share = quotient(peak, ours)
@@ -158,8 +160,8 @@ class Work:
     def timed(self, path: str) -> Callable[[], float]:
         """Returns the function that makes and evaluates the points and returns the seconds per example and point."""
         train = self.task.dataset.train
-        objective = Objective(self.task.initialise(0), train, EvaluationSettings(path=path))
-        evaluate = objective.evaluator(train.first(self.num_examples), self.buffers)
+        evaluator = PointEvaluator(self.task.initialise(0), train, EvaluationSettings(path=path))
+        evaluate = evaluator.evaluate_on(train.first(self.num_examples), self.buffers)
 
         def run() -> float:
             seconds = wall(lambda: evaluate(hull_points(self.endpoints, self.weights), self.weights))

@@ -10,8 +10,8 @@ from benchmarks import hull_memory, suite, worker_memory
 from benchmarks.common import Options, Row, alternate, duration, one_core, own_process, wall
 from benchmarks.evaluation import near_start
 from lmc_lab.landscape.hull import probe_hull, sample_hull
-from lmc_lab.process import keep_large_pages
-from lmc_lab.tasks.objective import Objective
+from lmc_lab.process import prepare_process
+from lmc_lab.tasks.point_evaluator import PointEvaluator
 from lmc_lab.tasks.task import Task
 
 _NUM_ENDPOINTS = 4
@@ -19,7 +19,7 @@ _NUM_ENDPOINTS = 4
 
 def measure(options: Options) -> list[Row]:
     """Returns the rows of the table of growth, and the one goal among them: memory that does not grow with J."""
-    with own_process(keep_large_pages) as process:  # as an analysis has it
+    with own_process(prepare_process) as process:  # as an analysis has it
         times = process.submit(_times, options).result()
     return [*times, *hull_memory.rows(options), *worker_memory.rows(options)]
 
@@ -43,8 +43,8 @@ def _times(options: Options) -> list[Row]:
 def _probe(task: Task, num_samples: int, num_examples: int) -> None:
     """Does what the analysis `convex_mode` does on the training set."""
     endpoints, buffers = near_start(task, _NUM_ENDPOINTS)
-    objective = Objective(task.initialise(0), task.dataset.train)
-    evaluate = objective.evaluator(task.dataset.train.first(num_examples), buffers)
+    evaluator = PointEvaluator(task.initialise(0), task.dataset.train)
+    evaluate = evaluator.evaluate_on(task.dataset.train.first(num_examples), buffers)
     probe_hull(evaluate, endpoints, sample_hull(endpoints, num_samples, seed=0))
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from benchmarks import suite
 from benchmarks.common import Options, Row, alternate, duration, skipped, slower, wall
 from lmc_lab.landscape.curvature import Product, hessian_product
-from lmc_lab.tasks.objective import Objective
+from lmc_lab.tasks.point_evaluator import PointEvaluator
 from lmc_lab.tasks.task import Task
 
 _WHAT = "Hessian-vector product, LeNet-5, against curvlinops"
@@ -51,9 +51,11 @@ def _theta(task: Task) -> Tensor:
 def _ours(task: Task, num_examples: int) -> Product:
     """Returns the product as `analyses.hessian` makes it."""
     train, theta = task.dataset.train, _theta(task)
-    objective = Objective(task.initialise(0), train)
-    point = objective.points(theta[None], torch.ones(1, 1, dtype=torch.float64), {})
-    return hessian_product(objective.chunk_losses(point, train.first(num_examples)), theta, keep_graph=True)
+    evaluator = PointEvaluator(task.initialise(0), train)
+    point = evaluator.points(theta[None], torch.ones(1, 1, dtype=torch.float64), {})
+    return hessian_product(
+        evaluator.differentiable.partial_losses(point, train.first(num_examples)), theta, keep_graph=True
+    )
 
 
 def _theirs(task: Task, num_examples: int, batch_size: int) -> Product:

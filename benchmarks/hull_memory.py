@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.common import Options, Row, megabytes, own_process, skipped
 from benchmarks.suite import build
 from lmc_lab.landscape.hull import probe_hull, sample_hull
-from lmc_lab.tasks.objective import Objective
+from lmc_lab.tasks.point_evaluator import PointEvaluator
 
 _WHAT = "peak memory of a hull, LeNet-5"
 _SELF = Path("/proc/self")
@@ -66,8 +66,8 @@ def _measure(num_endpoints: int, num_samples: int) -> Memory:
 
     task = build("task=lenet_m").task
     endpoints, buffers = near_start(task, num_endpoints)
-    objective = Objective(task.initialise(0), task.dataset.train)
-    evaluate = objective.evaluator(task.dataset.train.first(_NUM_EXAMPLES), buffers)
+    evaluator = PointEvaluator(task.initialise(0), task.dataset.train)
+    evaluate = evaluator.evaluate_on(task.dataset.train.first(_NUM_EXAMPLES), buffers)
     evaluate(endpoints[:1], endpoints.new_ones(1, num_endpoints).double())  # what torch sets up once
     (_SELF / "clear_refs").write_text("5")  # sets the peak back to what is resident now
     before = _status("VmRSS")

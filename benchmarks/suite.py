@@ -4,6 +4,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
+import torch
 from hydra import compose, initialize_config_dir
 
 from lmc_lab.compose import build_experiment
@@ -15,6 +16,7 @@ from lmc_lab.tasks.task import Task
 
 def build(*overrides: str) -> Experiment:
     """Returns the experiment that `python -m lmc_lab.train` would make of these overrides; from now on one thread."""
+    torch.set_num_threads(1)
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         return build_experiment(compose("train", list(overrides)))
 

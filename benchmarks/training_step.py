@@ -16,6 +16,7 @@ from torch import Tensor
 
 from benchmarks import suite
 from benchmarks.common import Options, Row, alternate, own_process, slower
+from lmc_lab.process import prepare_process
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.fit import fit
 from lmc_lab.runs.paths import RunPaths
@@ -52,7 +53,7 @@ def measure(options: Options) -> list[Row]:
 def _row(case: Case, options: Options) -> Row:
     batch_size = _experiment(case.task).task.batch_size
     steps = (case.num_warm_up, options.pick(case.num_steps, case.num_quick_steps))
-    with own_process() as ours_apart, own_process() as theirs_apart:  # the suite changes how its process keeps memory
+    with own_process(prepare_process) as ours_apart, own_process() as theirs_apart:
         ours, theirs = alternate(
             lambda: ours_apart.submit(_suite_step, case.task, *steps).result(),
             lambda: theirs_apart.submit(_bare_step, case.task, *steps).result(),

@@ -14,7 +14,8 @@ from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.landscape.finite import check_losses
 from lmc_lab.landscape.hull import hull_points
 from lmc_lab.runs.endpoints import Mode
-from lmc_lab.tasks.objective import EvaluationSettings, Objective
+from lmc_lab.tasks.evaluation_settings import EvaluationSettings
+from lmc_lab.tasks.point_evaluator import PointEvaluator
 from lmc_lab.tasks.task import Task
 from lmc_lab.values import Natural
 
@@ -35,12 +36,12 @@ class Rays(ModeAnalysis):
 
     def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | Choice]:
         """Yields how points were evaluated, and a row for each subset and percent (`index`)."""
-        objective = Objective(task.initialise(mode.init_seed), task.dataset.train, self.evaluation)
-        yield Choice("evaluation", objective.method)
+        evaluator = PointEvaluator(task.initialise(mode.init_seed), task.dataset.train, self.evaluation)
+        yield Choice("evaluation", evaluator.method)
         corners = torch.eye(len(mode), dtype=torch.float64)
         centre = torch.full_like(corners, 1 / len(mode))
         for subset, examples in task.dataset.subsets.items():
-            evaluate = objective.evaluator(examples, mode.buffers)
+            evaluate = evaluator.evaluate_on(examples, mode.buffers)
             for percent in self.percents:
                 coefficients = centre + percent / 100 * (corners - centre)  # (P, P), each row sums to 1
                 losses = evaluate(hull_points(mode.endpoints, coefficients), coefficients).loss

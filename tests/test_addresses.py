@@ -12,7 +12,7 @@ from lmc_lab.analyses.base import ModeAnalysis
 from lmc_lab.analyses.convex_mode import ConvexMode
 from lmc_lab.analyses.store import identity_settings, key_of
 from lmc_lab.compose import build_analyses, fingerprint
-from lmc_lab.tasks.objective import EvaluationSettings
+from lmc_lab.tasks.evaluation_settings import EvaluationSettings
 
 TASKS = {"lenet": "51c4eb06", "lenet_m": "e62de74c", "mnist1d": "8186c782", "resnet20": "22bec859", "siren": "41f40ab2"}
 RESULTS = {

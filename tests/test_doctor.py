@@ -1,6 +1,7 @@
 """What the doctor says of an output folder, and that it only looks."""
 
 import os
+import shlex
 from dataclasses import replace
 
 import pytest
@@ -148,6 +149,18 @@ def test_the_command_looks_and_changes_nothing_but_with_repair(experiment, tmp_p
     assert not left.exists() and not endpoint.exists() and endpoint.with_name(f"{endpoint.name}.corrupt").exists()
     train_branch(experiment, 13, 0)
     assert "left over: 1" in succeed(f"python -m lmc_lab.doctor {tmp_path}")
+
+
+def test_the_commands_are_for_the_tree_wherever_it_was_when_it_was_made(tmp_path):
+    tree, experiment = tmp_path / "now, here", tiny_experiment(tmp_path / "before", given=("output_dir=before",))
+    train_branch(experiment, 13, 0)
+    (tmp_path / "before").rename(tree)
+    flip(tree / branch(experiment).endpoint.relative_to(tmp_path / "before"))
+    told = shell("lmc-doctor 'now, here'", cwd=tmp_path).stdout
+    (command,) = (line.strip() for line in told.splitlines() if "lmc_lab.train" in line)
+    assert shlex.split(command) == [*f"{TRAIN} split_step=13 seed=0".split(), f"output_dir='{tree}'"]
+    tree.rename(tmp_path / "multirun")
+    assert f"  {TRAIN} split_step=13 seed=0\n" in shell("lmc-doctor", cwd=tmp_path).stdout
 
 
 def test_a_file_that_was_made_anew_meanwhile_is_not_repaired(experiment, tmp_path):

@@ -41,6 +41,13 @@ def test_the_command_of_the_user_with_overrides_on_both_sides_of_the_flag(tmp_pa
     assert len(set(found.values())) == 20
 
 
+def test_a_run_says_where_it_is_and_nothing_else(tmp_path, places):
+    run = f"python -m lmc_lab.train {TINY} {places} run.evaluate_every=10"
+    for swept, told in (("seed=0", 1), ("-m 'seed=range(1,3)' hydra.launcher.n_jobs=1", 3)):
+        result = shell(f"{run} split_step=20 {swept}", PYTHONWARNINGS="default")
+        assert result.returncode == 0 and result.stderr == "" and len(result.stdout.splitlines()) == told
+
+
 def test_branches_spawned_at_the_split_equal_those_of_the_sweep(tmp_path, shared_cache):
     cache = f"cache_dir={shared_cache}"
     succeed(f"python -m lmc_lab.train {TINY} split_step=20 -m 'seed=range(3)' output_dir={tmp_path}/swept {cache}")
@@ -124,7 +131,7 @@ def test_an_error_of_the_users_own_keeps_its_place_in_a_sweep(tmp_path, places):
     result = shell(f"python -m lmc_lab.train {TINY} {places} {model} {sweep}", cwd=tmp_path)
     assert result.returncode == 1 and "own_model.py" in result.stdout and "Traceback" in result.stdout
     (line,) = result.stderr.strip().splitlines()
-    assert "2 of 2 jobs failed (ValueError: expected 2D input): seed=0; seed=1" in line
+    assert "2 of 2 branches failed (ValueError: expected 2D input): seed=0; seed=1" in line
 
 
 OWN_PACKAGE = """
@@ -254,7 +261,7 @@ def test_a_killed_job_costs_only_itself(tmp_path, places):
         status = wait_for(lambda: next(iter(tmp_path.glob("*/trunk-0/split-3/branch-1/status.json")), None))
         kill(json.loads(status.read_text())["pid"])
         _, errors = sweep.communicate(timeout=200)
-    assert sweep.returncode == 1 and "1 of 2 jobs failed" in errors.splitlines()[-1] and "seed=1" in errors
+    assert sweep.returncode == 1 and "1 of 3 branches failed" in errors.splitlines()[-1] and "seed=1" in errors
     assert {path.parent.name for path in finished(tmp_path)} == {"branch-0", "branch-2"}
 
 
@@ -266,7 +273,7 @@ def test_a_killed_worker_costs_only_its_unfinished_branches(tmp_path, places):
         (pid,) = running_pids(tmp_path)
         kill(pid)
         _, errors = sweep.communicate(timeout=200)
-    assert sweep.returncode == 1 and "1 of 1 jobs failed (its process ended with exit code -9" in errors
+    assert sweep.returncode == 1 and "up to 3 of 3 branches failed (its process ended with exit code -9" in errors
     assert "seed=range(0,3)" in errors and {path.parent.name for path in finished(tmp_path)} == {"branch-0"}
 
 
@@ -298,8 +305,8 @@ def test_a_sweep_names_the_branch_of_a_job_that_failed(tmp_path, places, launche
     in_the_way(tmp_path, places, 1)
     result = shell(f"python -m lmc_lab.train {TINY} {places} -m split_step=10,20 'seed=range(4)' {launcher}")
     last = result.stderr.splitlines()[-1]
-    assert result.returncode == 1 and "seed=1" in last and "seed=0" not in last and "File exists" in last
-    assert "split_step=20 seed=1" in last or "basic" in launcher
+    assert result.returncode == 1 and "seed=0" not in last and "File exists" in last
+    assert "1 of 8 branches failed" in last and ": split_step=20 seed=1; then repeat" in last
     assert len([path for path in finished(tmp_path) if "split-20" in str(path)]) == 4  # of five with that of seed 9
 
 

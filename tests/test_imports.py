@@ -17,12 +17,13 @@ FOLDERS = {
     "data": 1,
     "results": 1,
     "tasks": 2,
+    "library": 3,
     "runs": 3,
     "analyses": 4,
     "reporting": 5,
 }
 # Every other module, at the top, belongs to the entry points.
-ROOTS = {"errors": -2, "values": -1, "files": -1, "process": -1, "termination": -1, "library": 3}
+ROOTS = {"errors": -2, "values": -1, "files": -1, "process": -1, "termination": -1}
 ENTRY_LAYER = 6
 PLUGINS = PACKAGE.parent / "hydra_plugins"  # they belong to the entry points, too
 MODULES = sorted([*PACKAGE.rglob("*.py"), *PLUGINS.rglob("*.py")])

@@ -7,6 +7,7 @@ from multiprocessing import forkserver
 
 import pytest
 
+from hydra_plugins.lmc_pool.failed import Outcome, failure
 from hydra_plugins.lmc_pool.names import job_name
 from hydra_plugins.lmc_pool.processes import run_jobs
 from lmc_lab.process import num_cores
@@ -135,3 +136,27 @@ def test_a_worker_that_is_asked_to_end_says_so():
 )
 def test_a_job_is_called_by_what_was_not_given_word_for_word(overrides, part, name):
     assert job_name(overrides.split(), ["a=1", "b=1,2", "seed=range(9)"], part) == name
+
+
+def outcome(overrides, **failed):
+    return Outcome(overrides.split(), {key.replace("_", "="): why for key, why in failed.items()})
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "said"),
+    [
+        ([outcome("k=1 seed=[0,1]", seed_1="no"), outcome("k=2 seed=3")], "1 of 3 branches failed (no): k=1 seed=1; "),
+        (
+            [outcome("k=1 seed=[0,1]", seed_1="no"), outcome("k=2 seed=3", **{"": "lost"})],
+            "2 of 3 branches failed: k=1 seed=1; k=2 seed=3; ",
+        ),
+        (
+            [outcome("k=1 seed=[0,1,2]", **{"": "killed"}), outcome("k=2 seed=[0,1,2]")],
+            "up to 3 of 6 branches failed (killed): k=1 seed=range(0,3); ",
+        ),
+        ([outcome("k=1", pairs="no"), outcome("k=2")], "1 of 2 jobs failed (no): k=1 pairs; "),
+        ([outcome("k=1 seed=null", **{"": "no"})], "1 of 1 jobs failed (no): k=1 seed=null; "),
+    ],
+)
+def test_a_sweep_counts_the_branches_that_failed_and_names_them(outcomes, said):
+    assert str(failure(outcomes, given=["k=1,2"])).startswith(said)

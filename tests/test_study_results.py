@@ -77,6 +77,8 @@ def test_of_weights_from_elsewhere_the_newest_of_each_set_is_taken_and_none_is_t
     for created, part in enumerate((first, renamed, other)):
         measured(plan, "distances", part, created=created)
     assert [result.entry.subject for result in collected(plan).elsewhere] == [(renamed,), (other,)]
+    measured(plan, "distances", first, created=3, num_samples=8)  # another setting is another result
+    assert [result.entry.subject for result in collected(plan).elsewhere] == [(renamed,), (other,), (first,)]
     assert not found(plan, "distances")
 
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from lmc_lab.landscape.lines import LineProbe
     from lmc_lab.landscape.predictions import SharedCorrect
     from lmc_lab.landscape.spectrum import EndpointSpectrum
-    from lmc_lab.library import Objective, barrier, extreme_eigenvalues, probe_hull, shared_correct, singular_values
+    from lmc_lab.library.measures import barrier, extreme_eigenvalues, probe_hull, shared_correct, singular_values
+    from lmc_lab.library.objective import Objective
 
 __all__ = [
     "EndpointSpectrum",
@@ -39,7 +40,7 @@ if not TYPE_CHECKING:  # a type checker is to find names that do not exist
         """Imports a public name when it is first asked for (PEP 562)."""
         if name not in __all__:
             raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-        return getattr(import_module("lmc_lab.library"), name)
+        return getattr(import_module("lmc_lab.library.measures"), name)
 
 
 def __dir__() -> list[str]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from lmc_lab import cli, schema
-from lmc_lab.process import heavy_imports, keep_large_pages
+from lmc_lab.process import heavy_imports, prepare_process
 
 if TYPE_CHECKING:
     from lmc_lab.analyses.base import Analysis
@@ -24,7 +24,7 @@ def job(config: DictConfig) -> None:
     An analysis that fails costs its own rows; one of a trunk or of several modes is left out where files are named.
     """
     schema.check(config)
-    keep_large_pages()
+    prepare_process()
     with heavy_imports():
         from lmc_lab.analyses.store import ensure_rows
         from lmc_lab.compose import build_analyses, build_experiment, build_experiment_of

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -47,7 +46,6 @@ def build_experiment(config: DictConfig, *, further: Sequence[str] = ()) -> Expe
         UserError: a value of the config, or a target and its arguments, cannot be what they are.
     """
     check_run_keys(config)
-    torch.set_num_threads(1)  # one core a process: two threads collapse when a core is shared
     task = _task(config)
     return Experiment(
         task=task,
@@ -75,6 +73,8 @@ def _device(config: DictConfig) -> str:
     """Returns the type of the device that `trainer` chooses."""
     accelerator = str(config.trainer.get("accelerator", "auto"))
     if accelerator == "auto":
+        import torch
+
         return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     return "cuda" if accelerator == "gpu" else accelerator
 

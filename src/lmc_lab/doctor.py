@@ -1,5 +1,6 @@
 """Looks an output folder over: ``python -m lmc_lab.doctor [output_dir] [--repair]``."""
 
+import shlex
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
@@ -50,12 +51,23 @@ def _look_over(output_dir: Path, *, repair: bool) -> bool:
         if state is not State.COMPLETE:
             for finding in own:
                 print(f"  {finding.path.relative_to(output_dir)}{f': {finding.detail}' if finding.detail else ''}")
-    commands = _merged([finding.command for finding in findings if finding.command])
+    commands = _commands([finding.command for finding in findings if finding.command], output_dir)
     if commands:
         print("this makes what is missing, and goes on with what is unfinished:", *commands, sep="\n  ")
     if repair:
         _repair(findings)
     return any(finding.state in (State.UNFINISHED, State.DAMAGED, State.MISSING) for finding in findings)
+
+
+def _commands(commands: "Sequence[str]", output_dir: Path) -> list[str]:
+    """Returns the commands for this tree, which may have been elsewhere when they were given; seeds as one sweep."""
+    from lmc_lab.study_request import quoted
+
+    here = [] if output_dir == Path("multirun").absolute() else [f"output_dir={quoted(str(output_dir))}"]
+    anywhere = [
+        shlex.join(word for word in shlex.split(command) if not word.startswith("output_dir=")) for command in commands
+    ]
+    return [f"{command} {shlex.join(here)}".rstrip() for command in _merged(anywhere)]
 
 
 def _merged(commands: "Sequence[str]") -> list[str]:

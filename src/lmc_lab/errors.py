@@ -16,7 +16,7 @@ _LIBRARIES = frozenset(
 
 
 class UserError(Exception):
-    """What the user can mend: one sentence with what was expected, what was found and what to do."""
+    """An error that the user can mend: one sentence with what was expected, what was found and what to do."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Comes through pickle, as from another process, whatever arguments a subclass is made with."""

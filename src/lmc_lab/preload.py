@@ -4,9 +4,8 @@ It is what every job needs. What only some need, each worker imports when it doe
 who has nothing to train would wait for it.
 """
 
-from lmc_lab.process import heavy_imports, keep_large_pages
+from lmc_lab.process import heavy_imports
 
-keep_large_pages()  # here, since a forked worker has tensors from the start
 with heavy_imports():  # what all workers share is then not looked at, nor its pages copied, by any of them
     import hydra_plugins.lmc_pool.launcher
     import lmc_lab.compose

@@ -1,32 +1,55 @@
-"""Settings of the whole process: garbage collection, memory, cores, and when it ends."""
+"""Settings of the whole process: garbage collection, memory, threads, what Lightning says, cores, and when it ends."""
 
 import ctypes
 import gc
+import logging
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of malloc.h
 _LARGEST_MMAP_THRESHOLD = 32 * 2**20  # that glibc takes
 _LARGEST_INT = 2**31 - 1
-_LARGE_PAGES = "THP_MEM_ALLOC_ENABLE"  # torch's own switch
+
+# Lightning's loggers from which a run would hear something.
+_TALKING = (
+    "lightning.fabric.utilities",
+    "lightning.pytorch.callbacks",
+    "lightning.pytorch.core",
+    "lightning.pytorch.loops",
+    "lightning.pytorch.trainer",
+    "lightning.pytorch.utilities",
+)
+
+
+def prepare_process() -> None:
+    """Makes this process one that trains or measures; called by each job of an entry point, in workers as well."""
+    with heavy_imports():
+        import torch
+
+    torch.set_num_threads(1)  # one core a process: two threads collapse when a core is shared
+    keep_freed_memory()
+    _quiet_lightning()
 
 
 @contextmanager
 def heavy_imports() -> Iterator[None]:
-    """Imports what is imported in this context without a garbage collection, now or ever after.
+    """Switches the garbage collector off in this context, and keeps what is imported there out of later collections.
 
     Of what torch and Lightning make hardly anything is garbage. To look for it took 0.6 of 3.2 s of importing them, and
     0.7 s again at the end of the process.
     """
+    if gc.get_freeze_count():
+        gc.collect()  # what earlier jobs of this process have left would be kept with the imports; quick, without these
     num_modules, was_enabled = len(sys.modules), gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if len(sys.modules) > num_modules:  # else it would keep what an earlier job of this process has left
+        if len(sys.modules) > num_modules:
             gc.freeze()
         if was_enabled:
             gc.enable()
@@ -45,20 +68,14 @@ def keep_freed_memory() -> None:
         mallopt(_TRIM_THRESHOLD, _LARGEST_INT)
 
 
-def keep_large_pages() -> None:
-    """Lets the C library keep freed memory, and torch take blocks of 2 MB and more in pages of that size.
+def _quiet_lightning() -> None:
+    """Silences what Lightning says on every start, and its advice about loaders and devices that does not apply here.
 
-    Both together save a twentieth of an evaluation of LeNets; large pages that come and go would cost a tenth, and to
-    training they make no difference. It must be called before this process makes its first tensor.
+    By the loggers of its subpackages: those above them get their level when Lightning is imported, perhaps only later.
     """
-    keep_freed_memory()
-    with heavy_imports():
-        import torch
-
-    if _LARGE_PAGES not in os.environ:
-        os.environ[_LARGE_PAGES] = "1"
-        torch.empty(1)  # torch reads it now, once and for all
-        del os.environ[_LARGE_PAGES]  # not for the processes that this one starts
+    for name in _TALKING:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning.*")
 
 
 def end_after(wait: Callable[[], None]) -> None:

@@ -9,7 +9,7 @@ from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
 from lmc_lab import schema, stages
-from lmc_lab.analyses.base import Analysis, SplitsAnalysis, override_value
+from lmc_lab.analyses.base import Analysis, override_value
 from lmc_lab.analyses.store import identity_settings
 from lmc_lab.compose import build_analyses, build_experiment, build_experiment_of, split_steps
 from lmc_lab.errors import UserError
@@ -105,7 +105,7 @@ class StudyPlan:
             UserError: there is one.
         """
         for analysis in self._composed:
-            if isinstance(analysis, SplitsAnalysis) and not {*analysis.reads} & {each.name for each in self._composed}:
+            if analysis.reads and not {*analysis.reads} & {each.name for each in self._composed}:
                 raise UserError(
                     f"expected {' or '.join(analysis.reads)} among study.analyses, which {analysis.name} reads, found "
                     f"neither; add one: +study.analyses.{analysis.reads[0]}={{}}"
@@ -156,14 +156,14 @@ class StudyPlan:
 
     def _own(self, analysis: Analysis) -> dict[str, Any]:
         """Returns the settings that the study adds to an analysis of what may be there from others."""
-        if isinstance(analysis, SplitsAnalysis):
+        if analysis.reads:
             return self._own_results(analysis)
         if analysis.steps is not None or "steps" not in analysis.settings():
             return {}
         further = _steps(self._composed, of_branches=False) or self.experiment.settings.save_steps
         return {"steps": sorted({0, *self.steps, *further, self.experiment.task.max_steps})}
 
-    def _own_results(self, analysis: SplitsAnalysis) -> dict[str, Any]:
+    def _own_results(self, analysis: Analysis) -> dict[str, Any]:
         """Returns the settings of those of the study's analyses that `analysis` reads."""
         if analysis.results is not None:
             return {}

@@ -1,4 +1,4 @@
-"""What is asked for on the command line of a study and of its report, which take the same."""
+"""What a study was asked for: its config and overrides, which a report must repeat to find it."""
 
 import json
 import re
@@ -21,10 +21,10 @@ def asked(config: DictConfig) -> dict[str, Any]:
 
 def places(config: DictConfig) -> list[str]:
     """Returns the overrides that say where things are."""
-    return [f"{key}={_quoted(config[key])}" for key in _PLACES]
+    return [f"{key}={quoted(config[key])}" for key in _PLACES]
 
 
-def _quoted(path: str) -> str:
+def quoted(path: str) -> str:
     """Returns a path so that Hydra takes it as one string whatever is in it."""
     escaped = str(path).replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'" if any(c in str(path) for c in " ,=()[]{}':\"\\") else str(path)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, ListConfig
 
 from lmc_lab import cli, schema
-from lmc_lab.process import heavy_imports, num_cores
+from lmc_lab.process import heavy_imports, num_cores, prepare_process
 from lmc_lab.quick import QuickJob
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def _answer(config: DictConfig) -> bool:
 
 def _work(config: DictConfig) -> None:
     """Trains what the config asks for."""
+    prepare_process()
     with heavy_imports():
         from lmc_lab.compose import build_experiment, split_steps
         from lmc_lab.runs.trunk import ensure_split, ensure_trunk

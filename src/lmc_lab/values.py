@@ -21,7 +21,7 @@ _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: 
 
 @dataclass(frozen=True)
 class Condition:
-    """What a value must be besides of its type; the words follow those of the type."""
+    """A condition on a value beyond its type, with the words that follow those of the type in a sentence."""
 
     words: str
     holds: Callable[[Any], bool]

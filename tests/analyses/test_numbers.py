@@ -21,7 +21,7 @@ from lmc_lab.runs.modes import Modes
 from lmc_lab.runs.states import load_trunk
 from lmc_lab.runs.trunk import ensure_trunk
 from lmc_lab.tasks.classification import Classification
-from lmc_lab.tasks.objective import Objective
+from lmc_lab.tasks.point_evaluator import PointEvaluator
 from tiny import tiny_experiment, train_branch
 
 
@@ -122,9 +122,11 @@ def test_what_was_never_trained_is_no_direction(experiment):
     assert moved == {"trained": False, "all": True}
     measured = ConvexMode(num_samples=9).measure(mode, experiment.task)
     (found,) = [m.value for m in measured if vars(m).get("quantity") == "perturbation_loss" and m.subset == "train"]
-    objective = Objective(experiment.task.initialise(0), experiment.task.dataset.train)
+    evaluator = PointEvaluator(experiment.task.initialise(0), experiment.task.dataset.train)
     mixture = torch.eye(3, dtype=torch.float64)[[0] * 9]
-    expected = objective.evaluator(experiment.task.dataset.train, mode.buffers)(losses["trained"], mixture).loss.mean()
+    expected = evaluator.evaluate_on(experiment.task.dataset.train, mode.buffers)(
+        losses["trained"], mixture
+    ).loss.mean()
     assert found == pytest.approx(expected.item(), rel=1e-6)
 
 

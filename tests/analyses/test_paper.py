@@ -22,7 +22,7 @@ from lmc_lab.runs.experiment import RunSettings
 from lmc_lab.runs.modes import Modes
 from lmc_lab.runs.states import RunState, load_trunk
 from lmc_lab.runs.trunk import ensure_trunk
-from lmc_lab.tasks.objective import EvaluationSettings
+from lmc_lab.tasks.evaluation_settings import EvaluationSettings
 from tiny import clouds, tiny_experiment, train_branch
 
 KEEP = EvaluationSettings(bn_policy="keep")

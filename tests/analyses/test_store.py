@@ -22,7 +22,7 @@ from lmc_lab.runs.endpoints import load_mode
 from lmc_lab.runs.modes import Modes
 from lmc_lab.runs.states import load_trunk
 from lmc_lab.runs.status import write_status
-from lmc_lab.tasks.objective import EvaluationSettings
+from lmc_lab.tasks.evaluation_settings import EvaluationSettings
 from tiny import tiny_experiment, train_branch
 
 

@@ -8,7 +8,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from landscape.slow_references import dense_hessian
-from lmc_lab.landscape.curvature import ChunkLoss, NotSymmetric, hessian_product, lanczos_extremes, power_extremes
+from lmc_lab.landscape.curvature import NotSymmetric, PartialLoss, hessian_product, lanczos_extremes, power_extremes
 from lmc_lab.landscape.parameters import ParameterLayout
 
 
@@ -147,8 +147,8 @@ X, Y = normal(N, 8, seed=1), normal(N, seed=2)
 PROBLEMS = {linear_regression: 8, logistic_regression: 8, mlp_368: 368}
 
 
-def chunks(problem: Callable[..., Tensor], size: int) -> Callable[[], Iterator[ChunkLoss]]:
-    def losses() -> Iterator[ChunkLoss]:
+def chunks(problem: Callable[..., Tensor], size: int) -> Callable[[], Iterator[PartialLoss]]:
+    def losses() -> Iterator[PartialLoss]:
         for x, y in zip(X.split(size), Y.split(size), strict=True):
             yield lambda theta, x=x, y=y: problem(x, y, theta) / N
 
@@ -226,7 +226,7 @@ def test_curvlinops_agrees() -> None:
     parameters = dict(model.named_parameters())
     layout = ParameterLayout.of(parameters)
 
-    def losses() -> Iterator[ChunkLoss]:
+    def losses() -> Iterator[PartialLoss]:
         yield lambda theta: F.cross_entropy(functional_call(model, layout.unflatten(theta), (X,)), targets)
 
     ours = hessian_product(losses, layout.flatten({name: value.detach() for name, value in parameters.items()}))

@@ -79,6 +79,23 @@ def test_weights_from_elsewhere_have_a_line_of_their_own_by_their_files(rows):
     assert "trunk" not in mode_table(elsewhere) and "weights from" not in alone
 
 
+def test_a_mode_has_a_line_for_each_of_the_settings_that_algorithm_1_was_run_with():
+    def rows_with(value, **settings):
+        text = json.dumps({"seed": 0, "evaluation": {"path": "auto"}, **settings, "endpoints": {"a.pt": "1f"}})
+        of_all = {"task": "lenet", "analysis": "convex_mode", "num_endpoints": 2, "num_samples": 9, "settings": text}
+        p_conv = {"quantity": "p_conv", "value": value, "low": 0.0, "high": 1.0}
+        kinds = (p_conv, {"quantity": "centre_loss", "value": 2 * value})
+        return [of_all | kind | {"subset": "train"} for kind in kinds]
+
+    radius = {"task": "lenet", "analysis": "distances", "quantity": "hull_radius", "value": 7.5}
+    radius["settings"] = json.dumps({"endpoints": {"a.pt": "1f"}})
+    lines = [*rows_with(0.25), *rows_with(0.5, evaluation={"path": "loop"}, seed=3), radius]
+    table = mode_table(pd.DataFrame(lines).reindex(columns=list(SCHEMA)).astype(SCHEMA))
+    assert table["with"].tolist() == ["seed=0, evaluation.path=auto", "seed=3, evaluation.path=loop"]
+    assert table["p_conv"].tolist() == ["0.25 [0.00, 1.00]", "0.50 [0.00, 1.00]"]
+    assert table["centre"].tolist() == ["0.5", "1"] and table["hull radius"].tolist() == ["7.5", "7.5"]
+
+
 def test_a_report_needs_rows_only(rows, tmp_path):
     written = write_report(rows, {"Modes": mode_table(rows)}, tmp_path, title="lenet")
     assert {path.name for path in written} == {"figure2.png", "figure2.svg", "index.html"}

@@ -25,7 +25,7 @@ from lmc_lab.errors import UserError
 from lmc_lab.runs.endpoints import Mode, load_mode
 from lmc_lab.runs.subject import Part, Request
 from lmc_lab.tasks.classification import Classification
-from lmc_lab.tasks.objective import EvaluationSettings
+from lmc_lab.tasks.evaluation_settings import EvaluationSettings
 from tiny import build_model, tiny_experiment, train_branch
 
 

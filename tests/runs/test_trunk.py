@@ -124,8 +124,10 @@ def test_a_published_split_does_not_wait_for_the_trunk(tmp_path):
         assert ensure_split(experiment, 9).step == 9
 
 
-def test_training_keeps_the_memory_that_a_step_has_freed(tmp_path, monkeypatch):
-    called = []
-    monkeypatch.setattr("lmc_lab.runs.fit.keep_freed_memory", lambda: called.append(True))
-    ensure_split(tiny_experiment(tmp_path), 3)
-    assert called
+def test_a_state_keeps_that_of_callbacks_under_the_names_of_the_format(tmp_path):
+    """Whatever their classes are called: who reads the state of an earlier version looks there."""
+    experiment = tiny_experiment(tmp_path)
+    ensure_split(experiment, 10)
+    state = checkpoint.load(experiment.trunk_folder.step(10)).state
+    assert state["callbacks"].keys() == {"CallbackGroup"}
+    assert state["callbacks"]["CallbackGroup"]["Trajectory"]["num_rows"] == checkpoint.num_rows(state) == 2

@@ -15,9 +15,10 @@ from lmc_lab.errors import UserError
 from lmc_lab.landscape.curvature import hessian_product
 from lmc_lab.stacked.graph import UnsupportedModel
 from lmc_lab.tasks.classification import Classification
+from lmc_lab.tasks.evaluation_settings import EvaluationSettings
 from lmc_lab.tasks.judge import Judge
 from lmc_lab.tasks.layout import StateLayout
-from lmc_lab.tasks.objective import EvaluationSettings, Objective
+from lmc_lab.tasks.point_evaluator import PointEvaluator
 from lmc_lab.tasks.supervised import SupervisedTask
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated:FutureWarning")
@@ -170,12 +171,12 @@ def two_modules(build):
     return modules
 
 
-def points_of(objective, modules):
+def points_of(evaluator, modules):
     layout = StateLayout.of(modules[0])
     states = [module.state_dict() for module in modules]
     buffers = {name: torch.stack([state[name] for state in states]) for name in layout.buffers}
     thetas = torch.stack([layout.theta(state, "here") for state in states])
-    return objective.points(thetas, torch.eye(len(modules), dtype=torch.float64), buffers)
+    return evaluator.points(thetas, torch.eye(len(modules), dtype=torch.float64), buffers)
 
 
 def plainly(module, examples):
@@ -204,10 +205,10 @@ TASKS |= {
 def test_the_loss_of_a_point_is_that_of_the_module(name, path):
     modules, examples = two_modules(TASKS[name]), examples_of()
     before = examples.inputs.clone(), examples.targets.clone()
-    objective = Objective(two_modules(TASKS[name])[0], examples, EvaluationSettings(path=path, **KEEP))
-    points = points_of(objective, modules)
-    found = objective.evaluate(points, examples)
-    masks = objective.correct_masks(points, examples)
+    evaluator = PointEvaluator(two_modules(TASKS[name])[0], examples, EvaluationSettings(path=path, **KEEP))
+    points = points_of(evaluator, modules)
+    found = evaluator.evaluate(points, examples)
+    masks = evaluator.correct_masks(points, examples)
     for i, module in enumerate(modules):
         loss, accuracy = plainly(module, examples)
         torch.testing.assert_close(found.loss[i], loss)
@@ -219,8 +220,8 @@ def test_the_loss_of_a_point_is_that_of_the_module(name, path):
 def test_moments_are_those_of_what_the_model_makes_of_its_input():
     examples = examples_of()
     (module, other) = two_modules(TASKS["in place before BatchNorm"])
-    objective = Objective(copy.deepcopy(module), examples, EvaluationSettings(num_bn_examples=N))
-    found = objective.evaluate(points_of(objective, [module, other, module]), examples)
+    evaluator = PointEvaluator(copy.deepcopy(module), examples, EvaluationSettings(num_bn_examples=N))
+    found = evaluator.evaluate(points_of(evaluator, [module, other, module]), examples)
     assert found.loss[0] == found.loss[2]
     module.model.norm.train().momentum = 1.0
     module(examples.draw(N).inputs.clone())
@@ -254,11 +255,11 @@ def dense_hessian(module, examples, step=1e-5):
 @pytest.mark.parametrize("name", [name for name in TASKS if "BatchNorm" not in name])
 def test_hessian_products_are_those_of_the_dense_matrix(name):
     (module, _), examples = two_modules(TASKS[name]), examples_of(num_examples=270)
-    objective = Objective(two_modules(TASKS[name])[0], examples, EvaluationSettings(**KEEP))
-    point = points_of(objective, [module])
-    theta = objective.trained(point)
+    evaluator = PointEvaluator(two_modules(TASKS[name])[0], examples, EvaluationSettings(**KEEP))
+    point = points_of(evaluator, [module])
+    theta = evaluator.differentiable.trained(point)
     vector = torch.randn(len(theta), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    found = hessian_product(objective.chunk_losses(point, examples), theta)(vector)
+    found = hessian_product(evaluator.differentiable.partial_losses(point, examples), theta)(vector)
     dense = dense_hessian(module, examples)
     torch.testing.assert_close(found, dense @ vector, rtol=1e-4, atol=1e-7)
 
@@ -270,11 +271,11 @@ def test_the_hessian_is_that_of_what_was_trained():
         return Classification(net, sgd)
 
     (module, _), examples = two_modules(half_frozen), examples_of(num_examples=50)
-    objective = Objective(half_frozen().double(), examples)
-    point = points_of(objective, [module])
-    theta = objective.trained(point)
+    evaluator = PointEvaluator(half_frozen().double(), examples)
+    point = points_of(evaluator, [module])
+    theta = evaluator.differentiable.trained(point)
     assert len(theta) == 18 and len(StateLayout.of(module).theta(module.state_dict(), "here")) == 53
-    product = hessian_product(objective.chunk_losses(point, examples), theta)
+    product = hessian_product(evaluator.differentiable.partial_losses(point, examples), theta)
     dense = dense_hessian(module, examples)
     found = torch.stack([product(row) for row in torch.eye(18, dtype=torch.float64)])
     torch.testing.assert_close(found, dense, rtol=1e-4, atol=1e-7)
@@ -293,11 +294,11 @@ def test_the_hessian_is_that_of_what_was_trained():
 )
 def test_why_points_are_evaluated_one_by_one_is_said(name, reason):
     module, examples = TASKS[name]().double(), examples_of()
-    method = Objective(module, examples, EvaluationSettings()).method
+    method = PointEvaluator(module, examples, EvaluationSettings()).method
     assert method.startswith("loop: ") and reason in method and len(method) <= 120 and "\n" not in method
     with pytest.raises(UnsupportedModel, match=re.escape(reason)):
-        Objective(module, examples, EvaluationSettings(path="stacked"))
-    assert Objective(module, examples, EvaluationSettings(path="loop")).method == "loop"
+        PointEvaluator(module, examples, EvaluationSettings(path="stacked"))
+    assert PointEvaluator(module, examples, EvaluationSettings(path="loop")).method == "loop"
 
 
 def test_how_points_are_evaluated_is_logged_once(caplog):
@@ -305,9 +306,9 @@ def test_how_points_are_evaluated_is_logged_once(caplog):
     net.written = lambda m, x: torch.logsumexp(m.last(x)[:, None] * torch.eye(3, dtype=x.dtype), 2)
     with caplog.at_level("INFO"):
         for _ in range(2):
-            objective = Objective(Classification(net, sgd).double(), examples_of())
-    assert [record.message for record in caplog.records].count(f"points are evaluated so: {objective.method}") == 1
-    assert Objective(TASKS["tied"]().double(), examples_of()).method == "stacked"
+            evaluator = PointEvaluator(Classification(net, sgd).double(), examples_of())
+    assert [record.message for record in caplog.records].count(f"points are evaluated so: {evaluator.method}") == 1
+    assert PointEvaluator(TASKS["tied"]().double(), examples_of()).method == "stacked"
 
 
 def sometimes_in_place():
@@ -317,9 +318,9 @@ def sometimes_in_place():
 def test_a_change_of_the_input_that_the_first_examples_did_not_show_is_refused():
     examples = examples_of()
     modules = two_modules(lambda: Classification(sometimes_in_place(), sgd))
-    objective = Objective(modules[0], examples, EvaluationSettings(path="loop"))
+    evaluator = PointEvaluator(modules[0], examples, EvaluationSettings(path="loop"))
     with pytest.raises(UserError, match="expected a model that changes its input in place always or never"):
-        objective.evaluate(points_of(objective, modules), examples)
+        evaluator.evaluate(points_of(evaluator, modules), examples)
 
 
 class ChangesTargets(Classification.__base__):
@@ -341,9 +342,9 @@ def test_a_loss_that_changes_what_it_is_given_is_refused(task, path):
     modules = two_modules(lambda: task(nn.Sequential(nn.Linear(6, 3)), sgd))
     examples = examples_of()
     before = examples.targets.clone()
-    objective = Objective(modules[0], examples, EvaluationSettings(path=path))
+    evaluator = PointEvaluator(modules[0], examples, EvaluationSettings(path=path))
     with pytest.raises(UserError, match="to leave outputs and targets as they are"):
-        objective.evaluate(points_of(objective, modules), examples)
+        evaluator.evaluate(points_of(evaluator, modules), examples)
     assert torch.equal(examples.targets, before)
 
 
@@ -351,10 +352,10 @@ def test_a_loss_that_changes_what_it_is_given_is_refused(task, path):
 def test_networks_that_are_all_nan_have_nothing_right(path):
     modules = two_modules(lambda: Classification(nn.Sequential(nn.Linear(6, 3)), sgd))
     examples = examples_of()
-    objective = Objective(copy.deepcopy(modules[0]), examples, EvaluationSettings(path=path))
-    points = points_of(objective, modules)
+    evaluator = PointEvaluator(copy.deepcopy(modules[0]), examples, EvaluationSettings(path=path))
+    points = points_of(evaluator, modules)
     points["model.0.weight"][1] = torch.nan
-    found = objective.evaluate(points, examples)
+    found = evaluator.evaluate(points, examples)
     assert found.loss[1].isnan() and found.accuracy[1] == 0 < found.accuracy[0]
 
 
@@ -455,22 +456,22 @@ def chunk_by_chunk(module, examples):
 def test_a_loss_that_reads_what_a_forward_pass_stored_reads_that_of_its_own_point(keep, path):
     build = partial(Penalised, keep)
     modules, examples = two_modules(build), examples_of()
-    objective = Objective(two_modules(build)[0], examples, EvaluationSettings(path=path, **KEEP))
-    points = points_of(objective, [*modules, modules[0]])
-    found = objective.evaluate(points, examples).loss
-    assert objective.method.startswith("loop")
+    evaluator = PointEvaluator(two_modules(build)[0], examples, EvaluationSettings(path=path, **KEEP))
+    points = points_of(evaluator, [*modules, modules[0]])
+    found = evaluator.evaluate(points, examples).loss
+    assert evaluator.method.startswith("loop")
     with torch.no_grad():
         expected = [chunk_by_chunk(module, examples) for module in (*modules, modules[0])]
     torch.testing.assert_close(found, torch.stack(expected))
     assert found[0] == found[2] != found[1]
-    assert torch.equal(objective.evaluate(points, examples).loss, found)
+    assert torch.equal(evaluator.evaluate(points, examples).loss, found)
 
 
 @pytest.mark.parametrize("path", ["stacked"])
 @pytest.mark.parametrize("keep", [as_attribute, elsewhere])
 def test_points_side_by_side_are_refused_where_a_loss_must_follow_its_own(keep, path):
     with pytest.raises(UnsupportedModel, match="one whose forward stores (model.kept|what its loss reads)"):
-        Objective(Penalised(keep).double(), examples_of(), EvaluationSettings(path=path))
+        PointEvaluator(Penalised(keep).double(), examples_of(), EvaluationSettings(path=path))
 
 
 DIFFERENTIABLE = (as_attribute, as_item_of_a_dict, as_new_buffer, into_a_buffer, elsewhere)
@@ -479,11 +480,11 @@ DIFFERENTIABLE = (as_attribute, as_item_of_a_dict, as_new_buffer, into_a_buffer,
 @pytest.mark.parametrize("keep", DIFFERENTIABLE, ids=lambda keep: keep.__name__)
 def test_the_hessian_follows_what_a_forward_pass_stored(keep):
     (module, _), examples = two_modules(partial(Penalised, keep)), examples_of(num_examples=200)
-    objective = Objective(two_modules(partial(Penalised, keep))[0], examples, EvaluationSettings(**KEEP))
-    point = points_of(objective, [module])
-    theta = objective.trained(point)
+    evaluator = PointEvaluator(two_modules(partial(Penalised, keep))[0], examples, EvaluationSettings(**KEEP))
+    point = points_of(evaluator, [module])
+    theta = evaluator.differentiable.trained(point)
     vector = torch.randn(len(theta), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    product = hessian_product(objective.chunk_losses(point, examples), theta)
+    product = hessian_product(evaluator.differentiable.partial_losses(point, examples), theta)
     found = product(vector)
     assert torch.equal(product(vector), found)
     written = module.model.buffer.clone()
@@ -512,8 +513,8 @@ class Counting(nn.Module):
 
 def test_a_model_that_counts_in_training_only_is_stacked():
     for always, method in ((False, "stacked"), (True, "loop: one whose forward stores model.step")):
-        objective = Objective(Classification(Counting(always=always), sgd).double(), examples_of())
-        assert objective.method == method
+        evaluator = PointEvaluator(Classification(Counting(always=always), sgd).double(), examples_of())
+        assert evaluator.method == method
 
 
 def test_parameters_that_forward_and_loss_share_are_not_taken_for_something_stored():

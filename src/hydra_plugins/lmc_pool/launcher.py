@@ -4,7 +4,6 @@ A job that fails or is killed costs only itself; whoever repeats the sweep compu
 light, since Hydra imports every plugin before it answers ``--help``.
 """
 
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,9 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
+from hydra_plugins.lmc_pool.failed import Outcome, Reasons, failure, reasons_of
 from hydra_plugins.lmc_pool.names import job_name
-from hydra_plugins.lmc_pool.processes import Reasons, run_jobs
+from hydra_plugins.lmc_pool.processes import run_jobs
 from lmc_lab.errors import UserError
 from lmc_lab.process import num_allowed_cores
 
@@ -52,11 +52,7 @@ class Job:
     @property
     def name(self) -> str:
         """Returns what tells it from the others."""
-        return self.name_of("")
-
-    def name_of(self, part: str) -> str:
-        """Returns the name of a part of it that failed, of all of it for none."""
-        return job_name(self.overrides, self.config.hydra.overrides.task, part)
+        return job_name(self.overrides, self.config.hydra.overrides.task)
 
     def is_answered(self) -> bool:
         """Returns whether it is done by a quick answer, which is given here and now (`lmc_lab.quick`)."""
@@ -84,7 +80,7 @@ class Job:
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
         )
-        return {} if result.status == JobStatus.COMPLETED else _reasons(result._return_value)
+        return {} if result.status == JobStatus.COMPLETED else reasons_of(result._return_value)
 
     def _composed(self) -> DictConfig:
         config = self.context.config_loader.load_sweep_config(self.config, self.overrides)
@@ -132,30 +128,9 @@ class PoolLauncher(Launcher):
         ]
         outcomes = run_jobs(jobs, num_workers=self.num_workers)
         if any(outcomes):
-            raise _failure([(job, failed) for job, failed in zip(jobs, outcomes, strict=True) if failed], len(jobs))
+            ended = [Outcome(job.overrides, failed) for job, failed in zip(jobs, outcomes, strict=True)]
+            raise failure(ended, self._config.hydra.overrides.task)
         return [_completed(job) for job in jobs]
-
-
-def _reasons(error: Any) -> Reasons:
-    """Returns what failed of a job that ended with an error: a sentence for what the user can mend, else a traceback."""
-    from lmc_lab.failures import PartsFailed
-    from lmc_lab.sentences import sentence
-
-    if isinstance(error, PartsFailed):
-        return error.reasons
-    return {"": sentence(error) or "".join(traceback.format_exception(error))}
-
-
-def _failure(failures: Sequence[tuple[Job, Reasons]], num_jobs: int) -> UserError:
-    from lmc_lab.cli import this_command
-
-    names = [job.name_of(part) for job, failed in failures for part in failed]
-    reasons = {reason for _, failed in failures for reason in failed.values()}
-    shared = f" ({reasons.pop().strip().splitlines()[-1]})" if len(reasons) == 1 else ""
-    return UserError(
-        f"{len(failures)} of {num_jobs} jobs failed{shared}: {'; '.join(names)}; "
-        f"then repeat them (finished ones are skipped) with: {this_command()}"
-    )
 
 
 def _completed(job: Job) -> JobReturn:

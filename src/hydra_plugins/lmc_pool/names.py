@@ -1,7 +1,7 @@
 """What the jobs of a sweep are called: by the overrides that the user did not write word for word."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 
 def job_name(overrides: Sequence[str], given: Collection[str], part: str = "") -> str:
@@ -17,6 +17,12 @@ def job_name(overrides: Sequence[str], given: Collection[str], part: str = "") -
         return " ".join(map(_short, own))
     key = part.partition("=")[0]
     return " ".join([*(_short(item) for item in own if item.partition("=")[0] != key), part])
+
+
+def seeds_of(overrides: Iterable[str]) -> list[str]:
+    """Returns the branches of a job, ``0``, ``1`` of ``seed=[0,1]``; none of a job that trains no branches."""
+    values = [value for key, _, value in (item.partition("=") for item in overrides) if key == "seed"]
+    return [seed for value in values[-1:] for seed in value.strip("[]").split(",") if seed not in ("", "null")]
 
 
 def _short(override: str) -> str:

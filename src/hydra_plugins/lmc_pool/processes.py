@@ -13,12 +13,11 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Protocol, cast
 
+from hydra_plugins.lmc_pool.failed import Reasons, told
 from lmc_lab import termination
 from lmc_lab.process import end_after, num_cores, take_cores
 
 log = logging.getLogger(__name__)
-
-Reasons = Mapping[str, str]  # why parts of a job failed, by their names; that of the whole job is ""
 
 _SECONDS_TO_END = 15  # that a job has to save its state when the sweep is ended
 
@@ -43,13 +42,8 @@ def run_jobs(jobs: Sequence[Job], *, num_workers: int) -> list[Reasons]:
     with closing(_outcomes(jobs, num_workers)) as outcomes:
         for number, (place, failed) in enumerate(outcomes, 1):
             reasons[place] = failed
-            log.info("%d/%d %s: %s", number, len(jobs), jobs[place].name, _told(failed))
+            log.info("%d/%d %s: %s", number, len(jobs), jobs[place].name, told(failed))
     return reasons
-
-
-def _told(failed: Reasons) -> str:
-    reasons = "; ".join(f"{part}: {reason}" if part else reason for part, reason in failed.items())
-    return f"FAILED: {reasons}" if failed else "done"
 
 
 def _outcomes(jobs: Sequence[Job], num_workers: int) -> Generator[tuple[int, Reasons], None, None]:

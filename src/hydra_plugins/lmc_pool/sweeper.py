@@ -4,6 +4,7 @@ A job of several seeds is composed, starts, and reads its data once. There are a
 busy.
 """
 
+import logging
 import math
 import re
 from collections.abc import Sequence
@@ -16,11 +17,15 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from hydra_plugins.lmc_pool.failed import Outcome, Reasons, failure, reasons_of, told
 from lmc_lab.errors import UserError
+
+log = logging.getLogger(__name__)
 
 _MERGED = "seed"  # the key that may have a list of the values that are swept
 
@@ -60,7 +65,11 @@ class MergingSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Launches the jobs; returns what the launcher does, and raises the error of the first job that failed."""
+        """Launches the jobs; returns what the launcher does.
+
+        Raises:
+            UserError: jobs failed; it says which, and how to repeat them.
+        """
         assert self.config is not None and self.launcher is not None and self.hydra_context is not None  # by `setup`
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*(f"{key}={value}" for key, value in self._params.items()), *arguments])
@@ -70,8 +79,9 @@ class MergingSweeper(Sweeper):
         OmegaConf.save(self.config, folder / "multirun.yaml")
         self.validate_batch_is_legal(jobs)  # composes each, so that no job begins where one cannot
         returned = self.launcher.launch(jobs, initial_job_idx=0)
-        for job in returned:
-            _ = job.return_value
+        outcomes = [Outcome(job, _failed(result)) for job, result in zip(jobs, returned, strict=False)]
+        if any(outcome.failed for outcome in outcomes):
+            raise failure(outcomes, self.config.hydra.overrides.task)
         return [returned]
 
     def _workers_of_launcher(self) -> int | None:
@@ -80,6 +90,15 @@ class MergingSweeper(Sweeper):
             return self._num_workers
         is_basic = self.config.hydra.runtime.choices["hydra/launcher"] == "basic"  # Hydra's: one job after another
         return 1 if is_basic else getattr(self.launcher, "num_workers", None)
+
+
+def _failed(result: JobReturn) -> Reasons:
+    """Returns what failed of a job, and says it: a launcher of somebody else's does not."""
+    if result.status != JobStatus.FAILED:
+        return {}
+    failed = reasons_of(result._return_value)
+    log.info("%s: %s", " ".join(result.overrides or ()), told(failed))
+    return failed
 
 
 def merged(overrides: Sequence[Override], num_workers: int | None) -> list[list[str]]:

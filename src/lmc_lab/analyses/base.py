@@ -45,7 +45,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Choice:
-    """What an analysis chose where the settings left it open, and why: the rows' settings say so, the result's key does not."""
+    """What an analysis decided itself, and why; it is written beside the rows' settings, and is no part of the result's key."""
 
     name: str
     value: str
@@ -53,7 +53,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What of the answer needs to know how the endpoints came about, which nobody knows of weights from elsewhere."""
+    """A part of the answer that is missing, since nobody knows how weights from elsewhere came about."""
 
     what: str
 
@@ -68,6 +68,8 @@ class _About(ABC):
     version: ClassVar[int] = 1  # to be raised when the same settings give other rows
     subject: ClassVar[type[Subject]]
     steps: Sequence[int] | None = ()  # of the run, whose states are looked at; None for all that are saved
+    reads: ClassVar[tuple[str, ...]] = ()  # the names of the analyses whose results are looked at
+    results: Mapping[str, Any] | None = None  # of these settings each, besides the defaults; None: whatever they are
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +112,9 @@ class Analysis(_About):
 
     def request(self, request: Request) -> Request:
         """Returns what the user asks to be measured together with what this analysis wants to see of it."""
-        return replace(request, steps=self.steps)
+        return replace(
+            request, steps=self.steps, results=dict.fromkeys(self.reads) if self.results is None else self.results
+        )
 
 
 class ModeAnalysis(Analysis):
@@ -148,15 +152,9 @@ class JointAnalysis(Analysis):
 
 
 class SplitsAnalysis(Analysis):
-    """A question about what other analyses have found at the splits of one trunk."""
+    """A question about what other analyses, which it `reads`, have found at the splits of one trunk."""
 
     subject = TrunkResults
-    reads: ClassVar[tuple[str, ...]]  # the names of the analyses
-    results: Mapping[str, Any] | None = None  # of these settings each, besides the defaults; None: whatever they are
-
-    def request(self, request: Request) -> Request:
-        """Returns what the user asks for together with the results that this analysis reads."""
-        return replace(request, results=dict.fromkeys(self.reads) if self.results is None else self.results)
 
     @abstractmethod
     def measure(self, results: TrunkResults, task: Task) -> Iterator[Measurement | Record | Choice]:

@@ -10,7 +10,8 @@ from lmc_lab.analyses.base import Choice, Measurement, ModeAnalysis, mean, proba
 from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.landscape.hull import MIN_CONCENTRATION, Evaluation, HullProbe, probe_hull, sample_hull
 from lmc_lab.runs.endpoints import Mode
-from lmc_lab.tasks.objective import EvaluationSettings, Objective
+from lmc_lab.tasks.evaluation_settings import EvaluationSettings
+from lmc_lab.tasks.point_evaluator import PointEvaluator
 from lmc_lab.tasks.task import Task
 from lmc_lab.values import Count, Seed, at_least
 
@@ -40,8 +41,8 @@ class ConvexMode(ModeAnalysis):
     def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | Choice]:
         """Yields how points were evaluated, and the rows of each subset."""
         dataset = task.dataset
-        objective = Objective(task.initialise(mode.init_seed), dataset.train, self.evaluation)
-        yield Choice("evaluation", objective.method)
+        evaluator = PointEvaluator(task.initialise(mode.init_seed), dataset.train, self.evaluation)
+        yield Choice("evaluation", evaluator.method)
         sample = sample_hull(
             mode.endpoints,
             self.num_samples,
@@ -51,7 +52,7 @@ class ConvexMode(ModeAnalysis):
         )
         for subset, examples in dataset.subsets.items():
             with numbers_only(f"on the {subset} set", mode.names):
-                probe = probe_hull(objective.evaluator(examples, mode.buffers), mode.endpoints, sample)
+                probe = probe_hull(evaluator.evaluate_on(examples, mode.buffers), mode.endpoints, sample)
             yield from _probabilities(probe, subset)
             yield from _levels(probe, mode.branches, subset)
 

@@ -1,4 +1,4 @@
-"""Training loss against the step (Figure 6), as rows like everything else."""
+"""Training loss against the step (Figure 6)."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Does the curvature announce the hull? Both ends of the Hessian's spectrum along training (Figure 4, top)."""
+"""Both ends of the Hessian's spectrum along training (Figure 4, top): does curvature predict when a hull begins?"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,8 +13,10 @@ from lmc_lab.errors import UserError
 from lmc_lab.landscape.curvature import NoGradient, NotSymmetric, SpectrumEnds
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.runs.states import Trunk
+from lmc_lab.tasks.batch_norm import Buffers
 from lmc_lab.tasks.curvature import spectrum_ends
-from lmc_lab.tasks.objective import Buffers, EvaluationSettings, Objective
+from lmc_lab.tasks.evaluation_settings import EvaluationSettings
+from lmc_lab.tasks.point_evaluator import PointEvaluator
 from lmc_lab.tasks.task import Task
 from lmc_lab.values import Count, Natural, Positive, Seed, at_least
 
@@ -36,12 +38,12 @@ class _Hessian(Analysis):
     def ends(self, task: Task, init_seed: int, theta: Tensor, buffers: Buffers) -> SpectrumEnds:
         """Returns the ends of the spectrum at theta (D,), on `num_examples` fixed training examples."""
         train = task.dataset.train
-        objective = Objective(task.initialise(init_seed), train, self.evaluation)
-        point = objective.points(theta[None], torch.ones(1, 1, dtype=torch.float64), buffers)
+        evaluator = PointEvaluator(task.initialise(init_seed), train, self.evaluation)
+        point = evaluator.points(theta[None], torch.ones(1, 1, dtype=torch.float64), buffers)
         try:
             with numbers_only(f"on {self.num_examples} training examples"):
                 return spectrum_ends(
-                    objective,
+                    evaluator,
                     point,
                     train.draw(self.num_examples),
                     method=self.method,
@@ -74,8 +76,8 @@ class TrunkHessian(_Hessian, TrunkAnalysis):
         max_products: Hessian-vector products after which it gives up; `is_converged` is then 0.
         tolerance: relative residual at which an end has converged.
         seed: of the starting vector.
-        keep_graph: the gradient's graph is kept for all products; without it each makes the graph anew, but only one
-            chunk of the examples is in memory.
+        keep_graph: the gradient's graph is kept for all products; without it each makes the graph anew, but only that
+            of some examples is in memory at a time.
         evaluation: the BatchNorm policy.
     """
 

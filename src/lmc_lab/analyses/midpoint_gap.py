@@ -15,7 +15,9 @@ from lmc_lab.data.examples import Examples
 from lmc_lab.data.order import DataOrder, Role, StepBatches
 from lmc_lab.landscape.convexity import MidpointGap, midpoint_gap
 from lmc_lab.runs.states import RunState, Trunk
-from lmc_lab.tasks.objective import Buffers, EvaluationSettings, Objective
+from lmc_lab.tasks.batch_norm import Buffers
+from lmc_lab.tasks.evaluation_settings import EvaluationSettings
+from lmc_lab.tasks.point_evaluator import PointEvaluator
 from lmc_lab.tasks.precision import precision_of
 from lmc_lab.tasks.supervised import only_optimizer
 from lmc_lab.tasks.task import Task
@@ -48,15 +50,15 @@ class TrunkMidpointGap(TrunkAnalysis):
     def measure(self, trunk: Trunk, task: Task) -> Iterator[Measurement | Choice]:
         """Yields the share of negative gaps with its interval, the mean gap, and the share above rounding."""
         held_out, rest = _divide(task, self.num_examples)
-        objective = Objective(
+        evaluator = PointEvaluator(
             task.initialise(trunk.trunk_seed).double(), _in_double(task.dataset.train), self.evaluation
         )
-        yield Choice("evaluation", objective.method)
+        yield Choice("evaluation", evaluator.method)
         for state in trunk.states:
             buffers = {name: _double(values) for name, values in state.buffers.items()}
-            loss = _loss(objective, held_out, buffers)
-            point = objective.points(state.theta.double()[None], _WHOLE, buffers)
-            output_size = max(1.0, objective.output_size(point, held_out))
+            loss = _loss(evaluator, held_out, buffers)
+            point = evaluator.points(state.theta.double()[None], _WHOLE, buffers)
+            output_size = max(1.0, evaluator.output_size(point, held_out))
             with numbers_only(f"from the state at step {state.step}"):
                 gaps = [
                     midpoint_gap(
@@ -73,8 +75,8 @@ class TrunkMidpointGap(TrunkAnalysis):
             yield from _rows(gaps, state.step)
 
 
-def _loss(objective: Objective, examples: Examples, buffers: Buffers) -> Callable[[Tensor], Tensor]:
-    evaluate = objective.evaluator(examples, buffers)
+def _loss(evaluator: PointEvaluator, examples: Examples, buffers: Buffers) -> Callable[[Tensor], Tensor]:
+    evaluate = evaluator.evaluate_on(examples, buffers)
     return lambda thetas: evaluate(thetas, _WHOLE.expand(len(thetas), 1)).loss
 
 

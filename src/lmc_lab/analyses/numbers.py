@@ -1,4 +1,4 @@
-"""What is no number makes no row: how NaN is said to the user."""
+"""NaN becomes a sentence for the user, not a row."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ _OVERFLOW = (
 
 @contextmanager
 def numbers_only(subject: str, names: Sequence[str] = ()) -> Iterator[None]:
-    """Says that a number is none as what the user can mend.
+    """Turns a `NotFinite` that is raised in this context into a sentence that says what the user can do.
 
     Args:
         subject: what is measured, for the message.

@@ -11,7 +11,8 @@ from lmc_lab.analyses.base import Choice, Measurement, ModeAnalysis, pair_mean
 from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.landscape.lines import probe_lines
 from lmc_lab.runs.endpoints import Mode
-from lmc_lab.tasks.objective import EvaluationSettings, Objective
+from lmc_lab.tasks.evaluation_settings import EvaluationSettings
+from lmc_lab.tasks.point_evaluator import PointEvaluator
 from lmc_lab.tasks.task import Task
 from lmc_lab.values import at_least
 
@@ -35,13 +36,13 @@ class Pairs(ModeAnalysis):
     def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | Choice]:
         """Yields how points were evaluated, the mean over pairs of each quantity, and its largest value."""
         dataset = task.dataset
-        objective = Objective(task.initialise(mode.init_seed), dataset.train, self.evaluation)
-        yield Choice("evaluation", objective.method)
+        evaluator = PointEvaluator(task.initialise(mode.init_seed), dataset.train, self.evaluation)
+        yield Choice("evaluation", evaluator.method)
         endpoints = mode.endpoints[: self.num_endpoints]
         buffers = {name: values[: self.num_endpoints] for name, values in mode.buffers.items()}
         for subset, examples in dataset.subsets.items():
             with numbers_only(f"on the {subset} set", mode.names):
-                lines = probe_lines(objective.evaluator(examples, buffers), endpoints, num_points=self.num_points)
+                lines = probe_lines(evaluator.evaluate_on(examples, buffers), endpoints, num_points=self.num_points)
             for level in lines[0, 1].levels:
                 for quantity in ("barrier", "instability"):
                     heights = {pair: getattr(line.levels[level], quantity) for pair, line in lines.items()}

@@ -13,7 +13,8 @@ from lmc_lab.data.examples import Examples
 from lmc_lab.landscape.predictions import equal_count_control, inter_mode, intra_mode, pack_mask, shrinkage
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.runs.modes import Modes
-from lmc_lab.tasks.objective import EvaluationSettings, Objective
+from lmc_lab.tasks.evaluation_settings import EvaluationSettings
+from lmc_lab.tasks.point_evaluator import PointEvaluator
 from lmc_lab.tasks.task import Task
 from lmc_lab.values import Count, Seed
 
@@ -34,10 +35,10 @@ class Predictions(ModeAnalysis):
 
     def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | Record | Choice]:
         """Yields the mean share for every number of endpoints (`index`), and the packed correct masks C_i^j."""
-        objective = Objective(task.initialise(mode.init_seed), task.dataset.train, self.evaluation)
-        yield Choice("evaluation", objective.method)
+        evaluator = PointEvaluator(task.initialise(mode.init_seed), task.dataset.train, self.evaluation)
+        yield Choice("evaluation", evaluator.method)
         for subset, examples in task.dataset.subsets.items():
-            masks = _correct_masks(objective, mode, examples)
+            masks = _correct_masks(evaluator, mode, examples)
             if masks is None:
                 continue
             for count, share in enumerate(shrinkage(masks), 1):
@@ -67,10 +68,10 @@ class InterMode(JointAnalysis):
 
     def measure(self, modes: Modes, task: Task) -> Iterator[Measurement | Record | Choice]:
         """Yields |S*|, the control with the range of 95 % of its draws, and the packed sets S_j and S*."""
-        objective = Objective(task.initialise(modes.members[0].init_seed), task.dataset.train, self.evaluation)
-        yield Choice("evaluation", objective.method)
+        evaluator = PointEvaluator(task.initialise(modes.members[0].init_seed), task.dataset.train, self.evaluation)
+        yield Choice("evaluation", evaluator.method)
         for subset, examples in task.dataset.subsets.items():
-            masks = [_correct_masks(objective, mode, examples) for mode in modes]
+            masks = [_correct_masks(evaluator, mode, examples) for mode in modes]
             known = [mask for mask in masks if mask is not None]
             if not known:
                 continue
@@ -96,15 +97,15 @@ class InterMode(JointAnalysis):
         yield Measurement(quantity="equal_count_endpoints", value=control.num_endpoints, subset=subset)
 
 
-def _correct_masks(objective: Objective, mode: Mode, examples: Examples) -> Tensor | None:
+def _correct_masks(evaluator: PointEvaluator, mode: Mode, examples: Examples) -> Tensor | None:
     """Returns C_i^j of all endpoints, bool (P, N).
 
     Raises:
         UserError: an endpoint's loss is no number.
     """
-    points = objective.points(mode.endpoints, torch.eye(len(mode), dtype=torch.float64), mode.buffers)
+    points = evaluator.points(mode.endpoints, torch.eye(len(mode), dtype=torch.float64), mode.buffers)
     with numbers_only("in its correct examples", mode.names):
-        return objective.correct_masks(points, examples)
+        return evaluator.correct_masks(points, examples)
 
 
 def _share(quantity: str, members: Tensor, subset: str) -> Measurement:

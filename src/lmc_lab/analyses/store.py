@@ -1,4 +1,4 @@
-"""Where measurements go: one file of tidy rows an analysis and subject, measured once."""
+"""Measures what is not measured yet, and writes it: one file of tidy rows for each analysis and subject."""
 
 import hashlib
 import json
@@ -48,7 +48,7 @@ def ensure_rows(experiment: Experiment, subject: Subject, analysis: Analysis) ->
 
 
 def identity_settings(analysis: Analysis, *, variant: str) -> dict[str, Any]:
-    """Returns all that two results of an analysis on the same endpoints may differ in, what is default left out.
+    """Returns what tells two results of an analysis on the same endpoints apart; what is at its default is left out.
 
     Args:
         analysis: whose fields they are.

@@ -1,4 +1,4 @@
-"""What data must be for a number about them to mean something: whole, finite, not all the same, labels that exist."""
+"""Checks of data before anything is trained on them: finite, not all the same, with labels that exist."""
 
 from typing import Any
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from lmc_lab.landscape.finite import NotFinite
 
 Product = Callable[[Tensor], Tensor]  # v (D,) -> Hv (D,)
-# theta (D,) -> what one chunk of examples adds to the loss, a differentiable scalar.
-ChunkLoss = Callable[[Tensor], Tensor]
+# theta (D,) -> what some of the examples add to the loss, a differentiable scalar.
+PartialLoss = Callable[[Tensor], Tensor]
 
 _ASYMMETRY = (
     0.01  # relative to the largest entry of the tridiagonal matrix; the rounding of float32 products is 1e-5 of it
@@ -50,20 +50,20 @@ class SpectrumEnds:
         return self.lambda_min / self.lambda_max if self.lambda_max else float("nan")
 
 
-def hessian_product(losses: Callable[[], Iterable[ChunkLoss]], theta: Tensor, *, keep_graph: bool = False) -> Product:
-    """Returns v -> Hv of the loss at `theta` by double backward, a chunk of examples at a time.
+def hessian_product(losses: Callable[[], Iterable[PartialLoss]], theta: Tensor, *, keep_graph: bool = False) -> Product:
+    """Returns v -> Hv of the loss at `theta` by double backward, some of the examples at a time.
 
     Double backward, since it is faster on the CPU than forward-over-reverse.
 
     Args:
-        losses: yields the chunks' contributions, whose sum is the loss; called at every product, so that only one
-            chunk's graph is alive at a time.
+        losses: yields partial losses, whose sum is the loss; called at every product, so that only the graph of one of
+            them is alive at a time.
         theta: the point, (D,); its dtype and device are those of the products.
         keep_graph: `losses` is called once and the graphs of all gradients are kept: spares every product the forward
-            and the first backward pass, for the memory of all chunks together.
+            and the first backward pass, for the memory of all graphs together.
 
     Raises:
-        NoGradient: a chunk's loss carries none (at once with `keep_graph`, else in the product).
+        NoGradient: a partial loss carries none (at once with `keep_graph`, else in the product).
     """
     point = theta.detach().clone().requires_grad_()
     kept = [_gradient(loss, point) for loss in losses()] if keep_graph else None
@@ -73,7 +73,7 @@ def hessian_product(losses: Callable[[], Iterable[ChunkLoss]], theta: Tensor, *,
         gradients = kept if kept is not None else (_gradient(loss, point) for loss in losses())
         result = torch.zeros_like(point)
         for gradient in gradients:
-            if gradient.requires_grad:  # it does not where the chunk's loss is linear
+            if gradient.requires_grad:  # it does not where the loss is linear
                 (part,) = torch.autograd.grad(
                     gradient, point, direction, retain_graph=keep_graph, materialize_grads=True
                 )
@@ -83,7 +83,7 @@ def hessian_product(losses: Callable[[], Iterable[ChunkLoss]], theta: Tensor, *,
     return product
 
 
-def _gradient(loss: ChunkLoss, point: Tensor) -> Tensor:
+def _gradient(loss: PartialLoss, point: Tensor) -> Tensor:
     with torch.enable_grad():
         value = loss(point)
         if not value.requires_grad:

@@ -1,11 +1,11 @@
-"""Numbers that are none: every comparison with NaN is false, so that a share, an onset or an argmax would hide it."""
+"""Checks for NaN and infinity: comparisons with NaN are false, so a share, an onset or an argmax would hide one."""
 
 import torch
 from torch import Tensor
 
 
 class NotFinite(ValueError):  # noqa: N818  it says what the number is
-    """NaN, or an infinity that nothing can be made of.
+    """A number is NaN, or infinite where that has no meaning.
 
     Args:
         message: what was expected and found.

@@ -1,7 +1,7 @@
 """Rows as tables that fit a terminal and a page: the modes, the onsets, the tasks (Table 1), and what is missing."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import isfinite
 from typing import Any
 
@@ -13,6 +13,7 @@ from lmc_lab.results.part import told
 from lmc_lab.results.select import select, select_any
 from lmc_lab.results.study_results import StudyResults
 
+_ALGORITHM_1 = "convex_mode"
 _NO_NUMBER = "missing"  # in place of a value that is NaN or infinite
 
 _CRITERIA = {"p_conv": "onset_p_conv", "instability": "onset_instability"}
@@ -33,24 +34,24 @@ _COLUMNS = {  # heading -> (quantity, subset)
 def mode_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns one line a mode: trunk and k, or the files of weights from elsewhere, P, J, and what Algorithm 1 found.
 
-    Probabilities stand with their intervals.
+    Probabilities stand with their intervals. A mode that Algorithm 1 was run on with several settings has a line for each,
+    which says in what they differ.
     """
     modes = rows.assign(endpoints=[" ".join(_endpoints(settings).values()) for settings in rows["settings"]])
     lines = []
     for (task, trunk, split_step, _), same in modes.groupby(["task", "trunk", "split_step", "endpoints"], dropna=False):
-        found = select(same, "p_conv", "train")
-        if found.empty:
-            continue
-        mode = found.iloc[-1]
-        line = {
-            "task": task,
-            "trunk": _or_empty(trunk),
-            "k": _or_empty(split_step),
-            "weights from": ", ".join(sorted(_endpoints(mode["settings"]))),
-        }
-        line |= {"P": mode["num_endpoints"], "J": mode["num_samples"]}
-        line |= {heading: _cell(same, *what) for heading, what in _COLUMNS.items()}
-        lines.append(line | {"left out": _left_out(same)})
+        for settings, found in _by_settings(select(same, "p_conv", "train")):
+            own = same[~same["analysis"].isin([_ALGORITHM_1]) | same["settings"].isin([found["settings"]])]
+            line = {
+                "task": task,
+                "trunk": _or_empty(trunk),
+                "k": _or_empty(split_step),
+                "weights from": ", ".join(sorted(_endpoints(found["settings"]))),
+                "with": settings,
+            }
+            line |= {"P": found["num_endpoints"], "J": found["num_samples"]}
+            line |= {heading: _cell(own, *what) for heading, what in _COLUMNS.items()}
+            lines.append(line | {"left out": _left_out(own)})
     return _without_empty_columns(pd.DataFrame(lines))
 
 
@@ -174,6 +175,30 @@ def _loss_at(rows: pd.DataFrame, step: float) -> str:
         return ""
     before = curve[curve["step"] <= step]
     return _number(before["value"].iloc[-1] if len(before) else curve["value"].iloc[0])
+
+
+def _by_settings(rows: pd.DataFrame) -> Iterator[tuple[str, "pd.Series[Any]"]]:
+    """Yields the last row with each settings, and which of these the others do not have, as ``seed=1``."""
+    last = rows.groupby("settings", sort=False, dropna=False).tail(1)
+    settings = [dict(_flat(_settings(text))) for text in last["settings"]]
+    shared = set.intersection(*(set(each.items()) for each in settings)) if settings else set()
+    for own, (_, row) in zip(settings, last.iterrows(), strict=True):
+        yield ", ".join(f"{key}={value}" for key, value in own.items() if (key, value) not in shared), row
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yields the settings of an analysis, those of its evaluation among them, by keys as an override has them."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", str(value)
+
+
+def _settings(text: Any) -> dict[str, Any]:
+    """Returns the settings in a row's column `settings`, without what was found on the way."""
+    content: dict[str, Any] = {} if pd.isna(text) else json.loads(text)
+    return {key: value for key, value in content.items() if key not in ("chosen", "endpoints")}
 
 
 def _endpoints(settings: Any) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """What a study asked for: what of it there is, and what is missing."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,9 +59,10 @@ def collect(record: StudyRecord, folder: Path) -> StudyResults:
 
 
 def from_elsewhere(results: Iterable[Result]) -> list[Result]:
-    """Returns the newest result of each analysis of each set of weights from elsewhere."""
+    """Returns the newest result of each analysis with each of its settings on each set of weights from elsewhere."""
     newest = {}
     for result in sorted(results, key=lambda result: result.entry.created):
         if digests := tuple(digest for part in result.entry.subject for _, digest in part.files):
-            newest[result.entry.analysis, digests] = result
+            settings = json.dumps(result.entry.settings, sort_keys=True)
+            newest[result.entry.analysis, settings, digests] = result
     return list(newest.values())

@@ -11,8 +11,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lmc_lab.data.order import DataOrder
+from lmc_lab.runs.checkpoint import CALLBACK_GROUP
 from lmc_lab.runs.paths import RunFolder
-from lmc_lab.runs.stacked_state import STATE_KEY
 from lmc_lab.runs.status import write_status
 
 
@@ -23,7 +23,7 @@ class CallbackGroup(Callback):
     took 0.4 ms a step, a quarter of a step of the MNIST-1D net. Only the hooks below are passed on.
     """
 
-    state_key = STATE_KEY
+    state_key = CALLBACK_GROUP
 
     def __init__(self, *parts: Callback) -> None:
         self._parts = parts
@@ -51,13 +51,13 @@ class CallbackGroup(Callback):
             part.on_train_end(trainer, pl_module)
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the states of all, by class."""
-        return {type(part).__name__: part.state_dict() for part in self._parts}
+        """Returns the states of all, by their keys."""
+        return {part.state_key: part.state_dict() for part in self._parts}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Gives each its state."""
         for part in self._parts:
-            part.load_state_dict(state_dict.get(type(part).__name__, {}))
+            part.load_state_dict(state_dict.get(part.state_key, {}))
 
 
 class StepNoise(Callback):

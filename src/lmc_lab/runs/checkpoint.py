@@ -24,6 +24,9 @@ from lmc_lab.runs.paths import place_of
 
 State = dict[str, Any]  # nested dicts, lists and tuples of tensors, numbers, strings, None
 
+# Under which keys the states of callbacks are kept, whatever their classes are called: part of the format.
+CALLBACK_GROUP, TRAJECTORY = "CallbackGroup", "Trajectory"
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -205,3 +208,8 @@ def module_state(state: State) -> dict[str, Tensor]:
     """
     found: dict[str, Tensor] = state.get("current_model_state") or state["state_dict"]
     return found
+
+
+def num_rows(state: State) -> int:
+    """Returns how many rows the loss curve of a run has at a checkpoint of Lightning's."""
+    return int(state["callbacks"][CALLBACK_GROUP][TRAJECTORY]["num_rows"])

@@ -1,9 +1,8 @@
-"""Is the loss curve of a run whole? Its states and its status say how many rows it has."""
+"""Whether the loss curve of a run is whole: its states and its status say how many rows there must be."""
 
 from lmc_lab.files import DamagedFile, set_aside
 from lmc_lab.runs.curve import Row, read_rows
 from lmc_lab.runs.paths import RunFolder
-from lmc_lab.runs.stacked_state import STATE_KEY
 from lmc_lab.runs.status import peek_status, read_status
 
 
@@ -18,7 +17,7 @@ def whole_curve(folder: RunFolder) -> list[Row]:
 
 
 def set_aside_unless_whole(folder: RunFolder) -> bool:
-    """Returns whether the loss curve is whole; one that is not is set aside, by who holds the run's lock.
+    """Returns whether the loss curve is whole; sets aside one that is not. The caller holds the run's lock.
 
     The state to resume from goes with it, since the curve can only be made again from the run's first step on.
     """
@@ -50,4 +49,4 @@ def _num_expected(folder: RunFolder) -> int:
     if not folder.resume.exists() and status.get("state") == "finished":
         return int(status["rows"])
     stored = next(filter(None, map(checkpoint.load_or_set_aside, states)), None)
-    return 0 if stored is None else int(stored.state["callbacks"][STATE_KEY]["Trajectory"]["num_rows"])
+    return 0 if stored is None else checkpoint.num_rows(stored.state)

@@ -13,7 +13,7 @@ from lmc_lab.errors import UserError
 from lmc_lab.results.part import Part
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.weight_file import read_state_dict
-from lmc_lab.tasks.state_dicts import Points, points_of
+from lmc_lab.tasks.state_dicts import Endpoints, endpoints_of
 from lmc_lab.tasks.supervised import SupervisedTask
 from lmc_lab.tasks.task import Task
 
@@ -24,7 +24,7 @@ class EndpointFiles:
 
     names: tuple[str, ...]  # of the files, as they were given
     digests: tuple[str, ...]  # of the weights and of the data that they are measured on
-    points: Points
+    endpoints: Endpoints
 
     @property
     def part(self) -> Part:
@@ -73,10 +73,10 @@ def _matching(pattern: str) -> list[Path]:
 def _read(path: Path, module: SupervisedTask, data_digest: str) -> EndpointFiles:
     """Returns the one endpoint in a file, under the names of the task's module."""
     model, prefix = _with_prefix(module)
-    thetas, own = points_of(model, [read_state_dict(path)], [str(path)])
+    thetas, own = endpoints_of(model, [read_state_dict(path)], [str(path)])
     buffers = {f"{prefix}{name}": values for name, values in own.items()}
     digest = checkpoint.digest_of(data_digest, {"theta": thetas, **buffers})
-    return EndpointFiles((str(path),), (digest,), (thetas, buffers))
+    return EndpointFiles((str(path),), (digest,), Endpoints(thetas, buffers))
 
 
 def _with_prefix(module: SupervisedTask) -> tuple[nn.Module, str]:
@@ -89,10 +89,10 @@ def _with_prefix(module: SupervisedTask) -> tuple[nn.Module, str]:
 
 
 def _together(endpoints: Sequence[EndpointFiles]) -> EndpointFiles:
-    thetas, buffers = zip(*(endpoint.points for endpoint in endpoints), strict=True)
+    thetas, buffers = zip(*(endpoint.endpoints for endpoint in endpoints), strict=True)
     in_all = [name for name in buffers[0] if all(name in own for own in buffers)]
     return EndpointFiles(
         names=tuple(name for endpoint in endpoints for name in endpoint.names),
         digests=tuple(digest for endpoint in endpoints for digest in endpoint.digests),
-        points=(torch.cat(thetas), {name: torch.cat([own[name] for own in buffers]) for name in in_all}),
+        endpoints=Endpoints(torch.cat(thetas), {name: torch.cat([own[name] for own in buffers]) for name in in_all}),
     )

@@ -1,4 +1,4 @@
-"""A mode: endpoints seen as one region, of one split of one trunk or from elsewhere."""
+"""A mode: P endpoints seen as one region, either the branches of one split of one trunk or weights from elsewhere."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from lmc_lab.runs.endpoint_files import read_endpoints
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.subject import Request, Subject
 from lmc_lab.runs.training import Training, find_training
-from lmc_lab.tasks.state_dicts import Points
+from lmc_lab.tasks.state_dicts import Endpoints
 from lmc_lab.tasks.task import Task
 
 
@@ -28,7 +28,7 @@ class Mode(Subject):
     part: Part
     endpoint_digests: tuple[str, ...]  # P
     task: Task
-    load_points: Callable[[], Points]  # called when they are first asked for
+    load_endpoints: Callable[[], Endpoints]  # called when they are first asked for
     training: Training | None = (
         None  # how the endpoints came about; None: nobody knows, they are weights from elsewhere
     )
@@ -65,12 +65,12 @@ class Mode(Subject):
     @property
     def endpoints(self) -> Tensor:
         """The parameters of each endpoint, (P, D)."""
-        return self._points[0]
+        return self._loaded.thetas
 
     @property
     def buffers(self) -> dict[str, Tensor]:
         """The buffers of the endpoints by their names, (P, *shape); weights from elsewhere may come without."""
-        return self._points[1]
+        return self._loaded.buffers
 
     @property
     def init_seed(self) -> int:
@@ -78,8 +78,8 @@ class Mode(Subject):
         return self.part.trunk or 0
 
     @cached_property
-    def _points(self) -> Points:
-        return self.load_points()
+    def _loaded(self) -> Endpoints:
+        return self.load_endpoints()
 
     @classmethod
     def load(cls, experiment: Experiment, request: Request) -> Self:
@@ -91,9 +91,9 @@ class Mode(Subject):
         """
         if request.endpoints is not None:
             files = read_endpoints(experiment.task, request.endpoints)
-            return cls(files.part, files.digests, experiment.task, lambda: files.points)
+            return cls(files.part, files.digests, experiment.task, lambda: files.endpoints)
         training = find_training(experiment, request)
-        return cls(training.part, training.endpoint_digests, experiment.task, lambda: training.points, training)
+        return cls(training.part, training.endpoint_digests, experiment.task, lambda: training.endpoints, training)
 
     @classmethod
     def in_study(cls, trunks: Sequence[int], steps: Sequence[int], seeds: Sequence[int]) -> list[tuple[Part, ...]]:

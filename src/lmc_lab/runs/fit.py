@@ -1,7 +1,5 @@
 """One stretch of a run, trained by Lightning; the one place where a Trainer is made."""
 
-import logging
-import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,7 +15,6 @@ from torch import Tensor
 from lmc_lab import termination
 from lmc_lab.errors import UserError
 from lmc_lab.files import write_text
-from lmc_lab.process import keep_freed_memory
 from lmc_lab.runs.callbacks import CallbackGroup, Heartbeat, OptimizerLayout, StepNoise
 from lmc_lab.runs.checkpoint import State
 from lmc_lab.runs.checkpoint_io import SafetensorsIO
@@ -74,8 +71,6 @@ def fit(
         Stopped: training ended before the stretch did.
         Diverged: a loss, a weight or a buffer is not finite.
     """
-    keep_freed_memory()
-    _quiet()
     folder, name, task, settings = run.folder, str(run.name), run.task, run.experiment.settings
     write_config(run)
     module = TrainingModule(initialised(run))
@@ -191,10 +186,3 @@ def _check_end(trainer: Trainer, task: SupervisedTask, trajectory: Trajectory, n
             "task.callbacks"
         )
     check_finite(task.state_dict().values(), name, stop, trajectory.last_loss)
-
-
-def _quiet() -> None:
-    """Silences what Lightning says on every start, and its advice about loaders and devices that does not apply here."""
-    for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="lightning.*")

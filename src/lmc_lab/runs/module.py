@@ -3,31 +3,34 @@
 from typing import Any, final
 
 from lightning.pytorch import LightningModule
+from lightning.pytorch.core.hooks import ModelHooks
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
+from lmc_lab.errors import UserError
 from lmc_lab.tasks.supervised import SupervisedTask, only_optimizer
+
+_STEPS = ("training_step", "validation_step", "test_step", "predict_step")
+_HOOKS = frozenset([*_STEPS, *(name for name in dir(ModelHooks) if name.startswith("on_"))])
 
 
 @final
 class TrainingModule(LightningModule):
-    """A task as Lightning takes it. Its checkpoints hold the state of the task, under the task's own names."""
+    """A task as Lightning takes it. Its checkpoints hold the state of the task, under the task's own names.
+
+    Raises:
+        UserError: the task has methods for Lightning to call, which does not see it.
+    """
 
     def __init__(self, task: SupervisedTask) -> None:
         super().__init__()
+        _refuse_hooks(task)
         self.task = task
         self.test_loss = MeanMetric(nan_strategy="disable")  # a NaN among the losses is to be seen
         self.test_accuracy = MeanMetric()
-        # Hooks, since a copy of this module inside another (an average of weights) is asked for its state by that one.
+        # Hooks also do it where this module is a part of another, under a prefix, as in an average of weights.
         self.register_state_dict_post_hook(_with_names_of_the_task)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_with_names_of_the_module)  # type: ignore[no-untyped-call]
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Sets an attribute; `_current_fx_name`, which Lightning sets 44 times a step, without torch's look for modules."""
-        if name == "_current_fx_name":
-            self.__dict__[name] = value
-        else:
-            super().__setattr__(name, value)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Returns the loss of a batch."""
@@ -53,6 +56,15 @@ class TrainingModule(LightningModule):
         configured = self.task.configure_optimizers()
         only_optimizer(configured)
         return configured
+
+
+def _refuse_hooks(task: SupervisedTask) -> None:
+    """Refuses a task with a `training_step`, an `on_train_batch_end` or the like: they would never be called."""
+    if hooks := sorted(name for name in _HOOKS if hasattr(task, name)):
+        raise UserError(
+            f"expected {type(task).__name__} to say what is trained in training_loss(batch) and what is judged in "
+            f"per_example_loss and is_correct, found {hooks[0]}, which nobody calls; move what it does there"
+        )
 
 
 def _with_names_of_the_task(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:

@@ -39,7 +39,7 @@ class SplitCheckpoint(Callback):
 
 
 class ResumeCheckpoint(Callback):
-    """Saves a state to resume from every `seconds`; SIGKILL gives no time to do it then."""
+    """Saves a state to resume from every `seconds`, since SIGKILL leaves no time to save one."""
 
     def __init__(self, folder: RunFolder, *, stop: int, seconds: float) -> None:
         self._folder = folder

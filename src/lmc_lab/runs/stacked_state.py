@@ -6,9 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lmc_lab.runs.checkpoint import State
+from lmc_lab.runs.checkpoint import CALLBACK_GROUP, State
 
-STATE_KEY = "CallbackGroup"  # of the states of all callbacks of a run but those of its task
 _OF_MEMBERS = "members"  # of a program's callbacks: the states of each run's
 _COUNT = "step"  # what torch's optimizers call the number of their steps, the one thing in their states that is no parameter's
 
@@ -32,7 +31,7 @@ def stacked(states: Sequence[State]) -> State:
         **states[0],
         "state_dict": _stacked([state["state_dict"] for state in states]),
         "optimizer_states": [_stacked([state["optimizer_states"][0] for state in states])],
-        "callbacks": {STATE_KEY: {_OF_MEMBERS: [state["callbacks"].get(STATE_KEY, {}) for state in states]}},
+        "callbacks": {CALLBACK_GROUP: {_OF_MEMBERS: [state["callbacks"].get(CALLBACK_GROUP, {}) for state in states]}},
     }
 
 
@@ -43,7 +42,7 @@ def taken(state: State, member: int) -> State:
         **state,
         "state_dict": {name: value[member].clone() for name, value in state["state_dict"].items()},
         "optimizer_states": [{**optimizer, "state": _taken(optimizer["state"], member)}],
-        "callbacks": {STATE_KEY: state["callbacks"][STATE_KEY][_OF_MEMBERS][member]},
+        "callbacks": {CALLBACK_GROUP: state["callbacks"][CALLBACK_GROUP][_OF_MEMBERS][member]},
     }
 
 

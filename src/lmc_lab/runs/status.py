@@ -1,4 +1,4 @@
-"""How far a run is, status.json, for those who watch and for those who come later."""
+"""How far a run is, and how it ended: its status.json."""
 
 import os
 import time

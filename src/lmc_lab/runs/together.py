@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 
 from lmc_lab.errors import UserError
 from lmc_lab.runs.branch import begin_state, complete, steps_to_save, where_to_begin
-from lmc_lab.runs.checkpoint import State
+from lmc_lab.runs.checkpoint import CALLBACK_GROUP, TRAJECTORY, State
 from lmc_lab.runs.curve import CURVE_COLUMNS, read_rows
 from lmc_lab.runs.curve_check import set_aside_unless_whole
 from lmc_lab.runs.curve_file import CurveFile
@@ -19,9 +19,7 @@ from lmc_lab.runs.member import Member
 from lmc_lab.runs.paths import place_of
 from lmc_lab.runs.program import Program, Randomness
 from lmc_lab.runs.run import Run
-from lmc_lab.runs.stacked_state import STATE_KEY
 from lmc_lab.runs.status import Diverged, Stopped, check_divergence, peek_status, write_diverged, write_status
-from lmc_lab.runs.trajectory import Trajectory
 from lmc_lab.runs.trunk import ensure_trunk, note_trained, trunk_stretches
 
 
@@ -148,7 +146,7 @@ def _check_finite(run: Run, state: State, step: int) -> Mapping[str, Any]:
     Raises:
         Diverged: its weights are not finite.
     """
-    trajectory: Mapping[str, Any] = state["callbacks"][STATE_KEY][Trajectory.__name__]
+    trajectory: Mapping[str, Any] = state["callbacks"][CALLBACK_GROUP][TRAJECTORY]
     check_finite(state["state_dict"].values(), str(run.name), step, trajectory["last_loss"])
     return trajectory
 

@@ -1,4 +1,4 @@
-"""Which keys of Lightning's Trainer a user may give, and what stands for the others here."""
+"""Which keys of Lightning's Trainer a user may give, and what to use in place of the others."""
 
 from collections.abc import Mapping
 from typing import Any

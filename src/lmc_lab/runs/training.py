@@ -19,7 +19,7 @@ from lmc_lab.runs.paths import RunFolder
 from lmc_lab.runs.states import RunState, Trunk, load_states, load_trunk
 from lmc_lab.runs.status import peek_status
 from lmc_lab.runs.subject import Request
-from lmc_lab.tasks.state_dicts import Points
+from lmc_lab.tasks.state_dicts import Endpoints
 from lmc_lab.tasks.task import Task
 
 
@@ -36,7 +36,7 @@ class Training:
     steps: tuple[int, ...] = ()  # at which an analysis wants to see the branches on their way
 
     @property
-    def points(self) -> Points:
+    def endpoints(self) -> Endpoints:
         """W_T of each branch, (P, D), and its buffers."""
         layout = self.task.layout
         states = [
@@ -44,7 +44,7 @@ class Training:
         ]
         thetas = torch.stack([layout.theta(*state) for state in states])
         own = [layout.own_buffers(*state) for state in states]
-        return thetas, {name: torch.stack([buffers[name] for buffers in own]) for name in layout.buffers}
+        return Endpoints(thetas, {name: torch.stack([buffers[name] for buffers in own]) for name in layout.buffers})
 
     @property
     def path_lengths(self) -> Tensor:

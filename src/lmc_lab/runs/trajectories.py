@@ -8,9 +8,9 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from lmc_lab.runs.checkpoint import TRAJECTORY
 from lmc_lab.runs.copies_module import CopiesModule
 from lmc_lab.runs.curve_file import CurveFile
-from lmc_lab.runs.trajectory import Trajectory
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,11 @@ class Trajectories(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the states of all runs, as a program's checkpoint has them."""
-        return {"members": [{Trajectory.__name__: self.state_of(i)} for i in range(len(self._curves))]}
+        return {"members": [{TRAJECTORY: self.state_of(i)} for i in range(len(self._curves))]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on from what checkpoints of the runs kept."""
-        self._restored = [state.get(Trajectory.__name__, {}) for state in state_dict["members"]]
+        self._restored = [state.get(TRAJECTORY, {}) for state in state_dict["members"]]
 
     def _look(self, trainer: Trainer) -> None:
         """Writes the rows of a window that ended, and finds out who has diverged."""

@@ -1,4 +1,4 @@
-"""The way of a run in parameter space: its loss curve, its length, and where it ceases to be numbers."""
+"""What is recorded at every step of a run: the loss, the length of the path, and whether both are finite."""
 
 from math import isfinite
 from pathlib import Path
@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from lmc_lab.runs.checkpoint import TRAJECTORY
 from lmc_lab.runs.curve_file import CurveFile
 from lmc_lab.runs.status import Diverged
 
@@ -15,9 +16,11 @@ from lmc_lab.runs.status import Diverged
 class Trajectory(Callback):
     """The loss curve, a mean over each `log_every` steps, and the length of the path from W_0, summed in float64.
 
-    Both live in the checkpoints, so a branch goes on from its trunk's values and a killed run from its own. Who looks at
-    every loss and every step in parameter space is the one to see that they are no numbers any more.
+    Both are in the checkpoints, so a branch goes on from its trunk's values and a killed run from its own. A loss or a weight
+    that is NaN or infinite ends the run here, since every loss and every step in parameter space pass by.
     """
+
+    state_key = TRAJECTORY
 
     def __init__(self, path: Path, *, name: str, log_every: int) -> None:
         self._path = path

@@ -1,4 +1,4 @@
-"""The shared run from W_0: trained once, to exactly where somebody needs it, by whoever comes first."""
+"""The trunk: the run from W_0 that branches leave. It is trained as far as is asked for, once, under its lock."""
 
 from collections.abc import Callable, Collection
 

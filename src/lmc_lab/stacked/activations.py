@@ -62,11 +62,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Layer:
-    """One call for n models: `execute(n, weights, *inputs)`, with the weights that `prepare(thetas)` gave."""
+    """One call for n models: `execute(n, weights, *inputs)`, with the weights that `prepare(states)` gave."""
 
     layout: ActivationLayout
     execute: Callable[..., Tensor]
-    prepare: Callable[[States], Weights] = lambda thetas: ()
+    prepare: Callable[[States], Weights] = lambda states: ()
     is_fresh: bool = True  # whether the result's memory is its own
 
 
@@ -123,6 +123,6 @@ def in_2d(numbers: tuple[int, ...] | int, other: int) -> tuple[int, ...]:
     return numbers if len(numbers) == 2 else (*numbers, other)
 
 
-def count_models(thetas: States) -> int:
+def count_models(states: States) -> int:
     """Returns n."""
-    return len(next(iter(thetas.values())))
+    return len(next(iter(states.values())))

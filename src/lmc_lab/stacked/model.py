@@ -54,13 +54,13 @@ class StackedModel:
         self._program = Program(trace(self._model, fold_batch_norm=True))
         self._unfolded = Program(trace(self._model, fold_batch_norm=False))
 
-    def prepare(self, thetas: States) -> StackedState:
+    def prepare(self, states: States) -> StackedState:
         """Returns the weights of n models, rearranged once for all calls.
 
         Args:
-            thetas: Every parameter and buffer by its name, (n, *shape).
+            states: Every parameter and buffer by its name, (n, *shape).
         """
-        return self._program.prepare(self._by_every_name(thetas))
+        return self._program.prepare(self._by_every_name(states))
 
     @torch.no_grad()
     def prepare_inputs(self, x: Tensor, num_map_examples: int) -> list[Tensor]:
@@ -102,7 +102,7 @@ class StackedModel:
         at_least = _MIN_EXAMPLES if self._program.has_maps else _MIN_EXAMPLES_OF_ALL
         return BatchSizes(num_models, max(num_map_examples, at_least), num_map_examples)
 
-    def moments(self, thetas: States, x: Tensor, map_models: Callable[..., Iterable[Any]] = map) -> dict[str, Tensor]:
+    def moments(self, states: States, x: Tensor, map_models: Callable[..., Iterable[Any]] = map) -> dict[str, Tensor]:
         """Returns what `moments.batch_moments` does, up to rounding, in less than half the time.
 
         A BatchNorm needs the whole batch of the layer before, so the models run one by one, layer by layer, each layer
@@ -110,21 +110,21 @@ class StackedModel:
         more than the arithmetic (2.4 s in place of 5.8 s). Sums over the batch are in float64.
 
         Args:
-            thetas: Every parameter and buffer by its name, (n, *shape).
+            states: Every parameter and buffer by its name, (n, *shape).
             x: The batch (B, ...).
             map_models: Calls a function of each model's index, in this thread or in several.
         """
-        thetas = self._by_every_name(thetas)
+        states = self._by_every_name(states)
 
         @torch.no_grad()  # each thread has a switch of its own
         def of_one(index: int) -> dict[str, Tensor]:
-            return self._unfolded.moments({name: tensor[index : index + 1] for name, tensor in thetas.items()}, x)
+            return self._unfolded.moments({name: tensor[index : index + 1] for name, tensor in states.items()}, x)
 
-        found = list(map_models(of_one, range(count_models(thetas))))
+        found = list(map_models(of_one, range(count_models(states))))
         return {name: torch.cat([moments[name] for moments in found]) for name in found[0]}
 
-    def _by_every_name(self, thetas: States) -> States:
-        return {name: thetas[first] for name, first in self._first_names.items() if first in thetas}
+    def _by_every_name(self, states: States) -> States:
+        return {name: states[first] for name, first in self._first_names.items() if first in states}
 
 
 def _copy(model: nn.Module) -> nn.Module:

@@ -49,7 +49,7 @@ def has_running_moments(module: nn.Module) -> bool:
     return isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
 
 
-def batch_moments(model: nn.Module, thetas: States, x: Tensor) -> dict[str, Tensor]:
+def batch_moments(model: nn.Module, states: States, x: Tensor) -> dict[str, Tensor]:
     """Returns every BatchNorm's mean and unbiased variance on one batch, as torch's running buffers with momentum 1.
 
     The n models run one by one, with the layers that have running moments in train mode and all else in eval mode. Each
@@ -57,7 +57,7 @@ def batch_moments(model: nn.Module, thetas: States, x: Tensor) -> dict[str, Tens
 
     Args:
         model: Any module in eval mode; its own parameters, buffers and modes are left as they are.
-        thetas: Every parameter and buffer by its name, (n, *shape).
+        states: Every parameter and buffer by its name, (n, *shape).
         x: The batch (B, ...).
 
     Returns:
@@ -66,7 +66,7 @@ def batch_moments(model: nn.Module, thetas: States, x: Tensor) -> dict[str, Tens
     norms = {name: module for name, module in model.named_modules() if has_running_moments(module)}
     names = [f"{name}.{buffer}" for name in norms for buffer in ("running_mean", "running_var")]
     with _taking_moments(norms.values()):
-        found = [_moments_of_one(model, thetas, i, names, x) for i in range(count_models(thetas) if names else 0)]
+        found = [_moments_of_one(model, states, i, names, x) for i in range(count_models(states) if names else 0)]
     return {name: torch.stack([moments[name] for moments in found]) for name in names}
 
 
@@ -84,9 +84,9 @@ def _taking_moments(norms: Collection[nn.Module]) -> Iterator[None]:
 
 
 @torch.no_grad()
-def _moments_of_one(model: nn.Module, thetas: States, index: int, names: list[str], x: Tensor) -> dict[str, Tensor]:
-    theta = {name: tensor[index].clone() for name, tensor in thetas.items()}  # the buffers are overwritten
+def _moments_of_one(model: nn.Module, states: States, index: int, names: list[str], x: Tensor) -> dict[str, Tensor]:
+    state = {name: tensor[index].clone() for name, tensor in states.items()}  # the buffers are overwritten
     # In channels-last memory torch sums in float32: variances of 2,048 images were 0.2 % off.
     own = x.clone(memory_format=torch.contiguous_format)
-    torch.func.functional_call(model, theta, (own,))
-    return {name: theta[name] for name in names}
+    torch.func.functional_call(model, state, (own,))
+    return {name: state[name] for name in names}

@@ -51,10 +51,10 @@ class Program:
         """Returns whether feature maps can be made for a part of the examples at a time."""
         return bool(self._maps)
 
-    def prepare(self, thetas: States) -> StackedState:
+    def prepare(self, states: States) -> StackedState:
         """Returns the weights of n models, given every parameter and buffer by its name, (n, *shape)."""
-        weights = {call: layer.prepare(thetas) for call, layer in self._layers.items()}
-        return StackedState(count_models(thetas), weights)
+        weights = {call: layer.prepare(states) for call, layer in self._layers.items()}
+        return StackedState(count_models(states), weights)
 
     def prepare_inputs(self, x: Tensor, num_map_examples: int) -> list[Tensor]:
         """Returns the inputs (B, ...) as `run` takes them.
@@ -119,9 +119,9 @@ class Program:
     def _is_size(self, call: Call) -> bool:
         return self._layers[call].layout is ActivationLayout.SIZE
 
-    def moments(self, thetas: States, x: Tensor) -> dict[str, Tensor]:
+    def moments(self, states: States, x: Tensor) -> dict[str, Tensor]:
         """Returns the moments of every BatchNorm for n models; see `StackedModel.moments`."""
-        thetas = dict(thetas)
+        states = dict(states)
         found: dict[str, Tensor] = {}
         values: dict[Call, list[Any]] = {}  # tensors, or None where they are not needed any more
         norms = {call for call in self._layers if call.kind in BATCH_NORMS}
@@ -133,18 +133,18 @@ class Program:
             inputs = [values[source] for source in call.inputs] or [parts]
             if call in norms:
                 norms.remove(call)
-                moments = channel_moments(layer.layout, inputs[0], count_models(thetas))
+                moments = channel_moments(layer.layout, inputs[0], count_models(states))
                 mean, variance, unbiased = (moment.to(x.dtype) for moment in moments)
-                thetas |= {f"{call.path}.running_mean": mean, f"{call.path}.running_var": variance}
+                states |= {f"{call.path}.running_mean": mean, f"{call.path}.running_var": variance}
                 found |= {f"{call.path}.running_mean": mean, f"{call.path}.running_var": unbiased}
-            values[call] = self._execute_split(call, layer, thetas, inputs)
+            values[call] = self._execute_split(call, layer, states, inputs)
         return found
 
-    def _execute_split(self, call: Call, layer: Layer, thetas: States, inputs: list[list[Any]]) -> list[Any]:
-        weights, results = layer.prepare(thetas), []
+    def _execute_split(self, call: Call, layer: Layer, states: States, inputs: list[list[Any]]) -> list[Any]:
+        weights, results = layer.prepare(states), []
         last_used = [position for position, source in enumerate(call.inputs) if source in self._last_uses[call]]
         for part in range(len(inputs[0])):
-            results.append(layer.execute(count_models(thetas), weights, *(parts[part] for parts in inputs)))
+            results.append(layer.execute(count_models(states), weights, *(parts[part] for parts in inputs)))
             for position in last_used:
                 inputs[position][part] = None
         return results

@@ -26,11 +26,11 @@ def _convolution(call: Call, source: Source) -> Layer:
     settings: dict[str, Any] = {"stride": in_2d(module.stride, 1), "dilation": in_2d(module.dilation, 1)}
     settings["padding"] = module.padding if isinstance(module.padding, str) else in_2d(module.padding, 0)
 
-    def prepare(thetas: States) -> Weights:
-        weight = thetas[f"{call.path}.weight"]
-        bias = thetas[f"{call.path}.bias"] if module.bias is not None else None
+    def prepare(states: States) -> Weights:
+        weight = states[f"{call.path}.weight"]
+        bias = states[f"{call.path}.bias"] if module.bias is not None else None
         if call.norm is not None:
-            scale, shift = _scale_and_shift(call.norm, thetas)
+            scale, shift = _scale_and_shift(call.norm, states)
             weight = weight * scale.view(*scale.shape, *[1] * (weight.dim() - 2))
             bias = shift if bias is None else torch.addcmul(shift, bias, scale)
         kernels = (weight.unsqueeze(-1) if is_1d else weight).flatten(0, 1)
@@ -56,14 +56,14 @@ def _convolve_batch_last(x: Tensor, weight: Tensor, bias: Tensor | None, dilatio
     return result.view(*result.shape[:3], -1, batch)
 
 
-def _scale_and_shift(norm: Call, thetas: States) -> tuple[Tensor, Tensor]:
+def _scale_and_shift(norm: Call, states: States) -> tuple[Tensor, Tensor]:
     """Returns BatchNorm in eval mode as y = scale x + shift, (n, C) each."""
-    mean, variance = (thetas[f"{norm.path}.running_{moment}"] for moment in ("mean", "var"))
+    mean, variance = (states[f"{norm.path}.running_{moment}"] for moment in ("mean", "var"))
     scale = torch.rsqrt(variance + norm.module.eps)
     if not norm.module.affine:
         return scale, -mean * scale
-    scale = thetas[f"{norm.path}.weight"] * scale
-    return scale, torch.addcmul(thetas[f"{norm.path}.bias"], mean, scale, value=-1)
+    scale = states[f"{norm.path}.weight"] * scale
+    return scale, torch.addcmul(states[f"{norm.path}.bias"], mean, scale, value=-1)
 
 
 def _batch_norm(call: Call, source: Source) -> Layer:
@@ -71,8 +71,8 @@ def _batch_norm(call: Call, source: Source) -> Layer:
     is_rows = source.layout is ActivationLayout.ROWS
     ones = [1] * (source.layout.num_space + source.layout.is_batch_last)
 
-    def prepare(thetas: States) -> Weights:
-        both = _scale_and_shift(call, thetas)
+    def prepare(states: States) -> Weights:
+        both = _scale_and_shift(call, states)
         return tuple(each.unsqueeze(1) if is_rows else each.view(1, -1, *ones) for each in both)
 
     def execute(num_models: int, weights: Weights, x: Tensor) -> Tensor:
@@ -88,8 +88,8 @@ def _group_norm(call: Call, source: Source) -> Layer:
     module = call.module
     accept(call, source, *MAPS)
 
-    def prepare(thetas: States) -> Weights:
-        return tuple(thetas[f"{call.path}.{name}"].flatten() for name in _affine(module)) or (None, None)
+    def prepare(states: States) -> Weights:
+        return tuple(states[f"{call.path}.{name}"].flatten() for name in _affine(module)) or (None, None)
 
     def execute(num_models: int, weights: Weights, x: Tensor) -> Tensor:
         weight, bias = weights
@@ -104,8 +104,8 @@ def _layer_norm(call: Call, source: Source) -> Layer:
     module, names = call.module, _affine(call.module)
     accept(call, source, ActivationLayout.ROWS)
 
-    def prepare(thetas: States) -> Weights:
-        return tuple(thetas[f"{call.path}.{name}"] for name in names)
+    def prepare(states: States) -> Weights:
+        return tuple(states[f"{call.path}.{name}"] for name in names)
 
     def execute(num_models: int, weights: Weights, x: Tensor) -> Tensor:
         normalised = F.layer_norm(x, module.normalized_shape, eps=module.eps)
@@ -130,8 +130,8 @@ def _linear(call: Call, source: Source) -> Layer:
     accept(call, source, ActivationLayout.SHARED, ActivationLayout.ROWS)
     names = _affine(call.module)
 
-    def prepare(thetas: States) -> Weights:
-        weight, *bias = (thetas[f"{call.path}.{name}"] for name in names)
+    def prepare(states: States) -> Weights:
+        weight, *bias = (states[f"{call.path}.{name}"] for name in names)
         return _aligned(weight), bias[0].unsqueeze(2) if bias else None
 
     def execute(num_models: int, weights: Weights, x: Tensor) -> Tensor:

@@ -1,17 +1,17 @@
-"""Both ends of the Hessian's spectrum at one point of an objective (Figure 4, top row; Appendix B)."""
+"""Both ends of the Hessian's spectrum at one point (Figure 4, top row; Appendix B)."""
 
 import torch
 
 from lmc_lab.data.examples import Examples
 from lmc_lab.landscape.curvature import SpectrumEnds, hessian_product, lanczos_extremes, power_extremes
 from lmc_lab.landscape.parameters import States
-from lmc_lab.tasks.objective import Objective
+from lmc_lab.tasks.point_evaluator import PointEvaluator
 
 _METHODS = {"lanczos": lanczos_extremes, "power": power_extremes}
 
 
 def spectrum_ends(
-    objective: Objective,
+    evaluator: PointEvaluator,
     point: States,
     examples: Examples,
     *,
@@ -24,8 +24,8 @@ def spectrum_ends(
     """Returns the ends of the spectrum at the one `point`, in the parameters that are not frozen.
 
     Args:
-        objective: of which the Hessian is asked for.
-        point: as `objective.points` makes it.
+        evaluator: of the loss whose Hessian it is.
+        point: as `evaluator.points` makes it.
         examples: over which the loss is a mean.
         method: ``lanczos`` or ``power``, see `landscape.curvature`.
         max_products: Hessian-vector products after which it gives up.
@@ -38,7 +38,7 @@ def spectrum_ends(
         NotSymmetric: the products are those of no Hessian.
         NotFinite: a product is NaN or infinite.
     """
-    trained = objective.trained(point)
-    product = hessian_product(objective.chunk_losses(point, examples), trained, keep_graph=keep_graph)
+    trained = evaluator.differentiable.trained(point)
+    product = hessian_product(evaluator.differentiable.partial_losses(point, examples), trained, keep_graph=keep_graph)
     generator = torch.Generator().manual_seed(seed)
     return _METHODS[method](product, len(trained), generator=generator, max_products=max_products, tolerance=tolerance)

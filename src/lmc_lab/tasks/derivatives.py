@@ -1,4 +1,4 @@
-"""Forward passes whose second derivatives are right."""
+"""Forward passes that can be differentiated twice: fast kernels have no second derivative, or a wrong one."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -44,27 +44,25 @@ class EvaluationPath(StrEnum):
 
 
 class Forward(ABC):
-    """Runs a model at n points on a chunk of examples.
-
-    `num_models` and `num_examples` are the sizes it runs best with, `num_threads` how many may run it at a time.
-    """
+    """Runs a model at n points on a chunk of examples."""
 
     method: str  # in words: which path, and why if it was not the first choice
-    num_models: int
-    num_examples: int
-    num_threads = 1  # `functional_call` changes the model while it runs
+    num_models: int  # how many points it runs best with
+    num_examples: int  # and how many examples
+    num_threads = 1  # that may run it at a time; `functional_call` changes the model while it runs
+    device: torch.device  # that it runs on: that of the inputs with which it was built
 
     @abstractmethod
     def at(self, states: States) -> Outputs:
-        """Returns what runs the model at n points, whose weights it arranges once.
+        """Returns what runs the model at n points, whose weights are arranged once; it takes what `inputs` gives.
 
-        It takes what `inputs` gives. Its outputs are those on the examples that were given, first and in their order, and
-        perhaps on copies of the last one behind them.
+        The outputs (n, >= B, ...) begin with those on the B examples, in their order. More of them are those on copies of the
+        last example, which `inputs` may add.
         """
 
     def inputs(self, inputs: Tensor) -> Inputs:
-        """Returns `inputs` (B, ...) as the model is to have them, once for all points."""
-        return [inputs]
+        """Returns `inputs` (B, ...) as the model is to have them, on its device, once for all points."""
+        return [inputs.to(self.device)]
 
     @abstractmethod
     def moments(self, states: States, inputs: Tensor) -> dict[str, Tensor]:
@@ -72,9 +70,13 @@ class Forward(ABC):
 
 
 class _PointByPoint(Forward, ABC):
-    """Runs any model; each run has inputs of its own if the model changes them in place, and buffers if it writes some."""
+    """Runs any model at one point after another.
+
+    A model that changes its inputs in place gets a copy of them each time; buffers that it writes are placed in the model.
+    """
 
     def __init__(self, model: nn.Module, inputs: Tensor, written: Collection[str] = ()) -> None:
+        self.device = inputs.device
         self._model = model
         self._written = written
         self._changes_inputs = _changes(model, inputs.clone())
@@ -161,6 +163,7 @@ class Stacked(Forward):
     method = "stacked"
 
     def __init__(self, model: nn.Module, inputs: Tensor) -> None:
+        self.device = inputs.device
         self._stacked = StackedModel(model)
         self._sizes = self._stacked.batch_sizes(inputs)
         self.num_models, self.num_examples = self._sizes.num_models, self._sizes.num_examples
@@ -172,7 +175,8 @@ class Stacked(Forward):
 
     def inputs(self, inputs: Tensor) -> Inputs:
         """Returns the inputs in parts, with copies of the last one behind it."""
-        return self._stacked.prepare_inputs(padded(inputs, _ALIGNED_EXAMPLES), self._sizes.num_map_examples)
+        padded_inputs = padded(inputs.to(self.device), _ALIGNED_EXAMPLES)
+        return self._stacked.prepare_inputs(padded_inputs, self._sizes.num_map_examples)
 
     def moments(self, states: States, inputs: Tensor) -> dict[str, Tensor]:
         """Returns the moments (n, C)."""

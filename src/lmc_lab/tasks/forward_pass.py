@@ -1,4 +1,8 @@
-"""What a forward pass leaves behind beside its outputs: a loss that reads it must follow the pass of its own point."""
+"""What a forward pass computes and changes besides returning outputs.
+
+A loss may read it: an activation that `forward` stores, say, or a buffer that it writes. Such a loss is right only straight
+after the forward pass of its own point, so that points are then evaluated one by one.
+"""
 
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping
@@ -14,7 +18,7 @@ _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
 @dataclass(frozen=True)
 class ForwardPass:
-    """One forward pass in eval mode, and its traces."""
+    """One forward pass in eval mode: its outputs, and what it computed and changed on the way."""
 
     outputs: Tensor  # (B, ...)
     tensors: tuple[Tensor, ...]  # the inputs, and all that was computed or changed on the way
@@ -23,7 +27,7 @@ class ForwardPass:
 
     @classmethod
     def of(cls, module: nn.Module, inputs: Tensor) -> "ForwardPass":
-        """Runs `module` on a copy of `inputs` (B, ...), which may change what the module holds besides its parameters."""
+        """Runs `module` on a copy of `inputs` (B, ...); what the module stores on the way stays in it."""
         given = inputs.clone()
         before = dict(_attributes(module))
         with torch.no_grad(), _Recorder() as recorder:
@@ -35,9 +39,10 @@ class ForwardPass:
 
 
 def placed(module: nn.Module, state: Mapping[str, Tensor], written: Collection[str]) -> dict[str, Tensor]:
-    """Returns a point's `state` but for the buffers that a forward pass writes.
+    """Puts copies of the buffers that a forward pass writes into the module, and returns the rest of a point's `state`.
 
-    Of these the module itself is given copies: what is written there stays for the loss, and for no other point.
+    The rest is for `functional_call`, which takes back at its end what it placed: what the pass writes has to stay for the
+    loss. The copies keep it from the buffers of other points.
     """
     for name in state.keys() & written:
         owner, _, own = name.rpartition(".")
@@ -75,7 +80,7 @@ class _Recorder(TorchFunctionMode):
 
 @dataclass(frozen=True, eq=False)
 class _Value:
-    """An attribute's value at one time, which is kept so that its id stays its own."""
+    """An attribute's value at one time. The value itself is kept, since a later one could get the id of one that is gone."""
 
     value: Any
     version: int | None  # of a tensor: how often it was changed in place

@@ -1,4 +1,4 @@
-"""What a task says of outputs at a point: with the point's own tensors where the loss uses some."""
+"""Losses and correctness of outputs at points, with each point's own parameters and buffers where the loss has some."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, final
@@ -19,8 +19,8 @@ State = Mapping[str, Tensor]  # name -> (*shape), the parameters and buffers of 
 class Judge:
     """Losses and correctness of the outputs of n points.
 
-    Where `stored` says that a forward pass leaves behind what the loss may read, one point is judged at a time, right
-    after its own forward pass on the same examples.
+    `stored` says in words what of a forward pass the loss may read besides the outputs, "" for nothing (`forward_pass`). If
+    there is something, one point must be judged at a time, right after its own forward pass on the same examples.
 
     Args:
         task: says both.
@@ -32,15 +32,13 @@ class Judge:
         self._task = task
         self._judging = _Judging(task)
         passed = ForwardPass.of(task, inputs)
-        outputs = (
-            passed.outputs.detach()
-        )  # another tensor, so that the one the model returned is seen if the loss keeps it
+        outputs = passed.outputs.detach()  # another tensor: if the loss reads the one that was returned, it kept it
         tensors = [*task.parameters(), *task.buffers()]
         with torch.no_grad(), _Watch(tensors) as point, _Watch(passed.tensors) as left:
             task.judge(outputs, targets)
         self.uses_point = point.has_seen
         self.stored = ", ".join(passed.changed) or ("what its loss reads" if left.has_seen else "")
-        self.written = passed.written  # buffers, which the module itself holds between a forward pass and its judgement
+        self.written = passed.written  # buffers that stay in the module between a forward pass and its judgement
 
     def __call__(self, outputs: Tensor, targets: Tensor, states: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
         """Returns losses and correctness, (n, B) each.

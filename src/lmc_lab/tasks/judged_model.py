@@ -5,9 +5,9 @@ from torch import Tensor, nn
 
 
 class JudgedModel(nn.Module, ABC):
-    """A model, and what is said of its outputs: the loss of each example, and which examples are right.
+    """A model, with the loss of each example and whether it is right, as functions of the model's outputs.
 
-    This is all that an `Objective` needs; how the model is trained is a matter of `supervised.SupervisedTask`.
+    This is all that a `PointEvaluator` needs; how the model is trained is a matter of `supervised.SupervisedTask`.
 
     Args:
         model: its parameters, and those of a subclass, are the coordinates of a point.

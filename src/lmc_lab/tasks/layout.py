@@ -1,4 +1,4 @@
-"""How a task's module is a point: which tensors of its state are parameters, in the order of theta, and which are buffers."""
+"""Which tensors of a module's state make a point: the parameters, in the order of theta, and the buffers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

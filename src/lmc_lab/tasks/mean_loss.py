@@ -1,4 +1,4 @@
-"""A loss function that is a mean over examples, taken apart: the loss of an example is that of a batch of it alone."""
+"""The losses of single examples, from a loss function that returns their mean: an example's is that of a batch of it alone."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,13 +16,13 @@ _ROUNDING = 1e-4  # relative, of float32 sums over some tens of examples, which 
 
 @torch.no_grad()
 def per_example(loss: LossFunction, outputs: Tensor, targets: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    """Returns the function (outputs (B, ...), targets (B, ...)) -> losses (B,).
+    """Returns the function (outputs (B, ...), targets (B, ...)) -> losses (B,) of single examples.
 
     All batches of one are computed at once by `torch.func.vmap`; where that cannot be done (the loss asks for the value of
     a tensor, say), or has another result, they are computed one by one, which is slow.
 
     Args:
-        loss: is taken apart.
+        loss: their mean.
         outputs: some, on which is tried whether it is a mean, (B, ...).
         targets: of these, (B, ...).
 

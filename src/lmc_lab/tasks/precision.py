@@ -1,4 +1,4 @@
-"""The precision of training: what Lightning makes of `task.precision`, for those who take a training step without it."""
+"""What `task.precision` means for a training step: what Lightning's plugins do, for steps that are taken without Lightning."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Precision:
-    """Numbers that a step is made of.
+    """The types of numbers in a training step.
 
     Args:
         weights: of parameters, buffers and inputs; None for what they are.

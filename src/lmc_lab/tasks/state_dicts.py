@@ -1,8 +1,8 @@
-"""State dicts of a model, from wherever they come, as points of its parameter space."""
+"""State dicts of a model, from wherever they come, as endpoints: parameters as vectors, and buffers."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,19 +11,19 @@ from lmc_lab.errors import UserError
 from lmc_lab.tasks.layout import StateLayout
 
 StateDict = Mapping[str, Tensor]
-_USUAL_PREFIXES = (
-    "",
-    "model.",
-    "module.",
-    "_orig_mod.",
-    "model/model.",
-    "model/",
-)  # the last two: files of this package
-Points = tuple[Tensor, dict[str, Tensor]]  # thetas (P, D), and the buffers that belong to them, (P, *shape) by name
+# In front of the names of a model's tensors; the last two in files of this package.
+_USUAL_PREFIXES = ("", "model.", "module.", "_orig_mod.", "model/model.", "model/")
 
 
-def points_of(model: nn.Module, states: Sequence[StateDict], names: Sequence[str] = ()) -> Points:
-    """Returns the parameters thetas (P, D) of P state dicts, and the buffers that all of them have, (P, *shape) by name.
+class Endpoints(NamedTuple):
+    """P endpoints of a model of D parameters."""
+
+    thetas: Tensor  # (P, D)
+    buffers: dict[str, Tensor]  # name -> (P, *shape)
+
+
+def endpoints_of(model: nn.Module, states: Sequence[StateDict], names: Sequence[str] = ()) -> Endpoints:
+    """Returns the parameters of P state dicts, and the buffers that all of them have.
 
     Names of tensors may have a prefix in front (``module.``, ``model.``, ``_orig_mod.`` or another one), and what is then
     not below it is left out. Weights are converted to the precision of the model's own, on the CPU.
@@ -42,7 +42,7 @@ def points_of(model: nn.Module, states: Sequence[StateDict], names: Sequence[str
     placed = [_placed(model, layout, state, name) for state, name in zip(states, names, strict=True)]
     thetas = torch.stack([layout.parameters.flatten(state) for state in placed])
     shared = [name for name in layout.buffers if all(name in state for state in placed)]
-    return thetas, {name: torch.stack([state[name] for state in placed]) for name in shared}
+    return Endpoints(thetas, {name: torch.stack([state[name] for state in placed]) for name in shared})
 
 
 def _placed(model: nn.Module, layout: StateLayout, state: StateDict, name: str) -> dict[str, Tensor]:

@@ -1,4 +1,3 @@
-import re
 from abc import ABC
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -10,8 +9,6 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from lmc_lab.errors import UserError
 from lmc_lab.tasks.judged_model import JudgedModel
 
-_LIGHTNING_HOOK = re.compile(r"(training|validation|test|predict)_step|on_(fit|train|validation|test|before|after)_\w+")
-
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 
@@ -22,19 +19,6 @@ class SupervisedTask(JudgedModel, ABC):
     its task has right and wrong. It is torch alone: `runs.module` makes Lightning train it, and an analysis, which only
     judges, need not import Lightning, which takes longer than torch.
     """
-
-    def __init_subclass__(cls, **arguments: Any) -> None:
-        """Refuses what only Lightning would call, which would never be called.
-
-        Raises:
-            UserError: there is a `training_step`, a `validation_step`, an `on_train_batch_end` or the like.
-        """
-        super().__init_subclass__(**arguments)
-        if hooks := [name for name in dir(cls) if _LIGHTNING_HOOK.fullmatch(name)]:
-            raise UserError(
-                f"expected {cls.__name__} to say what is trained in training_loss(batch) and what is judged in "
-                f"per_example_loss and is_correct, found {hooks[0]}, which nobody calls; move what it does there"
-            )
 
     def __init__(self, model: nn.Module, optimizer: OptimizerFactory) -> None:
         super().__init__(model)

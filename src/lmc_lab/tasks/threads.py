@@ -1,4 +1,4 @@
-"""The same work on several items in threads: torch lets go of the interpreter's lock while it computes."""
+"""One function on many items in several threads, which run in parallel since torch releases the interpreter's lock."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -12,9 +12,9 @@ Result = TypeVar("Result")
 
 
 def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], *, num_threads: int) -> Iterator[Result]:
-    """Yields `function` of each item, in the order of the items; few results wait at a time, however many there are.
+    """Yields `function` of each item, in the order of the items; at most 2 `num_threads` + 1 results are held at a time.
 
-    Torch computes on one core in each thread, as it does everywhere here, so that `num_threads` does not change the results.
+    In each thread torch computes on one core, as it does everywhere here, so that `num_threads` does not change the results.
     """
     if num_threads == 1:
         yield from map(function, items)
@@ -31,4 +31,4 @@ def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], *, n
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)  # of a caller that wants no more, or after an error
-        torch.set_num_threads(before)  # the setting of a thread is in part one of the process
+        torch.set_num_threads(before)  # what a thread sets holds in part for the whole process

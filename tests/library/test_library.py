@@ -22,7 +22,7 @@ from lmc_lab.landscape.predictions import pack_mask
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.endpoints import load_mode
 from lmc_lab.runs.trunk import ensure_trunk
-from lmc_lab.tasks.objective import EvaluationSettings
+from lmc_lab.tasks.evaluation_settings import EvaluationSettings
 from tiny import build_model, tiny_experiment, train_branch
 
 N = 300

@@ -13,7 +13,9 @@ from lmc_lab.models.lenet import LeNet
 from lmc_lab.models.siren import Siren
 from lmc_lab.stacked.graph import UnsupportedModel
 from lmc_lab.tasks.classification import Classification
-from lmc_lab.tasks.objective import BatchNormPolicy, EvaluationSettings, Objective
+from lmc_lab.tasks.evaluation_settings import BatchNormPolicy, EvaluationSettings
+from lmc_lab.tasks.forward import EvaluationPath, build_forward
+from lmc_lab.tasks.point_evaluator import PointEvaluator
 from lmc_lab.tasks.regression import Regression
 
 NUM_EXAMPLES = 53
@@ -86,8 +88,8 @@ def test_batch_norm_policies_by_hand_on_a_two_layer_network(policy, path):
 
     points = MIXTURE @ thetas
     task = three_classes(two_layers(), sgd)
-    objective = Objective(task, examples, EvaluationSettings(bn_policy=policy, num_bn_examples=20, path=path))
-    found = objective.evaluator(examples, buffers)(points, MIXTURE)
+    evaluator = PointEvaluator(task, examples, EvaluationSettings(bn_policy=policy, num_bn_examples=20, path=path))
+    found = evaluator.evaluate_on(examples, buffers)(points, MIXTURE)
     for row, theta in enumerate(points):
         loss, accuracy = by_hand(theta, moments(row, theta), examples)
         torch.testing.assert_close(found.loss[row], loss)
@@ -100,9 +102,9 @@ def test_reestimation_leaves_the_model_and_the_endpoints_buffers_alone(path):
     thetas, buffers = endpoints_of(models)
     before = {name: values.clone() for name, values in buffers.items()}
     task = three_classes(two_layers(), sgd)
-    objective = Objective(task, examples, EvaluationSettings(bn_policy="reestimate", path=path))
+    evaluator = PointEvaluator(task, examples, EvaluationSettings(bn_policy="reestimate", path=path))
     state = {name: value.clone() for name, value in task.model.state_dict().items()}
-    objective.evaluator(examples, buffers)(thetas, torch.eye(3, dtype=torch.float64))
+    evaluator.evaluate_on(examples, buffers)(thetas, torch.eye(3, dtype=torch.float64))
     assert all(torch.equal(buffers[name], before[name]) for name in buffers)
     assert all(torch.equal(task.model.state_dict()[name], state[name]) for name in state)
     assert task.model[1].momentum == 0.1
@@ -114,7 +116,7 @@ def test_regression_has_no_accuracy():
     examples = Examples(inputs, targets, lambda x: x)
     task = Regression(nn.Linear(2, 1), sgd)
     theta = torch.tensor([[1.0, -2.0, 0.5]])
-    found = Objective(task, examples).evaluator(examples, {})(theta, torch.ones(1, 1))
+    found = PointEvaluator(task, examples).evaluate_on(examples, {})(theta, torch.ones(1, 1))
     expected = (inputs @ theta[0, :2, None] + 0.5 - targets).square().mean()
     torch.testing.assert_close(found.loss[0].float(), expected)
     assert found.accuracy is None
@@ -134,22 +136,22 @@ class Odd(nn.Module):
 def test_a_model_that_cannot_be_stacked_is_evaluated_in_a_loop_unless_stacked_is_asked_for():
     examples, task = some_examples(), three_classes(Odd(), sgd)
     theta = torch.randn(2, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    found = Objective(task, examples).evaluator(examples, {})(theta, torch.eye(2))
+    found = PointEvaluator(task, examples).evaluate_on(examples, {})(theta, torch.eye(2))
     outputs = examples.inputs @ theta[1].view(4, 3)
     torch.testing.assert_close(found.loss[1], nn.functional.cross_entropy(outputs, examples.targets))
     with pytest.raises(UnsupportedModel):
-        Objective(task, examples, EvaluationSettings(path="stacked"))
+        PointEvaluator(task, examples, EvaluationSettings(path="stacked"))
 
 
 def test_correct_masks_are_the_examples_behind_the_accuracy():
     examples, models = some_examples(), three_models()
     thetas, buffers = endpoints_of(models)
-    objective = Objective(three_classes(two_layers(), sgd), examples, EvaluationSettings(bn_policy="keep"))
-    points = objective.points(thetas, torch.eye(3), buffers)
-    masks = objective.correct_masks(points, examples)
+    evaluator = PointEvaluator(three_classes(two_layers(), sgd), examples, EvaluationSettings(bn_policy="keep"))
+    points = evaluator.points(thetas, torch.eye(3), buffers)
+    masks = evaluator.correct_masks(points, examples)
     for mask, model in zip(masks, models, strict=True):
         assert torch.equal(mask, model.eval()(examples.inputs).argmax(1) == examples.targets)
-    assert torch.equal(masks.double().mean(1), objective.evaluate(points, examples).accuracy)
+    assert torch.equal(masks.double().mean(1), evaluator.evaluate(points, examples).accuracy)
 
 
 def convolutions():
@@ -187,7 +189,7 @@ def test_no_point_of_equal_endpoints_is_better(build, shape, num_examples, path)
     targets = torch.randn(num_examples, 1) if is_wave else torch.arange(num_examples) % 3
     examples = Examples(inputs, targets, lambda x: x)
     task = Regression(model, sgd) if is_wave else Classification(model, sgd)
-    evaluate = Objective(task, examples, EvaluationSettings(path=path)).evaluator(examples, {})
+    evaluate = PointEvaluator(task, examples, EvaluationSettings(path=path)).evaluate_on(examples, {})
     endpoints = endpoints_of([model] * 4)[0]
     for num_endpoints, num_samples in ((3, 5), (4, 17)):
         equal = endpoints[:num_endpoints]
@@ -201,7 +203,9 @@ def test_a_batch_norm_without_running_moments_has_none_to_estimate(path):
     examples = some_examples()
     model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6, track_running_stats=False), nn.Linear(6, 3)).double()
     thetas, buffers = endpoints_of([model, model])
-    found = Objective(three_classes(model, sgd), examples, EvaluationSettings(path=path)).evaluator(examples, buffers)
+    found = PointEvaluator(three_classes(model, sgd), examples, EvaluationSettings(path=path)).evaluate_on(
+        examples, buffers
+    )
     expected = nn.functional.cross_entropy(model(examples.inputs), examples.targets)
     torch.testing.assert_close(found(thetas, torch.eye(2)).loss, expected.detach().expand(2))
 
@@ -222,7 +226,7 @@ def test_a_point_has_the_same_loss_whoever_is_evaluated_beside_it():
     model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
     examples = Examples(examples.inputs.float(), examples.targets, examples.prepare)
     thetas = torch.randn(11, 51, generator=generator)
-    evaluate = Objective(three_classes(model, sgd), examples).evaluator(examples, {})
+    evaluate = PointEvaluator(three_classes(model, sgd), examples).evaluate_on(examples, {})
     together = evaluate(thetas, torch.eye(11))
     alone = [evaluate(theta[None], torch.ones(1, 1)).loss for theta in thetas]
     assert torch.equal(together.loss, torch.cat(alone))
@@ -252,10 +256,23 @@ def test_several_threads_find_the_same_bits(build, shape, task_class, monkeypatc
 
     def found(num_threads):
         monkeypatch.setattr("lmc_lab.tasks.forward.num_cores", lambda: num_threads)
-        objective = Objective(task_class(models[0], sgd), examples)
-        points = objective.points(thetas, torch.eye(9), buffers)
-        evaluation = objective.evaluate(points, examples)
-        return evaluation.loss, evaluation.accuracy, objective.correct_masks(points, examples)
+        evaluator = PointEvaluator(task_class(models[0], sgd), examples)
+        points = evaluator.points(thetas, torch.eye(9), buffers)
+        evaluation = evaluator.evaluate(points, examples)
+        return evaluation.loss, evaluation.accuracy, evaluator.correct_masks(points, examples)
 
     for one, three in zip(found(1), found(3), strict=True):
         assert (one is None and three is None and is_regression) or torch.equal(one, three)
+
+
+@pytest.mark.parametrize("path", ["loop", "stacked"])
+def test_a_way_to_run_a_model_knows_the_device_it_was_built_on_and_takes_inputs_there(path):
+    model = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)).eval()
+    on_cpu = build_forward(model, torch.zeros(8, 4), EvaluationPath(path))
+    on_meta = build_forward(model.to("meta"), torch.zeros(8, 4, device="meta"), EvaluationPath(path))
+    assert (on_cpu.device.type, on_meta.device.type) == ("cpu", "meta")
+    assert {part.device for part in on_meta.inputs(torch.zeros(6, 4))} == {torch.device("meta")}
+    states = {
+        name: torch.zeros(on_meta.num_models, *value.shape, device="meta") for name, value in model.named_parameters()
+    }
+    assert on_meta.at(states)(on_meta.inputs(torch.zeros(6, 4))).device.type == "meta"

@@ -1,0 +1,67 @@
+"""What a sweep says of those of its jobs that failed, whichever launcher ran them."""
+
+import traceback
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra_plugins.lmc_pool.names import job_name, seeds_of
+from lmc_lab.errors import UserError
+
+Reasons = Mapping[str, str]  # why parts of a job failed, by their names; that of the whole job is ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job of a sweep ended."""
+
+    overrides: Sequence[str]
+    failed: Reasons
+
+    @property
+    def num_parts(self) -> int:
+        """Returns how many branches it has, 1 for a job of another kind."""
+        return len(seeds_of(self.overrides)) or 1
+
+    @property
+    def num_failed(self) -> int:
+        """Returns how many of them failed, at most: what a job had done that was lost as a whole, nobody says here."""
+        return self.num_parts if "" in self.failed else len(self.failed)
+
+
+def reasons_of(error: Any) -> Reasons:
+    """Returns what failed of a job that ended with an error: a sentence for what the user can mend, else a traceback."""
+    from lmc_lab.failures import PartsFailed
+    from lmc_lab.sentences import sentence
+
+    if isinstance(error, PartsFailed):
+        return error.reasons
+    return {"": sentence(error) or "".join(traceback.format_exception(error))}
+
+
+def told(failed: Reasons) -> str:
+    """Returns what failed of a job as a line for who watches the sweep."""
+    reasons = "; ".join(f"{part}: {reason}" if part else reason for part, reason in failed.items())
+    return f"FAILED: {reasons}" if failed else "done"
+
+
+def failure(outcomes: Sequence[Outcome], given: Collection[str]) -> UserError:
+    """Returns the error of a sweep some of whose jobs failed: which, why if there is one reason, and how to repeat them.
+
+    Args:
+        outcomes: of all jobs.
+        given: the overrides of the whole sweep.
+    """
+    from lmc_lab.cli import this_command
+
+    lost = [outcome for outcome in outcomes if outcome.failed]
+    names = [job_name(outcome.overrides, given, part) for outcome in lost for part in outcome.failed]
+    reasons = {reason for outcome in lost for reason in outcome.failed.values()}
+    shared = f" ({reasons.pop().strip().splitlines()[-1]})" if len(reasons) == 1 else ""
+    at_most = "up to " if any("" in outcome.failed and outcome.num_parts > 1 for outcome in lost) else ""
+    kind = "branches" if any(seeds_of(outcome.overrides) for outcome in outcomes) else "jobs"
+    num_failed, num_all = sum(each.num_failed for each in lost), sum(each.num_parts for each in outcomes)
+    return UserError(
+        f"{at_most}{num_failed} of {num_all} {kind} failed{shared}: {'; '.join(names)}; "
+        f"then repeat them (finished ones are skipped) with: {this_command()}"
+    )

@@ -1,0 +1,57 @@
+"""The loss at one point as a function that can be differentiated twice, for the Hessian."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+
+from torch import Tensor
+from torch.func import functional_call
+
+from lmc_lab.data.examples import Examples
+from lmc_lab.landscape.curvature import PartialLoss
+from lmc_lab.landscape.parameters import ParameterLayout, States
+from lmc_lab.tasks.derivatives import twice_differentiable
+from lmc_lab.tasks.forward import Loop
+from lmc_lab.tasks.forward_pass import placed
+from lmc_lab.tasks.judge import Judge
+from lmc_lab.tasks.judged_model import JudgedModel
+
+
+class DifferentiableLoss:
+    """The loss as a function of those parameters that can be trained.
+
+    Args:
+        module: the model and the loss, in eval mode.
+        judge: what says the losses of the module's outputs.
+    """
+
+    def __init__(self, module: JudgedModel, judge: Judge) -> None:
+        self._module = module
+        self._judge = judge
+        trained = {name: value for name, value in module.named_parameters() if value.requires_grad}
+        self._layout = ParameterLayout.of(trained)
+
+    def trained(self, point: States) -> Tensor:
+        """Returns the parameters of the one `point` that can be trained, (D',): all of theta but what is frozen."""
+        return self._layout.flatten(point)[0]
+
+    def partial_losses(self, point: States, examples: Examples) -> Callable[[], Iterator[PartialLoss]]:
+        """Returns what `landscape.curvature.hessian_product` takes: the loss over `examples`, a chunk of them at a time.
+
+        Each is a differentiable function of what `trained` returns; buffers and frozen parameters of the one `point` are
+        constants.
+        """
+        constants = {name: values[0] for name, values in point.items() if name not in self._layout.names}
+
+        def losses() -> Iterator[PartialLoss]:
+            for inputs, targets in examples.chunks(Loop.num_examples):
+                yield partial(self._partial_loss, constants, inputs, targets, len(examples))
+
+        return losses
+
+    def _partial_loss(
+        self, constants: Mapping[str, Tensor], inputs: Tensor, targets: Tensor, num_examples: int, trained: Tensor
+    ) -> Tensor:
+        state = self._layout.unflatten(trained) | dict(constants)
+        with twice_differentiable():
+            outputs = functional_call(self._module, placed(self._module, state, self._judge.written), (inputs,))
+            return self._judge.losses(outputs, targets, state).sum() / num_examples

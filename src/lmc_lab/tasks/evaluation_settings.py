@@ -1,0 +1,35 @@
+"""How the loss at a point is computed."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated
+
+from lmc_lab.tasks.forward import EvaluationPath
+from lmc_lab.values import at_least, check_fields
+
+
+class BatchNormPolicy(StrEnum):
+    """Where the moments of a BatchNorm layer come from at a point that was never trained at."""
+
+    REESTIMATE = "reestimate"  # the moments of one fixed batch of training examples, at every evaluated point
+    INTERPOLATE = "interpolate"  # the endpoints' moments, mixed as the endpoints are; a perturbation has its endpoint's
+    KEEP = "keep"  # the moments of the endpoint with the largest coefficient
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
+    """How points are evaluated.
+
+    Args:
+        bn_policy: without effect for a model without BatchNorm.
+        num_bn_examples: training examples, chosen at random once and for all, in the batch of `reestimate`.
+        path: one point after another, or many at once.
+    """
+
+    bn_policy: Annotated[str, BatchNormPolicy] = BatchNormPolicy.REESTIMATE
+    num_bn_examples: Annotated[int, at_least(2, because="one has no variance")] = 2048
+    path: Annotated[str, EvaluationPath] = EvaluationPath.AUTO
+
+    def __post_init__(self) -> None:
+        """Raises UserError for a setting that cannot be."""
+        check_fields(self, "evaluation")
