@@ -40,6 +40,22 @@ def test_points_that_differ_only_in_the_seed_are_as_few_jobs_as_keep_all_workers
     assert jobs(swept, num_workers) == expected
 
 
+@pytest.mark.parametrize(
+    ("swept", "num_workers", "expected"),
+    [
+        ("trunk_seed=0,1 split_step=0,2ep seed=range(2)", 1, ["trunk_seed=[0,1] split_step=[0,2ep] seed=[0,1]"]),
+        ("trunk_seed=0,1 split_step=[0,9]", 1, ["trunk_seed=[0,1] split_step=[0,9]"]),
+        ("trunk_seed=0,1 seed=0,1 lr=1,2", 1, [f"trunk_seed=[0,1] seed=[0,1] lr={rate}" for rate in (1, 2)]),
+        ("trunk_seed=0,1 split_step=9 seed=0,1", 2, [f"trunk_seed={t} split_step=9 seed=[0,1]" for t in (0, 1)]),
+        ("trunk_seed=0,1 split_step=[0,9]", 2, ["trunk_seed=0 split_step=[0,9]", "trunk_seed=1 split_step=[0,9]"]),
+    ],
+)
+def test_for_one_worker_all_splits_and_trunks_are_one_job(swept, num_workers, expected):
+    overrides = OverridesParser.create().parse_overrides(swept.split())
+    keys = ("seed", "split_step", "trunk_seed")
+    assert [" ".join(job) for job in merged(overrides, num_workers, keys)] == expected
+
+
 @pytest.mark.parametrize("num_others", [1, 2, 3, 7, 10])
 @pytest.mark.parametrize("num_workers", [1, 2, 3, 4, 16])
 def test_no_seed_is_lost_and_every_worker_gets_as_many_jobs(num_others, num_workers):

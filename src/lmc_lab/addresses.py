@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from lmc_lab.configs import config_dir
 from lmc_lab.runs.paths import RunPaths
@@ -30,9 +30,14 @@ def paths_of(config: DictConfig) -> RunPaths:
     return RunPaths.of(Path(config.output_dir).absolute(), config.task.name, fingerprint(config))
 
 
-def split_of(config: DictConfig, step: int) -> Split:
-    """Returns the split at `step` of the config's trunk, with branches as the config has them."""
-    return Split(config.trunk_seed, step, config.branch_length, config.carry_optimizer_state, described(config))
+def listed(value: Any) -> list[Any]:
+    """Returns the values of a key that may have one or a list of them."""
+    return list(value) if isinstance(value, ListConfig | list) else [value]
+
+
+def split_of(config: DictConfig, trunk_seed: int, step: int) -> Split:
+    """Returns the split at `step` of a trunk, with branches as the config has them."""
+    return Split(trunk_seed, step, config.branch_length, config.carry_optimizer_state, described(config))
 
 
 def described(config: DictConfig) -> dict[str, Any]:

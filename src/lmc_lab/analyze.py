@@ -30,6 +30,7 @@ def job(config: DictConfig) -> None:
         from lmc_lab.compose import build_analyses, build_experiment, build_experiment_of
         from lmc_lab.failures import Failures
 
+    _check_trunk(config)
     experiment = build_experiment(config)
     request = _request(config, experiment)
     failures = Failures("analysis")
@@ -42,6 +43,16 @@ def job(config: DictConfig) -> None:
             own = build_experiment_of(config, analysis) if analysis.branch else experiment
             print(ensure_rows(own, subjects.of(analysis, own), analysis))
     failures.tell()
+
+
+def _check_trunk(config: DictConfig) -> None:
+    from lmc_lab.errors import UserError
+
+    if not isinstance(config.trunk_seed, int):
+        raise UserError(
+            f"expected one trunk_seed to analyse, found {config.trunk_seed}; sweep over several (-m trunk_seed=0,1), or set "
+            "trunks=[0,1] for an analysis of their modes together"
+        )
 
 
 class _Subjects:

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from lmc_lab import schema
-from lmc_lab.addresses import described, fingerprint, paths_of
+from lmc_lab.addresses import described, fingerprint, listed, paths_of
 from lmc_lab.configs import config_dir_flags
 from lmc_lab.construct import LOGGER_CALL, check_node, factory, plain
 from lmc_lab.data.examples import Dataset
@@ -50,7 +50,7 @@ def build_experiment(config: DictConfig, *, further: Sequence[str] = ()) -> Expe
     return Experiment(
         task=task,
         paths=paths_of(config),
-        trunk_seed=config.trunk_seed,
+        trunk_seed=listed(config.trunk_seed)[0],
         # Neither is made before it is called: an analysis trains nothing and does without Lightning.
         make_trainer=lambda **arguments: factory(config, "trainer", named=tuple(arguments))(**arguments),
         make_logger=_logger_factory(config),

@@ -43,7 +43,7 @@ KINDS: Mapping[str, Any] = {
     "task.gradient_clip_val": Positive | None,
     "task.max_steps": Count,
     "task.name": Name,
-    "trunk_seed": Seed,
+    "trunk_seed": Seed | Annotated[Sequence[Seed], distinct()],
     "trunks": Annotated[Sequence[Seed], distinct(2)] | None,
 }
 _OPTIONAL = ("study.evaluation",)  # of the keys below another; at the top each entry point has its own

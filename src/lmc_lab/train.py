@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig
 
 from lmc_lab import cli, schema
 from lmc_lab.process import heavy_imports, num_cores, prepare_process
@@ -13,7 +14,7 @@ from lmc_lab.quick import QuickJob
 if TYPE_CHECKING:
     from lmc_lab.runs.experiment import Experiment
     from lmc_lab.runs.paths import Seed
-    from lmc_lab.runs.split import Split
+    from lmc_lab.runs.run import Run
 
 
 def main() -> None:
@@ -22,8 +23,8 @@ def main() -> None:
 
 
 def _answer(config: DictConfig) -> bool:
-    """Prints the folders of the branches `seed` if all of them are finished; returns whether they are."""
-    from lmc_lab.addresses import paths_of, split_of
+    """Prints the folders of the branches that are asked for if all of them are finished; returns whether they are."""
+    from lmc_lab.addresses import listed, paths_of, split_of
     from lmc_lab.run_keys import check_run_keys
     from lmc_lab.runs.finished import is_finished, is_reached
     from lmc_lab.runs.split import parse_split_step
@@ -31,16 +32,21 @@ def _answer(config: DictConfig) -> bool:
     schema.check(config)
     _check(config)
     # How many steps an epoch has, only the data say, and what a logger takes, only its own module.
-    if config.seed is None or str(config.split_step).endswith("ep") or config.logger:
+    if config.seed is None or config.logger or any(str(step).endswith("ep") for step in listed(config.split_step)):
         return False
     check_run_keys(config)
-    step = parse_split_step(config.split_step, steps_per_epoch=1, max_steps=config.task.max_steps)
-    split, paths = split_of(config, step), paths_of(config)
-    folders = [split.folder(paths).branch(seed) for seed in _seeds(config)]
-    later = [each for each in config.run.save_steps if each > step]
-    if not (all(is_finished(folder, later) for folder in folders) and is_reached(split, paths)):
-        return False
-    print(*(folder.path for folder in folders), sep="\n")
+    paths = paths_of(config)
+    found = []
+    for trunk in listed(config.trunk_seed):
+        for text in listed(config.split_step):
+            step = parse_split_step(text, steps_per_epoch=1, max_steps=config.task.max_steps)
+            split = split_of(config, trunk, step)
+            folders = [split.folder(paths).branch(seed) for seed in listed(config.seed)]
+            later = [each for each in config.run.save_steps if each > step]
+            if not (all(is_finished(folder, later) for folder in folders) and is_reached(split, paths)):
+                return False
+            found += folders
+    print(*(folder.path for folder in found), sep="\n")
     return True
 
 
@@ -48,62 +54,92 @@ def _work(config: DictConfig) -> None:
     """Trains what the config asks for."""
     prepare_process()
     with heavy_imports():
+        from lmc_lab.addresses import listed
         from lmc_lab.compose import build_experiment, split_steps
-        from lmc_lab.runs.trunk import ensure_split, ensure_trunk
+        from lmc_lab.runs.trunk import ensure_split
 
-    experiment = build_experiment(config)
-    steps = split_steps(experiment, config.split_step)
-    with _left_out_if_diverged(allowed=config.allow_diverged):
-        if config.seed is not None:
-            split = ensure_split(experiment, steps[0])
-            _train_branches(experiment, split, _seeds(config), allow_diverged=config.allow_diverged)
-        elif config.branches is None:
-            ensure_trunk(experiment, {*steps, *experiment.settings.save_steps, experiment.task.max_steps}, splits=steps)
-            print(experiment.trunk_folder.path)
-        for step in sorted(steps) if config.branches is not None else []:
-            ensure_split(experiment, step)
-            _branch_out(step, config.branches)
+    first = build_experiment(config)
+    trunks = [replace(first, trunk_seed=seed) for seed in listed(config.trunk_seed)]
+    steps = split_steps(first, config.split_step)
+    if config.seed is not None:
+        _train_branches(trunks, steps, listed(config.seed), allow_diverged=config.allow_diverged)
+    elif config.branches is None:
+        _train_trunks(trunks, steps, allow_diverged=config.allow_diverged)
+    else:
+        with _left_out_if_diverged(allowed=config.allow_diverged):
+            for step in sorted(steps):
+                for trunk in trunks:
+                    ensure_split(trunk, step)
+                _branch_out(step, config.branches)
 
 
-# Trains the branches `seed`, or without it the trunk; with `branches`, the trunk to k and then that many branches.
+# Trains branches if `seed` names some, or without it trunks; with `branches`, trunks to k and then that many branches.
 job = QuickJob(_answer, _work)
 
 
-def _seeds(config: DictConfig) -> "list[Seed]":
-    return list(config.seed) if isinstance(config.seed, ListConfig) else [config.seed]
-
-
-def _train_branches(experiment: "Experiment", split: "Split", seeds: "Sequence[Seed]", *, allow_diverged: bool) -> None:
-    """Trains branches of one split one after another; one that fails costs only itself."""
+def _train_trunks(trunks: "Sequence[Experiment]", steps: Sequence[int], *, allow_diverged: bool) -> None:
+    """Trains trunks to T; one that fails costs only itself."""
     from lmc_lab.failures import Failures
-    from lmc_lab.runs.branch import train_from
-    from lmc_lab.runs.run import Run
-    from lmc_lab.runs.side_by_side import train_side_by_side
+    from lmc_lab.runs.side_by_side import train_trunks_side_by_side
+    from lmc_lab.runs.trunk import ensure_trunk
 
-    train_side_by_side([Run(experiment, split.step, seed) for seed in seeds])
-    failures = Failures("branch")
-    with _named_if_ended(split, seeds) as left:
-        for seed in seeds:
-            with failures.kept(name := f"seed={seed}"):
-                with _left_out_if_diverged(allowed=allow_diverged):
-                    print(train_from(experiment, split, seed).path)
-                left.remove(seed)
-            if len(seeds) > 1 and (reason := failures.reason(name)):
-                print(f"{name} failed: {reason}", flush=True)  # the others may take hours
-                left.remove(seed)
+    states = {*steps, *trunks[0].settings.save_steps, trunks[0].task.max_steps}
+    train_trunks_side_by_side(trunks, states, splits=steps)
+    failures = Failures("trunk")
+    for trunk in trunks:
+        with failures.kept(f"trunk_seed={trunk.trunk_seed}"), _left_out_if_diverged(allowed=allow_diverged):
+            ensure_trunk(trunk, states, splits=steps)
+            print(trunk.trunk_folder.path)
     failures.tell()
 
 
+def _train_branches(
+    trunks: "Sequence[Experiment]", steps: Sequence[int], seeds: "Sequence[Seed]", *, allow_diverged: bool
+) -> None:
+    """Trains branches together where that is wanted, and what is left one after another; one that fails costs only itself."""
+    from lmc_lab.failures import Failures
+    from lmc_lab.runs.branch import train_from
+    from lmc_lab.runs.run import Run
+    from lmc_lab.runs.side_by_side import train_branches_side_by_side
+    from lmc_lab.runs.trunk import ensure_split
+
+    runs = [Run(trunk, step, seed) for trunk in trunks for step in steps for seed in seeds]
+    failures = Failures("branch")
+    with _named_if_ended(runs) as left:
+        train_branches_side_by_side(runs)
+        for run in runs:
+            name = _name(run, trunks, steps)
+            with failures.kept(name):
+                with _left_out_if_diverged(allowed=allow_diverged):
+                    split = ensure_split(run.experiment, run.split_step or 0)
+                    print(train_from(run.experiment, split, run.seed or 0).path)
+                left.remove(run)
+            if len(runs) > 1 and (reason := failures.reason(name)):
+                print(f"{name} failed: {reason}", flush=True)  # the others may take hours
+                left.remove(run)
+    failures.tell()
+
+
+def _name(run: "Run", trunks: "Sequence[Experiment]", steps: Sequence[int]) -> str:
+    """Returns what tells a branch from the others of its job: ``seed=3``, or ``split_step=20 seed=3``."""
+    trunk = [f"trunk_seed={run.experiment.trunk_seed}"] if len(trunks) > 1 else []
+    step = [f"split_step={run.split_step}"] if len(steps) > 1 else []
+    return " ".join([*trunk, *step, f"seed={run.seed}"])
+
+
 @contextmanager
-def _named_if_ended(split: "Split", seeds: "Sequence[Seed]") -> "Iterator[list[Seed]]":
+def _named_if_ended(runs: "Sequence[Run]") -> "Iterator[list[Run]]":
     """Says at SIGTERM or Ctrl-C which of the branches are not done: those that are left in the list it gives."""
-    left = list(seeds)
+    left = list(runs)
     try:
         yield left
     except (KeyboardInterrupt, SystemExit):
-        names = ",".join(map(str, left))
-        shown = f"[{names}]" if len(left) > 1 else names
-        print(f"not done: trunk_seed={split.trunk_seed} split_step={split.step} seed={shown}", flush=True)
+        seeds: dict[tuple[int, int | None], list[str]] = {}
+        for run in left:
+            seeds.setdefault((run.experiment.trunk_seed, run.split_step), []).append(str(run.seed))
+        for (trunk, step), names in seeds.items():
+            shown = f"[{','.join(names)}]" if len(names) > 1 else names[0]
+            print(f"not done: trunk_seed={trunk} split_step={step} seed={shown}", flush=True)
         raise
 
 
@@ -123,8 +159,8 @@ def _check(config: DictConfig) -> None:
     """Refuses what the keys may be one by one and not together."""
     from lmc_lab.errors import UserError
 
-    if config.seed is not None and not isinstance(config.split_step, int | str):
-        raise UserError(f"expected one split_step for a branch, found {config.split_step}; add split_step=2000, say")
+    if config.seed is not None and config.split_step is None:
+        raise UserError("expected a split_step for a branch, found none; add split_step=2000, say")
     if config.branches is None:
         return
     if config.seed is not None:

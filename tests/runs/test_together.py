@@ -14,7 +14,7 @@ from lmc_lab.runs.companions import num_that_fit, why_alone
 from lmc_lab.runs.curve import read_rows
 from lmc_lab.runs.run import Run
 from lmc_lab.runs.settings import RunSettings
-from lmc_lab.runs.side_by_side import train_side_by_side
+from lmc_lab.runs.side_by_side import train_branches_side_by_side
 from lmc_lab.runs.together import train_together, train_trunks_together
 from lmc_lab.runs.trunk import ensure_split, ensure_trunk
 from lmc_lab.runs.variation import BranchLength, Variation
@@ -272,8 +272,8 @@ def test_a_model_that_torch_func_cannot_take_is_trained_alone_and_said_so(tmp_pa
     own = replace(experiment(tmp_path, model=AsksForValues), settings=RunSettings(together=2))
     runs = runs_of(own, splits=(13,), seeds=(0, 1))
     with caplog.at_level("INFO"):
-        train_side_by_side(runs)
-    assert "one branch after another, since torch.func cannot" in caplog.text
+        train_branches_side_by_side(runs)
+    assert "one run after another, since torch.func cannot" in caplog.text
     assert not runs[0].folder.endpoint.exists()
 
 
@@ -281,20 +281,20 @@ def test_noise_of_layers_may_depend_on_the_company_where_a_number_allows_it(tmp_
     noisy = lambda: nn.Sequential(nn.Linear(2, 16), nn.Dropout(0.5), nn.Linear(16, 3))  # noqa: E731
     own = replace(experiment(tmp_path, model=noisy), settings=RunSettings(together=2))
     runs = runs_of(own, splits=(13,), seeds=(0, 1))
-    train_side_by_side(runs)
+    train_branches_side_by_side(runs)
     assert all(run.folder.endpoint.exists() for run in runs)
 
 
 def test_a_cpu_trains_one_after_another_by_itself(tmp_path):
     runs = runs_of(experiment(tmp_path), splits=(13,), seeds=(0, 1))
-    train_side_by_side(runs)
+    train_branches_side_by_side(runs)
     assert not any(run.folder.endpoint.exists() for run in runs)
 
 
 def test_of_more_than_fit_the_rest_comes_after(tmp_path):
     own = replace(experiment(tmp_path), settings=RunSettings(together=2))
     runs = runs_of(own, splits=(13,), seeds=range(5))
-    train_side_by_side(runs)
+    train_branches_side_by_side(runs)
     counts = [read_json(run.folder.status)["trained"]["together"] for run in runs]
     assert counts == [2, 2, 2, 2, 1]
 
@@ -314,7 +314,7 @@ def test_where_memory_runs_out_half_as_many_are_trained(tmp_path, monkeypatch):
     monkeypatch.setattr(together, "train_together", with_limit)
     own = replace(experiment(tmp_path), settings=RunSettings(together=7))
     runs = runs_of(own, splits=(13,), seeds=range(5))
-    train_side_by_side(runs)
+    train_branches_side_by_side(runs)
     assert sizes == [5, 3, 2, 2, 1] and all(run.folder.endpoint.exists() for run in runs)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hydra_plugins.lmc_pool.names import job_name, seeds_of
+from hydra_plugins.lmc_pool.names import job_name, num_branches_of
 from lmc_lab.errors import UserError
 
 Reasons = Mapping[str, str]  # why parts of a job failed, by their names; that of the whole job is ""
@@ -21,7 +21,7 @@ class Outcome:
     @property
     def num_parts(self) -> int:
         """Returns how many branches it has, 1 for a job of another kind."""
-        return len(seeds_of(self.overrides)) or 1
+        return num_branches_of(self.overrides) or 1
 
     @property
     def num_failed(self) -> int:
@@ -59,7 +59,7 @@ def failure(outcomes: Sequence[Outcome], given: Collection[str]) -> UserError:
     reasons = {reason for outcome in lost for reason in outcome.failed.values()}
     shared = f" ({reasons.pop().strip().splitlines()[-1]})" if len(reasons) == 1 else ""
     at_most = "up to " if any("" in outcome.failed and outcome.num_parts > 1 for outcome in lost) else ""
-    kind = "branches" if any(seeds_of(outcome.overrides) for outcome in outcomes) else "jobs"
+    kind = "branches" if any(num_branches_of(outcome.overrides) for outcome in outcomes) else "jobs"
     num_failed, num_all = sum(each.num_failed for each in lost), sum(each.num_parts for each in outcomes)
     return UserError(
         f"{at_most}{num_failed} of {num_all} {kind} failed{shared}: {'; '.join(names)}; "

@@ -10,19 +10,24 @@ def job_name(overrides: Sequence[str], given: Collection[str], part: str = "") -
     Args:
         overrides: of the job.
         given: by the user, for the whole sweep.
-        part: of the job; as ``seed=3`` it takes the place of the override of the same key.
+        part: of the job; as ``split_step=20 seed=3`` it takes the place of the overrides of the same keys.
     """
     own = [item for item in overrides if item not in given] or list(overrides)
     if not part:
         return " ".join(map(_short, own))
-    key = part.partition("=")[0]
-    return " ".join([*(_short(item) for item in own if item.partition("=")[0] != key), part])
+    keys = {item.partition("=")[0] for item in part.split()}
+    return " ".join([*(_short(item) for item in own if item.partition("=")[0] not in keys), part])
 
 
-def seeds_of(overrides: Iterable[str]) -> list[str]:
-    """Returns the branches of a job, ``0``, ``1`` of ``seed=[0,1]``; none of a job that trains no branches."""
-    values = [value for key, _, value in (item.partition("=") for item in overrides) if key == "seed"]
-    return [seed for value in values[-1:] for seed in value.strip("[]").split(",") if seed not in ("", "null")]
+def num_branches_of(overrides: Iterable[str]) -> int:
+    """Returns how many branches a job has, two for ``seed=[0,1]``; 0 for a job that trains none."""
+    values = {key: _items(value) for key, _, value in (item.partition("=") for item in overrides)}
+    splits, trunks = (max(1, len(values.get(key, []))) for key in ("split_step", "trunk_seed"))
+    return len(values.get("seed", [])) * splits * trunks
+
+
+def _items(value: str) -> list[str]:
+    return [item for item in value.strip("[]").split(",") if item not in ("", "null")]
 
 
 def _short(override: str) -> str:

@@ -1,14 +1,14 @@
 """``hydra/sweeper=merging``: the points of a sweep that differ only in `seed` as few jobs, for any launcher.
 
-A job of several seeds is composed, starts, and reads its data once. There are as few as keep all workers of the launcher
-busy.
+A job of several seeds is composed, starts, and reads its data once, and may train them as one program. There are as few jobs
+as keep all workers of the launcher busy: for one worker, such as one GPU, a single one, of all splits and trunks, too.
 """
 
 import logging
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -27,19 +27,18 @@ from lmc_lab.errors import UserError
 
 log = logging.getLogger(__name__)
 
-_MERGED = "seed"  # the key that may have a list of the values that are swept
-
 
 @dataclass
 class MergingSweeperConf:
     """The node ``hydra.sweeper``.
 
     `num_workers` is how many jobs the launcher runs at a time. Null: what the launcher says; where it says nothing, each point
-    is a job.
+    is a job. `merges` are the keys that may have a list of the values that are swept, `seed` before others.
     """
 
     _target_: str = "hydra_plugins.lmc_pool.sweeper.MergingSweeper"
     num_workers: int | None = None
+    merges: list[str] = field(default_factory=lambda: ["seed"])
     params: dict[str, str] | None = None  # overrides of every sweep, as of Hydra's own sweeper
 
 
@@ -49,12 +48,18 @@ ConfigStore.instance().store(group="hydra/sweeper", name="merging", node=Merging
 class MergingSweeper(Sweeper):
     """See the module."""
 
-    def __init__(self, num_workers: int | None = None, params: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        num_workers: int | None = None,
+        merges: Sequence[str] = ("seed",),
+        params: dict[str, str] | None = None,
+    ) -> None:
         if num_workers is not None and num_workers < 1:
             raise UserError(
                 f"expected hydra.sweeper.num_workers to be a whole number >= 1 or null, found {num_workers}; change it"
             )
         self._num_workers = num_workers
+        self._merges = tuple(merges)
         self._params = params or {}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -73,7 +78,7 @@ class MergingSweeper(Sweeper):
         assert self.config is not None and self.launcher is not None and self.hydra_context is not None  # by `setup`
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*(f"{key}={value}" for key, value in self._params.items()), *arguments])
-        jobs = merged(overrides, self._workers_of_launcher())
+        jobs = merged(overrides, self._workers_of_launcher(), self._merges)
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
@@ -101,16 +106,25 @@ def _failed(result: JobReturn) -> Reasons:
     return failed
 
 
-def merged(overrides: Sequence[Override], num_workers: int | None) -> list[list[str]]:
+def merged(
+    overrides: Sequence[Override], num_workers: int | None, merges: Sequence[str] = ("seed",)
+) -> list[list[str]]:
     """Returns the overrides of each job.
+
+    Args:
+        overrides: of the sweep.
+        num_workers: that run jobs at the same time, if that is known.
+        merges: keys that may have a list of the values that are swept: the first if that leaves work for all workers, all of
+            them if there is one worker.
 
     Raises:
         UserError: the values of a sweep are not named.
     """
     values = {override.get_key_element(): _values(override) for override in overrides}
-    if _MERGED in values:
-        num_others = math.prod(len(each) for key, each in values.items() if key != _MERGED)
-        values[_MERGED] = _lists(values[_MERGED], num_others, num_workers)
+    for key in merges if num_workers == 1 else merges[:1]:
+        if len(values.get(key, [])) > 1:
+            num_others = math.prod(len(each) for other, each in values.items() if other != key)
+            values[key] = _lists(key, values[key], num_others, num_workers)
     return [list(job) for job in product(*values.values())]
 
 
@@ -123,19 +137,20 @@ def _values(override: Override) -> list[str]:
     return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 
-def _lists(values: Sequence[str], num_others: int, num_workers: int | None) -> list[str]:
-    """Returns the values of `seed` as lists, ``seed=[0,1]``, so many that all workers get equally many jobs.
+def _lists(key: str, values: Sequence[str], num_others: int, num_workers: int | None) -> list[str]:
+    """Returns the values of a key as lists, ``seed=[0,1]``, so many that all workers get equally many jobs.
 
     Args:
+        key: such as `seed`.
         values: ``seed=0``, ``seed=1``; what cannot stand in a list stays as it is.
-        num_others: the number of combinations of all other keys, each of which gets all seeds.
+        num_others: the number of combinations of all other keys, each of which gets all values.
         num_workers: that run jobs at the same time, if that is known.
     """
     texts = list(dict.fromkeys(value.partition("=")[2] for value in values))
-    seeds = [text for text in texts if re.fullmatch(r"\d+|trunk", text)]
-    others = [f"{_MERGED}={text}" for text in texts if text not in seeds]
-    num_lists = len(seeds) if num_workers is None else num_workers // math.gcd(num_workers, num_others)
-    return [*map(_list, _evenly(seeds, min(num_lists, len(seeds)))), *others]
+    items = [text for text in texts if re.fullmatch(r"\d+(it|ep)?|trunk", text)]
+    others = [f"{key}={text}" for text in texts if text not in items]
+    num_lists = len(items) if num_workers is None else num_workers // math.gcd(num_workers, num_others)
+    return [*(_list(key, part) for part in _evenly(items, min(num_lists, len(items)))), *others]
 
 
 def _evenly(items: Sequence[str], num_parts: int) -> list[Sequence[str]]:
@@ -143,5 +158,5 @@ def _evenly(items: Sequence[str], num_parts: int) -> list[Sequence[str]]:
     return [items[i::num_parts] for i in range(num_parts)]
 
 
-def _list(seeds: Sequence[str]) -> str:
-    return f"{_MERGED}={seeds[0]}" if len(seeds) == 1 else f"{_MERGED}=[{','.join(seeds)}]"
+def _list(key: str, items: Sequence[str]) -> str:
+    return f"{key}={items[0]}" if len(items) == 1 else f"{key}=[{','.join(items)}]"

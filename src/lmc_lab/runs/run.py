@@ -48,8 +48,9 @@ class Run:
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """Its config: that of a command which trains several names all of their seeds."""
-        return {**self.experiment.config, "seed": self.seed}
+        """Its config: that of a command which trains several names all of them."""
+        own = {} if self.seed is None else {"split_step": self.split_step}
+        return {**self.experiment.config, "trunk_seed": self.experiment.trunk_seed, "seed": self.seed, **own}
 
     def circumstances(self, together: int) -> dict[str, Any]:
         """Returns what the last bits of its weights depend on: where it is trained, and with how many runs, itself included."""

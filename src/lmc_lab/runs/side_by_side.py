@@ -1,22 +1,26 @@
-"""Trains what it can of several branches as one program; whoever trains them one by one afterwards does the rest."""
+"""Trains what it can of several runs as one program; whoever trains them one by one afterwards does the rest."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 
+from lmc_lab.errors import UserError
 from lmc_lab.process import heavy_imports
+from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.run import Run
+from lmc_lab.runs.trunk import ensure_split
 
 log = logging.getLogger(__name__)
 
 
-def train_side_by_side(runs: Sequence[Run]) -> None:
-    """Trains those branches together that can be, as many at a time as `run.together` says.
+def train_branches_side_by_side(runs: Sequence[Run]) -> None:
+    """Trains those branches together that can be, as many at a time as `run.together` says, and their trunks to there before.
 
     Nothing is done where branches are trained alone: that is what a CPU does by default, which gains nothing. Which branches
     failed is seen by whoever asks for each of them next.
 
     Args:
-        runs: branches of one task, whose W_k are there.
+        runs: branches of one task.
 
     Raises:
         Stopped: training ended early.
@@ -24,20 +28,56 @@ def train_side_by_side(runs: Sequence[Run]) -> None:
     waiting = [run for run in runs if not run.folder.endpoint.exists()]
     if len(waiting) < 2 or not _is_wanted(waiting[0]):
         return
+    trunks = list({run.experiment.trunk_seed: run.experiment for run in waiting}.values())
+    steps = {run.split_step or 0 for run in waiting}
+    train_trunks_side_by_side(trunks, steps, splits=steps)
+    ready = {(trunk.trunk_seed, step) for trunk in trunks for step in steps if _is_ready(trunk, step)}
+    waiting = [run for run in waiting if (run.experiment.trunk_seed, run.split_step) in ready]
+    with heavy_imports():
+        from lmc_lab.runs.together import train_together
+
+    _train(waiting, lambda part, randomness: train_together(part, randomness=randomness))
+
+
+def train_trunks_side_by_side(
+    trunks: Sequence[Experiment], steps: Collection[int], *, splits: Collection[int] = ()
+) -> None:
+    """Does for trunks of one task what `train_branches_side_by_side` does for branches; see `ensure_trunk`."""
+    if len(trunks) < 2 or not _is_wanted(Run(trunks[0])):
+        return
+    with heavy_imports():
+        from lmc_lab.runs.together import train_trunks_together
+
+    def train(part: Sequence[Run], randomness: str) -> None:
+        experiments = [run.experiment for run in part]
+        train_trunks_together(experiments, steps, splits=splits, randomness=randomness)  # type: ignore[arg-type]
+
+    _train(list(map(Run, trunks)), train)
+
+
+def _is_ready(trunk: Experiment, step: int) -> bool:
+    with suppress(UserError):
+        return bool(ensure_split(trunk, step))
+    return False
+
+
+def _train(waiting: list[Run], train: Callable[..., None]) -> None:
+    """Trains runs together, as many at a time as is asked for or fit into memory, unless something speaks against it."""
+    if len(waiting) < 2:
+        return
     with heavy_imports():
         import torch
 
         from lmc_lab.runs.companions import num_on, why_alone
-        from lmc_lab.runs.together import train_together
 
     together = waiting[0].experiment.settings.together
     if reason := why_alone(waiting[0], allows_noise=together != "auto"):
-        log.info("one branch after another, since %s", reason)
+        log.info("one run after another, since %s", reason)
         return
     count = num_on(waiting[0], torch.device(waiting[0].experiment.device)) if together == "auto" else int(together)
     while waiting:
         try:
-            train_together(waiting[:count], randomness="error" if together == "auto" else "different")
+            train(waiting[:count], "error" if together == "auto" else "different")
         except torch.cuda.OutOfMemoryError:
             if count == 1:
                 raise
