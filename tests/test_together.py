@@ -77,7 +77,8 @@ def test_a_program_that_is_killed_goes_on_with_the_same_command(tmp_path, places
 def test_a_study_trains_together_and_its_rows_are_in_their_places(tmp_path, places):
     small = ["task.max_steps=60", "task.data.num_train=400", "run.together=8"]
     overrides = f"""'overrides=["{'","'.join(small)}"]' study.splits=[0,20] study.branches=3 study.trunks=[0,1]"""
-    succeed(f"python -m lmc_lab.study study=mnist1d {overrides} 'sweep=["hydra.launcher.n_jobs=1"]' {places}")
+    one_job = """'sweep=["hydra.launcher.n_jobs=1"]'"""
+    succeed(f"python -m lmc_lab.study study=mnist1d {overrides} {one_job} {places}")
     rows = pd.concat(pd.read_parquet(path) for path in tmp_path.glob("*/results/*.parquet"))
     assert set(rows["split_step"].dropna()) == {0, 20} and {"p_conv", "singular_value"} <= set(rows["quantity"])
     together = {status["trained"]["together"] for place, status in statuses(tmp_path).items() if "branch" in str(place)}

@@ -1,0 +1,186 @@
+"""Branches together on a GPU, beside a bare loop of one model: ``python -m benchmarks.gpu`` writes docs/gpu.md.
+
+It needs CIFAR-10 in LMC_DATA_DIR, takes less than eight minutes on an H100, and runs from the source folder with
+whatever torch is there. ``--device cpu --quick`` shows that it works.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from hydra import compose, initialize_config_dir
+
+from benchmarks.common import REPOSITORY
+from lmc_lab.compose import build_experiment
+from lmc_lab.process import prepare_process
+from lmc_lab.runs import checkpoint
+from lmc_lab.runs.experiment import Experiment
+from lmc_lab.runs.run import Run
+from lmc_lab.runs.together import train_together
+from lmc_lab.runs.trunk import ensure_split
+from lmc_lab.tasks.supervised import only_optimizer
+
+_PAGE = REPOSITORY / "docs" / "gpu.md"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the page; a figure that was not measured says why."""
+
+    what: str
+    found: str
+    goal: str = ""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How long is trained for a figure: the time of the longer less that of the shorter is that of the steps between."""
+
+    short: int
+    long: int
+
+
+def main() -> None:
+    """Runs the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--quick", action="store_true", help="small sizes, to see that all works")
+    parser.add_argument("--output", type=Path, help="the page to write; docs/gpu.md for a whole run on a GPU")
+    given = parser.parse_args()
+    if given.device == "cuda" and not torch.cuda.is_available():
+        parser.error("expected a GPU, found none; add --device cpu --quick to see that it works")
+    prepare_process()
+    rows = []
+    for row in _rows(given.device, is_quick=given.quick):
+        print(f"| {row.what} | {row.found} | {row.goal} |", flush=True)
+        rows.append(row)
+    is_whole = given.device == "cuda" and not given.quick
+    if output := given.output or (_PAGE if is_whole else None):
+        output.write_text(_page(rows, given.device))
+
+
+def _rows(device: str, *, is_quick: bool) -> Iterator[Row]:
+    steps = Steps(4, 8) if is_quick else Steps(200, 1200)
+    counts = (2,) if is_quick else (1, 5, 20, 100, 300)
+    small = ["task.batch_size=8", "task.data.num_train=64"] if is_quick else []
+    bare = _said(lambda: bare_step("lenet_m", device, steps.long - steps.short, small))
+    yield Row("LeNet-5 with momentum, a bare eager loop of one model, a step", bare)
+    for count in counts:
+        goal = {20: "<= .13 ms", 300: "<= .15 ms, under 10 GB"}.get(count, "")
+        found = _said(lambda count=count: model_step("lenet_m", device, count, steps, small))  # type: ignore[misc]
+        yield Row(f"LeNet-5 with momentum, P = {count}, a model-step through the suite", found, goal)
+    few = Steps(2, 4) if is_quick else Steps(50, 150)
+    bare = _said(lambda: bare_step("resnet20", device, few.long - few.short, small))
+    yield Row("ResNet-20, a bare eager loop of one model, a step", bare)
+    for precision, goal in (("bf16-mixed", "<= 1.0 ms"), ("32-true", "<= 1.8 ms")):
+        given = [f"task.precision={precision}", *small]
+        count = 2 if is_quick else 20
+        found = _said(lambda given=given, count=count: model_step("resnet20", device, count, few, given))  # type: ignore[misc]
+        yield Row(f"ResNet-20, P = {count}, {precision}, a model-step through the suite", found, goal)
+    yield Row(
+        "LeNet-5, three branches, float64, 20 steps: together less alone", _said(lambda: difference(device)), "1e-12"
+    )
+
+
+def _said(measure: Callable[[], str]) -> str:
+    """Returns what was measured, or why it was not."""
+    try:
+        return measure()
+    except Exception as error:  # one figure that cannot be had does not cost the others
+        return f"not measured ({type(error).__name__}: {' '.join(str(error).split())[:150]})"
+
+
+@contextmanager
+def experiment(task: str, device: str, overrides: list[str]) -> Iterator[Experiment]:
+    """Gives the experiment of a task in a folder of its own."""
+    trainer = "gpu" if device == "cuda" else "cpu"
+    with TemporaryDirectory() as folder, initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        given = [f"task={task}", f"trainer={trainer}", f"output_dir={folder}", *overrides]
+        yield build_experiment(compose("train", given))
+
+
+def model_step(task: str, device: str, count: int, steps: Steps, overrides: list[str]) -> str:
+    """Returns the time of a step of one of `count` models of one program, Trainer, curves and path lengths included."""
+    seconds = {}
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    for stop in (steps.short, steps.long):
+        with experiment(task, device, [f"task.max_steps={stop}", *overrides]) as own:
+            ensure_split(own, 0)
+            runs = [Run(own, 0, seed) for seed in range(count)]
+            start = time.perf_counter()
+            train_together(runs)
+            seconds[stop] = time.perf_counter() - start
+    per_step = (seconds[steps.long] - seconds[steps.short]) / (steps.long - steps.short) / count
+    return f"{1e3 * per_step:.3f} ms{_memory(device)}"
+
+
+def bare_step(task: str, device: str, num_steps: int, overrides: list[str]) -> str:
+    """Returns the time of a step of a loop that anyone would write: one model, eagerly, data on the device."""
+    with experiment(task, device, overrides) as own:
+        run = Run(own)
+        module = own.task.initialise(0).to(device)
+        batches = [tuple(part.to(device) for part in run.batches(0).at(step)) for step in range(4)]
+        optimizer = only_optimizer(module.configure_optimizers())
+        for step in range(10 + num_steps):
+            if step == 10:
+                _synchronise(device)
+                start = time.perf_counter()
+            optimizer.zero_grad()
+            module.training_loss(batches[step % 4]).backward()  # type: ignore[no-untyped-call,arg-type]
+            optimizer.step()
+        _synchronise(device)
+        return f"{1e3 * (time.perf_counter() - start) / num_steps:.3f} ms"
+
+
+def difference(device: str) -> str:
+    """Returns the largest difference of a weight of three branches together from the same branches alone, on the device."""
+    given = ["task.precision=64-true", "task.max_steps=20", "task.batch_size=32", "task.data.num_train=256"]
+    with experiment("lenet_m", device, given) as own, TemporaryDirectory() as other:
+        ensure_split(own, 0)
+        runs = [Run(own, 0, seed) for seed in range(3)]
+        train_together(runs)
+        alone = replace(own, paths=replace(own.paths, root=Path(other) / own.paths.root.name))
+        ensure_split(alone, 0)
+        worst = 0.0
+        for run in runs:
+            one = Run(alone, 0, run.seed)
+            train_together([one])
+            states = [checkpoint.load(each.folder.endpoint).state["model"] for each in (run, one)]
+            worst = max(worst, *(float((states[0][name] - value).abs().max()) for name, value in states[1].items()))
+        return f"{worst:.1e}"
+
+
+def _synchronise(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def _memory(device: str) -> str:
+    return f", {torch.cuda.max_memory_allocated() / 2**30:.1f} GB" if device == "cuda" else ""
+
+
+def _page(rows: list[Row], device: str) -> str:
+    name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
+    lines = [f"| {row.what} | {row.found} | {row.goal} |" for row in rows]
+    return "\n".join(
+        [
+            "# On a GPU",
+            "",
+            f"Measured by `python -m benchmarks.gpu` on {name} with torch {torch.__version__}, in true float32 unless said.",
+            "",
+            "| what | found | goal |",
+            "|---|---|---|",
+            *lines,
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()
