@@ -19,6 +19,7 @@ from benchmarks.common import REPOSITORY
 from lmc_lab.compose import build_experiment
 from lmc_lab.process import prepare_process
 from lmc_lab.runs import checkpoint
+from lmc_lab.runs.branch import train_from
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.run import Run
 from lmc_lab.runs.together import train_together
@@ -149,9 +150,8 @@ def difference(device: str) -> str:
         ensure_split(alone, 0)
         worst = 0.0
         for run in runs:
-            one = Run(alone, 0, run.seed)
-            train_together([one])
-            states = [checkpoint.load(each.folder.endpoint).state["model"] for each in (run, one)]
+            folders = (run.folder, train_from(alone, alone.split(0), run.seed or 0))
+            states = [checkpoint.load(folder.endpoint).state["model"] for folder in folders]
             worst = max(worst, *(float((states[0][name] - value).abs().max()) for name, value in states[1].items()))
         return f"{worst:.1e}"
 
