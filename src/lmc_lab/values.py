@@ -7,7 +7,7 @@ also compare their own, for those that are made in a program.
 import math
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, field, fields
 from enum import Enum, StrEnum
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -45,6 +45,22 @@ _IS_FILE_NAME = Condition(
     "of letters, digits, '.', '_', '-' and '+' that does not begin with a dot",
     lambda text: re.fullmatch(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]*", text) is not None,
 )
+
+_INCIDENTAL = "incidental"
+
+
+def incidental(default: Any) -> Any:
+    """Returns a field with a default that is about how a number is computed, and changes no more of it than its rounding.
+
+    A result is not known by it.
+    """
+    return field(default=default, metadata={_INCIDENTAL: True})
+
+
+def is_incidental(of: "Field[Any]") -> bool:
+    """Returns whether `incidental` made the field."""
+    return _INCIDENTAL in of.metadata
+
 
 Natural = Annotated[int, at_least(0)]
 Count = Annotated[int, at_least(1)]
@@ -123,8 +139,8 @@ def check_fields(settings: Any, key: str) -> None:
         UserError: one is something else.
     """
     kinds = get_type_hints(type(settings), include_extras=True)
-    for field in fields(settings):
-        check_value(getattr(settings, field.name), kinds[field.name], f"{key}.{field.name}")
+    for each in fields(settings):
+        check_value(getattr(settings, each.name), kinds[each.name], f"{key}.{each.name}")
 
 
 def shown(value: Any) -> str:

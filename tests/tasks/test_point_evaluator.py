@@ -14,7 +14,8 @@ from lmc_lab.models.siren import Siren
 from lmc_lab.stacked.graph import UnsupportedModel
 from lmc_lab.tasks.classification import Classification
 from lmc_lab.tasks.evaluation_settings import BatchNormPolicy, EvaluationSettings
-from lmc_lab.tasks.forward import EvaluationPath, build_forward
+from lmc_lab.tasks.forward import EvaluationPath
+from lmc_lab.tasks.forward_choice import build_forward
 from lmc_lab.tasks.point_evaluator import PointEvaluator
 from lmc_lab.tasks.regression import Regression
 

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, fields, is_dataclass, replace
 from math import isfinite
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from scipy.special import stdtrit
 from torch import Tensor
@@ -17,7 +17,7 @@ from lmc_lab.runs.states import Trunk
 from lmc_lab.runs.subject import Request, Subject
 from lmc_lab.runs.trunk_results import TrunkResults
 from lmc_lab.tasks.task import Task
-from lmc_lab.values import check_fields
+from lmc_lab.values import check_fields, is_incidental
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,14 +88,21 @@ class Analysis(_About):
 
     def settings(self) -> dict[str, Any]:
         """Returns the fields that the result depends on, as plain data."""
-        return _plain(asdict(self))
+        return _plain(_essential(self))
 
     def changed_settings(self) -> dict[str, Any]:
         """Returns the settings that are not at their defaults, as plain data.
 
         They, the name and the version are what a result is known by: a further field with a default orphans nothing.
         """
-        return {name: value for name, value in _plain(_changed(self)).items() if name in self.settings()}
+        return _plain(_changed(self))
+
+    def with_less_memory(self) -> Self:
+        """Returns the same question, to be answered with half of a GPU's memory."""
+        evaluation = getattr(self, "evaluation", None)
+        if evaluation is None:
+            return self
+        return replace(self, evaluation=replace(evaluation, memory=evaluation.memory / 2))  # type: ignore[call-arg]
 
     @property
     def branch(self) -> Mapping[str, Any]:
@@ -170,13 +177,26 @@ def override_value(value: Any) -> str:
     return "null" if value is None else str(value)
 
 
+def _essential(settings: Any) -> dict[str, Any]:
+    """Returns the fields of a dataclass, and of those in it, without those that are incidental."""
+    found: dict[str, Any] = {}
+    for field in _essential_fields(settings):
+        value = getattr(settings, field.name)
+        found[field.name] = _essential(value) if is_dataclass(value) else value
+    return found
+
+
+def _essential_fields(settings: Any) -> "list[Field[Any]]":
+    return [field for field in fields(settings) if not is_incidental(field)]
+
+
 def _changed(settings: Any) -> dict[str, Any]:
     """Returns the fields of a dataclass that are not at their defaults; of one that is a dataclass, its own such fields."""
     found: dict[str, Any] = {}
-    for field in fields(settings):
+    for field in _essential_fields(settings):
         value = getattr(settings, field.name)
         if not _has_default(field):
-            found[field.name] = asdict(value) if is_dataclass(value) else value  # type: ignore[arg-type]
+            found[field.name] = _essential(value) if is_dataclass(value) else value
         elif is_dataclass(value):
             found |= {field.name: changed} if (changed := _changed(value)) else {}
         elif _plain({"": value}) != _plain({"": _default(field)}):

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, final
 from torch import Tensor
 
 from lmc_lab.analyses.base import Choice, Measurement, ModeAnalysis, mean, probability
+from lmc_lab.analyses.evaluation import how
 from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.landscape.hull import MIN_CONCENTRATION, Evaluation, HullProbe, probe_hull, sample_hull
 from lmc_lab.runs.endpoints import Mode
@@ -42,17 +43,18 @@ class ConvexMode(ModeAnalysis):
         """Yields how points were evaluated, and the rows of each subset."""
         dataset = task.dataset
         evaluator = PointEvaluator(task.initialise(mode.init_seed), dataset.train, self.evaluation)
-        yield Choice("evaluation", evaluator.method)
+        yield from how(evaluator)
+        endpoints = mode.endpoints.to(evaluator.device.torch_device)
         sample = sample_hull(
-            mode.endpoints,
+            endpoints,
             self.num_samples,
             seed=self.seed,
             concentration=self.concentration,
-            movable=mode.layout.varying(mode.endpoints),
+            movable=mode.layout.varying(endpoints),
         )
         for subset, examples in dataset.subsets.items():
             with numbers_only(f"on the {subset} set", mode.names):
-                probe = probe_hull(evaluator.evaluate_on(examples, mode.buffers), mode.endpoints, sample)
+                probe = probe_hull(evaluator.evaluate_on(examples, mode.buffers), endpoints, sample)
             yield from _probabilities(probe, subset)
             yield from _levels(probe, mode.branches, subset)
 

@@ -1,13 +1,14 @@
 """Both ends of the Hessian's spectrum along training (Figure 4, top): does curvature predict when a hull begins?"""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, final
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar, Literal, Self, final
 
 import torch
 from torch import Tensor
 
-from lmc_lab.analyses.base import Analysis, LeftOut, Measurement, ModeAnalysis, TrunkAnalysis
+from lmc_lab.analyses.base import Analysis, Choice, LeftOut, Measurement, ModeAnalysis, TrunkAnalysis
+from lmc_lab.analyses.evaluation import how
 from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.errors import UserError
 from lmc_lab.landscape.curvature import NoGradient, NotSymmetric, SpectrumEnds
@@ -18,7 +19,7 @@ from lmc_lab.tasks.curvature import spectrum_ends
 from lmc_lab.tasks.evaluation_settings import EvaluationSettings
 from lmc_lab.tasks.point_evaluator import PointEvaluator
 from lmc_lab.tasks.task import Task
-from lmc_lab.values import Count, Natural, Positive, Seed, at_least
+from lmc_lab.values import Count, Natural, Positive, Seed, at_least, incidental
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,24 +29,26 @@ class _Hessian(Analysis):
     max_products: Annotated[int, at_least(2, because="there are two ends")] = 100
     tolerance: Positive = 0.01
     seed: Seed = 0
-    keep_graph: bool = True
+    keep_graph: bool = incidental(True)
     evaluation: EvaluationSettings = EvaluationSettings()
 
-    def settings(self) -> dict[str, object]:
-        """Returns all fields but `keep_graph`, which changes no number."""
-        return {name: value for name, value in super().settings().items() if name != "keep_graph"}
+    def with_less_memory(self) -> Self:
+        """Returns the same question, to be answered with half of a GPU's memory and without keeping graphs."""
+        return replace(super().with_less_memory(), keep_graph=False)
 
-    def ends(self, task: Task, init_seed: int, theta: Tensor, buffers: Buffers) -> SpectrumEnds:
+    def evaluator(self, task: Task, init_seed: int) -> PointEvaluator:
+        """Returns what evaluates points of the task."""
+        return PointEvaluator(task.initialise(init_seed), task.dataset.train, self.evaluation)
+
+    def ends(self, evaluator: PointEvaluator, task: Task, theta: Tensor, buffers: Buffers) -> SpectrumEnds:
         """Returns the ends of the spectrum at theta (D,), on `num_examples` fixed training examples."""
-        train = task.dataset.train
-        evaluator = PointEvaluator(task.initialise(init_seed), train, self.evaluation)
         point = evaluator.points(theta[None], torch.ones(1, 1, dtype=torch.float64), buffers)
         try:
             with numbers_only(f"on {self.num_examples} training examples"):
                 return spectrum_ends(
                     evaluator,
                     point,
-                    train.draw(self.num_examples),
+                    task.dataset.train.draw(self.num_examples),
                     method=self.method,
                     max_products=self.max_products,
                     tolerance=self.tolerance,
@@ -84,10 +87,12 @@ class TrunkHessian(_Hessian, TrunkAnalysis):
     name: ClassVar[str] = "trunk_hessian"
     steps: Sequence[Natural] | None = None
 
-    def measure(self, trunk: Trunk, task: Task) -> Iterator[Measurement]:
+    def measure(self, trunk: Trunk, task: Task) -> Iterator[Measurement | Choice]:
         """Yields the ends with their residuals at each state."""
+        evaluator = self.evaluator(task, trunk.trunk_seed)
+        yield from how(evaluator)
         for state in trunk.states:
-            yield from _rows(self.ends(task, trunk.trunk_seed, state.theta, state.buffers), state.step, None)
+            yield from _rows(self.ends(evaluator, task, state.theta, state.buffers), state.step, None)
 
 
 @final
@@ -104,16 +109,17 @@ class BranchHessian(_Hessian, ModeAnalysis):
     steps: Sequence[Natural] = ()
     num_branches: Count = 1
 
-    def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | LeftOut]:
+    def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | Choice | LeftOut]:
         """Yields the ends with their residuals at each step and at the endpoint, whose step may be unknown."""
-        training = mode.training
+        training, evaluator = mode.training, self.evaluator(task, mode.init_seed)
+        yield from how(evaluator)
         if training is None and self.steps:
             yield LeftOut("states on the way")
         for i, branch in enumerate(mode.branches[: self.num_branches]):
             for state in training.states_of(i) if training else ():
-                yield from _rows(self.ends(task, mode.init_seed, state.theta, state.buffers), state.step, branch)
+                yield from _rows(self.ends(evaluator, task, state.theta, state.buffers), state.step, branch)
             buffers = {name: values[i : i + 1] for name, values in mode.buffers.items()}
-            ends = self.ends(task, mode.init_seed, mode.endpoints[i], buffers)
+            ends = self.ends(evaluator, task, mode.endpoints[i], buffers)
             yield from _rows(ends, training.last_step if training else None, branch)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from lmc_lab.analyses.base import Choice, Measurement, TrunkAnalysis, mean, probability
+from lmc_lab.analyses.evaluation import how
 from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.data.examples import Examples
 from lmc_lab.data.order import DataOrder, Role, StepBatches
@@ -49,11 +50,11 @@ class TrunkMidpointGap(TrunkAnalysis):
 
     def measure(self, trunk: Trunk, task: Task) -> Iterator[Measurement | Choice]:
         """Yields the share of negative gaps with its interval, the mean gap, and the share above rounding."""
-        held_out, rest = _divide(task, self.num_examples)
         evaluator = PointEvaluator(
             task.initialise(trunk.trunk_seed).double(), _in_double(task.dataset.train), self.evaluation
         )
-        yield Choice("evaluation", evaluator.method)
+        held_out, rest = (part.on(evaluator.device.torch_device) for part in _divide(task, self.num_examples))
+        yield from how(evaluator)
         for state in trunk.states:
             buffers = {name: _double(values) for name, values in state.buffers.items()}
             loss = _loss(evaluator, held_out, buffers)
@@ -64,7 +65,9 @@ class TrunkMidpointGap(TrunkAnalysis):
                     midpoint_gap(
                         loss,
                         *(
-                            candidate_update(task, trunk.trunk_seed, state, rest, seed)
+                            candidate_update(
+                                task, trunk.trunk_seed, state, rest, seed, device=evaluator.device.torch_device
+                            )
                             for seed in (2 * pair, 2 * pair + 1)
                         ),
                         num_examples=len(held_out),
@@ -80,30 +83,34 @@ def _loss(evaluator: PointEvaluator, examples: Examples, buffers: Buffers) -> Ca
     return lambda thetas: evaluate(thetas, _WHOLE.expand(len(thetas), 1)).loss
 
 
-def candidate_update(task: Task, trunk_seed: int, state: RunState, examples: Examples, seed: int) -> Tensor:
+def candidate_update(
+    task: Task, trunk_seed: int, state: RunState, examples: Examples, seed: int, *, device: torch.device | None = None
+) -> Tensor:
     """Returns W + dW (D,): the parameters after the step that the optimizer would take on candidate batch `seed`.
 
-    The step is made in the precision of training, with its clipping of gradients.
+    The step is made in the precision of training, with its clipping of gradients, on the device (the CPU for None).
     """
+    device = device or torch.device("cpu")
     precision = precision_of(task.precision)
-    module = precision.convert_module(task.initialise(trunk_seed))
+    module = precision.convert_module(task.initialise(trunk_seed)).to(device)
     task.layout.load(module, state.theta, {name: values[0] for name, values in state.buffers.items()})
     optimizer = only_optimizer(module.configure_optimizers())
     optimizer.load_state_dict(copy.deepcopy(dict(state.optimizer)))
     order = DataOrder(Role.CANDIDATE, trunk_seed, seed, len(examples), task.batch_size)
     torch.manual_seed(order.noise_seed(state.step))
     inputs, targets = StepBatches(examples, order, augment=task.dataset.augment).at(state.step)
-    batch = precision.convert(inputs), precision.convert(targets)
+    batch = precision.convert(inputs.to(device)), precision.convert(targets.to(device))
 
     def closure() -> Tensor:  # an optimizer may ask for it several times
         optimizer.zero_grad()
-        with precision.forward():
+        with precision.forward(device.type):
             loss = module.training_loss(batch)
         loss.backward()  # type: ignore[no-untyped-call]
         _clip(task, module.parameters())
         return loss
 
-    optimizer.step(closure)  # type: ignore[arg-type]  # as Lightning does, whatever the closure returns
+    with precision.products():
+        optimizer.step(closure)  # type: ignore[arg-type]  # as Lightning does, whatever the closure returns
     return task.layout.parameters.flatten(dict(module.named_parameters())).detach()
 
 

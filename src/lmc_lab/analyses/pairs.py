@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lmc_lab.analyses.base import Choice, Measurement, ModeAnalysis, pair_mean
+from lmc_lab.analyses.evaluation import how
 from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.landscape.lines import probe_lines
 from lmc_lab.runs.endpoints import Mode
@@ -37,8 +38,8 @@ class Pairs(ModeAnalysis):
         """Yields how points were evaluated, the mean over pairs of each quantity, and its largest value."""
         dataset = task.dataset
         evaluator = PointEvaluator(task.initialise(mode.init_seed), dataset.train, self.evaluation)
-        yield Choice("evaluation", evaluator.method)
-        endpoints = mode.endpoints[: self.num_endpoints]
+        yield from how(evaluator)
+        endpoints = mode.endpoints[: self.num_endpoints].to(evaluator.device.torch_device)
         buffers = {name: values[: self.num_endpoints] for name, values in mode.buffers.items()}
         for subset, examples in dataset.subsets.items():
             with numbers_only(f"on the {subset} set", mode.names):

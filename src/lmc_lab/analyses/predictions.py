@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lmc_lab.analyses.base import Choice, JointAnalysis, Measurement, ModeAnalysis, Record
+from lmc_lab.analyses.evaluation import how
 from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.data.examples import Examples
 from lmc_lab.landscape.predictions import equal_count_control, inter_mode, intra_mode, pack_mask, shrinkage
@@ -36,7 +37,7 @@ class Predictions(ModeAnalysis):
     def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | Record | Choice]:
         """Yields the mean share for every number of endpoints (`index`), and the packed correct masks C_i^j."""
         evaluator = PointEvaluator(task.initialise(mode.init_seed), task.dataset.train, self.evaluation)
-        yield Choice("evaluation", evaluator.method)
+        yield from how(evaluator)
         for subset, examples in task.dataset.subsets.items():
             masks = _correct_masks(evaluator, mode, examples)
             if masks is None:
@@ -69,7 +70,7 @@ class InterMode(JointAnalysis):
     def measure(self, modes: Modes, task: Task) -> Iterator[Measurement | Record | Choice]:
         """Yields |S*|, the control with the range of 95 % of its draws, and the packed sets S_j and S*."""
         evaluator = PointEvaluator(task.initialise(modes.members[0].init_seed), task.dataset.train, self.evaluation)
-        yield Choice("evaluation", evaluator.method)
+        yield from how(evaluator)
         for subset, examples in task.dataset.subsets.items():
             masks = [_correct_masks(evaluator, mode, examples) for mode in modes]
             known = [mask for mask in masks if mask is not None]

@@ -6,14 +6,17 @@ import logging
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from filelock import FileLock
 
-from lmc_lab.analyses.base import Analysis, Choice, LeftOut, Measurement, Record
+from lmc_lab.analyses.base import Analysis, Answer, Choice, LeftOut, Measurement, Record
+from lmc_lab.errors import UserError
 from lmc_lab.files import DamagedFile, remove_leftovers, set_aside
 from lmc_lab.results.folder import file_digest, read_result, records_of
 from lmc_lab.results.manifest import index
@@ -22,9 +25,11 @@ from lmc_lab.runs import checkpoint
 from lmc_lab.runs.checkpoint import State
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.subject import Subject
+from lmc_lab.tasks.task import Task
 
 log = logging.getLogger(__name__)
 
+_MOST_HALVES = 10
 _PACKAGES = ("lmc_lab", "torch", "lightning", "hydra-core", "numpy", "pandas", "scipy")
 
 
@@ -82,7 +87,7 @@ def _entry_of(path: Path) -> Entry | None:
 
 def _measure(experiment: Experiment, subject: Subject, analysis: Analysis, path: Path) -> Entry:
     started = time.monotonic()
-    found = list(analysis.measure(subject, experiment.task))  # type: ignore[attr-defined]
+    found = _answers(analysis, subject, experiment.task)
     parts = subject.parts
     records = {item.name: item.tensor for item in found if isinstance(item, Record)}
     said = {
@@ -113,6 +118,26 @@ def _measure(experiment: Experiment, subject: Subject, analysis: Analysis, path:
     )
     write_rows(rows.astype(SCHEMA), entry, path)
     return entry
+
+
+def _answers(analysis: Analysis, subject: Subject, task: Task) -> list[Answer]:
+    """Returns the whole answer. Where a GPU's memory runs out it is begun again, with half as much at a time.
+
+    What is compared by a strict ``<`` is then never of passes of different sizes, on which the last bit may depend.
+
+    Raises:
+        UserError: the memory is too small for the task.
+    """
+    for _ in range(_MOST_HALVES):
+        with suppress(torch.OutOfMemoryError):
+            return list(analysis.measure(subject, task))  # type: ignore[attr-defined]
+        torch.cuda.empty_cache()
+        log.info("%s: a GPU's memory ran out, so it begins again with half as much at a time", analysis.name)
+        analysis = analysis.with_less_memory()
+    raise UserError(
+        f"expected a GPU with memory for points of {task.name}, found that it ran out, also with a thousandth of them at a time; "
+        "end what else uses it, or evaluate on the CPU (evaluation.device=cpu)"
+    )
 
 
 def _keep(records: State, path: Path) -> str:

@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +26,19 @@ class Examples:
         Both are in memory of their own: `prepare`, a model or a loss that works in place does not change the data.
         """
         return self.prepare(_rows(self.inputs, index)), _rows(self.targets, index)
+
+    def on(self, device: torch.device) -> "Examples":
+        """Returns the examples on the device, as they are stored, if they fit there and `prepare` works there.
+
+        Else, where `prepare` has tensors of its own, say, they stay where they are, and so do their batches.
+        """
+        if self.inputs.device == self.targets.device == device:
+            return self
+        with suppress(RuntimeError, TypeError):  # memory that runs out is a RuntimeError, too
+            there = Examples(self.inputs.to(device), self.targets.to(device), self.prepare)
+            there.batch(slice(0, 1))
+            return there
+        return self
 
     def chunks(self, size: int) -> "Chunks":
         """Returns all examples in their order, `size` at a time."""
@@ -70,7 +84,9 @@ class Chunks:
 
 def _rows(tensor: Tensor, index: Tensor | slice) -> Tensor:
     """Returns a copy of the rows at `index`; `tensor[index]` would copy element by element (128 images: 0.55 ms, not 0.05)."""
-    return tensor[index].clone() if isinstance(index, slice) else tensor.index_select(0, index)
+    if isinstance(index, slice):
+        return tensor[index].clone()
+    return tensor.index_select(0, index.to(tensor.device))
 
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]  # (B, ...) float, and all its randomness -> the same shape

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from itertools import count
 
 import torch
@@ -36,7 +35,7 @@ class BatchesTogether:
         augment: Augment | None = None,
         device: torch.device,
     ) -> None:
-        self._examples = _on(examples, device)
+        self._examples = examples.on(device)
         self._orders = orders
         self._start = start
         self._augment = augment
@@ -60,7 +59,7 @@ class BatchesTogether:
 
     def _batch(self, index: Tensor, step: int) -> tuple[Tensor, Tensor]:
         shape = index.shape
-        inputs, targets = self._examples.batch(index.flatten().to(self._examples.inputs.device))
+        inputs, targets = self._examples.batch(index.flatten())
         inputs, targets = (
             part.to(self._device).contiguous().view(*shape, *part.shape[1:]) for part in (inputs, targets)
         )
@@ -72,14 +71,3 @@ class BatchesTogether:
             ]
             inputs = torch.stack(changed)
         return inputs, targets
-
-
-def _on(examples: Examples, device: torch.device) -> Examples:
-    """Returns the examples on the device, if their `prepare` works there; else where they are."""
-    there = Examples(examples.inputs.to(device), examples.targets.to(device), examples.prepare)
-    if device.type != "cpu":
-        with suppress(RuntimeError):  # tensors of its own, on another device
-            there.batch(slice(0, 1))
-            return there
-        return examples
-    return there

@@ -100,6 +100,7 @@ def lanczos_extremes(
     max_products: int = 200,
     tolerance: float = 1e-3,
     dtype: torch.dtype = torch.float64,
+    device: torch.device | None = None,
 ) -> SpectrumEnds:
     """Returns both ends of the spectrum of a symmetric H from one Lanczos run with full reorthogonalisation.
 
@@ -109,17 +110,18 @@ def lanczos_extremes(
     Args:
         product: v (D,) -> Hv (D,).
         dimension: D.
-        generator: of the starting vector; the basis lives on its device.
+        generator: of the starting vector.
         max_products: also the number of vectors (D,) kept in memory.
         tolerance: bound on each end's residual, see `SpectrumEnds`.
         dtype: of the basis; the recurrence is float64 in any case.
+        device: of the basis; that of the generator for None.
 
     Raises:
         ValueError: no products allowed, or an empty space.
         NotFinite: a product is not finite.
         NotSymmetric: the products are not those of a symmetric H.
     """
-    vector = _start(dimension, max_products, generator, dtype)
+    vector = _start(dimension, max_products, generator, dtype, device)
     basis = vector.new_empty(min(max_products, dimension), dimension)
     tridiagonal = torch.zeros(len(basis) + 1, len(basis) + 1, dtype=torch.float64)
     for n in range(1, len(basis) + 1):
@@ -163,6 +165,7 @@ def power_extremes(
     max_products: int = 400,
     tolerance: float = 1e-3,
     dtype: torch.dtype = torch.float64,
+    device: torch.device | None = None,
 ) -> SpectrumEnds:
     """Returns both ends by power iteration, the paper's method: max |lambda|, then the other end of H shifted by it.
 
@@ -173,9 +176,9 @@ def power_extremes(
         ValueError: fewer than two products allowed, or an empty space.
         NotFinite: a product is not finite.
     """
-    start = _start(dimension, max_products - 1, generator, dtype)
+    start = _start(dimension, max_products - 1, generator, dtype, device)
     *first, spent = _power(product, start, 0.0, max_products // 2, tolerance)
-    start = _start(dimension, max_products - 1, generator, dtype)
+    start = _start(dimension, max_products - 1, generator, dtype, device)
     *second, more = _power(product, start, first[0], max_products - spent, tolerance)
     low, high = sorted([(first[0], first[1]), (second[0], second[1])])
     return _spectrum_ends(low, high, spent + more, tolerance)
@@ -211,11 +214,13 @@ def _is_small(residual: float, value: float, scale: float, tolerance: float) -> 
     return residual <= tolerance * max(abs(value), 1e-3 * scale)
 
 
-def _start(dimension: int, max_products: int, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+def _start(
+    dimension: int, max_products: int, generator: torch.Generator, dtype: torch.dtype, device: torch.device | None
+) -> Tensor:
     if dimension < 1 or max_products < 1:
         raise ValueError(f"expected D >= 1 and enough products, found D = {dimension}, max_products too small")
     vector = torch.randn(dimension, generator=generator, device=generator.device, dtype=dtype)
-    return vector / vector.norm()
+    return (vector / vector.norm()).to(device or generator.device)
 
 
 def _apply(product: Product, vector: Tensor) -> Tensor:

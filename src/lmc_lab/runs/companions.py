@@ -8,7 +8,7 @@ from torch import Tensor
 from lmc_lab.runs.copies_module import CopiesModule
 from lmc_lab.runs.run import Run
 from lmc_lab.stacked.copies import without_advice
-from lmc_lab.tasks.precision import Precision
+from lmc_lab.tasks.precision import precision_of
 from lmc_lab.tasks.supervised import SupervisedTask, only_optimizer
 from lmc_lab.tasks.task import ClipAlgorithm, Task
 
@@ -53,7 +53,7 @@ def _double(batch: Batch) -> Batch:
 
 def _why_tried_in_vain(task: Task, batches: list[list[Batch]], *, allows_noise: bool) -> str | None:
     """Returns in what two models differ that take three steps together from two that take them alone, if in anything."""
-    with Precision(torch.float64).forward(), torch.random.fork_rng(devices=[]):
+    with precision_of("64-true").forward(), torch.random.fork_rng(devices=[]):
         before = torch.get_rng_state()
         alone = [_trained_alone(task.initialise(i).double(), batches[i]) for i in range(2)]
         is_random = not torch.equal(before, torch.get_rng_state())

@@ -1,6 +1,7 @@
 """One stretch of a run, trained by Lightning; the one place where a Trainer is made."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -99,7 +100,7 @@ def fit(
     )
     test = task.dataset.test if settings.evaluate_every else None
     try:
-        with termination.after_the_step():
+        with termination.after_the_step(), products_of(run):
             trainer.fit(module, batches, test.chunks(task.batch_size) if test else None, ckpt_path=stretch.checkpoint)
     finally:
         if logger is not None:
@@ -124,7 +125,7 @@ def make_trainer(
     return without_profiler(
         run.experiment.make_trainer(
             max_steps=stop,
-            precision=task.precision,
+            precision=precision_of(task.precision).lightning,
             gradient_clip_val=task.gradient_clip_val,
             gradient_clip_algorithm=task.gradient_clip_algorithm,
             logger=logger or False,
@@ -140,6 +141,11 @@ def make_trainer(
             use_distributed_sampler=False,
         )
     )
+
+
+def products_of(run: Run) -> AbstractContextManager[None]:
+    """Returns the context in which a GPU multiplies as the task says, and the same way each time if that is wanted."""
+    return precision_of(run.task.precision).products(deterministic=run.experiment.settings.deterministic)
 
 
 def write_config(run: Run) -> None:

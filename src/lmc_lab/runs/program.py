@@ -15,7 +15,7 @@ from lmc_lab.runs import checkpoint
 from lmc_lab.runs.callbacks import CallbackGroup, Heartbeat, OptimizerLayout, StepNoise
 from lmc_lab.runs.checkpoint import State
 from lmc_lab.runs.copies_module import CopiesModule
-from lmc_lab.runs.fit import initialised, make_trainer
+from lmc_lab.runs.fit import initialised, make_trainer, products_of
 from lmc_lab.runs.member import Member
 from lmc_lab.runs.paths import place_of
 from lmc_lab.runs.stacked_state import shared, stacked, taken
@@ -117,7 +117,7 @@ class Program:
             augment=task.dataset.augment,
             device=trainer.strategy.root_device,
         )
-        with termination.after_the_step(), without_advice():
+        with termination.after_the_step(), without_advice(), products_of(run):
             trainer.fit(module, batches, ckpt_path=_IN_MEMORY)
         self._take(members, states.last, trajectories)
         if trainer.global_step < stop and not trajectories.diverged:

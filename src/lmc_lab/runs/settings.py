@@ -19,6 +19,7 @@ class RunSettings:
             that is trained to T.
         together: how many branches are trained as one program: as many as fit into a GPU's memory, one on a CPU, for ``auto``.
         capture: a program's step on a GPU is one CUDA graph, where the task allows it.
+        deterministic: cuDNN takes algorithms that give the same bits at each call, and times none of them first.
     """
 
     log_every: Count = 50
@@ -27,3 +28,4 @@ class RunSettings:
     save_steps: Sequence[Natural] = ()
     together: Count | Literal["auto"] = "auto"
     capture: bool = True
+    deterministic: bool = True

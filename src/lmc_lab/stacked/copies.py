@@ -27,11 +27,19 @@ class Copies:
     Args:
         module: the skeleton; its own tensors are not used.
         randomness: of layers that draw numbers: ``error``, or ``different`` for each copy.
+        shares_arguments: all copies have the same arguments, and not each its own.
     """
 
-    def __init__(self, module: nn.Module, *, randomness: Literal["error", "different"] = "error") -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        randomness: Literal["error", "different"] = "error",
+        shares_arguments: bool = False,
+    ) -> None:
         self._module = module
-        self._call = vmap(self._one, randomness=randomness)
+        self._randomness = randomness
+        self._argument_dim = None if shares_arguments else 0
 
     def __call__(self, tensors: Mapping[str, Tensor], *arguments: Tensor) -> Tensor:
         """Returns what each copy returns, stacked (n, ...).
@@ -39,9 +47,11 @@ class Copies:
         Args:
             tensors: of all names of the module's parameters and buffers, (n, *shape). Buffers that the module changes in place
                 are changed in them.
-            arguments: of the module, (n, ...).
+            arguments: of the module, (n, ...), or as the module has them where they are shared.
         """
-        outputs: Tensor = self._call(dict(tensors), *arguments)
+        dims = (0, *[self._argument_dim] * len(arguments))
+        call = vmap(self._one, in_dims=dims, randomness=self._randomness)
+        outputs: Tensor = call(dict(tensors), *arguments)
         return outputs
 
     def _one(self, tensors: dict[str, Tensor], *arguments: Tensor) -> Tensor:

@@ -5,11 +5,13 @@ import torch
 from lmc_lab.data.examples import Examples
 from lmc_lab.landscape.curvature import SpectrumEnds, hessian_product, lanczos_extremes, power_extremes
 from lmc_lab.landscape.parameters import States
+from lmc_lab.tasks.arithmetic import float32_products
 from lmc_lab.tasks.point_evaluator import PointEvaluator
 
 _METHODS = {"lanczos": lanczos_extremes, "power": power_extremes}
 
 
+@float32_products()
 def spectrum_ends(
     evaluator: PointEvaluator,
     point: States,
@@ -41,4 +43,11 @@ def spectrum_ends(
     trained = evaluator.differentiable.trained(point)
     product = hessian_product(evaluator.differentiable.partial_losses(point, examples), trained, keep_graph=keep_graph)
     generator = torch.Generator().manual_seed(seed)
-    return _METHODS[method](product, len(trained), generator=generator, max_products=max_products, tolerance=tolerance)
+    return _METHODS[method](
+        product,
+        len(trained),
+        generator=generator,
+        max_products=max_products,
+        tolerance=tolerance,
+        device=trained.device,
+    )

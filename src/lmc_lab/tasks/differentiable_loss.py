@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
+import torch
 from torch import Tensor
 from torch.func import functional_call
 
@@ -10,7 +11,6 @@ from lmc_lab.data.examples import Examples
 from lmc_lab.landscape.curvature import PartialLoss
 from lmc_lab.landscape.parameters import ParameterLayout, States
 from lmc_lab.tasks.derivatives import twice_differentiable
-from lmc_lab.tasks.forward import Loop
 from lmc_lab.tasks.forward_pass import placed
 from lmc_lab.tasks.judge import Judge
 from lmc_lab.tasks.judged_model import JudgedModel
@@ -22,11 +22,15 @@ class DifferentiableLoss:
     Args:
         module: the model and the loss, in eval mode.
         judge: what says the losses of the module's outputs.
+        device: where the module is.
+        num_examples: of which there is a graph at a time.
     """
 
-    def __init__(self, module: JudgedModel, judge: Judge) -> None:
+    def __init__(self, module: JudgedModel, judge: Judge, device: torch.device, num_examples: int) -> None:
         self._module = module
         self._judge = judge
+        self._device = device
+        self._num_examples = num_examples
         trained = {name: value for name, value in module.named_parameters() if value.requires_grad}
         self._layout = ParameterLayout.of(trained)
 
@@ -42,8 +46,11 @@ class DifferentiableLoss:
         """
         constants = {name: values[0] for name, values in point.items() if name not in self._layout.names}
 
+        there = examples.on(self._device)
+
         def losses() -> Iterator[PartialLoss]:
-            for inputs, targets in examples.chunks(Loop.num_examples):
+            for batch in there.chunks(self._num_examples):
+                inputs, targets = (part.to(self._device) for part in batch)
                 yield partial(self._partial_loss, constants, inputs, targets, len(examples))
 
         return losses

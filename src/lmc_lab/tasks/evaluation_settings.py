@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
+from lmc_lab.tasks.device import DeviceName
 from lmc_lab.tasks.forward import EvaluationPath
-from lmc_lab.values import at_least, check_fields
+from lmc_lab.values import Condition, at_least, check_fields, incidental
 
 
 class BatchNormPolicy(StrEnum):
@@ -16,6 +17,9 @@ class BatchNormPolicy(StrEnum):
     KEEP = "keep"  # the moments of the endpoint with the largest coefficient
 
 
+_SHARE = Condition("> 0 and <= 1", lambda value: 0 < value <= 1)
+
+
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
     """How points are evaluated.
@@ -24,11 +28,15 @@ class EvaluationSettings:
         bn_policy: without effect for a model without BatchNorm.
         num_bn_examples: training examples, chosen at random once and for all, in the batch of `reestimate`.
         path: one point after another, or many at once.
+        device: where. Rounding differs, and rows say which it was; a result is known without it.
+        memory: the share of what would be taken of a GPU's memory that is taken; half of it where that runs out.
     """
 
     bn_policy: Annotated[str, BatchNormPolicy] = BatchNormPolicy.REESTIMATE
     num_bn_examples: Annotated[int, at_least(2, because="one has no variance")] = 2048
     path: Annotated[str, EvaluationPath] = EvaluationPath.AUTO
+    device: Annotated[str, DeviceName] = incidental(DeviceName.AUTO)
+    memory: Annotated[float, _SHARE] = incidental(1.0)
 
     def __post_init__(self) -> None:
         """Raises UserError for a setting that cannot be."""

@@ -14,7 +14,6 @@ from torch.func import functional_call
 from lmc_lab.errors import UserError
 from lmc_lab.landscape.parameters import States
 from lmc_lab.process import num_cores
-from lmc_lab.stacked.graph import UnsupportedModel
 from lmc_lab.stacked.model import StackedModel
 from lmc_lab.stacked.moments import batch_moments
 from lmc_lab.tasks.forward_pass import placed
@@ -26,6 +25,7 @@ Outputs = Callable[[Inputs], Tensor]  # of n models on such inputs, (n, >= B, ..
 # Models side by side have a multiple of so many examples. Else a model's numbers may begin in the middle of a vector register,
 # and the last bit of its outputs depend on its place: of equal endpoints three quarters of the hull had lower losses.
 _ALIGNED_EXAMPLES = 16
+EXAMPLES_IN_CACHE = 256  # of one model, at a time
 _METHOD_LENGTH = 120  # of a method in words: an exception of the user's own may be long
 
 
@@ -64,6 +64,10 @@ class Forward(ABC):
         """Returns `inputs` (B, ...) as the model is to have them, on its device, once for all points."""
         return [inputs.to(self.device)]
 
+    def targets(self, targets: Tensor) -> Tensor:
+        """Returns `targets` (B, ...) on the device, perhaps with copies of the last: those that outputs are judged with."""
+        return targets.to(self.device)
+
     @abstractmethod
     def moments(self, states: States, inputs: Tensor) -> dict[str, Tensor]:
         """Returns the running moments of every BatchNorm, (n, C) by name, as the batch `inputs` alone would set them."""
@@ -79,7 +83,7 @@ class _PointByPoint(Forward, ABC):
         self.device = inputs.device
         self._model = model
         self._written = written
-        self._changes_inputs = _changes(model, inputs.clone())
+        self._changes_inputs = changes_inputs(model, inputs)
 
     @final
     def moments(self, states: States, inputs: Tensor) -> dict[str, Tensor]:
@@ -98,40 +102,13 @@ class _PointByPoint(Forward, ABC):
         return outputs
 
 
-def _changes(model: nn.Module, inputs: Tensor) -> bool:
-    """Returns whether the model changes its input in place, as it does now with this one."""
-    version = inputs._version
+def changes_inputs(model: nn.Module, inputs: Tensor) -> bool:
+    """Returns whether the model changes its inputs (B, ...) in place, as it does now with a copy of these."""
+    own = inputs.clone()
+    version = own._version
     with torch.no_grad():
-        model(inputs)
-    return inputs._version != version
-
-
-def build_forward(
-    model: nn.Module, inputs: Tensor, path: EvaluationPath, *, stored: str = "", written: Collection[str] = ()
-) -> Forward:
-    """Returns the way to evaluate `model`.
-
-    Args:
-        model: to be evaluated.
-        inputs: an example of what it takes, (B, ...).
-        path: that was asked for.
-        stored: what a forward pass leaves behind that a loss may read, in words: points are then evaluated one by one.
-        written: the buffers among it.
-
-    Raises:
-        UnsupportedModel: the path is ``stacked``, and the model must be evaluated point by point.
-    """
-    if path is EvaluationPath.LOOP:
-        return Loop(model, inputs, written=written)
-    try:
-        forward = Stacked(model, inputs)
-        if stored:
-            raise UnsupportedModel(f"one whose forward stores {stored}")
-    except UnsupportedModel as error:
-        if path is not EvaluationPath.AUTO:
-            raise
-        return Loop(model, inputs, reason=error.reason, written=written)
-    return forward
+        model(own)
+    return own._version != version
 
 
 @final
@@ -139,10 +116,18 @@ class Loop(_PointByPoint):
     """One functional call a point."""
 
     num_models = 1
-    num_examples = 256
 
-    def __init__(self, model: nn.Module, inputs: Tensor, *, reason: str = "", written: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        inputs: Tensor,
+        *,
+        reason: str = "",
+        written: Collection[str] = (),
+        num_examples: int = EXAMPLES_IN_CACHE,
+    ) -> None:
         super().__init__(model, inputs, written)
+        self.num_examples = num_examples
         self.method = shorten(f"loop: {reason}" if reason else "loop", _METHOD_LENGTH)
 
     def at(self, states: States) -> Outputs:

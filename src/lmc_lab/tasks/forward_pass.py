@@ -25,6 +25,11 @@ class ForwardPass:
     changed: tuple[str, ...]  # names of attributes of the module and of those inside it
     written: tuple[str, ...]  # of these, the buffers
 
+    @property
+    def num_bytes(self) -> int:
+        """Returns the memory of all `tensors` together; those that share some count it twice."""
+        return sum(tensor.nbytes for tensor in self.tensors)
+
     @classmethod
     def of(cls, module: nn.Module, inputs: Tensor) -> "ForwardPass":
         """Runs `module` on a copy of `inputs` (B, ...); what the module stores on the way stays in it."""

@@ -38,6 +38,7 @@ class Judge:
             task.judge(outputs, targets)
         self.uses_point = point.has_seen
         self.stored = ", ".join(passed.changed) or ("what its loss reads" if left.has_seen else "")
+        self.bytes_per_example = -(-passed.num_bytes // len(inputs))  # of all that a forward pass computes
         self.written = passed.written  # buffers that stay in the module between a forward pass and its judgement
 
     def __call__(self, outputs: Tensor, targets: Tensor, states: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:

@@ -8,13 +8,18 @@ import torch
 from torch import Tensor
 
 from lmc_lab.data.examples import Examples
+from lmc_lab.errors import UserError
 from lmc_lab.landscape.finite import check_losses
 from lmc_lab.landscape.hull import Evaluate, Evaluation
 from lmc_lab.landscape.parameters import ParameterLayout, States
+from lmc_lab.stacked.graph import UnsupportedModel
+from lmc_lab.tasks.arithmetic import float32_products
 from lmc_lab.tasks.batch_norm import BufferPolicy, Buffers
+from lmc_lab.tasks.device import Device, PassSizes
 from lmc_lab.tasks.differentiable_loss import DifferentiableLoss
 from lmc_lab.tasks.evaluation_settings import EvaluationSettings
-from lmc_lab.tasks.forward import EvaluationPath, Outputs, build_forward, padded
+from lmc_lab.tasks.forward import EXAMPLES_IN_CACHE, EvaluationPath, Forward, Outputs, padded
+from lmc_lab.tasks.forward_choice import build_forward, one_by_one
 from lmc_lab.tasks.judge import Judge
 from lmc_lab.tasks.judged_model import JudgedModel
 from lmc_lab.tasks.threads import map_in_order
@@ -27,30 +32,83 @@ _NUM_TRIED = 64  # examples on which the module is run to see what it does
 class PointEvaluator:
     """Evaluates points: each on the same examples, in the same order and in the same chunks.
 
+    All is computed on one device, in full float32 (or in the precision of the module), whatever a trainer used. Points,
+    buffers and examples that are elsewhere are brought there; what is returned is on the CPU, but for `points`.
+
     Args:
-        module: the model and the loss; its parameters' values do not matter. All of them are theta.
+        module: the model and the loss, which goes to the device; its parameters' values do not matter. All of them are theta.
         train: the training set, from which the policy `reestimate` takes its batch.
         settings: how.
+        device: where; the one that the settings name for None.
+
+    Raises:
+        UserError: the settings name a device that is not there, or one on which equal points have losses that differ.
     """
 
-    def __init__(self, module: JudgedModel, train: Examples, settings: EvaluationSettings | None = None) -> None:
+    @float32_products()
+    def __init__(
+        self,
+        module: JudgedModel,
+        train: Examples,
+        settings: EvaluationSettings | None = None,
+        *,
+        device: Device | None = None,
+    ) -> None:
         settings = settings or EvaluationSettings()
-        module.eval()
+        self.device = device or Device.named(settings.device)
+        module.eval().to(self.device.torch_device)
+        train = train.on(self.device.torch_device)
         self._layout = ParameterLayout.of(dict(module.named_parameters()))
         self._buffer_policy = BufferPolicy(module, train, settings)
-        inputs, targets = train.batch(slice(0, _NUM_TRIED))
+        inputs, targets = (part.to(self.device.torch_device) for part in train.batch(slice(0, _NUM_TRIED)))
         self._judge = Judge(module, inputs, targets)
-        self._forward = build_forward(
-            module, inputs, EvaluationPath(settings.path), stored=self._judge.stored, written=self._judge.written
-        )
-        self.differentiable = DifferentiableLoss(module, self._judge)
-        _log_once(self.method)
+        self._forward = self._built(module, inputs, train, settings)
+        num_examples = EXAMPLES_IN_CACHE if self.device.total_memory is None else self._forward.num_examples
+        self.differentiable = DifferentiableLoss(module, self._judge, self.device.torch_device, num_examples)
+        _log_once(self.method if self.device.total_memory is None else f"{self.method} on {self.device.name}")
+
+    def _built(self, module: JudgedModel, inputs: Tensor, train: Examples, settings: EvaluationSettings) -> Forward:
+        """Returns the way to run the module; where sums are a library's, one in which equal points have equal losses."""
+        judge, path = self._judge, EvaluationPath(settings.path)
+        if self.device.total_memory is None:
+            return build_forward(module, inputs, path, stored=judge.stored, written=judge.written)
+        sizes = self.device.sizes(judge.bytes_per_example, settings.memory)
+        self._forward = build_forward(module, inputs, path, sizes=sizes, stored=judge.stored, written=judge.written)
+        if self._has_equal_losses(module, train):
+            return self._forward
+        reason = f"one whose last bit depends on a point's place on {self.device.name}"
+        if path is EvaluationPath.STACKED:
+            raise UnsupportedModel(reason)
+        self._forward = one_by_one(module, inputs, sizes=sizes, reason=reason, written=judge.written)
+        if not self._has_equal_losses(module, train):
+            raise UserError(
+                f"expected equal points to have equal losses, found that they differ from call to call on {self.device.name}, "
+                "and a strict < would decide nothing; evaluate on the CPU (evaluation.device=cpu)"
+            )
+        return self._forward
+
+    def _has_equal_losses(self, module: JudgedModel, train: Examples) -> bool:
+        """Returns whether as many copies of the module as are evaluated at once have losses of the same bits."""
+        count = max(2, self._forward.num_models)
+        own = self._layout.flatten(dict(module.named_parameters())).detach()
+        buffers = {name: buffer[None] for name, buffer in module.named_buffers() if name in module.state_dict()}
+        points = self.points(own.expand(count, -1), torch.ones(count, 1, dtype=torch.float64), buffers)
+        judged = self._losses(points, train.first(self._forward.num_examples))
+        losses = torch.cat([losses for *_, losses, _ in judged]).nan_to_num()
+        sums = losses.sum(dim=1, dtype=torch.float64)
+        return torch.equal(losses, losses[:1].expand_as(losses)) and torch.equal(sums, sums[:1].expand_as(sums))
 
     @property
     def method(self) -> str:
         """Returns how points are evaluated, and why one by one if that was not asked for."""
         return self._forward.method
 
+    @property
+    def pass_sizes(self) -> PassSizes:
+        """Returns how many points are evaluated at once, and on how many examples."""
+        return PassSizes(self._forward.num_models, self._forward.num_examples)
+
+    @float32_products()
     def points(self, thetas: Tensor, coefficients: Tensor, buffers: Buffers) -> States:
         """Returns points with parameters `thetas` (n, D) and the buffers that the policy gives them.
 
@@ -62,25 +120,30 @@ class PointEvaluator:
         Raises:
             UserError: others are missing.
         """
-        states = self._layout.unflatten(thetas) | self._buffer_policy.mixed(coefficients, buffers)
+        thetas, coefficients = (tensor.to(self.device.torch_device) for tensor in (thetas, coefficients))
+        there = {name: values.to(self.device.torch_device) for name, values in buffers.items()}
+        states = self._layout.unflatten(thetas) | self._buffer_policy.mixed(coefficients, there)
         return states | self._buffer_policy.reestimated(self._forward, states)
 
+    @float32_products()
     def evaluate(self, points: States, examples: Examples) -> Evaluation:
         """Returns mean loss (and accuracy) of each point over `examples`, summed in float64."""
         num_points = len(next(iter(points.values())))
-        loss_sum = torch.zeros(num_points, dtype=torch.float64)
-        num_correct = torch.zeros(num_points, dtype=torch.float64)
+        loss_sum, num_correct = torch.zeros(2, num_points, dtype=torch.float64, device=self.device.torch_device)
         has_accuracy = True
         for cut, _, losses, correct in self._losses(points, examples):
             loss_sum[cut] += losses.sum(dim=1, dtype=torch.float64)
             has_accuracy = correct is not None
             num_correct[cut] += 0 if correct is None else correct.sum(dim=1)
-        return Evaluation(loss_sum / len(examples), num_correct / len(examples) if has_accuracy else None)
+        accuracy = (num_correct / len(examples)).cpu() if has_accuracy else None
+        return Evaluation((loss_sum / len(examples)).cpu(), accuracy)
 
     def evaluate_on(self, examples: Examples, buffers: Buffers) -> Evaluate:
         """Returns the function (thetas, coefficients) -> Evaluation that `landscape.hull.probe_hull` takes."""
-        return lambda thetas, coefficients: self.evaluate(self.points(thetas, coefficients, buffers), examples)
+        there = examples.on(self.device.torch_device)
+        return lambda thetas, coefficients: self.evaluate(self.points(thetas, coefficients, buffers), there)
 
+    @float32_products()
     def correct_masks(self, points: States, examples: Examples) -> Tensor | None:
         """Returns which examples each point has right, bool (n, N), or None if the task has no right and wrong.
 
@@ -88,20 +151,21 @@ class PointEvaluator:
             NotFinite: the loss of a point, here called endpoint, is NaN or infinite.
         """
         num_points = len(next(iter(points.values())))
-        masks = torch.zeros(num_points, len(examples), dtype=torch.bool)
-        loss_sum = torch.zeros(num_points, dtype=torch.float64)
+        masks = torch.zeros(num_points, len(examples), dtype=torch.bool, device=self.device.torch_device)
+        loss_sum = torch.zeros(num_points, dtype=torch.float64, device=self.device.torch_device)
         for cut, place, losses, correct in self._losses(points, examples):
             if correct is None:
                 return None
             loss_sum[cut] += losses.sum(dim=1, dtype=torch.float64)
             masks[cut, place] = correct
-        check_losses(loss_sum, "endpoint")
-        return masks
+        check_losses(loss_sum.cpu(), "endpoint")
+        return masks.cpu()
 
+    @float32_products()
     @torch.no_grad()
     def output_size(self, points: States, examples: Examples) -> float:
         """Returns the largest absolute value among the outputs of all points on `examples`."""
-        chunks = examples.chunks(self._forward.num_examples)
+        chunks = examples.on(self.device.torch_device).chunks(self._forward.num_examples)
         groups = [outputs for *_, outputs in self._groups(points)]
         arranged = (self._forward.inputs(inputs) for inputs, _ in chunks)
         sizes = (outputs(inputs).abs().max() for inputs in arranged for outputs in groups)
@@ -111,15 +175,19 @@ class PointEvaluator:
     def _losses(self, points: States, examples: Examples) -> Iterator[tuple[slice, slice, Tensor, Tensor | None]]:
         """Yields (points, examples, losses (n, B), correct (n, B)): each chunk of examples is read once for all points."""
         groups = list(self._groups(points))
+        examples = examples.on(self.device.torch_device)
 
         @torch.no_grad()  # each thread has a switch of its own
         def judge(place: slice) -> list[tuple[slice, slice, Tensor, Tensor | None]]:
             inputs, targets = examples.batch(place)
-            arranged = self._forward.inputs(inputs)
+            arranged, own_targets = self._forward.inputs(inputs), self._forward.targets(targets)
             judged = []
             for cut, own, outputs_on in groups:
-                outputs = outputs_on(arranged)[:, : len(targets)]  # without those on copies of the last example
-                judged.append((cut, place, *self._judge(outputs, targets, own)))
+                outputs = outputs_on(arranged)[:, : len(own_targets)]
+                losses, correct = self._judge(outputs, own_targets, own)
+                # Without those on copies of the last example.
+                losses, correct = losses[:, : len(targets)], None if correct is None else correct[:, : len(targets)]
+                judged.append((cut, place, losses, correct))
             return judged
 
         size = self._forward.num_examples

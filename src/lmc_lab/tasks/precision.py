@@ -1,7 +1,7 @@
 """What `task.precision` means for a training step: what Lightning's plugins do, for steps that are taken without Lightning."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lmc_lab.errors import UserError, nearest
+from lmc_lab.tasks.arithmetic import float32_products
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -18,12 +19,16 @@ class Precision:
     """The types of numbers in a training step.
 
     Args:
+        lightning: what Lightning calls it.
         weights: of parameters, buffers and inputs; None for what they are.
         autocast: of products inside an autocast, if there is one.
+        tf32: products of float32 may have factors that are rounded to TF32, on a GPU.
     """
 
+    lightning: str
     weights: torch.dtype | None = None
     autocast: torch.dtype | None = None
+    tf32: bool = False
 
     def convert(self, tensor: Tensor) -> Tensor:
         """Returns inputs or targets as a step takes them; whole numbers stay whole."""
@@ -33,24 +38,29 @@ class Precision:
         """Returns the module with its tensors as they are trained."""
         return module.to(self.weights)
 
+    def products(self, *, deterministic: bool = True) -> AbstractContextManager[None]:
+        """Returns the context in which steps are taken: float32 means float32, unless the task says TF32."""
+        return float32_products(tf32=self.tf32, deterministic=deterministic)
+
     @contextmanager
-    def forward(self) -> Iterator[None]:
+    def forward(self, device_type: str = "cpu") -> Iterator[None]:
         """Computes a training loss as Lightning's plugins do, in the type of the weights or in an autocast."""
         default = torch.get_default_dtype()
         try:
             torch.set_default_dtype(self.weights or default)
-            with torch.autocast("cpu", self.autocast, enabled=self.autocast is not None, cache_enabled=False):
+            with torch.autocast(device_type, self.autocast, enabled=self.autocast is not None, cache_enabled=False):
                 yield
         finally:
             torch.set_default_dtype(default)
 
 
 _PRECISIONS = {
-    "64-true": Precision(torch.float64),
-    "32-true": Precision(),
-    "bf16-true": Precision(torch.bfloat16),
-    "16-true": Precision(torch.float16),
-    "bf16-mixed": Precision(autocast=torch.bfloat16),
+    "64-true": Precision("64-true", torch.float64),
+    "32-true": Precision("32-true"),
+    "tf32": Precision("32-true", tf32=True),
+    "bf16-true": Precision("bf16-true", torch.bfloat16),
+    "16-true": Precision("16-true", torch.float16),
+    "bf16-mixed": Precision("bf16-mixed", autocast=torch.bfloat16),
 }
 
 

@@ -1,0 +1,70 @@
+from functools import partial
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from lmc_lab.landscape.parameters import States
+from lmc_lab.stacked.copies import Copies, stack, without_advice
+from lmc_lab.stacked.graph import UnsupportedModel
+from lmc_lab.stacked.moments import batch_moments
+from lmc_lab.tasks.device import PassSizes
+from lmc_lab.tasks.forward import Forward, Inputs, Outputs, changes_inputs, padded
+
+
+@final
+class Vectorised(Forward):
+    """All points by one call of each operation (`stacked.copies`): on a GPU, where calls are what a small network costs.
+
+    Every pass is on equally many examples, the last one with copies of its last example: the kernels that are chosen, and
+    where in memory the numbers of a point begin, are then the same for all chunks.
+
+    Args:
+        model: to be evaluated, in eval mode.
+        inputs: an example of what it takes, (B, ...).
+        sizes: of a pass.
+
+    Raises:
+        UnsupportedModel: `torch.func` cannot make several of the model.
+    """
+
+    method = "vectorised"
+
+    def __init__(self, model: nn.Module, inputs: Tensor, sizes: PassSizes) -> None:
+        self.device = inputs.device
+        self.num_models, self.num_examples = sizes.num_models, sizes.num_examples
+        self._model = model
+        self._copies = Copies(model, shares_arguments=True)
+        self._try(inputs)
+
+    def at(self, states: States) -> Outputs:
+        """Returns what runs all points at once."""
+        return partial(self._run, states)
+
+    def inputs(self, inputs: Tensor) -> Inputs:
+        """Returns as many inputs as every pass has."""
+        return [padded(inputs.to(self.device), self.num_examples)]
+
+    def targets(self, targets: Tensor) -> Tensor:
+        """Returns as many targets."""
+        return padded(targets.to(self.device), self.num_examples)
+
+    def moments(self, states: States, inputs: Tensor) -> dict[str, Tensor]:
+        """Returns the moments (n, C), of one point after another: a batch of 2,048 keeps a GPU busy."""
+        return batch_moments(self._model, states, inputs)
+
+    def _run(self, states: States, inputs: Inputs) -> Tensor:
+        with without_advice():
+            return self._copies(states, *inputs)
+
+    def _try(self, inputs: Tensor) -> None:
+        if changes_inputs(self._model, inputs):
+            raise UnsupportedModel("one that changes its inputs in place")
+        own = dict(self._model.named_parameters()) | dict(self._model.named_buffers())
+        try:
+            with torch.no_grad():
+                self._run(stack(own, 2), [inputs])
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # whatever torch.func cannot do with a module of the user's
+            raise UnsupportedModel(f"one that torch.func cannot vectorise ({' '.join(str(error).split())})") from error
