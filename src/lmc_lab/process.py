@@ -1,4 +1,4 @@
-"""Settings of the whole process: garbage collection, memory, threads, what Lightning says, cores, and when it ends."""
+"""Settings of the whole process: garbage collection, memory, threads, what Lightning says, cores, GPUs, and when it ends."""
 
 import ctypes
 import gc
@@ -9,6 +9,8 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import takewhile
+from pathlib import Path
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of malloc.h
 _LARGEST_MMAP_THRESHOLD = 32 * 2**20  # that glibc takes
@@ -27,6 +29,8 @@ _TALKING = (
 
 def prepare_process() -> None:
     """Makes this process one that trains or measures; called by each job of an entry point, in workers as well."""
+    if num_gpus():
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it the order of its sums may change
     with heavy_imports():
         import torch
 
@@ -109,3 +113,26 @@ def num_cores() -> int:
     given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     allowed = num_allowed_cores()
     return min(int(given), allowed) if given.isdecimal() and int(given) else allowed
+
+
+_VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
+_DEVICES = Path("/dev")
+
+
+def visible_gpus() -> list[str]:
+    """Returns the GPUs that this process may use, by the names that ``CUDA_VISIBLE_DEVICES`` has for them; without torch."""
+    given = os.environ.get(_VISIBLE_GPUS)
+    if given is not None:  # CUDA sees those in front of the first that is none
+        return list(takewhile(lambda name: name not in ("", "-1"), map(str.strip, given.split(","))))
+    found = [path for path in _DEVICES.glob("nvidia*") if path.name.removeprefix("nvidia").isdecimal()]
+    return list(map(str, range(len(found))))
+
+
+def num_gpus() -> int:
+    """Returns how many GPUs this process may use."""
+    return len(visible_gpus())
+
+
+def take_gpu(name: str) -> None:
+    """Makes a GPU the only one that this process sees, before CUDA has been used."""
+    os.environ[_VISIBLE_GPUS] = name

@@ -105,6 +105,6 @@ def test_the_gap_of_a_scheduled_task_with_a_temperature(tmp_path):
     experiment = replace(experiment, task=replace(experiment.task, build_module=Scheduled))
     ensure_trunk(experiment, {3})
     found = list(TrunkMidpointGap(num_pairs=3, num_examples=80).measure(load_trunk(experiment), experiment.task))
-    assert [item.value for item in found if isinstance(item, Choice)] == ["stacked"]
+    assert [item.value for item in found if isinstance(item, Choice)] == ["stacked", "cpu"]
     gaps = [m.value for m in found if isinstance(m, Measurement) and m.quantity == "midpoint_gap"]
     assert len(gaps) == 2 and all(gap != 0 and abs(gap) < 1 for gap in gaps)

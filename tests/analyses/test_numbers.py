@@ -133,8 +133,8 @@ def test_what_was_never_trained_is_no_direction(experiment):
 def test_how_points_were_evaluated_is_said(experiment):
     mode = load_mode(experiment, 13)
     for analysis in (ConvexMode(num_samples=5), Pairs(num_points=3), Predictions()):
-        (choice,) = [item for item in analysis.measure(mode, experiment.task) if isinstance(item, Choice)]
-        assert choice == Choice("evaluation", "stacked")
+        choices = [item for item in analysis.measure(mode, experiment.task) if isinstance(item, Choice)]
+        assert choices == [Choice("evaluation", "stacked"), Choice("device", "cpu")]
 
 
 def test_an_infinite_mean_has_no_interval():

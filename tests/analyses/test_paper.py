@@ -40,6 +40,11 @@ def experiments(tmp_path_factory):
     return trunks
 
 
+def measured(answer):
+    """The measurements of an answer, without what else it says."""
+    return [item for item in answer if isinstance(item, Measurement)]
+
+
 def values(found, quantity, **where):
     rows = [m for m in found if isinstance(m, Measurement) and m.quantity == quantity]
     return [m.value for m in rows if all(getattr(m, name) == value for name, value in where.items())]
@@ -141,7 +146,7 @@ def dense_hessian(experiment, state, examples):
 def test_hessian_ends_are_those_of_the_dense_matrix_at_every_saved_state(experiments, method):
     trunk = load_trunk(experiments[0])
     settings = {"num_examples": 120, "tolerance": 1e-4, "max_products": 2000, "method": method, "evaluation": KEEP}
-    found = list(TrunkHessian(**settings).measure(trunk, experiments[0].task))
+    found = measured(TrunkHessian(**settings).measure(trunk, experiments[0].task))
     for state in trunk.states:
         ends = torch.linalg.eigvalsh(dense_hessian(experiments[0], state, clouds().draw(120)))[[0, -1]]
         assert values(found, "lambda_max", step=state.step) == pytest.approx([ends[1].item()], rel=2e-3)
@@ -154,7 +159,7 @@ def test_hessian_ends_are_those_of_the_dense_matrix_at_every_saved_state(experim
 def test_the_hessian_of_branches_is_taken_at_their_endpoints(experiments):
     mode = load_mode(experiments[0], 13)
     settings = {"num_branches": 2, "num_examples": 100, "tolerance": 1e-4, "evaluation": KEEP}
-    found = list(BranchHessian(**settings).measure(mode, experiments[0].task))
+    found = measured(BranchHessian(**settings).measure(mode, experiments[0].task))
     assert {(m.branch, m.step) for m in found} == {(0, 40), (1, 40)}
     for branch in range(2):
         buffers = {name: values[branch : branch + 1] for name, values in mode.buffers.items()}
@@ -162,7 +167,7 @@ def test_the_hessian_of_branches_is_taken_at_their_endpoints(experiments):
         ends = torch.linalg.eigvalsh(dense_hessian(experiments[0], state, clouds().draw(100)))[[0, -1]]
         assert values(found, "lambda_max", branch=branch) == pytest.approx([ends[1].item()], rel=2e-3)
         assert values(found, "lambda_min", branch=branch) == pytest.approx([ends[0].item()], rel=2e-2, abs=1e-4)
-    without_graph = list(BranchHessian(**settings, keep_graph=False).measure(mode, experiments[0].task))
+    without_graph = measured(BranchHessian(**settings, keep_graph=False).measure(mode, experiments[0].task))
     assert [m.value for m in without_graph] == pytest.approx([m.value for m in found], rel=1e-3, abs=1e-4)
     assert BranchHessian(keep_graph=False).settings() == BranchHessian().settings()
 
@@ -246,7 +251,7 @@ def test_midpoint_gaps_are_counted_at_every_state(experiments):
 
 def test_states_are_chosen_by_step(experiments):
     trunk = load_trunk(experiments[0], steps=[13])
-    found = TrunkHessian(num_examples=50, evaluation=KEEP).measure(trunk, experiments[0].task)
+    found = measured(TrunkHessian(num_examples=50, evaluation=KEEP).measure(trunk, experiments[0].task))
     assert {m.step for m in found} == {13}
     with pytest.raises(UserError, match=r"expected the state at step 14 .* found none; .*'run.save_steps=\[14\]'"):
         load_trunk(experiments[0], steps=[13, 14])
@@ -267,7 +272,9 @@ def test_the_hessian_along_a_branch_starts_after_its_split(tmp_path):
     for seed in range(2):
         train_branch(experiment, 13, seed)
     mode = load_mode(experiment, 13, steps=[5, 20])
-    found = list(BranchHessian(steps=[5, 20], num_examples=100, evaluation=KEEP).measure(mode, experiment.task))
+    found = measured(BranchHessian(steps=[5, 20], num_examples=100, evaluation=KEEP).measure(mode, experiment.task))
     assert {(m.branch, m.step) for m in found} == {(0, 20), (0, 40)}
     with pytest.raises(UserError, match="expected the state at step 21"):
-        list(BranchHessian(steps=[21], evaluation=KEEP).measure(load_mode(experiment, 13, steps=[21]), experiment.task))
+        measured(
+            BranchHessian(steps=[21], evaluation=KEEP).measure(load_mode(experiment, 13, steps=[21]), experiment.task)
+        )

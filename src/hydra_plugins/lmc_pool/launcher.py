@@ -15,20 +15,20 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hydra_plugins.lmc_pool.failed import Outcome, Reasons, failure, reasons_of
 from hydra_plugins.lmc_pool.names import job_name
 from hydra_plugins.lmc_pool.processes import run_jobs
 from lmc_lab.errors import UserError
-from lmc_lab.process import num_allowed_cores
+from lmc_lab.process import num_allowed_cores, visible_gpus
 
 
 @dataclass
 class PoolLauncherConf:
     """The node ``hydra.launcher``.
 
-    `n_jobs` is the number of jobs at a time, all cores for null.
+    `n_jobs` is the number of jobs at a time. Null: as many as there are GPUs where jobs compute on one, else all cores.
     """
 
     _target_: str = "hydra_plugins.lmc_pool.launcher.PoolLauncher"
@@ -98,11 +98,18 @@ class PoolLauncher(Launcher):
             raise UserError(
                 f"expected hydra.launcher.n_jobs to be a whole number >= 1 or null, found {n_jobs}; change it"
             )
-        self.num_workers = n_jobs or num_allowed_cores()
+        self._n_jobs = n_jobs
+        self._gpus: list[str] = []  # each worker sees one of them
+
+    @property
+    def num_workers(self) -> int:
+        """Returns how many jobs run at a time; of those that use a GPU it is known after `setup`."""
+        return self._n_jobs or len(self._gpus) or num_allowed_cores()
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keeps what Hydra gives."""
         self._context, self._task_function, self._config = hydra_context, task_function, config
+        self._gpus = visible_gpus() if _uses_gpu(config) else []
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Runs all jobs and returns when the last is done.
@@ -126,11 +133,17 @@ class PoolLauncher(Launcher):
             )
             for i, overrides in enumerate(job_overrides)
         ]
-        outcomes = run_jobs(jobs, num_workers=self.num_workers)
+        outcomes = run_jobs(jobs, num_workers=self.num_workers, gpus=self._gpus)
         if any(outcomes):
             ended = [Outcome(job.overrides, failed) for job, failed in zip(jobs, outcomes, strict=True)]
             raise failure(ended, self._config.hydra.overrides.task)
         return [_completed(job) for job in jobs]
+
+
+def _uses_gpu(config: DictConfig) -> bool:
+    """Returns whether jobs compute on a GPU where there is one: those that measure, and those that train."""
+    key = "evaluation.device" if "analysis" in config else "trainer.accelerator"
+    return str(OmegaConf.select(config, key, default="cpu")) in ("auto", "cuda", "gpu")
 
 
 def _completed(job: Job) -> JobReturn:

@@ -15,7 +15,7 @@ from typing import Protocol, cast
 
 from hydra_plugins.lmc_pool.failed import Reasons, told
 from lmc_lab import termination
-from lmc_lab.process import end_after, num_cores, take_cores
+from lmc_lab.process import end_after, num_cores, take_cores, take_gpu
 
 log = logging.getLogger(__name__)
 
@@ -36,17 +36,23 @@ class Job(Protocol):
         """Runs it; returns what failed."""
 
 
-def run_jobs(jobs: Sequence[Job], *, num_workers: int) -> list[Reasons]:
-    """Runs `jobs`, those that take time in worker processes; returns for each what failed."""
+def run_jobs(jobs: Sequence[Job], *, num_workers: int, gpus: Sequence[str] = ()) -> list[Reasons]:
+    """Runs `jobs`, those that take time in worker processes; returns for each what failed.
+
+    Args:
+        jobs: in their order.
+        num_workers: processes at a time.
+        gpus: of which each of them sees one, as ``CUDA_VISIBLE_DEVICES`` names it; none for jobs that use none.
+    """
     reasons: list[Reasons] = [{}] * len(jobs)
-    with closing(_outcomes(jobs, num_workers)) as outcomes:
+    with closing(_outcomes(jobs, num_workers, gpus)) as outcomes:
         for number, (place, failed) in enumerate(outcomes, 1):
             reasons[place] = failed
             log.info("%d/%d %s: %s", number, len(jobs), jobs[place].name, told(failed))
     return reasons
 
 
-def _outcomes(jobs: Sequence[Job], num_workers: int) -> Generator[tuple[int, Reasons], None, None]:
+def _outcomes(jobs: Sequence[Job], num_workers: int, gpus: Sequence[str]) -> Generator[tuple[int, Reasons], None, None]:
     """Yields the place of each job when it ends, and what failed.
 
     Jobs are asked for an answer in turn, until one has none: it and those behind it are the workers'. Who has something to
@@ -54,13 +60,13 @@ def _outcomes(jobs: Sequence[Job], num_workers: int) -> Generator[tuple[int, Rea
     """
     for place, job in enumerate(jobs):
         if not job.is_answered():
-            yield from _of_workers(jobs, range(place, len(jobs)), num_workers)
+            yield from _of_workers(jobs, range(place, len(jobs)), num_workers, gpus)
             return
         yield place, {}
 
 
 def _of_workers(
-    jobs: Sequence[Job], places: Sequence[int], num_workers: int
+    jobs: Sequence[Job], places: Sequence[int], num_workers: int, gpus: Sequence[str]
 ) -> Generator[tuple[int, Reasons], None, None]:
     """Yields the place of each of the jobs at `places` when it ends, and what failed; at most `num_workers` run at a time.
 
@@ -72,6 +78,7 @@ def _of_workers(
     waiting = deque(places)
     workers: dict[Connection, ForkServerProcess] = {}
     running: dict[Connection, int] = {}
+    gpu_of: dict[Connection, str | None] = {}
 
     def give(pipe: Connection) -> None:
         running[pipe] = waiting.popleft()
@@ -80,8 +87,9 @@ def _of_workers(
     with _ended(workers):
         while waiting or running:
             while waiting and len(workers) < num_workers:
-                pipe, process = _start(share, context)
-                workers[pipe] = process
+                gpu = _least_taken(gpus, [gpu_of[pipe] for pipe in workers])
+                pipe, process = _start(share, gpu, context)
+                workers[pipe], gpu_of[pipe] = process, gpu
                 give(pipe)
             for pipe in cast("list[Connection]", wait(list(workers))):
                 place, failed = running.pop(pipe, None), _answer(pipe)
@@ -93,10 +101,15 @@ def _of_workers(
                     yield place, failed
 
 
-def _start(share: int, context: ForkServerContext) -> tuple[Connection, ForkServerProcess]:
+def _least_taken(gpus: Sequence[str], taken: Sequence[str | None]) -> str | None:
+    """Returns the GPU that the fewest workers have, None if there are none."""
+    return min(gpus, key=taken.count, default=None)
+
+
+def _start(share: int, gpu: str | None, context: ForkServerContext) -> tuple[Connection, ForkServerProcess]:
     """Starts a worker; returns the end of the pipe through which it gets jobs and answers."""
     pipe, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(share, theirs))
+    process = context.Process(target=_work, args=(share, gpu, theirs))
     process.start()
     theirs.close()  # so that the pipe ends with the worker
     return pipe, process
@@ -157,8 +170,11 @@ def _preloaded_processes() -> ForkServerContext:
     return context
 
 
-def _work(share: int, pipe: Connection) -> None:
-    """Runs in this process, a worker, which has `share` cores for itself, one job after another until the sweep ends."""
+def _work(share: int, gpu: str | None, pipe: Connection) -> None:
+    """Runs in this process, a worker, one job after another until the sweep ends.
+
+    It has `share` cores, and one GPU if jobs use one: the server has imported torch, which looks for GPUs when it needs them.
+    """
     import cloudpickle
 
     termination.handle_sigterm()
@@ -166,6 +182,8 @@ def _work(share: int, pipe: Connection) -> None:
     assert parent is not None
     end_after(parent.join)
     take_cores(share)
+    if gpu is not None:
+        take_gpu(gpu)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the sweep is gone
         while True:
             job = cloudpickle.loads(pipe.recv_bytes())

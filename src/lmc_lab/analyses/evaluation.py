@@ -1,4 +1,4 @@
-"""How points were evaluated, as rows say it."""
+"""How and where points were evaluated, as rows say it."""
 
 from collections.abc import Iterator
 
@@ -7,9 +7,14 @@ from lmc_lab.tasks.point_evaluator import PointEvaluator
 
 
 def how(evaluator: PointEvaluator) -> Iterator[Choice]:
-    """Yields the way in which points are evaluated, and the device; of a GPU, on which sizes depend, also these."""
+    """Yields the way in which points are evaluated, and where."""
     yield Choice("evaluation", evaluator.method)
+    yield from where(evaluator)
+
+
+def where(evaluator: PointEvaluator) -> Iterator[Choice]:
+    """Yields the device, and of a GPU, on whose memory they depend, the sizes of a pass."""
     yield Choice("device", evaluator.device.name)
     if evaluator.device.total_memory is not None:
-        num_models, num_examples = evaluator.pass_sizes.num_models, evaluator.pass_sizes.num_examples
-        yield Choice("at_a_time", f"{num_models} points x {num_examples} examples")
+        sizes = evaluator.pass_sizes
+        yield Choice("at_a_time", f"{sizes.num_models} points x {sizes.num_examples} examples")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lmc_lab.analyses.base import Analysis, Choice, LeftOut, Measurement, ModeAnalysis, TrunkAnalysis
-from lmc_lab.analyses.evaluation import how
+from lmc_lab.analyses.evaluation import where
 from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.errors import UserError
 from lmc_lab.landscape.curvature import NoGradient, NotSymmetric, SpectrumEnds
@@ -90,7 +90,7 @@ class TrunkHessian(_Hessian, TrunkAnalysis):
     def measure(self, trunk: Trunk, task: Task) -> Iterator[Measurement | Choice]:
         """Yields the ends with their residuals at each state."""
         evaluator = self.evaluator(task, trunk.trunk_seed)
-        yield from how(evaluator)
+        yield from where(evaluator)
         for state in trunk.states:
             yield from _rows(self.ends(evaluator, task, state.theta, state.buffers), state.step, None)
 
@@ -112,7 +112,7 @@ class BranchHessian(_Hessian, ModeAnalysis):
     def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | Choice | LeftOut]:
         """Yields the ends with their residuals at each step and at the endpoint, whose step may be unknown."""
         training, evaluator = mode.training, self.evaluator(task, mode.init_seed)
-        yield from how(evaluator)
+        yield from where(evaluator)
         if training is None and self.steps:
             yield LeftOut("states on the way")
         for i, branch in enumerate(mode.branches[: self.num_branches]):

@@ -135,8 +135,8 @@ def _answers(analysis: Analysis, subject: Subject, task: Task) -> list[Answer]:
         log.info("%s: a GPU's memory ran out, so it begins again with half as much at a time", analysis.name)
         analysis = analysis.with_less_memory()
     raise UserError(
-        f"expected a GPU with memory for points of {task.name}, found that it ran out, also with a thousandth of them at a time; "
-        "end what else uses it, or evaluate on the CPU (evaluation.device=cpu)"
+        f"expected a GPU with memory for points of {task.name}, found that it ran out, also with a thousandth of them at "
+        "a time; end what else uses it, or evaluate on the CPU (evaluation.device=cpu)"
     )
 
 

@@ -1,5 +1,6 @@
 """The loss of any model on fixed examples, as a function of its weights: what the measures beside this file take."""
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Literal, final
@@ -12,6 +13,8 @@ from lmc_lab.data.from_loader import Data, examples_of
 from lmc_lab.errors import UserError
 from lmc_lab.landscape.hull import Evaluate, Evaluation
 from lmc_lab.landscape.parameters import States
+from lmc_lab.tasks.arithmetic import float32_products
+from lmc_lab.tasks.device import Device
 from lmc_lab.tasks.evaluation_settings import EvaluationSettings
 from lmc_lab.tasks.mean_loss import LossFunction
 from lmc_lab.tasks.model_with_loss import IsCorrect, ModelWithLoss
@@ -27,7 +30,7 @@ class Objective:
     in float64. The model is left as it is, in its mode and with its weights; it may be trained on.
 
     Args:
-        model: any module that maps one tensor (B, ...) to one tensor (B, ...), on the CPU. Its parameters are the
+        model: any module that maps one tensor (B, ...) to one tensor (B, ...), on one device. Its parameters are the
             coordinates of a point; their values do not matter.
         loss: `loss(outputs, targets)`, the mean over the examples of a batch, a scalar, like
             `torch.nn.functional.cross_entropy`. That it is a mean is tried on 64 examples. The loss of an example is
@@ -41,6 +44,7 @@ class Objective:
             one fixed batch, at every point, as if in train mode; ``interpolate``: mixed as the weights are; ``keep``: those
             of the state dict with the largest coefficient. Without effect for models without BatchNorm.
         num_bn_examples: in the batch of `reestimate`.
+        device: where points are evaluated, ``cuda`` say, on a copy of the model; where the model is for None.
 
     Raises:
         UserError: one of them is not as said here; the sentence tells what to do.
@@ -56,16 +60,20 @@ class Objective:
         is_correct: IsCorrect | None = None,
         bn_policy: Literal["reestimate", "interpolate", "keep"] = "reestimate",
         num_bn_examples: int = 2048,
+        device: torch.device | str | None = None,
     ) -> None:
         settings = EvaluationSettings(bn_policy=bn_policy, num_bn_examples=num_bn_examples)
         check_model(model)
         self.model = model
         self.examples = examples_of(data, "data")
         train = self.examples if train_data is None else examples_of(train_data, "train_data")
-        with in_eval_mode(model):
-            self.evaluator = PointEvaluator(
-                ModelWithLoss(model, loss, self.examples, is_correct=is_correct), train, settings
-            )
+        where, own = torch.device(device) if device is not None else _device_of(model), model
+        if where != _device_of(model):
+            own = copy.deepcopy(model).to(where)  # the user's stays where it is
+        self.examples = self.examples.on(where)
+        with in_eval_mode(own), float32_products():
+            module = ModelWithLoss(own, loss, self.examples, is_correct=is_correct)
+            self.evaluator = PointEvaluator(module, train, settings, device=Device.of(where))
 
     @property
     def method(self) -> str:
@@ -85,7 +93,7 @@ class Objective:
         """Returns P state dicts as the functions of `landscape` take them.
 
         Returns:
-            Their parameters (P, D), and the loss of points that are mixtures of them.
+            Their parameters (P, D), on the device where points are evaluated, and the loss of points that are mixtures of them.
 
         Raises:
             UserError: one is not of this model.
@@ -97,7 +105,7 @@ class Objective:
             with in_eval_mode(self.model):
                 return evaluate(points, coefficients)
 
-        return thetas, leaving_the_model
+        return thetas.to(self.evaluator.device.torch_device), leaving_the_model
 
     def points(self, states: Sequence[StateDict]) -> States:
         """Returns P state dicts as `evaluator` takes them.
@@ -113,15 +121,19 @@ def check_model(model: nn.Module) -> None:
     """Refuses a model whose weights are no point.
 
     Raises:
-        UserError: it has lazy layers, no parameters, or tensors that are not on the CPU.
+        UserError: it has lazy layers, no parameters, or tensors on several devices.
     """
     tensors = [*model.parameters(), *model.buffers()]
     if any(map(is_lazy, tensors)):
         raise UserError("expected a model whose layers have sizes, found lazy ones; run it once on a batch")
     if not any(True for _ in model.parameters()):
         raise UserError(f"expected a model with parameters, found none in {type(model).__name__}; give the whole model")
-    if others := {str(tensor.device) for tensor in tensors} - {"cpu"}:
-        raise UserError(f"expected a model on the CPU, found it on {others.pop()}; give model.cpu()")
+    if len(found := {str(tensor.device) for tensor in tensors}) > 1:
+        raise UserError(f"expected a model on one device, found it on {' and '.join(sorted(found))}; give model.cpu()")
+
+
+def _device_of(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
 
 
 @contextmanager

@@ -34,7 +34,8 @@ class ModelWithLoss(JudgedModel):
         self, model: nn.Module, loss: LossFunction, examples: Examples, *, is_correct: IsCorrect | None = None
     ) -> None:
         super().__init__(model)
-        inputs, targets = examples.draw(_NUM_TRIED).batch(slice(None))
+        device = next(model.parameters()).device
+        inputs, targets = (part.to(device) for part in examples.draw(_NUM_TRIED).batch(slice(None)))
         outputs = _outputs(model, inputs)
         # Functions, not modules, which would be registered: their parameters would be coordinates of a point.
         self._is_correct = _checked(is_correct, outputs, targets) or _largest(outputs, examples.targets)

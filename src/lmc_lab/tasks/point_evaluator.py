@@ -88,11 +88,11 @@ class PointEvaluator:
         return self._forward
 
     def _has_equal_losses(self, module: JudgedModel, train: Examples) -> bool:
-        """Returns whether as many copies of the module as are evaluated at once have losses of the same bits."""
-        count = max(2, self._forward.num_models)
+        """Returns whether copies of the module, one more than are evaluated at once, have losses of the same bits."""
+        count = self._forward.num_models + 1
         own = self._layout.flatten(dict(module.named_parameters())).detach()
         buffers = {name: buffer[None] for name, buffer in module.named_buffers() if name in module.state_dict()}
-        points = self.points(own.expand(count, -1), torch.ones(count, 1, dtype=torch.float64), buffers)
+        points = self.points(own.repeat(count, 1), torch.ones(count, 1, dtype=torch.float64), buffers)
         judged = self._losses(points, train.first(self._forward.num_examples))
         losses = torch.cat([losses for *_, losses, _ in judged]).nan_to_num()
         sums = losses.sum(dim=1, dtype=torch.float64)

@@ -38,8 +38,12 @@ class Vectorised(Forward):
         self._try(inputs)
 
     def at(self, states: States) -> Outputs:
-        """Returns what runs all points at once."""
-        return partial(self._run, states)
+        """Returns what runs all points at once.
+
+        Their tensors have memory of their own: of views of larger ones a product's last bit may depend on where they begin.
+        """
+        own = {name: values.clone(memory_format=torch.contiguous_format) for name, values in states.items()}
+        return partial(self._run, own)
 
     def inputs(self, inputs: Tensor) -> Inputs:
         """Returns as many inputs as every pass has."""
