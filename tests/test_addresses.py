@@ -10,6 +10,7 @@ from hydra import compose, initialize_config_dir
 from conftest import REPOSITORY
 from lmc_lab.analyses.base import ModeAnalysis
 from lmc_lab.analyses.convex_mode import ConvexMode
+from lmc_lab.analyses.hessian import BranchHessian
 from lmc_lab.analyses.store import identity_settings, key_of
 from lmc_lab.compose import build_analyses, fingerprint
 from lmc_lab.tasks.evaluation_settings import EvaluationSettings
@@ -89,6 +90,14 @@ class Changed(ModeAnalysis):
 def test_a_further_field_and_another_class_orphan_nothing():
     assert key(Renamed(num_samples=7)) == key(ConvexMode(num_samples=7))
     assert key(Renamed(num_samples=7, further=(1,))) != key(ConvexMode(num_samples=7))
+
+
+@pytest.mark.parametrize("given", [{"device": "cpu"}, {"memory": 0.5}])
+def test_where_it_was_measured_names_no_other_result(given):
+    own, plain = (ConvexMode(num_samples=7, evaluation=EvaluationSettings(**each)) for each in (given, {}))
+    assert key(own) == key(plain) and own.settings() == plain.settings()
+    assert not given.keys() & own.settings()["evaluation"].keys()
+    assert key(BranchHessian(keep_graph=False)) == key(BranchHessian())
 
 
 def test_a_result_is_known_by_what_is_not_default():

@@ -64,6 +64,27 @@ def test_a_job_has_its_share_of_the_cores(monkeypatch, num_jobs, given, share):
     assert answers(lambda: str(num_cores()), num_jobs) == {share}
 
 
+def test_each_worker_sees_one_gpu_before_cuda_is_used(monkeypatch, tmp_path):
+    def seen():
+        import time
+
+        import torch
+
+        name, deadline = os.environ["CUDA_VISIBLE_DEVICES"], time.monotonic() + 30
+        (tmp_path / f"{os.getpid()}-{name}").touch()
+        while len(list(tmp_path.iterdir())) < 3 and time.monotonic() < deadline:  # all three run at a time
+            time.sleep(0.05)
+        return f"{name} {torch.cuda.is_initialized()}"
+
+    jobs = [Question(f"seed={number}", seen) for number in range(3)]
+    found = [failed[""] for failed in run_jobs(jobs, num_workers=3, gpus=["0", "GPU-1f"])]
+    assert sorted(found) == ["0 False", "0 False", "GPU-1f False"]
+
+
+def test_a_worker_that_sees_all_gpus_was_given_none(monkeypatch):
+    assert answers(lambda: os.environ.get("CUDA_VISIBLE_DEVICES", "all")) == {"all"}
+
+
 def test_a_worker_has_its_imports_done_but_for_lightning(new_server):
     assert answers(lambda: str({"lmc_lab.compose", "lmc_lab.runs.branch"} <= sys.modules.keys())) == {"True"}
     assert answers(lambda: str({"lightning", "pandas", "scipy"} & sys.modules.keys())) == {"set()"}

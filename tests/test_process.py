@@ -1,5 +1,6 @@
 import ctypes
 import gc
+import os
 import subprocess
 import sys
 import weakref
@@ -7,7 +8,7 @@ import weakref
 import pytest
 
 from lmc_lab import process
-from lmc_lab.process import heavy_imports, num_cores
+from lmc_lab.process import heavy_imports, num_cores, num_gpus, visible_gpus
 
 
 class Garbage:
@@ -119,3 +120,31 @@ def test_one_of_several_processes_has_its_share(monkeypatch):
 def test_a_process_ends_after_what_it_waits_for():
     script = "import time; from lmc_lab.process import end_after; end_after(lambda: None); time.sleep(60)"
     assert subprocess.run([sys.executable, "-c", script], timeout=30).returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [("0,1", ["0", "1"]), ("GPU-1f, 3", ["GPU-1f", "3"]), ("", []), ("-1", []), ("0,-1,1", ["0"]), (None, ["0", "1"])],
+)
+def test_gpus_are_those_that_cuda_may_see(monkeypatch, tmp_path, given, expected):
+    for name in ("nvidia0", "nvidia5", "nvidiactl", "nvidia-uvm", "null"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(process, "_DEVICES", tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if given is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    assert visible_gpus() == expected and num_gpus() == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "own", "expected"), [("0", None, ":4096:8"), ("", None, None), ("0", ":16:8", ":16:8")]
+)
+def test_sums_on_a_gpu_have_a_workspace_of_their_own(gpus, own, expected):
+    """Of cuBLAS, whose sums may otherwise differ from call to call; in a process of its own, since it is one's setting."""
+    code = (
+        "import os; from lmc_lab.process import prepare_process; prepare_process(); "
+        "print(os.environ.get('CUBLAS_WORKSPACE_CONFIG'))"
+    )
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": gpus, **({"CUBLAS_WORKSPACE_CONFIG": own} if own else {})}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(expected)

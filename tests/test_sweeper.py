@@ -119,6 +119,36 @@ def test_every_launcher_gets_as_many_jobs_as_it_runs_at_a_time(sweep, tmp_path, 
     assert {job.partition(" ")[0] for job in launched} == {"trunk_seed=0", "trunk_seed=1"}
 
 
+@pytest.mark.parametrize(
+    ("given", "num_jobs"),
+    [
+        ([], 3),
+        (["trainer=gpu"], 3),
+        (["hydra.launcher.n_jobs=4"], 4),
+        (["trainer=cpu"], 5),
+        (["trainer.devices=[1]"], 5),
+    ],
+)
+def test_a_sweep_that_trains_has_a_job_for_each_gpu(sweep, monkeypatch, given, num_jobs):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(5)))
+    assert len(sweep(*given, "trunk_seed=7", "split_step=3", "seed=range(60)")) == num_jobs
+
+
+@pytest.mark.parametrize(("given", "num_workers"), [([], 3), (["trainer=cpu"], 3), (["evaluation.device=cpu"], 5)])
+def test_a_sweep_that_measures_has_a_job_for_each_gpu(monkeypatch, given, num_workers):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(5)))
+    with initialize_config_dir(str(config_dir()), version_base="1.3", job_name="analyze"):
+        from hydra_plugins.lmc_pool.launcher import PoolLauncher
+
+        launcher = PoolLauncher()
+        loader = GlobalHydra.instance().config_loader()
+        config = loader.load_configuration("analyze", given, run_mode=RunMode.MULTIRUN)
+        launcher.setup(hydra_context=None, task_function=None, config=config)
+    assert launcher.num_workers == num_workers
+
+
 @pytest.mark.parametrize("task", ["nowhere,lenet", "lenet,nowhere"])
 def test_a_sweep_with_a_task_that_does_not_exist_does_not_begin(sweep, task):
     with pytest.raises(ConfigCompositionException):

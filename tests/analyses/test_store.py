@@ -12,6 +12,7 @@ from lmc_lab.analyses.convex_mode import ConvexMode
 from lmc_lab.analyses.curves import TrunkCurve
 from lmc_lab.analyses.distances import Distances
 from lmc_lab.analyses.hessian import TrunkHessian
+from lmc_lab.analyses.midpoint_gap import TrunkMidpointGap
 from lmc_lab.analyses.store import ensure_rows
 from lmc_lab.errors import UserError
 from lmc_lab.files import read_json
@@ -22,6 +23,7 @@ from lmc_lab.runs.endpoints import load_mode
 from lmc_lab.runs.modes import Modes
 from lmc_lab.runs.states import load_trunk
 from lmc_lab.runs.status import write_status
+from lmc_lab.tasks.device import Device
 from lmc_lab.tasks.evaluation_settings import EvaluationSettings
 from tiny import tiny_experiment, train_branch
 
@@ -87,6 +89,69 @@ def test_losses_of_endpoints_are_those_of_a_plain_evaluation(experiment):
         with torch.no_grad():
             loss = torch.nn.functional.cross_entropy(module(inputs), targets)
         assert rows.loc[seed, "value"] == pytest.approx(loss.item(), rel=1e-5)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Large(ModeAnalysis):
+    """Needs more memory than there is, until little of it is taken at a time."""
+
+    name: ClassVar[str] = "large"
+    seen: ClassVar[list[float]] = []
+    most: ClassVar[float] = 0.3
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+    def measure(self, mode, task):
+        yield Measurement(quantity="p_conv", value=self.evaluation.memory)
+        self.seen.append(self.evaluation.memory)
+        if self.evaluation.memory > self.most:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        yield Choice("device", "a GPU")
+
+
+def test_where_memory_runs_out_the_whole_analysis_begins_again_with_half_of_it(experiment, monkeypatch):
+    monkeypatch.setattr(Large, "seen", [])
+    path = ensure_rows(experiment, load_mode(experiment, 13), Large())
+    rows = rows_of(experiment)
+    assert Large.seen == [1.0, 0.5, 0.25] and rows["value"].tolist() == [0.25]  # nothing of what was begun before
+    assert json.loads(rows["settings"][0]) == {
+        **Large().settings(),
+        "chosen": {"device": "a GPU"},
+    }
+    assert ensure_rows(experiment, load_mode(experiment, 13), Large(evaluation=EvaluationSettings(memory=0.5))) == path
+
+
+def test_memory_that_is_too_small_is_said(experiment, monkeypatch):
+    monkeypatch.setattr(Large, "most", 0.0)
+    with pytest.raises(UserError, match=r"expected a GPU with memory for points of tiny, found that it ran out"):
+        ensure_rows(experiment, load_mode(experiment, 13), Large())
+
+
+def test_a_hessian_with_less_memory_keeps_no_graphs():
+    less = TrunkHessian().with_less_memory()
+    assert not less.keep_graph and less.evaluation.memory == 0.5 and less.settings() == TrunkHessian().settings()
+    assert Distances(num_samples=9).with_less_memory() == Distances(num_samples=9)
+
+
+def test_an_analysis_on_a_device_is_that_on_the_cpu(experiment, monkeypatch):
+    mode = load_mode(experiment, 13)
+    expected = list(ConvexMode(num_samples=20).measure(mode, experiment.task))
+    device = Device(torch.device("cpu"), "a GPU", 2**30)
+    monkeypatch.setattr(Device, "named", lambda name: device)
+    found = list(ConvexMode(num_samples=20).measure(mode, experiment.task))
+    assert [item for item in found if isinstance(item, Choice)] == [
+        Choice("evaluation", "vectorised"),
+        Choice("device", "a GPU"),
+        Choice("at_a_time", "32 points x 1024 examples"),
+    ]
+    both = [
+        {(m.quantity, m.subset, m.branch): m.value for m in each if isinstance(m, Measurement)}
+        for each in (found, expected)
+    ]
+    assert both[0] == pytest.approx(both[1], rel=1e-4, abs=1e-6)
+    assert both[0]["p_conv", "train", None] == both[1]["p_conv", "train", None]
+    gap = TrunkMidpointGap(num_pairs=2, num_examples=80).measure(load_trunk(experiment), experiment.task)
+    assert Choice("device", "a GPU") in list(gap)
 
 
 def test_more_endpoints_or_other_settings_are_another_file(experiment):

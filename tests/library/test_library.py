@@ -408,3 +408,38 @@ def test_a_type_checker_knows_the_names_that_are_offered():
     imports = [node for node in ast.walk(ast.parse(package.read_text())) if isinstance(node, ast.ImportFrom)]
     known = {alias.name for node in imports if node.module.startswith("lmc_lab.") for alias in node.names}
     assert known == {*lmc_lab.__all__} and (package.parent / "py.typed").exists()
+
+
+class Elsewhere(nn.Linear):
+    """A model that knows how often it was moved."""
+
+    moved = 0
+
+    def to(self, *given, **named):
+        Elsewhere.moved += 1
+        return super().to(*given, **named)
+
+
+def test_points_are_evaluated_where_it_is_said_on_a_copy_of_the_model(monkeypatch):
+    from lmc_lab.library import objective as module
+
+    data = torch.randn(40, 4, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 3
+    states = [nn.Linear(4, 3).state_dict() for _ in range(3)]
+    plain = lmc_lab.probe_hull(lmc_lab.Objective(model := Elsewhere(4, 3), F.cross_entropy, data), states)
+    assert (
+        lmc_lab.probe_hull(lmc_lab.Objective(model, F.cross_entropy, data, device="cpu"), states).p_conv == plain.p_conv
+    )
+    assert Elsewhere.moved == 0
+    monkeypatch.setattr(module, "_device_of", lambda model: torch.device("meta"))  # so that the CPU is another device
+    other = lmc_lab.Objective(model, F.cross_entropy, data, device="cpu")
+    assert Elsewhere.moved == 1 and other.evaluator._forward is not None
+    torch.testing.assert_close(lmc_lab.probe_hull(other, states).conv.loss, plain.conv.loss, rtol=0, atol=0)
+    assert {parameter.device.type for parameter in model.parameters()} == {"cpu"}
+
+
+def test_a_model_on_two_devices_is_refused():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3, device="meta"))
+    with pytest.raises(
+        lmc_lab.UserError, match=r"expected a model on one device, found it on cpu and meta; give model.cpu\(\)"
+    ):
+        lmc_lab.Objective(model, F.cross_entropy, (torch.randn(9, 4), torch.arange(9) % 3))

@@ -141,9 +141,11 @@ class PoolLauncher(Launcher):
 
 
 def _uses_gpu(config: DictConfig) -> bool:
-    """Returns whether jobs compute on a GPU where there is one: those that measure, and those that train."""
-    key = "evaluation.device" if "analysis" in config else "trainer.accelerator"
-    return str(OmegaConf.select(config, key, default="cpu")) in ("auto", "cuda", "gpu")
+    """Returns whether each job computes on the first GPU that it sees, if any: those that measure, and those that train."""
+    if "analysis" in config:
+        return str(OmegaConf.select(config, "evaluation.device")) != "cpu"
+    is_first = OmegaConf.select(config, "trainer.devices") == 1  # and not one that the user has named
+    return is_first and str(OmegaConf.select(config, "trainer.accelerator")) in ("auto", "cuda", "gpu")
 
 
 def _completed(job: Job) -> JobReturn:
