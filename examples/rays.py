@@ -10,6 +10,7 @@ from typing import ClassVar, final
 import torch
 
 from lmc_lab.analyses.base import Choice, Measurement, ModeAnalysis, mean
+from lmc_lab.analyses.evaluation import how
 from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.landscape.finite import check_losses
 from lmc_lab.landscape.hull import hull_points
@@ -37,7 +38,7 @@ class Rays(ModeAnalysis):
     def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | Choice]:
         """Yields how points were evaluated, and a row for each subset and percent (`index`)."""
         evaluator = PointEvaluator(task.initialise(mode.init_seed), task.dataset.train, self.evaluation)
-        yield Choice("evaluation", evaluator.method)
+        yield from how(evaluator)
         corners = torch.eye(len(mode), dtype=torch.float64)
         centre = torch.full_like(corners, 1 / len(mode))
         for subset, examples in task.dataset.subsets.items():

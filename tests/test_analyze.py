@@ -1,5 +1,7 @@
 """What one analysis, one branch or one file that fails costs, through the shell."""
 
+import json
+
 import pandas as pd
 import pytest
 import torch
@@ -30,6 +32,20 @@ def test_an_analysis_that_fails_costs_its_own_rows(tmp_path, places):
     assert line.startswith("lmc_lab: expected every analysis to succeed, found that trunk_hessian, trunk_midpoint_gap")
     assert "expected the state at step 7" in line
     assert {path.name.partition("-")[0] for path in tmp_path.glob("*/results/*.parquet")} == {"distances", "spectrum"}
+
+
+def test_where_points_are_evaluated_is_said_and_names_no_other_result(tmp_path, places):
+    succeed(f"python -m lmc_lab.train {TINY} {places} split_step=10 -m 'seed=range(2)'")
+    command = f"python -m lmc_lab.analyze {TINY} {places} split_step=10 'analysis=[convex_mode]' trainer=cpu"
+    no_gpu = {"CUDA_VISIBLE_DEVICES": ""}
+    (line,) = shell(f"{command} evaluation.device=cuda", **no_gpu).stderr.splitlines()
+    assert "expected a GPU for evaluation.device=cuda, found none that torch can use; set it to auto or cpu" in line
+    (line,) = shell(f"{command} evaluation.device=gpu").stderr.splitlines()
+    assert "expected evaluation.device to be one of auto, cpu, cuda, found 'gpu'" in line
+    path = succeed(f"{command} evaluation.device=cpu").splitlines()[-1]
+    settings = json.loads(pd.read_parquet(path)["settings"][0])
+    assert settings["chosen"] == {"evaluation": "stacked", "device": "cpu"} and "device" not in settings["evaluation"]
+    assert succeed(f"{command} evaluation.memory=0.5", **no_gpu).splitlines()[-1] == path
 
 
 OWN_TASK = """
