@@ -52,7 +52,7 @@ def build_experiment(config: DictConfig, *, further: Sequence[str] = ()) -> Expe
         paths=paths_of(config),
         trunk_seed=listed(config.trunk_seed)[0],
         # Neither is made before it is called: an analysis trains nothing and does without Lightning.
-        make_trainer=lambda **arguments: factory(config, "trainer", named=tuple(arguments))(**arguments),
+        make_trainer=lambda **arguments: _make_trainer(config, arguments),
         make_logger=_logger_factory(config),
         settings=RunSettings(**cast("dict[str, Any]", plain(config.run))),
         config=cast("dict[str, Any]", plain(config)),
@@ -69,13 +69,20 @@ def build_experiment_of(config: DictConfig, analysis: "Analysis") -> Experiment:
     return build_experiment(varied, further=analysis.branch_overrides)
 
 
+def _make_trainer(config: DictConfig, arguments: Mapping[str, Any]) -> Any:
+    """Returns a Trainer on the device of `_device`: Lightning's own ``auto`` takes devices without float64, too."""
+    is_open = config.trainer.get("accelerator") == "auto"
+    chosen = {"accelerator": _device(config)} if is_open else {}
+    return factory(config, "trainer", named=(*arguments, *chosen))(**arguments, **chosen)
+
+
 def _device(config: DictConfig) -> str:
-    """Returns the type of the device that `trainer` chooses."""
+    """Returns the type of the device that `trainer` chooses: a GPU if there is one for ``auto``, else the CPU."""
     accelerator = str(config.trainer.get("accelerator", "auto"))
     if accelerator == "auto":
         import torch
 
-        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        return "cuda" if torch.cuda.is_available() else "cpu"
     return "cuda" if accelerator == "gpu" else accelerator
 
 

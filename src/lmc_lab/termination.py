@@ -30,6 +30,11 @@ def handle_sigterm() -> None:
     signal.signal(signal.SIGTERM, _request)
 
 
+def is_requested() -> bool:
+    """Returns whether SIGTERM came, for what ends by itself."""
+    return _request.is_made
+
+
 @contextmanager
 def after_the_step() -> Iterator[None]:
     """Lets what is inside end by itself after SIGTERM: for training, which Lightning ends between two steps.

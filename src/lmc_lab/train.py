@@ -56,6 +56,7 @@ def _work(config: DictConfig) -> None:
     with heavy_imports():
         from lmc_lab.addresses import listed
         from lmc_lab.compose import build_experiment, split_steps
+        from lmc_lab.runs.side_by_side import train_trunks_side_by_side
         from lmc_lab.runs.trunk import ensure_split
 
     first = build_experiment(config)
@@ -66,11 +67,12 @@ def _work(config: DictConfig) -> None:
     elif config.branches is None:
         _train_trunks(trunks, steps, allow_diverged=config.allow_diverged)
     else:
+        train_trunks_side_by_side(trunks, steps, splits=steps)
         with _left_out_if_diverged(allowed=config.allow_diverged):
-            for step in sorted(steps):
-                for trunk in trunks:
+            for trunk in trunks:
+                for step in sorted(steps):
                     ensure_split(trunk, step)
-                _branch_out(step, config.branches)
+            _branch_out(sorted(steps), config.branches)
 
 
 # Trains branches if `seed` names some, or without it trunks; with `branches`, trunks to k and then that many branches.
@@ -171,7 +173,7 @@ def _check(config: DictConfig) -> None:
         )
 
 
-def _branch_out(step: int, num_branches: int) -> None:
+def _branch_out(steps: Sequence[int], num_branches: int) -> None:
     """Starts the sweep over data-order seeds as a command of its own and waits for it: Hydra does not nest."""
     import multiprocessing
 
@@ -184,7 +186,16 @@ def _branch_out(step: int, num_branches: int) -> None:
     hydra = [item for item in given.hydra if not item.startswith("hydra.mode")]
     if multiprocessing.parent_process() is not None:  # a job of a local sweep has its share of the cores
         hydra = ["hydra/launcher=pool", f"hydra.launcher.n_jobs={num_cores()}"]
-    run(command("train", *kept, *hydra, f"split_step={step}", f"seed=range({num_branches})", multirun=True))
+    run(
+        command(
+            "train",
+            *kept,
+            *hydra,
+            f"split_step={','.join(map(str, steps))}",
+            f"seed=range({num_branches})",
+            multirun=True,
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -268,12 +268,14 @@ class AsksForValues(nn.Module):
         return self.layer(x) if float(x.sum()) > -1e9 else x
 
 
-def test_a_model_that_torch_func_cannot_take_is_trained_alone_and_said_so(tmp_path, caplog):
+def test_a_model_that_torch_func_cannot_take_is_trained_alone_and_said_so_once(tmp_path, caplog):
     own = replace(experiment(tmp_path, model=AsksForValues), settings=RunSettings(together=2))
     runs = runs_of(own, splits=(13,), seeds=(0, 1))
     with caplog.at_level("INFO"):
         train_branches_side_by_side(runs)
-    assert "one run after another, since torch.func cannot" in caplog.text
+        train_branches_side_by_side(runs)
+    assert caplog.text.count("one run after another") == 1
+    assert "one run after another, since a trial of two models together failed" in caplog.text
     assert not runs[0].folder.endpoint.exists()
 
 
@@ -387,3 +389,132 @@ def test_killed_trunks_go_on_each_by_itself(tmp_path, monkeypatch):
             torch.testing.assert_close(found["state_dict"][name], value, rtol=0, atol=WITHIN)
         assert read_json(each.trunk_folder.status)["start"] > 20  # it did not begin again
     assert not own.paths.programs()
+
+
+@pytest.mark.parametrize("kind", [torch.optim.NAdam, torch.optim.ASGD, torch.optim.RMSprop, torch.optim.Adamax])
+def test_optimizers_with_numbers_of_all_models_are_the_same_or_alone(tmp_path, kind):
+    module = lambda model: Classification(model, partial(kind, lr=0.01), num_classes=3)  # noqa: E731
+    together, alone = (experiment(tmp_path / name, module=module) for name in ("together", "alone"))
+    runs = runs_of(together, splits=(13,), seeds=(0, 1))
+    assert why_alone(runs[0], allows_noise=False) is None
+    train_together(runs)
+    runs_of(alone, splits=(13,), seeds=())
+    for run in runs:
+        assert_alike(run, train_branch(alone, 13, run.seed))
+
+
+class Counts(nn.Module):
+    """A model with a buffer that nobody saves."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 3)
+        self.register_buffer("mean", torch.zeros(2), persistent=False)
+
+    def forward(self, x):
+        self.mean.lerp_(x.detach().mean(0), 0.1)
+        return self.layer(x - self.mean)
+
+
+class OfFloat(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 3)
+
+    def forward(self, x):
+        return self.layer(x.float())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"build_model": Counts}, "not in the model's state dict"),
+        ({"build_model": OfFloat}, "trial"),
+        ({"build_module": lambda model: Classification(model, torch.optim.LBFGS, num_classes=3)}, "trial"),
+    ],
+)
+def test_what_cannot_be_tried_is_trained_alone(tmp_path, changes, said):
+    own = experiment(tmp_path)
+    assert said in why_alone(Run(replace(own, task=replace(own.task, **changes))), allows_noise=False)
+
+
+def test_nothing_of_a_run_is_kept_that_is_no_number_any_more(tmp_path):
+    """NaN at step 17, inside a window of the curve, and a split at 20."""
+
+    class Breaks(Classification):
+        def training_loss(self, batch):
+            loss = super().training_loss(batch)
+            self.steps += 1
+            return torch.where(self.steps == 17, torch.nan, 1.0) * loss
+
+        def __init__(self, *arguments, **keywords):
+            super().__init__(*arguments, **keywords)
+            self.register_buffer("steps", torch.zeros(()))
+
+    module = lambda model: Breaks(model, partial(torch.optim.SGD, lr=0.05), num_classes=3)  # noqa: E731
+    own = replace(experiment(tmp_path, module=module), settings=RunSettings(log_every=50))
+    trunks = [replace(own, trunk_seed=seed) for seed in range(2)]
+    train_trunks_together(trunks, {20, 40}, splits={20})
+    for each in trunks:
+        status = read_json(each.trunk_folder.status)
+        assert (status["state"], status["step"]) == ("diverged", 17)
+        assert each.trunk_folder.saved_steps() == {0} and not each.split(20).is_published(each.split_folder(20))
+
+
+def test_sigterm_saves_a_state_of_all(tmp_path, monkeypatch):
+    import os
+    import signal
+
+    from lmc_lab import termination
+
+    before = signal.getsignal(signal.SIGTERM)
+    termination.handle_sigterm()
+    try:
+        runs = runs_of(experiment(tmp_path))
+
+        from lmc_lab.runs import callbacks
+
+        class Killing(callbacks.Heartbeat):
+            def on_train_batch_end(self, trainer, *arguments):
+                if trainer.global_step == 29:
+                    os.kill(os.getpid(), signal.SIGTERM)
+
+        with monkeypatch.context() as patch:
+            patch.setattr("lmc_lab.runs.program.Heartbeat", Killing)
+            with pytest.raises(SystemExit):
+                train_together(runs)
+        (path,) = runs[0].experiment.paths.programs()
+        assert checkpoint.load(path).state["global_step"] in (29, 30)
+        assert read_json(runs[0].folder.status)["state"] == "stopped"
+    finally:
+        termination.handle_sigterm()
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_curve_that_was_lost_with_a_program_is_made_again_whole(tmp_path, monkeypatch):
+    settings = RunSettings(log_every=5, resume_seconds=0.0)
+    own = replace(experiment(tmp_path), settings=settings)
+    runs = runs_of(own, splits=(13,))
+    with monkeypatch.context() as patch:
+        stop_at(patch, 29, Killed())
+        with pytest.raises(Killed):
+            train_together(runs)
+    runs[0].folder.metrics.unlink()
+    train_together(runs)
+    steps = [[int(row["step"]) for row in read_rows(run.folder.metrics)] for run in runs]
+    assert steps[0] == steps[1] == [15, 20, 25, 30, 35, 40]
+
+
+def test_an_error_of_one_member_costs_only_itself(tmp_path, monkeypatch):
+    runs = runs_of(experiment(tmp_path), splits=(13,))
+    real = checkpoint.save
+
+    def full(state, path):
+        if path == runs[0].folder.endpoint:
+            raise OSError("no room")
+        return real(state, path)
+
+    monkeypatch.setattr(checkpoint, "save", full)
+    with pytest.raises(OSError, match="no room"):
+        train_together(runs)
+    assert [run.folder.endpoint.exists() for run in runs] == [False, True, True]

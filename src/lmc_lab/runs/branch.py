@@ -62,9 +62,9 @@ def where_to_begin(run: Run) -> Stretch | None:
     """
     folder, last = run.folder, run.last_step
     check_divergence(folder, str(run.name), stop=last, circumstances=run.experiment.circumstances)
+    claim(run)
     is_curve_there = set_aside_unless_whole(folder)
     is_endpoint_there = checkpoint.load_or_set_aside(folder.endpoint) is not None
-    claim(run)
     resumed = _resumed(folder, last)
     if resumed is None and is_endpoint_there and is_curve_there:
         return None

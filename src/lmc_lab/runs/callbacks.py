@@ -50,6 +50,11 @@ class CallbackGroup(Callback):
         for part in self._parts:
             part.on_train_end(trainer, pl_module)
 
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Passes it on."""
+        for part in self._parts:
+            part.on_exception(trainer, pl_module, exception)
+
     def state_dict(self) -> dict[str, Any]:
         """Returns the states of all, by their keys."""
         return {part.state_key: part.state_dict() for part in self._parts}

@@ -1,14 +1,19 @@
 """Which runs of a task can be trained as one program, and how many at a time."""
 
-from collections.abc import Callable
+import copy
+import gc
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from lmc_lab.runs.checkpoint import CALLBACK_GROUP, State
 from lmc_lab.runs.copies_module import CopiesModule
 from lmc_lab.runs.run import Run
+from lmc_lab.runs.stacked_state import shared, stacked, taken
 from lmc_lab.stacked.copies import without_advice
-from lmc_lab.tasks.precision import precision_of
+from lmc_lab.tasks.precision import Precision, precision_of
 from lmc_lab.tasks.supervised import SupervisedTask, only_optimizer
 from lmc_lab.tasks.task import ClipAlgorithm, Task
 
@@ -27,69 +32,151 @@ def why_alone(run: Run, *, allows_noise: bool) -> str | None:
         run: one of them.
         allows_noise: layers may draw numbers, which then depend on the company.
     """
-    task = run.task
+    task, trainer = run.task, run.experiment.config.get("trainer")
     if task.make_callbacks():
         return "task.callbacks see one model"
     if run.experiment.settings.evaluate_every:
         return "run.evaluate_every measures one model"
     if task.gradient_clip_val is not None and task.gradient_clip_algorithm is ClipAlgorithm.NORM:
         return "gradients are clipped by the norm of one model's"
-    return _why_tried_in_vain(task, _batches(run), allows_noise=allows_noise)
+    if isinstance(trainer, Mapping) and trainer.get("max_time"):
+        return "trainer.max_time is that of one model"
+    batches = _batches(run)
+    try:
+        with without_advice(), torch.random.fork_rng(devices=[]):
+            return _why_not_alike(task, batches, allows_noise=allows_noise) or _why_not_here(run, batches)
+    except Exception as error:  # whatever a model or an optimizer of the user's cannot do
+        return f"a trial of two models together failed ({' '.join(str(error).split())[:200]})"
 
 
-def _batches(run: Run) -> list[list[Batch]]:
-    """Returns small batches of three steps for each of two models, in float64."""
+def _batches(run: Run) -> list[Batch]:
+    """Returns a small batch for each of two models."""
     examples = run.examples
     size = min(_NUM_EXAMPLES, run.task.batch_size, len(examples) // 2)
     drawn = examples.draw(2 * size)
-    parts = [drawn.batch(slice(i * size, (i + 1) * size)) for i in range(2)]
-    return [[_double(part)] * _NUM_STEPS for part in parts]
+    return [drawn.batch(slice(i * size, (i + 1) * size)) for i in range(2)]
 
 
-def _double(batch: Batch) -> Batch:
-    inputs, targets = (part.double() if part.is_floating_point() else part for part in batch)
-    return inputs, targets
+def _why_not_alike(task: Task, batches: list[Batch], *, allows_noise: bool) -> str | None:
+    """Returns in what two models that train together differ from two that train alone, in float64, if in anything.
 
-
-def _why_tried_in_vain(task: Task, batches: list[list[Batch]], *, allows_noise: bool) -> str | None:
-    """Returns in what two models differ that take three steps together from two that take them alone, if in anything."""
-    with precision_of("64-true").forward(), torch.random.fork_rng(devices=[]):
+    Each takes a step alone. Then their states become one, as those of runs that join a program do, and two more steps are taken
+    both ways.
+    """
+    precision = precision_of("64-true")
+    with precision.forward():
+        alone = [_Alone(task.initialise(i).double(), _converted(batch, precision)) for i, batch in enumerate(batches)]
         before = torch.get_rng_state()
-        alone = [_trained_alone(task.initialise(i).double(), batches[i]) for i in range(2)]
+        for each in alone:
+            each.step()
         is_random = not torch.equal(before, torch.get_rng_state())
         if is_random and not allows_noise:
             return "layers draw numbers (dropout), which would depend on the company; run.together=20, say, allows that"
-        try:
-            with without_advice():
-                together = _trained_together(task, batches, is_random=is_random)
-        except Exception as error:  # whatever torch.func cannot do with a module of the user's
-            return f"torch.func cannot make several of the model ({' '.join(str(error).split())[:200]})"
+        if any(each.has_changed_unsaved_buffers for each in alone):
+            return "buffers that are not in the model's state dict change in training"
+        together = _Together(task, [each.state() for each in alone], is_random=is_random)
+        for _ in range(_NUM_STEPS - 1):
+            together.step([each.batch for each in alone])
+            for each in alone:
+                each.step()
     if is_random:
         return None  # other noise, other weights
-    worst = max(
-        float((together[name][i].double() - value.double()).abs().max())
-        for i, state in enumerate(alone)
-        for name, value in state.items()
-    )
+    worst = max(_difference(taken(together.state(), i), each.state()) for i, each in enumerate(alone))
     return None if worst <= _AGREEMENT else f"{_NUM_STEPS} steps together differ by {worst:.1g} from {_NUM_STEPS} alone"
 
 
-def _trained_alone(module: SupervisedTask, batches: list[Batch]) -> dict[str, Tensor]:
-    optimizer = only_optimizer(module.configure_optimizers())
-    for batch in batches:
-        optimizer.zero_grad()
-        module.training_loss(batch).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-    return {name: value.detach() for name, value in module.state_dict().items()}
+def _why_not_here(run: Run, batches: list[Batch]) -> str | None:
+    """Takes a step of two models in the precision, and on the device, in which the run is trained; raises what goes wrong."""
+    device, precision = torch.device(run.experiment.device), precision_of(run.task.precision)
+    task = precision.convert_module(run.task.initialise(0))
+    module = CopiesModule(task, 2, randomness="different").to(device)
+    stacks = [torch.stack([_converted(batch, precision)[part] for batch in batches]).to(device) for part in range(2)]
+    with precision.forward(device.type):
+        _train(module, [(stacks[0], stacks[1])])
+    return None
 
 
-def _trained_together(task: Task, batches: list[list[Batch]], *, is_random: bool) -> dict[str, Tensor]:
-    states = [task.initialise(i).double().state_dict() for i in range(2)]
-    module = CopiesModule(task.initialise(0).double(), 2, randomness="different" if is_random else "error")
-    module.load_state_dict({name: torch.stack([state[name] for state in states]) for name in states[0]})
-    both = [(torch.stack([a[0], b[0]]), torch.stack([a[1], b[1]])) for a, b in zip(batches[0], batches[1], strict=True)]
-    _train(module, both)
-    return module.state_dict()
+class _Alone:
+    """A model that trains by itself on one batch."""
+
+    def __init__(self, module: SupervisedTask, batch: Batch) -> None:
+        self.module, self.batch = module, batch
+        self._optimizer = only_optimizer(module.configure_optimizers())
+        saved = module.state_dict()
+        unsaved = {name: value for name, value in module.named_buffers() if name not in saved}
+        self._unsaved = {name: value.clone() for name, value in unsaved.items()}
+
+    @property
+    def has_changed_unsaved_buffers(self) -> bool:
+        buffers = dict(self.module.named_buffers())
+        return any(not torch.equal(buffers[name], value) for name, value in self._unsaved.items())
+
+    def step(self) -> None:
+        self._optimizer.zero_grad()
+        self.module.training_loss(self.batch).backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+
+    def state(self) -> State:
+        return _state(self.module.state_dict(), self._optimizer)
+
+
+class _Together:
+    """Two models as one, from the states of both."""
+
+    def __init__(self, task: Task, states: list[State], *, is_random: bool) -> None:
+        if shared(states[0]) != shared(states[1]):
+            raise ValueError("an optimizer that has other numbers for other models")
+        both = stacked(states)
+        self._module = CopiesModule(
+            task.initialise(0).double(), len(states), randomness="different" if is_random else "error"
+        )
+        self._module.load_state_dict(both["state_dict"])
+        self._optimizer = only_optimizer(self._module.configure_optimizers())
+        self._optimizer.load_state_dict(both["optimizer_states"][0])
+
+    def step(self, batches: list[Batch]) -> None:
+        inputs, targets = (torch.stack([batch[part] for batch in batches]) for part in range(2))
+        self._module.training_step((inputs, targets), 0)
+        self._optimizer.step()
+
+    def state(self) -> State:
+        members = {CALLBACK_GROUP: {"members": [{}, {}]}}
+        return _state(self._module.state_dict(), self._optimizer) | {"callbacks": members}
+
+
+def _state(weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> State:
+    """Returns as much of a checkpoint as becomes one with others, in memory of its own."""
+    state = {
+        "global_step": 0,
+        "lr_schedulers": [],
+        "state_dict": dict(weights),
+        "optimizer_states": [optimizer.state_dict()],
+        "callbacks": {},
+    }
+    return copy.deepcopy(state)
+
+
+def _difference(found: State, expected: State) -> float:
+    """Returns the largest difference of a weight, a buffer, or a number that the optimizer keeps."""
+    return max(_differences(found["state_dict"], expected["state_dict"]), default=0.0) + max(
+        (
+            number
+            for key, entry in expected["optimizer_states"][0]["state"].items()
+            for number in _differences(found["optimizer_states"][0]["state"][key], entry)
+        ),
+        default=0.0,
+    )
+
+
+def _differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> Iterator[float]:
+    for name, value in expected.items():
+        if isinstance(value, Tensor):
+            yield float((found[name].double() - value.double()).abs().max())
+
+
+def _converted(batch: Batch, precision: Precision) -> Batch:
+    inputs, targets = (precision.convert(part) for part in batch)
+    return inputs, targets
 
 
 def _train(module: CopiesModule, batches: list[Batch]) -> None:
@@ -115,14 +202,19 @@ def num_on(run: Run, device: torch.device) -> int:
     """Returns how many models of the run's task fit into the memory of a GPU; one elsewhere."""
     if device.type != "cuda":
         return 1
-    task, order = run.task, run.batches(0)
-    inputs, targets = (part.to(device) for part in order.at(0))
+    precision = precision_of(run.task.precision)
+    inputs, targets = _converted(run.batches(0).at(0), precision)
 
     def peak(count: int) -> int:
+        gc.collect()
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
-        module = CopiesModule(task.initialise(0), count, randomness="different").to(device)
-        _train(module, [(torch.stack([inputs] * count), torch.stack([targets] * count))] * 2)
+        task = precision.convert_module(run.task.initialise(0))
+        module = CopiesModule(task, count, randomness="different").to(device)
+        batch = (torch.stack([inputs] * count).to(device), torch.stack([targets] * count).to(device))
+        with precision.forward(device.type), without_advice():
+            _train(module, [batch, batch])
         return int(torch.cuda.max_memory_allocated(device))
 
-    return num_that_fit(peak, torch.cuda.get_device_properties(device).total_memory)
+    of_data = run.examples.inputs.nbytes  # which will lie there, too
+    return num_that_fit(peak, torch.cuda.get_device_properties(device).total_memory - of_data)

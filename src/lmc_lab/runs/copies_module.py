@@ -7,7 +7,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from lmc_lab.runs.gradients import CapturedGradients, EagerGradients, Gradients
-from lmc_lab.stacked.copies import Copies, stack
+from lmc_lab.stacked.copies import Copies, Randomness, stack
 from lmc_lab.tasks.supervised import SupervisedTask, only_optimizer
 
 
@@ -21,7 +21,7 @@ class CopiesModule(LightningModule):
         task: the skeleton; its weights are what the copies begin with until a checkpoint is loaded.
         count: n.
         randomness: of layers that draw numbers: ``error``, or ``different`` for each copy.
-        captures: make a CUDA graph of the step, on a GPU.
+        capture: whether to make a CUDA graph of the step, on a GPU; ``auto`` where that can be done.
     """
 
     def __init__(
@@ -29,13 +29,13 @@ class CopiesModule(LightningModule):
         task: SupervisedTask,
         count: int,
         *,
-        randomness: Literal["error", "different"] = "error",
-        captures: bool = False,
+        randomness: Randomness = "error",
+        capture: bool | Literal["auto"] = False,
     ) -> None:
         super().__init__()
         self.task = task
         self.losses = torch.zeros(count)  # of the last batch, (n,)
-        self._captures = captures
+        self._capture = capture
         self._gradients: Gradients | None = None
         self._copies = Copies(_TrainingLoss(task), randomness=randomness)
         parameters = dict(task.named_parameters())
@@ -68,9 +68,14 @@ class CopiesModule(LightningModule):
         def losses(batch: tuple[Tensor, Tensor]) -> Tensor:
             return self._copies(tensors, *batch)
 
-        if self._captures and self.device.type == "cuda":
-            return CapturedGradients(losses, list(self.leaves), list(self.buffers()))
+        if self._capture and self.device.type == "cuda":
+            insists = self._capture != "auto"
+            return CapturedGradients(losses, list(self.leaves), list(self.buffers()), insists=insists)
         return EagerGradients(losses, list(self.leaves))
+
+    def release(self) -> None:
+        """Forgets the graph of the step, and with it the memory of a GPU that it holds."""
+        self._gradients = None
 
     def backward(self, loss: Tensor, *args: Any, **keywords: Any) -> None:
         """Does nothing: the step has the gradients already."""

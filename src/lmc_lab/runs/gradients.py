@@ -60,10 +60,14 @@ class CapturedGradients(Gradients):
         losses: of a batch.
         leaves: all parameters.
         buffers: which a step may change; recording leaves them as they were.
+        insists: refuse what cannot be recorded instead.
     """
 
-    def __init__(self, losses: Losses, leaves: Sequence[nn.Parameter], buffers: Sequence[Tensor]) -> None:
+    def __init__(
+        self, losses: Losses, leaves: Sequence[nn.Parameter], buffers: Sequence[Tensor], *, insists: bool = False
+    ) -> None:
         super().__init__(losses, leaves)
+        self._insists = insists
         self._buffers = list(buffers)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._is_refused = False
@@ -73,7 +77,11 @@ class CapturedGradients(Gradients):
         if self._graph is None and not self._is_refused:
             try:
                 self._record(batch)
+            except torch.cuda.OutOfMemoryError:
+                raise
             except RuntimeError as error:
+                if self._insists:
+                    raise
                 self._is_refused = True
                 log.info("steps are not captured as a CUDA graph, since %s", " ".join(str(error).split())[:200])
         if self._graph is None:
@@ -84,19 +92,25 @@ class CapturedGradients(Gradients):
         return self._recorded
 
     def _record(self, batch: Batch) -> None:
+        """Records a step; buffers, and what random layers draw from, stay as they were."""
         self._batch = (batch[0].clone(), batch[1].clone())
         before = [buffer.clone() for buffer in self._buffers]
+        noise = torch.cuda.get_rng_state()
+        graph = torch.cuda.CUDAGraph()
+        try:
+            self._warm_up()
+            with torch.cuda.graph(graph):
+                self._recorded = self._computed(self._batch)
+        finally:
+            torch.cuda.set_rng_state(noise)
+            for buffer, value in zip(self._buffers, before, strict=True):
+                buffer.copy_(value)
+        self._graph = graph
+
+    def _warm_up(self) -> None:
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(_NUM_WARM_UP):
                 self._computed(self._batch)
         torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        try:
-            with torch.cuda.graph(graph):
-                self._recorded = self._computed(self._batch)
-        finally:
-            for buffer, value in zip(self._buffers, before, strict=True):
-                buffer.copy_(value)
-        self._graph = graph

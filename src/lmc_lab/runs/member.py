@@ -3,7 +3,6 @@
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from lmc_lab.runs import checkpoint
 from lmc_lab.runs.checkpoint import State
 from lmc_lab.runs.curve_file import CurveFile
 from lmc_lab.runs.run import Run
@@ -20,7 +19,7 @@ class Member:
         save_at: steps whose whole state is kept.
         on_saved: is told of each of them.
         curve: its loss curve.
-        complete: is called with its state at the end.
+        complete: is called at the end with its state, and with the number of members of the program.
     """
 
     run: Run
@@ -29,16 +28,9 @@ class Member:
     save_at: Collection[int]
     on_saved: Callable[[int], None]
     curve: CurveFile
-    complete: Callable[[State], None]
+    complete: Callable[[State, int], None]
 
     @property
     def start(self) -> int:
         """The step from which it goes on."""
         return int(self.begin["global_step"])
-
-    def keep(self, state: State) -> None:
-        """Saves a state that is to be kept, if its step is one of these."""
-        step = state["global_step"]
-        if step in self.save_at and step not in self.run.folder.saved_steps():
-            checkpoint.save(state, self.run.folder.step(step))
-            self.on_saved(step)

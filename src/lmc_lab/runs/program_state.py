@@ -35,7 +35,9 @@ def remove_needless(run: Run) -> None:
     paths = run.experiment.paths
     for path in paths.programs():
         members = _members(path)
-        if members and all(peek_status(paths.run_at(place)).get("state") == "finished" for place in members):
+        if members and all(
+            peek_status(paths.run_at(place)).get("state") in ("finished", "diverged") for place in members
+        ):
             path.unlink(missing_ok=True)
 
 

@@ -9,7 +9,7 @@ from lmc_lab.values import Count, Natural, NotNegative
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What the yaml `run` says; nothing here changes the weights.
+    """What the yaml `run` says; nothing here changes more of the weights than their last bits.
 
     Args:
         log_every: steps whose mean loss makes one row of metrics.csv.
@@ -18,7 +18,7 @@ class RunSettings:
         save_steps: steps on the way whose whole state is kept: those of a branch for a branch, those of a trunk for a trunk
             that is trained to T.
         together: how many branches are trained as one program: as many as fit into a GPU's memory, one on a CPU, for ``auto``.
-        capture: a program's step on a GPU is one CUDA graph, where the task allows it.
+        capture: a program's step on a GPU is one CUDA graph: where the task allows it for ``auto``, else it is refused.
         deterministic: cuDNN takes algorithms that give the same bits at each call, and times none of them first.
     """
 
@@ -27,5 +27,5 @@ class RunSettings:
     evaluate_every: Count | None = None
     save_steps: Sequence[Natural] = ()
     together: Count | Literal["auto"] = "auto"
-    capture: bool = True
+    capture: bool | Literal["auto"] = "auto"
     deterministic: bool = True

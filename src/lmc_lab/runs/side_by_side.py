@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from lmc_lab.errors import UserError
 from lmc_lab.process import heavy_imports
@@ -10,7 +11,11 @@ from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.run import Run
 from lmc_lab.runs.trunk import ensure_split
 
+if TYPE_CHECKING:
+    from lmc_lab.stacked.copies import Randomness
+
 log = logging.getLogger(__name__)
+_said: set[str] = set()  # why runs are trained alone, which is said once
 
 
 def train_branches_side_by_side(runs: Sequence[Run]) -> None:
@@ -31,8 +36,9 @@ def train_branches_side_by_side(runs: Sequence[Run]) -> None:
     trunks = list({run.experiment.trunk_seed: run.experiment for run in waiting}.values())
     steps = {run.split_step or 0 for run in waiting}
     train_trunks_side_by_side(trunks, steps, splits=steps)
-    ready = {(trunk.trunk_seed, step) for trunk in trunks for step in steps if _is_ready(trunk, step)}
-    waiting = [run for run in waiting if (run.experiment.trunk_seed, run.split_step) in ready]
+    splits = {(run.experiment.trunk_seed, run.split_step or 0): run.experiment for run in waiting}
+    ready = {key for key, trunk in splits.items() if _is_ready(trunk, key[1])}
+    waiting = [run for run in waiting if (run.experiment.trunk_seed, run.split_step or 0) in ready]
     with heavy_imports():
         from lmc_lab.runs.together import train_together
 
@@ -48,9 +54,8 @@ def train_trunks_side_by_side(
     with heavy_imports():
         from lmc_lab.runs.together import train_trunks_together
 
-    def train(part: Sequence[Run], randomness: str) -> None:
-        experiments = [run.experiment for run in part]
-        train_trunks_together(experiments, steps, splits=splits, randomness=randomness)  # type: ignore[arg-type]
+    def train(part: Sequence[Run], randomness: "Randomness") -> None:
+        train_trunks_together([run.experiment for run in part], steps, splits=splits, randomness=randomness)
 
     _train(list(map(Run, trunks)), train)
 
@@ -61,7 +66,7 @@ def _is_ready(trunk: Experiment, step: int) -> bool:
     return False
 
 
-def _train(waiting: list[Run], train: Callable[..., None]) -> None:
+def _train(waiting: list[Run], train: "Callable[[Sequence[Run], Randomness], None]") -> None:
     """Trains runs together, as many at a time as is asked for or fit into memory, unless something speaks against it."""
     if len(waiting) < 2:
         return
@@ -72,7 +77,9 @@ def _train(waiting: list[Run], train: Callable[..., None]) -> None:
 
     together = waiting[0].experiment.settings.together
     if reason := why_alone(waiting[0], allows_noise=together != "auto"):
-        log.info("one run after another, since %s", reason)
+        if reason not in _said:
+            _said.add(reason)
+            log.info("one run after another, since %s", reason)
         return
     count = num_on(waiting[0], torch.device(waiting[0].experiment.device)) if together == "auto" else int(together)
     while waiting:

@@ -9,7 +9,6 @@ from torch import Tensor
 from lmc_lab.runs.checkpoint import CALLBACK_GROUP, State
 
 _OF_MEMBERS = "members"  # of a program's callbacks: the states of each run's
-_COUNT = "step"  # what torch's optimizers call the number of their steps, the one thing in their states that is no parameter's
 
 
 def shared(state: State) -> str:
@@ -18,7 +17,8 @@ def shared(state: State) -> str:
     Adam counts its steps, so a branch that began afresh is not in step with one that carries its trunk's count.
     """
     (optimizer,) = state["optimizer_states"]
-    return repr((state["global_step"], state["lr_schedulers"], _shared(optimizer)))
+    entries = {key: _shared(entry) for key, entry in optimizer["state"].items()}
+    return repr((state["global_step"], state["lr_schedulers"], optimizer["param_groups"], entries))
 
 
 def stacked(states: Sequence[State]) -> State:
@@ -27,40 +27,61 @@ def stacked(states: Sequence[State]) -> State:
     Args:
         states: as Lightning saves them, of runs by themselves.
     """
+    optimizers = [state["optimizer_states"][0] for state in states]
+    first = optimizers[0]
+    entries = {key: _stacked([each["state"][key] for each in optimizers]) for key in first["state"]}
+    names = states[0]["state_dict"]
     return {
         **states[0],
-        "state_dict": _stacked([state["state_dict"] for state in states]),
-        "optimizer_states": [_stacked([state["optimizer_states"][0] for state in states])],
+        "state_dict": {name: torch.stack([state["state_dict"][name] for state in states]) for name in names},
+        "optimizer_states": [{**first, "state": entries}],
         "callbacks": {CALLBACK_GROUP: {_OF_MEMBERS: [state["callbacks"].get(CALLBACK_GROUP, {}) for state in states]}},
     }
 
 
 def taken(state: State, member: int) -> State:
-    """Returns the state of one run out of that of a program."""
+    """Returns the state of one run out of that of a program, in the memory of the CPU."""
     (optimizer,) = state["optimizer_states"]
+    entries = {
+        key: {name: _taken(value, member) for name, value in entry.items()} for key, entry in optimizer["state"].items()
+    }
     return {
         **state,
-        "state_dict": {name: value[member].clone() for name, value in state["state_dict"].items()},
-        "optimizer_states": [{**optimizer, "state": _taken(optimizer["state"], member)}],
+        "state_dict": {name: _taken(value, member) for name, value in state["state_dict"].items()},
+        "optimizer_states": [{**optimizer, "state": entries}],
         "callbacks": {CALLBACK_GROUP: state["callbacks"][CALLBACK_GROUP][_OF_MEMBERS][member]},
     }
 
 
-def _stacked(trees: Sequence[Any]) -> Any:
-    first = trees[0]
-    if isinstance(first, Mapping):
-        return {key: first[key] if key == _COUNT else _stacked([tree[key] for tree in trees]) for key in first}
-    return torch.stack(list(trees)) if isinstance(first, Tensor) else first
+def _stacked(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns what an optimizer keeps of one parameter, of P models: one number for all stays one."""
+    first = entries[0]
+    return {
+        name: torch.stack([entry[name] for entry in entries])
+        if isinstance(value, Tensor) and not _is_for_all(name, first)
+        else value
+        for name, value in first.items()
+    }
 
 
-def _taken(tree: Any, member: int) -> Any:
-    if isinstance(tree, Mapping):
-        return {key: value if key == _COUNT else _taken(value, member) for key, value in tree.items()}
-    return tree[member].clone() if isinstance(tree, Tensor) else tree
+def _taken(value: Any, member: int) -> Any:
+    """Returns what is one model's: a stack has a dimension, what counts for all models has none."""
+    if not isinstance(value, Tensor):
+        return value
+    return (value[member] if value.dim() else value).detach().cpu().clone()
 
 
-def _shared(tree: Any) -> Any:
-    """Returns the tree with the shapes of its tensors in their places, but for those that are counts."""
-    if isinstance(tree, Mapping):
-        return {key: float(value) if key == _COUNT else _shared(value) for key, value in tree.items()}
-    return tuple(tree.shape) if isinstance(tree, Tensor) else tree
+def _shared(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what an optimizer keeps of one parameter, with the shapes of tensors that are one model's in their places."""
+    return {
+        name: tuple(value.shape)
+        if isinstance(value, Tensor) and not _is_for_all(name, entry)
+        else (float(value) if isinstance(value, Tensor) else value)
+        for name, value in entry.items()
+    }
+
+
+def _is_for_all(name: str, entry: Mapping[str, Any]) -> bool:
+    """Returns whether a tensor is no parameter's but a number, such as that of steps: others beside it have dimensions."""
+    value = entry[name]
+    return value.dim() == 0 and (name == "step" or any(isinstance(v, Tensor) and v.dim() for v in entry.values()))

@@ -8,6 +8,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from lmc_lab.errors import UserError
+from lmc_lab.files import remove_leftovers
 from lmc_lab.runs.branch import begin_state, complete, steps_to_save, where_to_begin
 from lmc_lab.runs.checkpoint import CALLBACK_GROUP, TRAJECTORY, State
 from lmc_lab.runs.curve import CURVE_COLUMNS, read_rows
@@ -17,10 +18,12 @@ from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.fit import check_finite, write_config
 from lmc_lab.runs.member import Member
 from lmc_lab.runs.paths import place_of
-from lmc_lab.runs.program import Program, Randomness
+from lmc_lab.runs.program import Program
+from lmc_lab.runs.program_state import claim, remove_needless
 from lmc_lab.runs.run import Run
 from lmc_lab.runs.status import Diverged, Stopped, check_divergence, peek_status, write_diverged, write_status
 from lmc_lab.runs.trunk import ensure_trunk, note_trained, trunk_stretches
+from lmc_lab.stacked.copies import Randomness
 
 
 def train_together(runs: Sequence[Run], *, randomness: Randomness = "error") -> None:
@@ -36,7 +39,7 @@ def train_together(runs: Sequence[Run], *, randomness: Randomness = "error") -> 
     Raises:
         Stopped: training ended early.
     """
-    _train(partial(_branch, together=len(runs)), runs, randomness)
+    _train(_branch, runs, randomness)
 
 
 def train_trunks_together(
@@ -54,7 +57,7 @@ def train_trunks_together(
     Raises:
         Stopped: training ended early.
     """
-    make = partial(_trunk, steps={0, *steps}, splits=splits, together=len(experiments))
+    make = partial(_trunk, steps={0, *steps}, splits=splits)
     for experiment in experiments:
         ensure_trunk(experiment, {0})
     _train(make, list(map(Run, experiments)), randomness)
@@ -67,6 +70,7 @@ def _train(make: Callable[[Run], Member | None], runs: Sequence[Run], randomness
         if not members:
             return
         paths = members[0].run.experiment.paths
+        remove_leftovers(paths.root)
         resume = paths.program([place_of(member.run.folder.resume) for member in members])
         with _outcomes_recorded(members):
             Program(members, resume, randomness=randomness, on_diverged=_note_divergence).train()
@@ -87,17 +91,17 @@ def _locked(make: Callable[[Run], Member | None], run: Run, locks: ExitStack) ->
     return member
 
 
-def _branch(run: Run, *, together: int) -> Member | None:
+def _branch(run: Run) -> Member | None:
     stretch = where_to_begin(run)
     if stretch is None:
         return None
     begin = begin_state(run, stretch)
-    complete = partial(_complete, run, together)
-    return _member(run, begin, run.last_step, steps_to_save(run), lambda step: None, complete)
+    return _member(run, begin, run.last_step, steps_to_save(run), lambda step: None, partial(_complete, run))
 
 
-def _trunk(run: Run, *, steps: Collection[int], splits: Collection[int], together: int) -> Member | None:
+def _trunk(run: Run, *, steps: Collection[int], splits: Collection[int]) -> Member | None:
     check_divergence(run.folder, str(run.name), stop=max(steps), circumstances=run.experiment.circumstances)
+    claim(run)
     missing = trunk_stretches(run, steps) if set_aside_unless_whole(run.folder) else []
     if len(missing) != 1 or missing[0].checkpoint is None:
         return None
@@ -108,13 +112,13 @@ def _trunk(run: Run, *, steps: Collection[int], splits: Collection[int], togethe
         if step in splits:
             run.experiment.split(step).publish(run.experiment.split_folder(step))
 
-    def complete(state: State) -> None:
+    def complete_trunk(state: State, together: int) -> None:
         _check_finite(run, state, stretch.stop)
         run.folder.resume.unlink(missing_ok=True)
         note_trained(run, stretch.stop, together=together)
         _show(run)
 
-    return _member(run, begin, stretch.stop, steps, publish, complete)
+    return _member(run, begin, stretch.stop, steps, publish, complete_trunk)
 
 
 def _member(
@@ -123,13 +127,13 @@ def _member(
     stop: int,
     save_at: Collection[int],
     on_saved: Callable[[int], None],
-    complete: Callable[[State], None],
+    complete: Callable[[State, int], None],
 ) -> Member:
     curve = CurveFile(run.folder.metrics, start=int(begin["global_step"]), stop=stop)
     return Member(run=run, begin=begin, stop=stop, save_at=save_at, on_saved=on_saved, curve=curve, complete=complete)
 
 
-def _complete(run: Run, together: int, state: State) -> None:
+def _complete(run: Run, state: State, together: int) -> None:
     """Writes the endpoint that a state at the last step is, and shows the loss curve to the logger.
 
     Raises:
@@ -163,6 +167,7 @@ def _show(run: Run) -> None:
 
 def _note_divergence(member: Member, error: Diverged) -> None:
     write_diverged(member.run.folder, error, member.run.experiment.circumstances)
+    remove_needless(member.run)
 
 
 @contextmanager

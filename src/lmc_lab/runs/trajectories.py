@@ -24,8 +24,8 @@ class Divergence:
 class Trajectories(Callback):
     """What `Trajectory` does for one run, for the n runs of a program, whose states are `Trajectory`'s.
 
-    The curves are written every `log_every` steps; only then is seen which runs have diverged, and at which step. The
-    program ends there, to go on without them.
+    The curves are written every `log_every` steps; only then, and before a state is saved, is seen which runs have diverged,
+    and at which step. The stretch ends there, and the program goes on without them.
 
     Args:
         curves: of the runs.
@@ -73,8 +73,9 @@ class Trajectories(Callback):
         self._last = torch.where(
             losses.isfinite() & (self._bad_at < 0) | is_new & losses.isfinite(), losses, self._last
         )
-        if self._step % self._log_every == 0 or self._step == trainer.max_steps:
-            self._look(trainer)
+        if self._step % self._log_every == 0:
+            self.look_for_divergence(trainer)
+            self._write_rows()
 
     def state_of(self, member: int) -> dict[str, Any]:
         """Returns what a checkpoint keeps of one run: the state of a `Trajectory`."""
@@ -93,15 +94,16 @@ class Trajectories(Callback):
         """Goes on from what checkpoints of the runs kept."""
         self._restored = [state.get(TRAJECTORY, {}) for state in state_dict["members"]]
 
-    def _look(self, trainer: Trainer) -> None:
-        """Writes the rows of a window that ended, and finds out who has diverged."""
+    def look_for_divergence(self, trainer: Trainer) -> None:
+        """Finds out who has diverged, and ends the program's stretch if anybody has."""
         for i, step in enumerate(self._bad_at.tolist()):
             if step >= 0:
                 self.diverged[i] = Divergence(step, _number(self._last[i]))
         if self.diverged:
             trainer.should_stop = True
-        if self._step % self._log_every:
-            return
+
+    def _write_rows(self) -> None:
+        """Writes the rows of a window that ended, but for those who have diverged."""
         columns = self._losses[: self._count].T.tolist()
         for i, (curve, path_length) in enumerate(zip(self._curves, self._path_lengths.tolist(), strict=True)):
             losses = [*self._earlier[i], *columns[i]]

@@ -46,6 +46,7 @@ def ensure_trunk(experiment: Experiment, steps: Collection[int], *, splits: Coll
     folder.path.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.lock), outcome_recorded(folder, experiment.circumstances):
         check_divergence(folder, str(Run(experiment).name), stop=max(steps), circumstances=experiment.circumstances)
+        claim(Run(experiment))
         if not set_aside_unless_whole(folder):
             again = max(folder.saved_steps(), default=0)
             _train(experiment, Stretch(0, again, None), {0, *steps}, publish)
@@ -59,7 +60,6 @@ def ensure_trunk(experiment: Experiment, steps: Collection[int], *, splits: Coll
 
 def trunk_stretches(run: Run, steps: Collection[int]) -> list[Stretch]:
     """Returns what is to be trained of a trunk, whose lock is held, so that its state at each of `steps` is there."""
-    claim(run)
     return missing_stretches(lambda: _states(run.folder, set(steps)), run.folder, steps)
 
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+Randomness = Literal["error", "different"]  # of layers that draw numbers: not allowed, or other numbers for each copy
+
 
 @contextmanager
 def without_advice() -> Iterator[None]:
@@ -34,7 +36,7 @@ class Copies:
         self,
         module: nn.Module,
         *,
-        randomness: Literal["error", "different"] = "error",
+        randomness: Randomness = "error",
         shares_arguments: bool = False,
     ) -> None:
         self._module = module
