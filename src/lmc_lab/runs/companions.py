@@ -140,7 +140,7 @@ class _Together:
         self._optimizer.step()
 
     def state(self) -> State:
-        members = {CALLBACK_GROUP: {"members": [{}, {}]}}
+        members: dict[str, Any] = {CALLBACK_GROUP: {"members": [{}, {}]}}
         return _state(self._module.state_dict(), self._optimizer) | {"callbacks": members}
 
 
