@@ -103,8 +103,7 @@ SCRIPT = """
     import pandas as pd
 
     from lmc_lab.reporting.figures import figure2, figure6
-    from lmc_lab.reporting.page import write_report
-from lmc_lab.reporting.pictures import draw_all
+    from lmc_lab.reporting.pictures import draw_all
     from lmc_lab.reporting.report_figure import ReportFigure
     from lmc_lab.results.row_file import SCHEMA
 
@@ -117,10 +116,10 @@ from lmc_lab.reporting.pictures import draw_all
     ]
     rows = pd.DataFrame(lines).reindex(columns=list(SCHEMA)).astype(SCHEMA)
     figures = {"figure2": figure2.FIGURE, "figure6": figure6.FIGURE}
-    if len(sys.argv) > 1:
-        figures["failing"] = ReportFigure(draw=fail, needs=("p_conv",), caption="")
-        figures = {name: figures[name] for name in ("figure2", "failing", "figure6")}
-    for num_cores in (1, 2, 9):
+    is_failing = len(sys.argv) > 1
+    if is_failing:  # the second of two, which is the other process's
+        figures = {"figure2": figure2.FIGURE, "failing": ReportFigure(draw=fail, needs=("p_conv",), caption="")}
+    for num_cores in [2] if is_failing else [1, 2, 9]:
         draw_all(figures, {}, rows, Path(str(num_cores)), num_cores=num_cores)
 """
 
