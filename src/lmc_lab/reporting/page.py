@@ -8,7 +8,7 @@ import pandas as pd
 
 from lmc_lab.files import remove_leftovers, write_text
 from lmc_lab.reporting.figures import figure2, figure3, figure4, figure5, figure6, pairs, shared_correct
-from lmc_lab.reporting.pictures import draw_all
+from lmc_lab.reporting.pictures import draw_all, files_of
 from lmc_lab.reporting.report_figure import ReportFigure
 
 _FIGURES = {
@@ -53,22 +53,27 @@ def write_report(
     """
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
-    shipped, own = (
-        {name: figure for name, figure in each.items() if figure.can_be_drawn(rows)}
-        for each in (_FIGURES, figures or {})
-    )
-    written = draw_all(shipped, own, rows, folder, num_cores=num_cores)
+    of_users = figures or {}
+    drawn = {name: figure for name, figure in {**_FIGURES, **of_users}.items() if figure.can_be_drawn(rows)}
+    own = {name: figure for name, figure in drawn.items() if name in of_users}
+    shipped = {name: figure for name, figure in drawn.items() if name not in of_users}
     page = folder / "index.html"
-    write_text(page, _page(title, {**shipped, **own}, tables, notes))
-    return [*written, page]
+    known = page.read_text(errors="replace") if page.exists() else ""
+    marks = draw_all(shipped, own, rows, folder, known=known, num_cores=num_cores)
+    write_text(page, _page(title, drawn, marks, tables, notes))
+    return [*(path for name in drawn for path in files_of(folder, name)), page]
 
 
 def _page(
-    title: str, drawn: Mapping[str, ReportFigure], tables: Mapping[str, pd.DataFrame], notes: Sequence[str]
+    title: str,
+    drawn: Mapping[str, ReportFigure],
+    marks: Mapping[str, str],
+    tables: Mapping[str, pd.DataFrame],
+    notes: Sequence[str],
 ) -> str:
     remarks = "".join(f"<p>{escape(note)}</p>\n" for note in notes)
     figures = "\n".join(
-        f'<figure><a href="{name}.svg"><img src="{name}.png" alt="{name}"></a>'
+        f'<figure data-drawn="{marks.get(name, "")}"><a href="{name}.svg"><img src="{name}.png" alt="{name}"></a>'
         f"<figcaption>{escape(item.caption)}</figcaption></figure>"
         for name, item in drawn.items()
     )

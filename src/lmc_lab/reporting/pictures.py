@@ -13,12 +13,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 import lmc_lab
-from lmc_lab.files import peek_json, replacing, write_json
+from lmc_lab.files import replacing
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.results.folder import file_digest
 
 _SUFFIXES = (".png", ".svg")
-_RECORD = ".drawn.json"  # of what the pictures in a folder were drawn
 
 
 def draw_all(
@@ -27,32 +26,34 @@ def draw_all(
     rows: pd.DataFrame,
     folder: Path,
     *,
-    num_cores: int,
-) -> list[Path]:
-    """Draws figures into PNG and SVG files, of those of this package only what is not there already.
+    known: str = "",
+    num_cores: int = 1,
+) -> dict[str, str]:
+    """Draws figures into files, of those of this package only what is not there already.
 
     Args:
         shipped: figures of this package, by the names of their files: the same code draws the same of the same rows.
         own: the user's, which may depend on anything.
         rows: of all tasks.
         folder: for the files.
+        known: a text with the marks of what was drawn before.
         num_cores: how many processes draw; the user's own figures are drawn by this one, where their errors are told.
 
     Returns:
-        The files of all figures, in their order.
+        The mark of each figure of this package, which says of what its files were drawn, and which files these are.
     """
-    place = folder / _RECORD
-    known = peek_json(place, place=_RECORD)
+    files = {name: files_of(folder, name) for name in {**shipped, **own}}
     sources = {name: _digest_of(figure.rows_of(rows)) for name, figure in shipped.items()}
-    files = {name: [folder / f"{name}{suffix}" for suffix in _SUFFIXES] for name in [*shipped, *own]}
-    missing = [name for name in shipped if known.get(name) != [sources[name], *_digests(files[name])]]
-    _in_processes([partial(_draw, shipped[name], rows, files[name]) for name in missing], num_cores)
+    changed = [name for name in shipped if _mark(sources[name], files[name]) not in known]
+    _in_processes([partial(_draw, shipped[name], rows, files[name]) for name in changed], num_cores)
     for name, figure in own.items():
         _draw(figure, rows, files[name])
-    drawn = {name: [sources[name], *_digests(files[name])] for name in shipped}
-    if drawn != known:
-        write_json(place, drawn, place=_RECORD)
-    return [path for paths in files.values() for path in paths]
+    return {name: _mark(sources[name], files[name]) for name in shipped}
+
+
+def files_of(folder: Path, name: str) -> list[Path]:
+    """Returns the files of a figure."""
+    return [folder / f"{name}{suffix}" for suffix in _SUFFIXES]
 
 
 def _draw(figure: ReportFigure, rows: pd.DataFrame, paths: Sequence[Path]) -> None:
@@ -98,9 +99,9 @@ def _run_quietly(tasks: Sequence[Callable[[], None]]) -> None:
         sys.exit(1)
 
 
-def _digests(paths: Sequence[Path]) -> list[str]:
-    """Returns the digest of each file, empty for one that is not there."""
-    return [file_digest(path) if path.exists() else "" for path in paths]
+def _mark(source: str, paths: Sequence[Path]) -> str:
+    digests = [file_digest(path) if path.exists() else "" for path in paths]
+    return hashlib.sha256(" ".join([source, *digests]).encode()).hexdigest()
 
 
 def _digest_of(rows: pd.DataFrame) -> str:
