@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from lmc_lab import cli, schema
-from lmc_lab.process import heavy_imports, num_cores, prepare_process
+from lmc_lab.process import heavy_imports, num_cores, num_gpus, prepare_process
 from lmc_lab.quick import QuickJob
 
 if TYPE_CHECKING:
@@ -184,7 +184,9 @@ def _branch_out(steps: Sequence[int], num_branches: int) -> None:
     given = HydraConfig.get().overrides
     kept = [item for item in given.task if item.lstrip("+~").split("=")[0] not in ("branches", "split_step")]
     hydra = [item for item in given.hydra if not item.startswith("hydra.mode")]
-    if multiprocessing.parent_process() is not None:  # a job of a local sweep has its share of the cores
+    if (
+        multiprocessing.parent_process() is not None and not num_gpus()
+    ):  # a job of a local sweep has its share of the cores
         hydra = ["hydra/launcher=pool", f"hydra.launcher.n_jobs={num_cores()}"]
     run(
         command(
