@@ -17,6 +17,7 @@ from hydra import compose, initialize_config_dir
 
 from benchmarks.common import REPOSITORY
 from lmc_lab.compose import build_experiment
+from lmc_lab.landscape.hull import probe_hull, sample_hull
 from lmc_lab.process import prepare_process
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.branch import train_from
@@ -24,6 +25,8 @@ from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.run import Run
 from lmc_lab.runs.together import train_together
 from lmc_lab.runs.trunk import ensure_split
+from lmc_lab.tasks.evaluation_settings import EvaluationSettings
+from lmc_lab.tasks.point_evaluator import PointEvaluator
 from lmc_lab.tasks.supervised import only_optimizer
 
 _PAGE = REPOSITORY / "docs" / "gpu.md"
@@ -75,6 +78,9 @@ def _rows(device: str, *, is_quick: bool) -> Iterator[Row]:
         goal = {20: "<= .13 ms", 300: "<= .15 ms, under 10 GB"}.get(count, "")
         found = _said(lambda count=count: model_step("lenet_m", device, count, steps, small))  # type: ignore[misc]
         yield Row(f"LeNet-5 with momentum, P = {count}, a model-step through the suite", found, goal)
+    tf32 = ["task.precision=tf32", *small]
+    found = _said(lambda: model_step("lenet_m", device, 2 if is_quick else 20, steps, tf32))
+    yield Row("the same in TF32, P = 20", found)
     few = Steps(2, 4) if is_quick else Steps(50, 150)
     bare = _said(lambda: bare_step("resnet20", device, few.long - few.short, small))
     yield Row("ResNet-20, a bare eager loop of one model, a step", bare)
@@ -83,6 +89,15 @@ def _rows(device: str, *, is_quick: bool) -> Iterator[Row]:
         count = 2 if is_quick else 20
         found = _said(lambda given=given, count=count: model_step("resnet20", device, count, few, given))  # type: ignore[misc]
         yield Row(f"ResNet-20, P = {count}, {precision}, a model-step through the suite", found, goal)
+    num_examples, num_points = (64, 4) if is_quick else (50_000, 64)
+    for task, policy, goal in (("lenet_m", "keep", "<= .14 us"), ("resnet20", "reestimate", "")):
+        given = [f"task.data.num_train={num_examples}", f"evaluation.bn_policy={policy}", *small[:1]]
+        found = _said(lambda task=task, given=given: evaluation(task, device, given, num_points))  # type: ignore[misc]
+        yield Row(
+            f"{task}, {num_points} points on {num_examples} examples ({policy}), an example and point", found, goal
+        )
+    yield Row("LeNet-5, a hull of equal endpoints: p_conv", _said(lambda: of_equal_endpoints(device)), "0")
+    yield Row("LeNet-5, the losses of 8 points, less those of the CPU", _said(lambda: beside_cpu(device)), "1e-7")
     yield Row(
         "LeNet-5, three branches, float64, 20 steps: together less alone", _said(lambda: difference(device)), "1e-12"
     )
@@ -154,6 +169,56 @@ def difference(device: str) -> str:
             states = [checkpoint.load(folder.endpoint).state["model"] for folder in folders]
             worst = max(worst, *(float((states[0][name] - value).abs().max()) for name, value in states[1].items()))
         return f"{worst:.1e}"
+
+
+def evaluation(task: str, device: str, overrides: list[str], num_points: int) -> str:
+    """Returns the time for an example and a point."""
+    with experiment(task, device, overrides) as own:
+        evaluator, thetas, buffers = _points(own, device, num_points)
+        coefficients = torch.eye(num_points, dtype=torch.float64)
+        evaluate = evaluator.evaluate_on(own.task.dataset.train, buffers)
+        evaluate(thetas, coefficients)  # once for what is chosen and allocated at the first time
+        start = time.perf_counter()
+        evaluate(thetas, coefficients)
+        seconds = time.perf_counter() - start
+        per = 1e6 * seconds / num_points / len(own.task.dataset.train)
+        return f"{per:.3f} us ({evaluator.method}{_memory(device)})"
+
+
+def of_equal_endpoints(device: str) -> str:
+    """Returns p_conv of a hull without extent."""
+    with experiment("lenet_m", device, ["task.data.num_train=2048"]) as own:
+        evaluator, thetas, buffers = _points(own, device, 4, distance=0.0)
+        probe = probe_hull(
+            evaluator.evaluate_on(own.task.dataset.train, buffers), thetas, sample_hull(thetas, 20, seed=0)
+        )
+        return f"{float(probe.is_conv_better.double().mean()):g}"
+
+
+def beside_cpu(device: str) -> str:
+    """Returns the largest difference of a loss from the CPU's."""
+    with experiment("lenet_m", device, ["task.data.num_train=2048"]) as own:
+        found = []
+        for where in (device, "cpu"):
+            evaluator, thetas, buffers = _points(own, where, 8)
+            coefficients = torch.eye(8, dtype=torch.float64)
+            found.append(evaluator.evaluate_on(own.task.dataset.train, buffers)(thetas, coefficients).loss)
+        return f"{float((found[0] - found[1]).abs().max()):.1e}"
+
+
+def _points(
+    own: Experiment, device: str, count: int, *, distance: float = 0.01
+) -> tuple[PointEvaluator, torch.Tensor, dict[str, torch.Tensor]]:
+    """Returns what evaluates points of a task on a device, and points around W_0 with their buffers."""
+    given = {name: value for name, value in own.config["evaluation"].items() if not name.startswith("_")}
+    evaluator = PointEvaluator(
+        own.task.initialise(0), own.task.dataset.train, EvaluationSettings(**{**given, "device": device})
+    )
+    layout, state = own.task.layout, own.task.initialise(0).state_dict()
+    theta = layout.theta(state, Path("W_0"))
+    noise = torch.randn(count, len(theta), generator=torch.Generator().manual_seed(0))
+    buffers = {name: torch.stack([value] * count) for name, value in layout.own_buffers(state, Path("W_0")).items()}
+    return evaluator, theta + distance * noise, buffers
 
 
 def _synchronise(device: str) -> None:
