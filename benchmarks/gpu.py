@@ -1,4 +1,4 @@
-"""Branches together on a GPU, beside a bare loop of one model: ``python -m benchmarks.gpu`` writes docs/gpu.md.
+"""Branches together on a GPU, beside a bare loop of one model: ``python -m benchmarks.gpu`` measures for docs/gpu.md.
 
 It needs CIFAR-10 in LMC_DATA_DIR, takes less than eight minutes on an H100, and runs from the source folder with
 whatever torch is there. ``--device cpu --quick`` shows that it works.
@@ -30,6 +30,7 @@ from lmc_lab.tasks.point_evaluator import PointEvaluator
 from lmc_lab.tasks.supervised import only_optimizer
 
 _PAGE = REPOSITORY / "docs" / "gpu.md"
+_HEADING = "## Measured"
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ def main() -> None:
         rows.append(row)
     is_whole = given.device == "cuda" and not given.quick
     if output := given.output or (_PAGE if is_whole else None):
-        output.write_text(_page(rows, given.device))
+        kept = _PAGE.read_text().partition(_HEADING)[0]
+        output.write_text(kept + _measured(rows, given.device))
 
 
 def _rows(device: str, *, is_quick: bool) -> Iterator[Row]:
@@ -230,12 +232,12 @@ def _memory(device: str) -> str:
     return f", {torch.cuda.max_memory_allocated() / 2**30:.1f} GB" if device == "cuda" else ""
 
 
-def _page(rows: list[Row], device: str) -> str:
+def _measured(rows: list[Row], device: str) -> str:
     name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
     lines = [f"| {row.what} | {row.found} | {row.goal} |" for row in rows]
     return "\n".join(
         [
-            "# On a GPU",
+            _HEADING,
             "",
             f"Measured by `python -m benchmarks.gpu` on {name} with torch {torch.__version__}, in true float32 unless said.",
             "",
