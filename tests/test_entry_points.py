@@ -186,7 +186,7 @@ def test_a_task_of_ones_own_as_the_readme_describes_it(tmp_path):
     ("command", "expected"),
     [
         ("train split_step=soon seed=0", "expected a split step like 2000, 400it or 2ep"),
-        ("train seed=1", "expected one split_step for a branch"),
+        ("train seed=1", "expected a split_step for a branch"),
         ("train split_step=3 seed=1 branches=4", "found both"),
         ("train split_step=3 branches=many", "expected branches to be a whole number >= 2"),
         ("train trainer=gpu", "try trainer=cpu"),

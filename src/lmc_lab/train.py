@@ -106,6 +106,13 @@ def _train_branches(
     from lmc_lab.runs.trunk import ensure_split
 
     runs = [Run(trunk, step, seed) for trunk in trunks for step in steps for seed in seeds]
+    if (
+        len(trunks) == len(steps) == 1
+    ):  # what goes wrong before the one split is the error of the job, not of its branches
+        with _left_out_if_diverged(allowed=allow_diverged) as is_whole:
+            ensure_split(trunks[0], steps[0])
+        if not is_whole:
+            return
     failures = Failures("branch")
     with _named_if_ended(runs) as left:
         train_branches_side_by_side(runs)
@@ -146,14 +153,17 @@ def _named_if_ended(runs: "Sequence[Run]") -> "Iterator[list[Run]]":
 
 
 @contextmanager
-def _left_out_if_diverged(*, allowed: bool) -> Iterator[None]:
+def _left_out_if_diverged(*, allowed: bool) -> "Iterator[list[bool]]":
+    """Says what diverged inside, if that is allowed; gives a list that is empty if something did."""
     from lmc_lab.runs.status import Diverged
 
+    is_whole = [True]
     try:
-        yield
+        yield is_whole
     except Diverged as error:
         if not allowed:
             raise
+        is_whole.clear()
         print(f"left out: {error}")
 
 
