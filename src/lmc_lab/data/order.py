@@ -48,7 +48,9 @@ class DataOrder:
 
     def permutation(self, epoch: int) -> Tensor:
         """Returns the examples of an epoch in their order, int64 (num_examples,)."""
-        return _made_permutation(self, epoch)
+        entropy = [self.role, self.trunk_seed, self.seed, epoch]
+        raw = np.random.PCG64(np.random.SeedSequence(entropy)).random_raw(self.num_examples)
+        return torch.from_numpy(np.argsort(raw, kind="stable"))
 
     def noise_seed(self, step: int) -> int:
         """Returns the seed of everything else that is random in the model at `step` (dropout)."""
@@ -109,10 +111,4 @@ def _mixed(number: int) -> int:
 
 @lru_cache(maxsize=2)
 def _permutation(order: DataOrder, epoch: int) -> Tensor:
-    return _made_permutation(order, epoch)
-
-
-def _made_permutation(order: DataOrder, epoch: int) -> Tensor:
-    entropy = [order.role, order.trunk_seed, order.seed, epoch]
-    raw = np.random.PCG64(np.random.SeedSequence(entropy)).random_raw(order.num_examples)
-    return torch.from_numpy(np.argsort(raw, kind="stable"))
+    return order.permutation(epoch)

@@ -55,13 +55,8 @@ def train_from(experiment: Experiment, split: Split, seed: Seed) -> RunFolder:
 
 
 def where_to_begin(run: Run) -> Stretch | None:
-    """Returns what is to be trained of a branch, whose lock is held, or None if it is finished; sets damaged files aside.
-
-    Raises:
-        Diverged: the branch is known to.
-    """
+    """Returns what is to be trained of a branch, whose lock is held, or None if it is finished; sets damaged files aside."""
     folder, last = run.folder, run.last_step
-    check_divergence(folder, str(run.name), stop=last, circumstances=run.experiment.circumstances)
     claim(run)
     is_curve_there = set_aside_unless_whole(folder)
     is_endpoint_there = checkpoint.load_or_set_aside(folder.endpoint) is not None
@@ -109,8 +104,8 @@ def begin_state(run: Run, stretch: Stretch) -> checkpoint.State:
     Raises:
         UserError: it is damaged, of other data, or cannot be what the branch begins with.
     """
-    path = stretch.checkpoint or _origin(run).checkpoint
-    assert path is not None
+    path = stretch.checkpoint
+    assert path is not None  # W_0 of a trunk, which no file has, is begun with by nobody here
     state = checkpoint.load(path).state
     checkpoint.check_data(state, run.task.dataset.digest, path)
     return _begun(run, stretch)(state)

@@ -80,8 +80,7 @@ def identify(path: Path) -> Identity:
         OtherFormat: another version wrote it.
         MissingFile: there is none.
     """
-    header, _ = _read(path, with_tensors=False)
-    seal.check(header, path, is_whole=seal.is_sealed(header))
+    header = _sealed_header(path)
     return Identity(header["digest"], header["data"])
 
 
@@ -93,9 +92,14 @@ def peek(path: Path, key: str) -> Any:
         OtherFormat: another version wrote it.
         MissingFile: there is none.
     """
+    header = _sealed_header(path)
+    return _decode(dict(json.loads(header["tree"])["dict"]).get(key), {})
+
+
+def _sealed_header(path: Path) -> dict[str, str]:
     header, _ = _read(path, with_tensors=False)
     seal.check(header, path, is_whole=seal.is_sealed(header))
-    return _decode(dict(json.loads(header["tree"])["dict"]).get(key), {})
+    return header
 
 
 def load(path: Path) -> Stored:

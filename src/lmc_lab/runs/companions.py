@@ -90,9 +90,10 @@ def _why_not_here(run: Run, batches: list[Batch]) -> str | None:
     device, precision = torch.device(run.experiment.device), precision_of(run.task.precision)
     task = precision.convert_module(run.task.initialise(0))
     module = CopiesModule(task, 2, randomness="different").to(device)
-    stacks = [torch.stack([_converted(batch, precision)[part] for batch in batches]).to(device) for part in range(2)]
+    converted = [_converted(batch, precision) for batch in batches]
+    inputs, targets = (torch.stack(parts).to(device) for parts in zip(*converted, strict=True))
     with precision.forward(device.type):
-        _train(module, [(stacks[0], stacks[1])])
+        _train(module, [(inputs, targets)])
     return None
 
 

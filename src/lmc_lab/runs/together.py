@@ -22,7 +22,7 @@ from lmc_lab.runs.program import Program
 from lmc_lab.runs.program_state import claim, remove_needless
 from lmc_lab.runs.run import Run
 from lmc_lab.runs.status import Diverged, Stopped, check_divergence, peek_status, write_diverged, write_status
-from lmc_lab.runs.trunk import ensure_trunk, note_trained, trunk_stretches
+from lmc_lab.runs.trunk import ensure_trunk, note_trained, publish_split, trunk_stretches
 from lmc_lab.stacked.copies import Randomness
 
 
@@ -92,6 +92,7 @@ def _locked(make: Callable[[Run], Member | None], run: Run, locks: ExitStack) ->
 
 
 def _branch(run: Run) -> Member | None:
+    check_divergence(run.folder, str(run.name), stop=run.last_step, circumstances=run.experiment.circumstances)
     stretch = where_to_begin(run)
     if stretch is None:
         return None
@@ -108,16 +109,13 @@ def _trunk(run: Run, *, steps: Collection[int], splits: Collection[int]) -> Memb
     (stretch,) = missing
     begin = begin_state(run, stretch)
 
-    def publish(step: int) -> None:
-        if step in splits:
-            run.experiment.split(step).publish(run.experiment.split_folder(step))
-
     def complete_trunk(state: State, together: int) -> None:
         _check_finite(run, state, stretch.stop)
         run.folder.resume.unlink(missing_ok=True)
         note_trained(run, stretch.stop, together=together)
         _show(run)
 
+    publish = partial(publish_split, run.experiment, splits)
     return _member(run, begin, stretch.stop, steps, publish, complete_trunk)
 
 

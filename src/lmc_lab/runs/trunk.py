@@ -1,6 +1,7 @@
 """The trunk: the run from W_0 that branches leave. It is trained as far as is asked for, once, under its lock."""
 
 from collections.abc import Callable, Collection
+from functools import partial
 
 from filelock import FileLock
 
@@ -38,11 +39,7 @@ def ensure_trunk(experiment: Experiment, steps: Collection[int], *, splits: Coll
         Diverged: the trunk does before one of `steps`.
     """
     folder = experiment.trunk_folder
-
-    def publish(step: int) -> None:
-        if step in splits:
-            experiment.split(step).publish(experiment.split_folder(step))
-
+    publish = partial(publish_split, experiment, splits)
     folder.path.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.lock), outcome_recorded(folder, experiment.circumstances):
         check_divergence(folder, str(Run(experiment).name), stop=max(steps), circumstances=experiment.circumstances)
@@ -56,6 +53,12 @@ def ensure_trunk(experiment: Experiment, steps: Collection[int], *, splits: Coll
             _train(experiment, stretch, {0, *steps}, publish)
         for step in splits:
             publish(step)
+
+
+def publish_split(experiment: Experiment, splits: Collection[int], step: int) -> None:
+    """Publishes the split at `step`, which the trunk has reached, if it is one of `splits`."""
+    if step in splits:
+        experiment.split(step).publish(experiment.split_folder(step))
 
 
 def trunk_stretches(run: Run, steps: Collection[int]) -> list[Stretch]:
