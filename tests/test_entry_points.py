@@ -266,12 +266,11 @@ def test_a_killed_job_costs_only_itself(tmp_path, places):
 
 
 def test_a_killed_worker_costs_only_its_unfinished_branches(tmp_path, places):
-    few_steps = "task.max_steps=400 task.data.num_train=400"
+    few_steps = "task.max_steps=4000 task.data.num_train=400"
     command = f"python -m lmc_lab.train {few_steps} {places} split_step=3 -m 'seed=range(3)' hydra.launcher.n_jobs=1"
     with start(command) as sweep:
-        wait_for(lambda: list(tmp_path.glob("*/trunk-0/split-3/branch-1/metrics.csv")))
-        (pid,) = running_pids(tmp_path)
-        kill(pid)
+        status = wait_for(lambda: next(iter(tmp_path.glob("*/trunk-0/split-3/branch-1/status.json")), None))
+        kill(json.loads(status.read_text())["pid"])
         _, errors = sweep.communicate(timeout=200)
     assert sweep.returncode == 1 and "up to 3 of 3 branches failed (its process ended with exit code -9" in errors
     assert "seed=range(0,3)" in errors and {path.parent.name for path in finished(tmp_path)} == {"branch-0"}
