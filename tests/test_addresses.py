@@ -19,7 +19,7 @@ TASKS = {"lenet": "51c4eb06", "lenet_m": "e62de74c", "mnist1d": "8186c782", "res
 RESULTS = {
     "branch_curves": "8b280da226e9",
     "branch_hessian": "3ec608ba8dce",
-    "convex_mode": "0a481d743bcd",
+    "convex_mode": "fcb56c4a3b56",
     "distances": "14ef320f27da",
     "inter_mode": "88df1ea2bd3e",
     "onset": "bd110a62046c",
@@ -64,6 +64,7 @@ class Renamed(ModeAnalysis):
     """`ConvexMode` as a later version might have it: another class, with a further field."""
 
     name: ClassVar[str] = "convex_mode"
+    version: ClassVar[int] = 2
     num_samples: int
     seed: int = 0
     concentration: float = 1.0
@@ -80,7 +81,7 @@ class Changed(ModeAnalysis):
     """One that gives other rows for the same settings."""
 
     name: ClassVar[str] = "convex_mode"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     num_samples: int
 
     def measure(self, mode, task):

@@ -9,7 +9,9 @@ import pandas as pd
 from shell import shell, succeed
 
 OVERRIDES = """'overrides=["task.max_steps=300","task.data.num_train=400","run.resume_seconds=0.05"]'"""
-STUDY = f"python -m lmc_lab.study {OVERRIDES} study.splits=[0,50,200] study.trunks=[0] study.branches=3"
+STUDY = (
+    f"python -m lmc_lab.study {OVERRIDES} study.splits=[0,50,200] study.steps=[100] study.trunks=[0] study.branches=3"
+)
 
 
 def test_a_study_is_one_command_from_trunks_to_a_report(tmp_path, shared_cache):
@@ -17,7 +19,7 @@ def test_a_study_is_one_command_from_trunks_to_a_report(tmp_path, shared_cache):
     assert sum(len(pd.read_parquet(path)) for path in tmp_path.glob("*/results/*.parquet")) > 100
     assert printed.count("$ python -m lmc_lab.") == 6 and "p_conv" in printed
     report = tmp_path / "reports" / "mnist1d"
-    figures = {"figure2", "figure3", "figure4", "figure5", "figure6", "shared_correct", "pairs"}
+    figures = {"figure2", "over_time", "figure3", "figure4", "figure5", "figure6", "shared_correct", "pairs"}
     expected = {f"{name}.{kind}" for name in figures for kind in ("png", "svg")} | {"index.html"}
     assert {path.name for path in report.iterdir()} == expected
     assert_drawn_elsewhere(tmp_path, figures)
@@ -37,7 +39,7 @@ def assert_drawn_elsewhere(output_dir, figures):
     other = shell(f"python -m lmc_lab.report {OVERRIDES} output_dir={copy}")
     assert (
         other.returncode == 1
-        and "found it, but with other study.trunks and study.splits and study.branches" in other.stderr
+        and "found it, but with other study.trunks and study.splits and study.branches and study.steps" in other.stderr
     )
 
 

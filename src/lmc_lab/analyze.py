@@ -1,5 +1,6 @@
 """Analyses a mode, of one split or from elsewhere: ``python -m lmc_lab.analyze task=lenet split_step=2000``."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
@@ -8,6 +9,8 @@ from lmc_lab import cli, schema
 from lmc_lab.process import heavy_imports, prepare_process
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from lmc_lab.analyses.base import Analysis
     from lmc_lab.runs.experiment import Experiment
     from lmc_lab.runs.subject import Request, Subject
@@ -35,14 +38,39 @@ def job(config: DictConfig) -> None:
     request = _request(config, experiment)
     failures = Failures("analysis")
     subjects = _Subjects(request)
-    for analysis in build_analyses(config):
+    analyses = build_analyses(config)
+    for analysis, at_step in _questions(analyses, _steps_on_the_way(config, experiment, request)):
         if request.endpoints is not None and not analysis.subject.takes_files:
             print(f"{analysis.name}: left out, since weights from elsewhere are one mode without a trunk")
             continue
-        with failures.kept(analysis.name):
+        with failures.kept(analysis.name if at_step is None else f"{analysis.name} at step {at_step}"):
             own = build_experiment_of(config, analysis) if analysis.branch else experiment
-            print(ensure_rows(own, subjects.of(analysis, own), analysis))
+            print(ensure_rows(own, subjects.of(analysis, own, at_step), analysis))
     failures.tell()
+
+
+def _questions(analyses: "Sequence[Analysis]", steps: "Sequence[int]") -> "Iterator[tuple[Analysis, int | None]]":
+    """Yields each analysis with None, for the endpoints, and those that can be asked of branches on their way with each step.
+
+    Those of one step follow each other, so that they share what was loaded.
+    """
+    yield from ((analysis, None) for analysis in analyses)
+    yield from ((analysis, step) for step in steps for analysis in analyses if analysis.over_time)
+
+
+def _steps_on_the_way(config: DictConfig, experiment: "Experiment", request: "Request") -> list[int]:
+    """Returns the steps of `steps` after the split: there is no hull before it.
+
+    Raises:
+        UserError: one is no step before the branches' end, or weights from elsewhere are asked for, which have no way.
+    """
+    from lmc_lab.compose import steps_on_the_way
+    from lmc_lab.errors import UserError
+
+    steps = steps_on_the_way(experiment, config.steps)
+    if steps and request.endpoints is not None:
+        raise UserError("expected steps of branches, found weights from elsewhere, which have none; leave steps out")
+    return sorted({step for step in steps if step > min(request.split_steps, default=0)})
 
 
 def _check_trunk(config: DictConfig) -> None:
@@ -62,9 +90,9 @@ class _Subjects:
         self._request = request
         self._last: tuple[Experiment, type[Subject], Request, Subject] | None = None
 
-    def of(self, analysis: "Analysis", experiment: "Experiment") -> "Subject":
-        """Returns the subject of an analysis, of the branches of an experiment."""
-        asked = experiment, analysis.subject, analysis.request(self._request)
+    def of(self, analysis: "Analysis", experiment: "Experiment", at_step: int | None) -> "Subject":
+        """Returns the subject of an analysis, of the branches of an experiment, at their ends or at a step on their way."""
+        asked = experiment, analysis.subject, replace(analysis.request(self._request), at_step=at_step)
         if self._last is None or self._last[0] is not experiment or self._last[1:3] != asked[1:]:
             self._last = None  # its tensors go before others come
             self._last = (*asked, analysis.subject.load(experiment, asked[2]))

@@ -19,7 +19,7 @@ from lmc_lab.errors import UserError
 from lmc_lab.run_keys import check_run_keys
 from lmc_lab.runs.experiment import Experiment, RunName
 from lmc_lab.runs.settings import RunSettings
-from lmc_lab.runs.split import BranchLength, parse_split_step
+from lmc_lab.runs.split import BranchLength, parse_step
 from lmc_lab.runs.trainer_keys import check_task
 from lmc_lab.runs.variation import Variation
 from lmc_lab.tasks.supervised import SupervisedTask
@@ -188,12 +188,22 @@ def _key(override: str) -> str:
 
 def split_steps(experiment: Experiment, value: Any) -> list[int]:
     """Returns the split steps in `value`: one, a list, or None."""
+    return _steps(experiment, value, "split step k")
+
+
+def steps_on_the_way(experiment: Experiment, value: Any) -> list[int]:
+    """Returns the steps in `value` at which branches are looked at: one, a list, or None."""
+    return _steps(experiment, value, "step t")
+
+
+def _steps(experiment: Experiment, value: Any, what: str) -> list[int]:
     texts = [] if value is None else [value] if isinstance(value, str | int | float) else list(value)
     # Epochs need the data; steps do not, and an entry point should refuse a bad one before it loads anything.
     needs_epochs = any(str(text).endswith("ep") for text in texts)
     steps_per_epoch = experiment.task.steps_per_epoch if needs_epochs else 1
     return [
-        parse_split_step(text, steps_per_epoch=steps_per_epoch, max_steps=experiment.task.max_steps) for text in texts
+        parse_step(text, steps_per_epoch=steps_per_epoch, max_steps=experiment.task.max_steps, what=what)
+        for text in texts
     ]
 
 

@@ -42,8 +42,9 @@ def job(config: DictConfig) -> None:
     check_logger(config)
     figures = own_figures(config)
     columns = _columns(config)
-    results = [result for column in columns for result in _of_column(column)]
+    results = [result for column in columns for result in _of_column(column, column.collected.with_rows)]
     rows = all_rows(results)
+    over_time = all_rows([result for column in columns for result in _of_column(column, column.collected.over_time)])
     tables = {
         "Modes": mode_table(all_rows([*results, *_from_elsewhere(columns)])),
         "Onset": onset_table(rows),
@@ -53,13 +54,23 @@ def job(config: DictConfig) -> None:
     }
     notes = [note for column in columns for note in _notes(column)]
     notes += [
-        f"The figure {name} is left out, since none of {', '.join(figure.needs)} was measured."
+        f"The figure {name} is left out, since none of {', '.join(figure.needs)} was measured"
+        f"{' of branches on their way (study.steps)' if figure.over_time else ''}."
         for name, figure in figures.items()
-        if not figure.can_be_drawn(rows)
+        if not figure.can_be_drawn(over_time if figure.over_time else rows)
     ]
     name = "+".join(column.name for column in columns)
     folder = reports(Path(config.output_dir).absolute(), name)
-    written = write_report(rows, tables, folder, title=name, notes=notes, figures=figures, num_cores=num_cores())
+    written = write_report(
+        rows,
+        tables,
+        folder,
+        title=name,
+        rows_over_time=over_time,
+        notes=notes,
+        figures=figures,
+        num_cores=num_cores(),
+    )
     if config.logger:
         for column in columns:
             _mirror(config, column, written)
@@ -95,22 +106,16 @@ def own_figures(config: DictConfig) -> "dict[str, ReportFigure]":
     return {str(name): factory(config, f"figure.{name}")() for name in config.get("figure", {})}
 
 
-def _of_column(column: "StudyColumn") -> "list[Result]":
-    """Returns the results of a study, which is a column of its own whatever its task is called."""
+def _of_column(column: "StudyColumn", results: "Sequence[Result]") -> "list[Result]":
+    """Returns results of a study, which is a column of its own whatever its task is called."""
     from dataclasses import replace
 
-    return [replace(each, rows=each.rows.assign(task=column.name)) for each in column.collected.with_rows]
+    return [replace(each, rows=each.rows.assign(task=column.name)) for each in results]
 
 
 def _from_elsewhere(columns: "Sequence[StudyColumn]") -> "list[Result]":
     """Returns the results of weights from elsewhere, each in the column of the study whose task it was measured with."""
-    from dataclasses import replace
-
-    return [
-        replace(each, rows=each.rows.assign(task=column.name))
-        for column in columns
-        for each in column.collected.elsewhere
-    ]
+    return [result for column in columns for result in _of_column(column, column.collected.elsewhere)]
 
 
 def _notes(column: "StudyColumn") -> "Iterator[str]":

@@ -35,7 +35,9 @@ KINDS: Mapping[str, Any] = {
     "study.name": Name,
     "study.overrides": Sequence[str],
     "study.splits": Annotated[Sequence[int | str], distinct()],
+    "study.steps": Sequence[int | str],
     "study.trunks": Annotated[Sequence[Seed], distinct()],
+    "steps": Sequence[int | str],
     "sweep": Sequence[str],
     "task.batch_size": Count,
     "task.callbacks": Sequence,
@@ -46,7 +48,7 @@ KINDS: Mapping[str, Any] = {
     "trunk_seed": Seed | Annotated[Sequence[Seed], distinct()],
     "trunks": Annotated[Sequence[Seed], distinct(2)] | None,
 }
-_OPTIONAL = ("study.evaluation",)  # of the keys below another; at the top each entry point has its own
+_OPTIONAL = ("study.evaluation", "study.steps")  # of the keys below another; at the top each entry point has its own
 
 
 def check(config: DictConfig) -> None:

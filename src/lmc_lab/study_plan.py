@@ -11,8 +11,9 @@ from omegaconf import DictConfig, OmegaConf
 from lmc_lab import schema, stages
 from lmc_lab.analyses.base import Analysis, override_value
 from lmc_lab.analyses.store import identity_settings
-from lmc_lab.compose import build_analyses, build_experiment, build_experiment_of, split_steps
+from lmc_lab.compose import build_analyses, build_experiment, build_experiment_of, split_steps, steps_on_the_way
 from lmc_lab.errors import UserError
+from lmc_lab.results.part import Part
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.paths import RunFolder
 from lmc_lab.runs.subject import Subject
@@ -33,6 +34,7 @@ class StudyPlan:
     branches: int
     analyses: Mapping[str, Mapping[str, Any]]
     evaluation: Mapping[str, Any]  # of the loss at a point, for all analyses
+    on_the_way: tuple[int | str, ...] = ()  # t: steps at which hulls are measured, too
 
     @classmethod
     def of(cls, config: DictConfig, given: Sequence[str] = ()) -> "StudyPlan":
@@ -54,6 +56,7 @@ class StudyPlan:
             branches=study.branches,
             analyses=OmegaConf.to_container(study.analyses),  # type: ignore[arg-type]
             evaluation=study.get("evaluation", {}),
+            on_the_way=tuple(study.get("steps", [])),
         )
 
     def commands(self) -> dict[str, list[str]]:
@@ -97,6 +100,7 @@ class StudyPlan:
             UserError: there is one.
         """
         split_steps(self.experiment, list(self.splits))
+        steps_on_the_way(self.experiment, list(self.on_the_way))
 
     def check_reads(self) -> None:
         """Refuses an analysis of results that the study does not measure.
@@ -115,6 +119,22 @@ class StudyPlan:
     def steps(self) -> list[int]:
         """Returns the split steps."""
         return split_steps(self.experiment, list(self.splits))
+
+    @cached_property
+    def steps_on_the_way(self) -> list[int]:
+        """Returns the steps t at which hulls are measured besides their end."""
+        return sorted(set(steps_on_the_way(self.experiment, list(self.on_the_way))))
+
+    def subjects_of(self, analysis: Analysis) -> list[tuple[Part, ...]]:
+        """Returns the parts of each subject that the study asks an analysis of."""
+        ends = analysis.subject.in_study(self.trunks, self.steps, self.seeds)
+        on_the_way = self.steps_on_the_way if analysis.over_time else []
+        return ends + [
+            tuple(replace(part, step=step) for part in subject)
+            for step in on_the_way
+            for subject in ends
+            if all(step > (part.split_step or 0) for part in subject)
+        ]
 
     @property
     def has_split(self) -> bool:
@@ -152,7 +172,9 @@ class StudyPlan:
 
     def _saving_on_the_way(self, analyses: Sequence[Analysis]) -> list[str]:
         last = self.experiment.task.max_steps
-        return _saving([step for step in _steps(analyses, of_branches=True) if step < last])
+        of_hulls = self.steps_on_the_way if any(analysis.over_time for analysis in analyses) else []
+        steps = {*_steps(analyses, of_branches=True), *of_hulls}
+        return _saving(sorted(step for step in steps if step < last))
 
     def _own(self, analysis: Analysis) -> dict[str, Any]:
         """Returns the settings that the study adds to an analysis of what may be there from others."""
@@ -199,7 +221,11 @@ class StudyPlan:
             for each in analyses
             for key, value in self._own(each).items()
         ]
-        return self._sweep("analyze", f"analysis=[{_list(names)}]", *self._analysis_settings(names), *own, *where)
+        steps = self.steps_on_the_way if any(analysis.over_time for analysis in analyses) else []
+        on_the_way = [f"steps=[{_list(steps)}]"] if steps else []
+        return self._sweep(
+            "analyze", f"analysis=[{_list(names)}]", *self._analysis_settings(names), *own, *on_the_way, *where
+        )
 
     def _analysis_settings(self, names: Iterable[str]) -> list[str]:
         own = [

@@ -21,7 +21,7 @@ def record_of(plan: StudyPlan) -> StudyRecord:
     for analysis in plan.measured:
         experiment = plan.experiment_of(analysis)
         settings = identity_settings(analysis, variant=experiment.variant)
-        for subject in analysis.subject.in_study(plan.trunks, plan.steps, plan.seeds):
+        for subject in plan.subjects_of(analysis):
             wanted.append(Wanted(analysis.name, analysis.version, settings, subject))
             found = obstacles.setdefault(told(subject), [])
             found += [each for each in _obstacles(experiment, subject) if each not in found]

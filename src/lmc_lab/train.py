@@ -27,7 +27,7 @@ def _answer(config: DictConfig) -> bool:
     from lmc_lab.addresses import listed, paths_of, split_of
     from lmc_lab.run_keys import check_run_keys
     from lmc_lab.runs.finished import is_finished, is_reached
-    from lmc_lab.runs.split import parse_split_step
+    from lmc_lab.runs.split import parse_step
 
     schema.check(config)
     _check(config)
@@ -39,7 +39,7 @@ def _answer(config: DictConfig) -> bool:
     found = []
     for trunk in listed(config.trunk_seed):
         for text in listed(config.split_step):
-            step = parse_split_step(text, steps_per_epoch=1, max_steps=config.task.max_steps)
+            step = parse_step(text, steps_per_epoch=1, max_steps=config.task.max_steps)
             split = split_of(config, trunk, step)
             folders = [split.folder(paths).branch(seed) for seed in listed(config.seed)]
             later = [each for each in config.run.save_steps if each > step]

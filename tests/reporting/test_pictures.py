@@ -45,7 +45,7 @@ def draw(figures, tmp_path):
     marks = []
 
     def run(rows):
-        marks[:] = draw_all(figures, {}, rows, tmp_path, known=" ".join(marks)).values()
+        marks[:] = draw_all(figures, {}, lambda figure: rows, tmp_path, known=" ".join(marks)).values()
         return {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
     return run
@@ -82,7 +82,7 @@ def test_other_code_draws_anew(draw, drawn, monkeypatch):
 
 def test_the_users_own_figures_are_always_drawn_since_they_may_depend_on_anything(figures, drawn, tmp_path):
     for _ in range(2):
-        assert not draw_all({}, {"mine": figures["width"]}, rows_with(1.0), tmp_path)
+        assert not draw_all({}, {"mine": figures["width"]}, lambda figure: rows_with(1.0), tmp_path)
     assert drawn == ["width", "width"] and {path.name for path in tmp_path.iterdir()} == {"mine.png", "mine.svg"}
 
 
@@ -120,7 +120,7 @@ SCRIPT = """
     if is_failing:  # the second of two, which is the other process's
         figures = {"figure2": figure2.FIGURE, "failing": ReportFigure(draw=fail, needs=("p_conv",), caption="")}
     for num_cores in [2] if is_failing else [1, 2, 9]:
-        draw_all(figures, {}, rows, Path(str(num_cores)), num_cores=num_cores)
+        draw_all(figures, {}, lambda figure: rows, Path(str(num_cores)), num_cores=num_cores)
 """
 
 

@@ -1,6 +1,6 @@
 """Algorithm 1 on a mode: are random points of the hull better than their nearest endpoint (Figure 2, top)?"""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, final
 
@@ -9,18 +9,21 @@ from torch import Tensor
 from lmc_lab.analyses.base import Choice, Measurement, ModeAnalysis, mean, probability
 from lmc_lab.analyses.evaluation import how
 from lmc_lab.analyses.numbers import numbers_only
-from lmc_lab.landscape.hull import MIN_CONCENTRATION, Evaluation, HullProbe, probe_hull, sample_hull
+from lmc_lab.landscape.hull import MIN_CONCENTRATION, Evaluation, HullProbe, HullSample, probe_hull, sample_hull
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.tasks.evaluation_settings import EvaluationSettings
 from lmc_lab.tasks.point_evaluator import PointEvaluator
 from lmc_lab.tasks.task import Task
-from lmc_lab.values import Count, Seed, at_least
+from lmc_lab.values import Count, Seed, Share, at_least
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class ConvexMode(ModeAnalysis):
     """`p_conv` and `p_rand`, the losses and accuracies behind them, and the Jensen gap; on training and test set.
+
+    `p_jensen_negative` is the share of hull points whose Jensen gap is below 0: convexity itself, whatever the nearest
+    endpoint is.
 
     Perturbations move in the parameters in which endpoints differ. What is the same bits in all of them was frozen or never
     used: the hull has no extent there, and noise there would be taken from the length that tests what was trained. A hull
@@ -30,13 +33,20 @@ class ConvexMode(ModeAnalysis):
         num_samples: J.
         seed: of the coefficients and perturbations.
         concentration: of the Dirichlet distribution of the coefficients; 1 is uniform on the simplex.
+        resolve: a threshold of `p_conv`; while the interval on the training set has it inside, J is multiplied by 4. None
+            leaves J as it is.
+        max_samples: J at most, where it grows.
         evaluation: how the loss of a point is computed.
     """
 
     name: ClassVar[str] = "convex_mode"
+    version: ClassVar[int] = 2
+    over_time: ClassVar[bool] = True
     num_samples: Count
     seed: Seed = 0
     concentration: Annotated[float, at_least(MIN_CONCENTRATION, because="smaller ones round to the centre")] = 1.0
+    resolve: Share | None = None
+    max_samples: Count = 1000
     evaluation: EvaluationSettings = EvaluationSettings()
 
     def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | Choice]:
@@ -45,23 +55,41 @@ class ConvexMode(ModeAnalysis):
         evaluator = PointEvaluator(task.initialise(mode.init_seed), dataset.train, self.evaluation)
         yield from how(evaluator)
         endpoints = mode.endpoints.to(evaluator.device.torch_device)
-        sample = sample_hull(
-            endpoints,
-            self.num_samples,
-            seed=self.seed,
-            concentration=self.concentration,
-            movable=mode.layout.varying(endpoints),
-        )
-        for subset, examples in dataset.subsets.items():
+
+        def probe_on(subset: str, sample: HullSample) -> HullProbe:
             with numbers_only(f"on the {subset} set", mode.names):
-                probe = probe_hull(evaluator.evaluate_on(examples, mode.buffers), endpoints, sample)
+                evaluate = evaluator.evaluate_on(dataset.subsets[subset], mode.buffers)
+                return probe_hull(evaluate, endpoints, sample)
+
+        probes = {"train": self._resolved(lambda sample: probe_on("train", sample), mode, endpoints)}
+        for subset in dataset.subsets:
+            probe = probes.get(subset) or probe_on(subset, probes["train"].sample)
             yield from _probabilities(probe, subset)
             yield from _levels(probe, mode.branches, subset)
+
+    def _resolved(self, probe_with: Callable[[HullSample], HullProbe], mode: Mode, endpoints: Tensor) -> HullProbe:
+        """Returns what as many samples say as it takes to tell `p_conv` from the threshold."""
+        num_samples = self.num_samples
+        while True:
+            probe = probe_with(
+                sample_hull(
+                    endpoints,
+                    num_samples,
+                    seed=self.seed,
+                    concentration=self.concentration,
+                    movable=mode.layout.varying(endpoints),
+                )
+            )
+            is_open = self.resolve is not None and probe.p_conv.low < self.resolve < probe.p_conv.high
+            if not is_open or num_samples >= self.max_samples:
+                return probe
+            num_samples = min(4 * num_samples, self.max_samples)
 
 
 def _probabilities(probe: HullProbe, subset: str) -> Iterator[Measurement]:
     yield probability("p_conv", probe.is_conv_better, subset=subset)
     yield probability("p_rand", probe.is_rand_better, subset=subset)
+    yield probability("p_jensen_negative", probe.jensen_gap < 0, subset=subset)
     yield mean("jensen_gap", probe.jensen_gap, subset=subset)
 
 

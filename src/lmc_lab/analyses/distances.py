@@ -26,6 +26,7 @@ class Distances(ModeAnalysis):
     """
 
     name: ClassVar[str] = "distances"
+    over_time: ClassVar[bool] = True
     num_samples: Count
     seed: Seed = 0
 

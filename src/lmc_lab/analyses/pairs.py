@@ -30,6 +30,7 @@ class Pairs(ModeAnalysis):
     """
 
     name: ClassVar[str] = "pairs"
+    over_time: ClassVar[bool] = True
     num_endpoints: Annotated[int, at_least(2)] = 5
     num_points: Annotated[int, at_least(3)] = 11
     evaluation: EvaluationSettings = EvaluationSettings()

@@ -7,12 +7,13 @@ from pathlib import Path
 import pandas as pd
 
 from lmc_lab.files import remove_leftovers, write_text
-from lmc_lab.reporting.figures import figure2, figure3, figure4, figure5, figure6, pairs, shared_correct
+from lmc_lab.reporting.figures import figure2, figure3, figure4, figure5, figure6, over_time, pairs, shared_correct
 from lmc_lab.reporting.pictures import draw_all, files_of
 from lmc_lab.reporting.report_figure import ReportFigure
 
 _FIGURES = {
     "figure2": figure2.FIGURE,
+    "over_time": over_time.FIGURE,
     "figure3": figure3.FIGURE,
     "figure4": figure4.FIGURE,
     "figure5": figure5.FIGURE,
@@ -33,6 +34,7 @@ def write_report(
     folder: Path,
     *,
     title: str,
+    rows_over_time: pd.DataFrame | None = None,
     notes: Sequence[str] = (),
     figures: Mapping[str, ReportFigure] | None = None,
     num_cores: int = 1,
@@ -41,6 +43,7 @@ def write_report(
 
     Args:
         rows: of all tasks.
+        rows_over_time: of hulls on their way, and at their end.
         tables: heading -> table.
         folder: for what is written.
         title: of the page.
@@ -54,12 +57,17 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
     of_users = figures or {}
-    drawn = {name: figure for name, figure in {**_FIGURES, **of_users}.items() if figure.can_be_drawn(rows)}
+    over_time = rows.iloc[:0] if rows_over_time is None else rows_over_time
+
+    def rows_of(figure: ReportFigure) -> pd.DataFrame:
+        return over_time if figure.over_time else rows
+
+    drawn = {name: figure for name, figure in {**_FIGURES, **of_users}.items() if figure.can_be_drawn(rows_of(figure))}
     own = {name: figure for name, figure in drawn.items() if name in of_users}
     shipped = {name: figure for name, figure in drawn.items() if name not in of_users}
     page = folder / "index.html"
     known = page.read_text(errors="replace") if page.exists() else ""
-    marks = draw_all(shipped, own, rows, folder, known=known, num_cores=num_cores)
+    marks = draw_all(shipped, own, rows_of, folder, known=known, num_cores=num_cores)
     write_text(page, _page(title, drawn, marks, tables, notes))
     return [*(path for name in drawn for path in files_of(folder, name)), page]
 

@@ -23,7 +23,7 @@ _SUFFIXES = (".png", ".svg")
 def draw_all(
     shipped: Mapping[str, ReportFigure],
     own: Mapping[str, ReportFigure],
-    rows: pd.DataFrame,
+    rows_of: Callable[[ReportFigure], pd.DataFrame],
     folder: Path,
     *,
     known: str = "",
@@ -34,7 +34,7 @@ def draw_all(
     Args:
         shipped: figures of this package, by the names of their files: the same code draws the same of the same rows.
         own: the user's, which may depend on anything.
-        rows: of all tasks.
+        rows_of: returns the rows of all tasks for a figure.
         folder: for the files.
         known: a text with the marks of what was drawn before.
         num_cores: how many processes draw; the user's own figures are drawn by this one, where their errors are told.
@@ -43,11 +43,11 @@ def draw_all(
         The mark of each figure of this package, which says of what its files were drawn, and which files these are.
     """
     files = {name: files_of(folder, name) for name in {**shipped, **own}}
-    sources = {name: _digest_of(figure.rows_of(rows)) for name, figure in shipped.items()}
+    sources = {name: _digest_of(figure.rows_of(rows_of(figure))) for name, figure in shipped.items()}
     changed = [name for name in shipped if _mark(sources[name], files[name]) not in known]
-    _in_processes([partial(_draw, shipped[name], rows, files[name]) for name in changed], num_cores)
+    _in_processes([partial(_draw, shipped[name], rows_of(shipped[name]), files[name]) for name in changed], num_cores)
     for name, figure in own.items():
-        _draw(figure, rows, files[name])
+        _draw(figure, rows_of(figure), files[name])
     return {name: _mark(sources[name], files[name]) for name in shipped}
 
 

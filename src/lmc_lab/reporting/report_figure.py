@@ -19,12 +19,14 @@ class ReportFigure:
         needs: quantities; it is left out where the rows have none of them.
         caption: what it shows, as plain text.
         also: further quantities that it draws.
+        over_time: whether its rows are those of hulls on their way, too, each with its step; else of endpoints alone.
     """
 
     draw: Callable[[pd.DataFrame], Figure]
     needs: Sequence[str]
     caption: str
     also: Sequence[str] = ()
+    over_time: bool = False
 
     @property
     def quantities(self) -> set[str]:

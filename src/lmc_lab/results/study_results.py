@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,16 @@ class StudyResults:
 
     @property
     def with_rows(self) -> list[Result]:
-        """Returns the results that have rows: predictions of a regression, say, have none."""
-        return [result for result in self.found if not result.rows.empty]
+        """Returns the results, but for hulls on the way, that have rows: predictions of a regression, say, have none."""
+        return [result for result in self.found if not result.rows.empty and not _is_on_the_way(result)]
+
+    @property
+    def over_time(self) -> list[Result]:
+        """Returns the results of hulls on their way, and of the same analyses at their end, whose rows get its step."""
+        on_the_way = [result for result in self.found if _is_on_the_way(result)]
+        names = {result.entry.analysis for result in on_the_way}
+        ends = [result for result in self.with_rows if result.entry.analysis in names]
+        return on_the_way + [replace(each, rows=each.rows.fillna({"step": _last_step(each)})) for each in ends]
 
     @property
     def config(self) -> dict[str, Any]:
@@ -40,6 +48,18 @@ class StudyResults:
             f"{part}: {', '.join(f'seed {seed} (at step {step})' for seed, step in part.diverged)}"
             for part in sorted(parts, key=str)
         ]
+
+
+def _is_on_the_way(result: Result) -> bool:
+    return any(part.step is not None for part in result.entry.subject)
+
+
+def _last_step(result: Result) -> int:
+    """Returns the step at which the branches of a result ended."""
+    config = result.entry.config
+    (split_step,) = {part.split_step or 0 for part in result.entry.subject}
+    task = {**config["task"], **config["branch"]["overrides"]}
+    return int(task["max_steps"]) + (split_step if config["branch_length"] == "after_split" else 0)
 
 
 def collect(record: StudyRecord, folder: Path) -> StudyResults:

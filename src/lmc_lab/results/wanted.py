@@ -8,7 +8,7 @@ from lmc_lab.results.folder import Result
 from lmc_lab.results.part import Part
 from lmc_lab.results.row_file import Entry
 
-_Place = tuple[int | None, int | None]  # trunk, split step
+_Place = tuple[int | None, int | None, int | None]  # trunk, split step, step on the way
 
 
 @dataclass(frozen=True)
@@ -50,4 +50,4 @@ def most_complete(results: Collection[Result]) -> Result:
 
 
 def _by_place(subject: Collection[Part]) -> dict[_Place, Part]:
-    return {(part.trunk, part.split_step): part for part in subject}
+    return {(part.trunk, part.split_step, part.step): part for part in subject}

@@ -214,6 +214,11 @@ def module_state(state: State) -> dict[str, Tensor]:
     return found
 
 
+def path_length(state: State) -> float:
+    """Returns the length of a run's path from W_0 at a checkpoint of Lightning's."""
+    return float(state["callbacks"][CALLBACK_GROUP][TRAJECTORY]["path_length"])
+
+
 def num_rows(state: State) -> int:
     """Returns how many rows the loss curve of a run has at a checkpoint of Lightning's."""
     return int(state["callbacks"][CALLBACK_GROUP][TRAJECTORY]["num_rows"])

@@ -61,19 +61,19 @@ def variant_of(branch_length: str, carry_optimizer_state: bool, described: Mappi
     return length + optimizer + (f"-varied_{digest}" if described else "")
 
 
-def parse_split_step(text: str | int | float, *, steps_per_epoch: int, max_steps: int) -> int:
-    """Returns k in steps from ``2000``, ``400it`` (iterations) or ``2ep`` (epochs).
+def parse_step(text: str | int | float, *, steps_per_epoch: int, max_steps: int, what: str = "split step k") -> int:
+    """Returns a step before T from ``2000``, ``400it`` (iterations) or ``2ep`` (epochs); `what` it is called, ``split step k``.
 
     Raises:
-        UserError: it is none of these, or not in 0 <= k < T.
+        UserError: it is none of these, or not in 0 <= step < T.
     """
     match = re.fullmatch(r"(\d+)(it|ep)?", str(text))
     if not match:
-        raise UserError(f"expected a split step like 2000, 400it or 2ep, found '{text}'; write it in one of these ways")
+        raise UserError(f"expected a {what} like 2000, 400it or 2ep, found '{text}'; write it in one of these ways")
     step = int(match[1]) * (steps_per_epoch if match[2] == "ep" else 1)
     if not 0 <= step < max_steps:
         raise UserError(
-            f"expected a split step k with 0 <= k < T = {max_steps} steps, found {step}; "
-            "choose an earlier split or raise task.max_steps"
+            f"expected a {what} with 0 <= {what[-1]} < T = {max_steps} steps, found {step}; "
+            "choose an earlier one or raise task.max_steps"
         )
     return step

@@ -103,11 +103,16 @@ def _saved(experiment: Experiment, steps: Sequence[int] | None) -> tuple[int, ..
             f"{experiment.training_command()}"
         )
     found = tuple(sorted(saved if steps is None else steps))
-    _check_saved(folder, found)
+    check_saved(folder, found)
     return found
 
 
-def _check_saved(folder: RunFolder, steps: Sequence[int]) -> None:
+def check_saved(folder: RunFolder, steps: Sequence[int]) -> None:
+    """Refuses steps at which a run did not save its state.
+
+    Raises:
+        UserError: there is one.
+    """
     for step in steps:
         if not folder.step(step).exists():
             raise UserError(
@@ -122,7 +127,7 @@ def load_states(task: Task, folder: RunFolder, steps: Sequence[int]) -> list[Run
     Raises:
         UserError: one is missing, damaged, or was trained on other data.
     """
-    _check_saved(folder, steps)
+    check_saved(folder, steps)
     found = []
     for step in steps:
         stored = checkpoint.load(folder.step(step))

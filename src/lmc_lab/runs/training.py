@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from lmc_lab.runs.curve import Row
 from lmc_lab.runs.curve_check import whole_curve
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.paths import RunFolder
-from lmc_lab.runs.states import RunState, Trunk, load_states, load_trunk
+from lmc_lab.runs.states import RunState, Trunk, check_saved, load_states, load_trunk
 from lmc_lab.runs.status import peek_status
 from lmc_lab.runs.subject import Request
 from lmc_lab.tasks.state_dicts import Endpoints
@@ -37,11 +38,9 @@ class Training:
 
     @property
     def endpoints(self) -> Endpoints:
-        """W_T of each branch, (P, D), and its buffers."""
+        """W_T of each branch, (P, D), or W_t of branches on their way, and its buffers."""
         layout = self.task.layout
-        states = [
-            (item.state["model"], folder.endpoint) for item, folder in zip(self._stored, self.folders, strict=True)
-        ]
+        states = [(_weights(item.state), file) for item, file in zip(self._stored, self._files, strict=True)]
         thetas = torch.stack([layout.theta(*state) for state in states])
         own = [layout.own_buffers(*state) for state in states]
         return Endpoints(thetas, {name: torch.stack([buffers[name] for buffers in own]) for name in layout.buffers})
@@ -49,12 +48,12 @@ class Training:
     @property
     def path_lengths(self) -> Tensor:
         """The length of each branch's path from W_0, (P,) float64."""
-        return torch.tensor([item.state["path_length"] for item in self._stored], dtype=torch.float64)
+        return torch.tensor([_path_length(item.state) for item in self._stored], dtype=torch.float64)
 
     @property
     def last_step(self) -> int:
-        """The step at which the branches ended."""
-        return int(self._stored[0].state["step"])
+        """The step at which the branches ended, or t."""
+        return int(self._stored[0].state["step"] if self.part.step is None else self.part.step)
 
     @property
     def at_start(self) -> Tensor:
@@ -82,7 +81,24 @@ class Training:
     @cached_property
     def _stored(self) -> list[checkpoint.Stored]:
         with _told(self.trained_by):
-            return [checkpoint.load(folder.endpoint) for folder in self.folders]
+            return [checkpoint.load(file) for file in self._files]
+
+    @property
+    def _files(self) -> list[Path]:
+        return [_file(folder, self.part.step) for folder in self.folders]
+
+
+def _file(folder: RunFolder, at_step: int | None) -> Path:
+    return folder.endpoint if at_step is None else folder.step(at_step)
+
+
+def _weights(state: checkpoint.State) -> Mapping[str, Tensor]:
+    """Returns the weights and buffers of an endpoint, or of a state on the way."""
+    return state["model"] if "model" in state else checkpoint.module_state(state)
+
+
+def _path_length(state: checkpoint.State) -> float:
+    return float(state["path_length"] if "path_length" in state else checkpoint.path_length(state))
 
 
 def find_training(experiment: Experiment, request: Request) -> Training:
@@ -101,20 +117,24 @@ def find_training(experiment: Experiment, request: Request) -> Training:
         found = ", ".join(map(str, request.split_steps)) or "none"
         raise UserError(f"expected one split_step to analyse, found {found}; add split_step=2000, say")
     (step,) = request.split_steps
+    _check_on_the_way(experiment, step, request.at_step)
     split = experiment.split_folder(step)
     wanted = split.branch_seeds() if request.seeds is None else sorted(request.seeds)
     diverged = _diverged(experiment, step, wanted, allow_diverged=request.allow_diverged)
     finished = _finished(experiment, step, wanted, diverged, allow_missing=request.allow_missing)
     named = f"seed={','.join(map(str, finished))}"
-    trained_by = experiment.training_command(f"split_step={step}", "-m", named)
+    saved = [] if request.at_step is None else [f"run.save_steps=[{request.at_step}]"]
+    trained_by = experiment.training_command(f"split_step={step}", *saved, "-m", named)
     folders = tuple(split.branch(seed) for seed in finished)
+    for folder in folders if saved else ():
+        check_saved(folder, [request.at_step or 0])
     with _told(trained_by):
-        identities = [checkpoint.identify(folder.endpoint) for folder in folders]
+        identities = [checkpoint.identify(_file(folder, request.at_step)) for folder in folders]
         for of_trunk in {0, step}:
             checkpoint.identify(experiment.trunk_folder.step(of_trunk))
     _check_data({each.data_digest for each in identities} | {experiment.task.dataset.digest})
     return Training(
-        part=Part(experiment.trunk_seed, step, tuple(finished), tuple(diverged.items())),
+        part=Part(experiment.trunk_seed, step, tuple(finished), tuple(diverged.items()), step=request.at_step),
         endpoint_digests=tuple(each.digest for each in identities),
         folders=folders,
         trunk=load_trunk(experiment, sorted({0, step})),
@@ -122,6 +142,15 @@ def find_training(experiment: Experiment, request: Request) -> Training:
         trained_by=trained_by,
         steps=tuple(request.steps or ()),
     )
+
+
+def _check_on_the_way(experiment: Experiment, split_step: int, at_step: int | None) -> None:
+    last = experiment.last_step(split_step)
+    if at_step is not None and not split_step < at_step < last:
+        raise UserError(
+            f"expected steps on the way of branches, between split_step={split_step} and their end at {last}, found "
+            f"{at_step}; leave it out"
+        )
 
 
 def _check_data(digests: Collection[str]) -> None:

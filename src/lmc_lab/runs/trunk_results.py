@@ -96,6 +96,7 @@ def _is_of(result: Result, experiment: Experiment, request: Request) -> bool:
     return (
         part.trunk == experiment.trunk_seed
         and part.split_step is not None
+        and part.step is None
         and result.entry.settings.get("variant", "") == experiment.variant
         and (not request.split_steps or part.split_step in request.split_steps)
         and (request.seeds is None or part.seeds <= set(request.seeds))
