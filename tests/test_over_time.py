@@ -21,6 +21,7 @@ TINY = "task.max_steps=30 task.data.num_train=400"
 
 
 def trained(folder, *, save_steps=(), **changes):
+    torch.set_num_threads(1)  # as the tests have it, which begin after their fixtures: the last bit depends on it
     experiment = tiny_experiment(folder, **changes)
     experiment = replace(experiment, settings=replace(experiment.settings, save_steps=save_steps))
     for seed in range(3):
