@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from conftest import REPOSITORY
 from lmc_lab.models.conv1d import ConvNet1d
 from lmc_lab.runs.status import write_status
+from lmc_lab.study_commands import branch_folders
 from lmc_lab.study_plan import StudyPlan
 from shell import shell, succeed
 
@@ -91,7 +92,7 @@ def test_a_diverged_branch_costs_its_mode_only_and_the_report_says_so(tmp_path, 
     command = f"python -m lmc_lab.study {' '.join(map(repr, STUDY))} {places}"
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
         plan = StudyPlan.of(compose("study", [*STUDY, *places.split()]))
-        (diverged,) = [folder for folder in plan.branch_folders() if str(folder.path).endswith("split-10/branch-1")]
+        (diverged,) = [folder for folder in branch_folders(plan) if str(folder.path).endswith("split-10/branch-1")]
         circumstances = plan.experiment.circumstances()
     write_status(diverged, state="diverged", step=12, last_finite_loss=2.5, circumstances=circumstances)
 

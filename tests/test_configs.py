@@ -10,6 +10,7 @@ from hydra.errors import OverrideParseException
 from lmc_lab.analyses.base import Analysis
 from lmc_lab.compose import build_analyses, build_experiment, fingerprint
 from lmc_lab.sentences import sentence
+from lmc_lab.study_commands import commands
 from lmc_lab.study_plan import StudyPlan
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -60,7 +61,7 @@ def test_every_analysis_becomes_an_object(analysis):
 def test_every_study_is_a_plan_whose_stages_compose(study):
     plan = StudyPlan.of(compose("study", [f"study={study}"]))
     assert plan.name == study
-    for stage in plan.commands().values():
+    for stage in commands(plan).values():
         entry_point = stage[2].removeprefix("lmc_lab.")
         overrides = OverridesParser.create().parse_overrides([item for item in stage[3:] if item != "-m"])
         compose(entry_point, [first_of_sweep(override) for override in overrides])

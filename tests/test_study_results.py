@@ -17,13 +17,14 @@ from lmc_lab.results.row_file import SCHEMA, read_rows, write_rows
 from lmc_lab.results.study_results import collect
 from lmc_lab.runs.status import write_status
 from lmc_lab.study import _can_run
+from lmc_lab.study_commands import commands
 from lmc_lab.study_plan import StudyPlan
 from lmc_lab.study_record import record_of
 
 
 @pytest.fixture
 def plan(tmp_path):
-    study = ["study.trunks=[0,1]", "study.splits=[0,20]", "study.branches=3"]
+    study = ["study.trunks=[0,1]", "study.splits=[0,20]", "study.steps=[]", "study.branches=3"]
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
         config = compose("study", [*study, f"output_dir={tmp_path}"])
         config.study.analyses = {"distances": {"num_samples": 7}, "trunk_curve": {}, "inter_mode": {}}
@@ -126,24 +127,24 @@ def test_a_damaged_file_is_named_and_left_out(plan):
 
 def test_a_study_names_its_branches_to_its_analyses(plan):
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
-        commands = plan.commands()
-    assert "seeds=[0,1,2]" in commands["modes"] and "seeds=[0,1,2]" in commands["across-trunks"]
-    assert not [item for item in commands["trunk-states"] if item.startswith("seeds")]
-    assert not [item for item in commands["branches"] if item.startswith("allow_diverged")]
+        planned = commands(plan)
+    assert "seeds=[0,1,2]" in planned["modes"] and "seeds=[0,1,2]" in planned["across-trunks"]
+    assert not [item for item in planned["trunk-states"] if item.startswith("seeds")]
+    assert not [item for item in planned["branches"] if item.startswith("allow_diverged")]
 
 
 def test_a_study_names_the_states_of_its_trunks(plan):
     analyses = {"trunk_hessian": {}, "trunk_midpoint_gap": {"steps": [7]}, "trunk_curve": {}}
     own = replace(plan, analyses=analyses, shared=(*plan.shared, "run.save_steps=[5]"))
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
-        commands = own.commands()
+        planned = commands(own)
         settings = {wanted.analysis: wanted.settings for wanted in record_of(own).wanted}
     last = own.experiment.task.max_steps
-    assert f"analysis.trunk_hessian.steps=[0,7,20,{last}]" in commands["trunk-states"]
-    assert f"run.save_steps=[0,7,20,{last}]" in commands["trunks"]
+    assert f"analysis.trunk_hessian.steps=[0,7,20,{last}]" in planned["trunk-states"]
+    assert f"run.save_steps=[0,7,20,{last}]" in planned["trunks"]
     assert settings["trunk_hessian"]["steps"] == [0, 7, 20, last] and settings["trunk_midpoint_gap"]["steps"] == [7]
     assert "steps" not in settings["trunk_curve"] and not [
-        item for item in commands["trunk-states"] if item.startswith("analysis.trunk_curve.")
+        item for item in planned["trunk-states"] if item.startswith("analysis.trunk_curve.")
     ]
 
 
@@ -156,11 +157,11 @@ def test_steps_that_the_trunks_save_anyway_are_among_a_studys_states(plan):
 def test_a_study_says_which_results_its_onset_is_of(plan):
     own = replace(plan, analyses={"onset": {}, "convex_mode": {"num_samples": 7}, "distances": {"num_samples": 7}})
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
-        commands = own.commands()
+        planned = commands(own)
         wanted = [each for each in record_of(own).wanted if each.analysis == "onset"]
-    assert list(commands).index("splits") > list(commands).index("modes")
-    assert "analysis.onset.results={convex_mode:{num_samples:7}}" in commands["splits"]
-    assert "split_step=[0,20]" in commands["splits"] and "trunk_seed=0,1" in commands["splits"]
+    assert list(planned).index("splits") > list(planned).index("modes")
+    assert "analysis.onset.results={convex_mode:{num_samples:7}}" in planned["splits"]
+    assert "split_step=[0,20]" in planned["splits"] and "trunk_seed=0,1" in planned["splits"]
     assert [each.settings for each in wanted] == [{"results": {"convex_mode": {"num_samples": 7}}}] * 2
     assert [each.subject for each in wanted] == [
         tuple(Part(trunk, step, (0, 1, 2)) for step in (0, 20)) for trunk in (0, 1)
@@ -177,8 +178,8 @@ def test_a_result_of_another_task_is_not_a_studys(plan):
 
 def test_a_study_passes_on_that_branches_may_diverge():
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
-        commands = StudyPlan.of(compose("study", ["allow_diverged=true"])).commands()
-    assert all("allow_diverged=true" in commands[stage] for stage in ("branches", "modes", "across-trunks"))
+        planned = commands(StudyPlan.of(compose("study", ["allow_diverged=true"])))
+    assert all("allow_diverged=true" in planned[stage] for stage in ("branches", "modes", "across-trunks"))
 
 
 def failed(stage):

@@ -34,7 +34,8 @@ KINDS: Mapping[str, Any] = {
     "study.evaluation": Mapping,
     "study.name": Name,
     "study.overrides": Sequence[str],
-    "study.splits": Annotated[Sequence[int | str], distinct()],
+    "study.search": Mapping,
+    "study.splits": Literal["search"] | Annotated[Sequence[int | str], distinct()],
     "study.steps": Sequence[int | str],
     "study.trunks": Annotated[Sequence[Seed], distinct()],
     "steps": Sequence[int | str],
@@ -48,7 +49,11 @@ KINDS: Mapping[str, Any] = {
     "trunk_seed": Seed | Annotated[Sequence[Seed], distinct()],
     "trunks": Annotated[Sequence[Seed], distinct(2)] | None,
 }
-_OPTIONAL = ("study.evaluation", "study.steps")  # of the keys below another; at the top each entry point has its own
+_OPTIONAL = (
+    "study.evaluation",
+    "study.search",
+    "study.steps",
+)  # of the keys below another; at the top each entry point has its own
 
 
 def check(config: DictConfig) -> None:

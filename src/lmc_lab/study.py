@@ -24,6 +24,7 @@ def job(config: DictConfig) -> None:
     What is finished is skipped, so the same command goes on where a study stopped. A stage that fails does not keep
     later ones from what they can do (but for trunks none of which came to a split), nor the report from what there is.
     """
+    from dataclasses import replace
     from pathlib import Path
 
     from hydra.core.hydra_config import HydraConfig
@@ -33,20 +34,34 @@ def job(config: DictConfig) -> None:
     from lmc_lab.results.manifest import keep_study
     from lmc_lab.runs.paths import logs
     from lmc_lab.study_check import check_stages
+    from lmc_lab.study_commands import bracket_commands, commands, plan_at_bracket
     from lmc_lab.study_plan import StudyPlan
     from lmc_lab.study_record import record_of
+    from lmc_lab.study_search import bracket_splits, search
 
     plan = StudyPlan.of(config, given=HydraConfig.get().overrides.task)
     check_stages(plan)
     own_figures(config)  # the report's, which would refuse them when all is trained
-    keep_study(plan.experiment.paths.results, record_of(plan))
     failures = Failures("stage of the study")
-    for stage, arguments in plan.commands().items():
-        if stage == "report":  # once more, with what is in the way of results now
-            keep_study(plan.experiment.paths.results, record_of(plan))
-        if _can_run(stage, plan, failures):
-            with failures.kept(stage):
-                _run(stage, arguments, plan, logs(Path(config.output_dir).absolute()))
+
+    def run(stage: str, command: list[str], of: StudyPlan) -> bool:
+        keep_study(plan.experiment.paths.results, record_of(plan))
+        if not _can_run(stage, plan, failures):
+            return False
+        with failures.kept(stage):
+            _run(stage, command, of, logs(Path(config.output_dir).absolute()))
+        return stage not in failures
+
+    keep_study(plan.experiment.paths.results, record_of(plan))
+    if plan.search:
+        plan = search(plan, run)
+    *measuring, report = commands(plan).items()
+    for stage, command in measuring:
+        run(stage, command, plan)
+    plan = replace(plan, bracket=bracket_splits(plan))
+    for stage, command in bracket_commands(plan).items():
+        run(stage, command, plan_at_bracket(plan))
+    run(*report, plan)
     failures.tell()
 
 
@@ -59,15 +74,16 @@ def _can_run(stage: str, plan: "StudyPlan", failures: "Failures") -> bool:
     return "trunks" not in failures or plan.has_split
 
 
-def _run(stage: str, arguments: list[str], plan: "StudyPlan", folder: "Path") -> None:
+def _run(stage: str, command: list[str], plan: "StudyPlan", folder: "Path") -> None:
     from contextlib import nullcontext
 
     from lmc_lab import stages
     from lmc_lab.progress import BranchProgress
+    from lmc_lab.study_commands import branch_folders
 
-    progress = BranchProgress(folders) if (folders := plan.branch_folders(stage)) else nullcontext()
+    progress = BranchProgress(folders) if (folders := branch_folders(plan, stage)) else nullcontext()
     with progress:
-        stages.run(arguments, log=None if stage == "report" else folder / f"{plan.name}-{stage}.log")
+        stages.run(command, log=None if stage == "report" else folder / f"{plan.name}-{stage}.log")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What a study's stages would refuse, said before the first one is started."""
 
+from dataclasses import replace
 from itertools import takewhile
 
 from hydra import compose
@@ -7,6 +8,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
 from lmc_lab.compose import build_analyses, build_experiment
+from lmc_lab.study_commands import bracket_commands, commands
 from lmc_lab.study_plan import StudyPlan
 
 
@@ -19,7 +21,8 @@ def check_stages(plan: StudyPlan) -> None:
     """
     plan.check_splits()
     plan.check_reads()
-    for command in plan.commands().values():
+    planned = plan.with_splits(plan.known_splits or [0]) if plan.search else plan
+    for command in {**commands(planned), **bracket_commands(replace(planned, bracket=tuple(planned.steps)))}.values():
         entry_point, overrides = command[2].removeprefix("lmc_lab."), command[3:]
         if entry_point == "report":
             continue

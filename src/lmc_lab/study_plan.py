@@ -1,23 +1,43 @@
-"""What a study consists of: the commands of its stages, and where its branches lie."""
+"""What a study consists of: its trunks, splits, branches and analyses, and what each analysis is asked of."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 from hydra import compose
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from lmc_lab import schema, stages
+from lmc_lab import schema
 from lmc_lab.analyses.base import Analysis, override_value
+from lmc_lab.analyses.onset import Onset
 from lmc_lab.analyses.store import identity_settings
 from lmc_lab.compose import build_analyses, build_experiment, build_experiment_of, split_steps, steps_on_the_way
+from lmc_lab.construct import plain
 from lmc_lab.errors import UserError
 from lmc_lab.results.part import Part
 from lmc_lab.runs.experiment import Experiment
-from lmc_lab.runs.paths import RunFolder
-from lmc_lab.runs.subject import Subject
 from lmc_lab.study_request import asked, places
+from lmc_lab.values import at_least, check_fields
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSettings:
+    """How the onset is searched where ``study.splits`` is ``search``.
+
+    Args:
+        ratio: of the first split that holds to the last that fails, at which the search ends.
+        max_splits: that are measured at most.
+        splits: that are measured in any case.
+    """
+
+    ratio: Annotated[float, at_least(1.01)] = 1.25
+    max_splits: Annotated[int, at_least(2)] = 12
+    splits: Sequence[int | str] = ()
+
+    def __post_init__(self) -> None:
+        """Raises UserError for a setting that cannot be."""
+        check_fields(self, "study.search")
 
 
 @dataclass(frozen=True)
@@ -35,6 +55,8 @@ class StudyPlan:
     analyses: Mapping[str, Mapping[str, Any]]
     evaluation: Mapping[str, Any]  # of the loss at a point, for all analyses
     on_the_way: tuple[int | str, ...] = ()  # t: steps at which hulls are measured, too
+    search: SearchSettings | None = None  # how splits are found, which are none before
+    bracket: tuple[int, ...] = ()  # the splits between which the onset was found to lie
 
     @classmethod
     def of(cls, config: DictConfig, given: Sequence[str] = ()) -> "StudyPlan":
@@ -45,6 +67,7 @@ class StudyPlan:
         """
         schema.check(config)
         study = config.study
+        is_searched = study.splits == "search"
         return cls(
             name=study.name,
             given=tuple(given),
@@ -52,54 +75,51 @@ class StudyPlan:
             shared=(*study.overrides, *config.overrides, *_lenience(config), *places(config)),
             sweep=tuple(config.sweep),
             trunks=tuple(study.trunks),
-            splits=tuple(study.splits),
+            splits=() if is_searched else tuple(study.splits),
             branches=study.branches,
-            analyses=OmegaConf.to_container(study.analyses),  # type: ignore[arg-type]
+            analyses=_analyses(study, is_searched=is_searched),
             evaluation=study.get("evaluation", {}),
             on_the_way=tuple(study.get("steps", [])),
+            search=_search_settings(plain(study.get("search", {}))) if is_searched else None,
         )
 
-    def commands(self) -> dict[str, list[str]]:
-        """Returns the command of each stage, in their order."""
-        trunks, splits = f"trunk_seed={_list(self.trunks)}", f"split_step={_list(self.splits)}"
-        logger = [item for item in self.given if item.startswith("logger")]
-        stages_of = {
-            "trunks": self._sweep(
-                "train",
-                f"split_step=[{_list(self.splits)}]",
-                trunks,
-                *_saving(_steps(self.measured, of_branches=False)),
-                *logger,
-            ),
-            **{
-                stage: self._sweep(
-                    "train",
-                    trunks,
-                    splits,
-                    f"seed=range({self.branches})",
-                    *(analyses[0].branch_overrides if analyses else []),
-                    *self._saving_on_the_way(analyses),
-                    *logger,
-                )
-                for stage, analyses in self._training.items()
-            },
-            **{kind.stage: self._analyses(kind) for kind in self._kinds()},
-            "report": stages.command("report", *self.given),
-        }
-        return {name: command for name, command in stages_of.items() if command}
+    def with_splits(self, splits: Sequence[int]) -> "StudyPlan":
+        """Returns the study with these splits."""
+        return replace(self, splits=tuple(splits))
 
     @property
     def seeds(self) -> range:
         """Returns the seeds of the branches of each split."""
         return range(self.branches)
 
+    @property
+    def bracket_seeds(self) -> range:
+        """Returns those of the splits at the bracket of the onset: 2P, of which many hulls of P can be made."""
+        return range(2 * self.branches)
+
+    @property
+    def known_splits(self) -> list[int]:
+        """Returns the splits that a search measures in any case."""
+        return split_steps(self.experiment, list(self.search.splits)) if self.search else []
+
+    @property
+    def threshold(self) -> float:
+        """Returns the `p_conv` that is called convex: that of the study's analysis `onset`."""
+        return _threshold(self.analyses)
+
     def check_splits(self) -> None:
-        """Refuses a split that is no step before T.
+        """Refuses a split that is no step before T, and a search without what it looks at.
 
         Raises:
             UserError: there is one.
         """
         split_steps(self.experiment, list(self.splits))
+        if self.search and "convex_mode" not in self.analyses:
+            raise UserError(
+                "expected convex_mode among study.analyses, by which splits are searched, found none; add "
+                "+study.analyses.convex_mode={num_samples:100}"
+            )
+        _ = self.known_splits
         steps_on_the_way(self.experiment, list(self.on_the_way))
 
     def check_reads(self) -> None:
@@ -108,8 +128,8 @@ class StudyPlan:
         Raises:
             UserError: there is one.
         """
-        for analysis in self._composed:
-            if analysis.reads and not {*analysis.reads} & {each.name for each in self._composed}:
+        for analysis in self.composed:
+            if analysis.reads and not {*analysis.reads} & {each.name for each in self.composed}:
                 raise UserError(
                     f"expected {' or '.join(analysis.reads)} among study.analyses, which {analysis.name} reads, found "
                     f"neither; add one: +study.analyses.{analysis.reads[0]}={{}}"
@@ -127,6 +147,8 @@ class StudyPlan:
 
     def subjects_of(self, analysis: Analysis) -> list[tuple[Part, ...]]:
         """Returns the parts of each subject that the study asks an analysis of."""
+        if analysis.at_bracket:
+            return analysis.subject.in_study(self.trunks, self.bracket, self.bracket_seeds)
         ends = analysis.subject.in_study(self.trunks, self.steps, self.seeds)
         on_the_way = self.steps_on_the_way if analysis.over_time else []
         return ends + [
@@ -154,80 +176,53 @@ class StudyPlan:
         One of all states of a trunk is of those that the study saves, one of results of those that the study measures:
         what others left there is none of its own.
         """
-        return [replace(each, **self._own(each)) for each in self._composed]
+        return [replace(each, **self.own_settings(each)) for each in self.composed]
 
     def experiment_of(self, analysis: Analysis) -> Experiment:
         """Returns what the study trains, with branches as an analysis wants them."""
         return build_experiment_of(self._config, analysis) if analysis.branch else self.experiment
 
     @cached_property
-    def _training(self) -> dict[str, list[Analysis]]:
+    def training(self) -> dict[str, list[Analysis]]:
         """Returns each stage that trains branches, with the analyses that want them made so; the first needs none."""
         stages_of: dict[str, list[Analysis]] = {"branches": []}
-        for analysis in (each for each in self._composed if each.subject.has_branches):
+        for analysis in (each for each in self.composed if each.subject.has_branches and not each.at_bracket):
             alike = (name for name, others in stages_of.items() if others and others[0].branch == analysis.branch)
             name = next(alike, f"branches-of-{analysis.name}") if analysis.branch else "branches"
             stages_of.setdefault(name, []).append(analysis)
         return stages_of
 
-    def _saving_on_the_way(self, analyses: Sequence[Analysis]) -> list[str]:
-        last = self.experiment.task.max_steps
-        of_hulls = self.steps_on_the_way if any(analysis.over_time for analysis in analyses) else []
-        steps = {*_steps(analyses, of_branches=True), *of_hulls}
-        return _saving(sorted(step for step in steps if step < last))
-
-    def _own(self, analysis: Analysis) -> dict[str, Any]:
+    def own_settings(self, analysis: Analysis) -> dict[str, Any]:
         """Returns the settings that the study adds to an analysis of what may be there from others."""
         if analysis.reads:
             return self._own_results(analysis)
         if analysis.steps is not None or "steps" not in analysis.settings():
             return {}
-        further = _steps(self._composed, of_branches=False) or self.experiment.settings.save_steps
+        further = steps_of(self.composed, of_branches=False) or self.experiment.settings.save_steps
         return {"steps": sorted({0, *self.steps, *further, self.experiment.task.max_steps})}
 
     def _own_results(self, analysis: Analysis) -> dict[str, Any]:
         """Returns the settings of those of the study's analyses that `analysis` reads."""
         if analysis.results is not None:
             return {}
-        read = [each for each in self._composed if each.name in analysis.reads]
+        read = [each for each in self.composed if each.name in analysis.reads]
         return {
             "results": {each.name: identity_settings(each, variant=self.experiment_of(each).variant) for each in read}
         }
 
     @cached_property
-    def _composed(self) -> list[Analysis]:
+    def composed(self) -> list[Analysis]:
         """Returns the study's analyses as its yaml has them."""
         return build_analyses(self._config)
 
     @cached_property
     def _config(self) -> DictConfig:
         """Returns the config of all analyses of the study."""
-        names = f"analysis=[{_list(self.analyses)}]"
-        return compose("analyze", overrides=[*self.shared, names, *self._analysis_settings(self.analyses)])
+        names = f"analysis=[{','.join(self.analyses)}]"
+        return compose("analyze", overrides=[*self.shared, names, *self.analysis_settings(self.analyses)])
 
-    def _kinds(self) -> list[type[Subject]]:
-        """Returns the kinds of subjects that are measured, those made of results last."""
-        return sorted(dict.fromkeys(each.subject for each in self._composed), key=lambda kind: not kind.has_tensors)
-
-    def _analyses(self, kind: type[Subject]) -> list[str]:
-        """Returns the command of the analyses of one kind of subject, or nothing if the study has no such subject."""
-        analyses = [analysis for analysis in self._composed if analysis.subject is kind]
-        if not kind.in_study(self.trunks, self.steps, self.seeds):
-            return []
-        where = kind.sweep(_list(self.trunks), _list(self.splits), _list(self.seeds))
-        names = [analysis.name for analysis in analyses]
-        own = [
-            f"analysis.{each.name}.{key}={override_value(value)}"
-            for each in analyses
-            for key, value in self._own(each).items()
-        ]
-        steps = self.steps_on_the_way if any(analysis.over_time for analysis in analyses) else []
-        on_the_way = [f"steps=[{_list(steps)}]"] if steps else []
-        return self._sweep(
-            "analyze", f"analysis=[{_list(names)}]", *self._analysis_settings(names), *own, *on_the_way, *where
-        )
-
-    def _analysis_settings(self, names: Iterable[str]) -> list[str]:
+    def analysis_settings(self, names: Iterable[str]) -> list[str]:
+        """Returns the study's settings of some analyses, as overrides."""
         own = [
             f"analysis.{name}.{key}={override_value(value)}"
             for name in names
@@ -235,36 +230,31 @@ class StudyPlan:
         ]
         return [*own, *(f"evaluation.{key}={override_value(value)}" for key, value in self.evaluation.items())]
 
-    def _sweep(self, entry_point: str, *overrides: str) -> list[str]:
-        return stages.command(entry_point, *self.shared, *overrides, *self.sweep, multirun=True)
 
-    def branch_folders(self, stage: str = "branches") -> list[RunFolder]:
-        """Returns the folders of the branches that a stage trains, none if it does not."""
-        if stage not in self._training:
-            return []
-        analyses = self._training[stage]
-        experiment = self.experiment_of(analyses[0]) if analyses else self.experiment
-        return [
-            experiment.paths.split(trunk, step, experiment.variant).branch(seed)
-            for trunk in self.trunks
-            for step in self.steps
-            for seed in self.seeds
-        ]
+def _analyses(study: DictConfig, *, is_searched: bool) -> dict[str, dict[str, Any]]:
+    """Returns the analyses and their settings; one that decides where to search draws samples until it is decided."""
+    analyses: dict[str, dict[str, Any]] = plain(study.analyses)
+    if is_searched and "convex_mode" in analyses:
+        analyses["convex_mode"] = {"resolve": _threshold(analyses), **(analyses["convex_mode"] or {})}
+    return analyses
+
+
+def _threshold(analyses: Mapping[str, Mapping[str, Any]]) -> float:
+    return float(analyses.get("onset", {}).get("threshold", Onset.threshold))
+
+
+def _search_settings(given: Mapping[str, Any]) -> SearchSettings:
+    names = [field.name for field in fields(SearchSettings)]
+    if unknown := [key for key in given if key not in names]:
+        raise UserError(f"expected study.search to have {', '.join(names)}, found {unknown[0]}; leave it out")
+    return SearchSettings(**given)
 
 
 def _lenience(config: DictConfig) -> list[str]:
     return ["allow_diverged=true"] if config.allow_diverged else []
 
 
-def _steps(analyses: Iterable[Analysis], *, of_branches: bool) -> list[int]:
+def steps_of(analyses: Iterable[Analysis], *, of_branches: bool) -> list[int]:
     """Returns the steps at which analyses ask for states, of branches or of trunks."""
     asked = (analysis.steps or () for analysis in analyses if analysis.subject.has_branches is of_branches)
     return sorted({step for steps in asked for step in steps})
-
-
-def _saving(steps: Sequence[int]) -> list[str]:
-    return [f"run.save_steps=[{_list(steps)}]"] if steps else []
-
-
-def _list(values: Any) -> str:
-    return ",".join(str(value) for value in values)

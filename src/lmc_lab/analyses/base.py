@@ -68,6 +68,7 @@ class _About(ABC):
     version: ClassVar[int] = 1  # to be raised when the same settings give other rows
     subject: ClassVar[type[Subject]]
     over_time: ClassVar[bool] = False  # whether it is asked of branches on their way, too, where `steps` are named
+    at_bracket: ClassVar[bool] = False  # whether a study asks it of 2P branches of the splits at the onset alone
     steps: Sequence[int] | None = ()  # of the run, whose states are looked at; None for all that are saved
     reads: ClassVar[tuple[str, ...]] = ()  # the names of the analyses whose results are looked at
     results: Mapping[str, Any] | None = None  # of these settings each, besides the defaults; None: whatever they are

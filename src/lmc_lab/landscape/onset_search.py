@@ -1,0 +1,75 @@
+"""Which split to measure next, to find the step from which the hull is convex with few splits."""
+
+from collections.abc import Iterable, Mapping
+from math import inf, sqrt
+
+from lmc_lab.landscape.onset import Onset, onset
+
+Outcomes = Mapping[int, bool]  # split step k -> whether the criterion holds there
+
+_EARLIEST = 1000  # T / 1000 is the earliest split that is told from k = 0
+
+
+def first_splits(num_steps: int, *, known: Iterable[int] = (), ratio: float) -> list[int]:
+    """Returns 0 and T/2 divided by powers of 4, down to T/1000: a coarse look at all of training.
+
+    Args:
+        num_steps: T.
+        known: splits that are measured in any case; one of these stands for a coarse one that is less than `ratio` away.
+        ratio: to which an onset is wanted.
+    """
+    known = set(known)
+    coarse, step = [0], num_steps / 2
+    while step >= max(num_steps / _EARLIEST, 1):
+        coarse.append(round(step))
+        step /= 4
+    return sorted({step for step in coarse if not any(_is_near(step, own, ratio) for own in known)} | known)
+
+
+def next_split(outcomes: Outcomes, num_steps: int, *, ratio: float) -> int | None:
+    """Returns the geometric middle of the bracket of the onset, or None where the onset is known well enough.
+
+    That is where the criterion holds at the first split, or fails at the last; where the ends of the bracket are less than
+    `ratio` apart; and where it holds at T/1000, before which nothing is told from k = 0.
+
+    Args:
+        outcomes: at the splits that were measured.
+        num_steps: T.
+        ratio: of the first split that holds to the last that fails, larger than 1.
+    """
+    bracket = bracket_of(outcomes)
+    if bracket.failed is None or bracket.held is None:
+        return None
+    low, high = max(bracket.failed, num_steps / _EARLIEST), bracket.held
+    middle = round(sqrt(low * high))
+    return middle if high / low >= ratio and bracket.failed < middle < high else None
+
+
+def width(outcomes: Outcomes, num_steps: int) -> float:
+    """Returns the ratio of the ends of the bracket, infinite if it has but one."""
+    bracket = bracket_of(outcomes)
+    if bracket.failed is None or bracket.held is None:
+        return inf
+    return bracket.held / max(bracket.failed, num_steps / _EARLIEST)
+
+
+def bracket_of(outcomes: Outcomes) -> Onset:
+    """Returns the last split that fails, and the first that holds after it."""
+    steps = sorted(outcomes)
+    return onset(steps, [float(outcomes[step]) for step in steps], threshold=1)
+
+
+def num_reversals(outcomes: Outcomes) -> int:
+    """Returns how many splits fail after an earlier one has held: 0 if the outcome is monotone.
+
+    Where it is not, a bisection finds one of several changes, and the onset is that of the splits that were looked at.
+    """
+    steps = sorted(outcomes)
+    first = next((step for step in steps if outcomes[step]), inf)
+    return sum(step > first and not outcomes[step] for step in steps)
+
+
+def _is_near(step: int, other: int, ratio: float) -> bool:
+    if 0 in (step, other):
+        return step == other
+    return max(step, other) / min(step, other) < ratio

@@ -1,0 +1,126 @@
+"""The commands of a study's stages, and the folders of the branches that they train."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from lmc_lab import stages
+from lmc_lab.analyses.base import Analysis, override_value
+from lmc_lab.runs.paths import RunFolder
+from lmc_lab.runs.subject import Subject
+from lmc_lab.study_plan import StudyPlan, steps_of
+
+Commands = dict[str, list[str]]  # stage -> its command, in their order
+
+
+def commands(plan: StudyPlan) -> Commands:
+    """Returns the stages of a study whose splits are known, but for those that wait for the onset to be known."""
+    stages_of = {
+        "trunks": trunk_command(plan),
+        **{stage: _branches(plan, analyses) for stage, analyses in plan.training.items()},
+        **{kind.stage: _of_kind(plan, kind) for kind in _kinds(plan)},
+        "report": stages.command("report", *plan.given),
+    }
+    return {name: command for name, command in stages_of.items() if command}
+
+
+def trunk_command(plan: StudyPlan) -> list[str]:
+    """Returns the command that trains the trunks."""
+    saving = _saving(steps_of(plan.measured, of_branches=False))
+    return _sweep(plan, "train", f"split_step=[{_list(plan.splits)}]", _trunks(plan), *saving, *_logger(plan))
+
+
+def search_commands(plan: StudyPlan) -> Commands:
+    """Returns what tells whether the hull is convex at the plan's splits."""
+    measured = [analysis for analysis in plan.composed if analysis.name == "convex_mode"]
+    return {"branches": _branches(plan, plan.training["branches"]), "search": _measuring(plan, measured)}
+
+
+def bracket_commands(plan: StudyPlan) -> Commands:
+    """Returns what is trained and measured at the bracket of the onset, with the plan of these splits and 2P branches."""
+    analyses = [analysis for analysis in plan.composed if analysis.at_bracket]
+    if not analyses or not plan.bracket:
+        return {}
+    at_bracket = plan_at_bracket(plan)
+    return {"branches-of-bracket": _branches(at_bracket, []), "bracket": _measuring(at_bracket, analyses)}
+
+
+def plan_at_bracket(plan: StudyPlan) -> StudyPlan:
+    """Returns the study with the splits and the branches of the bracket."""
+    return replace(plan.with_splits(plan.bracket), branches=len(plan.bracket_seeds))
+
+
+def branch_folders(plan: StudyPlan, stage: str = "branches") -> list[RunFolder]:
+    """Returns the folders of the branches that a stage trains, none if it does not."""
+    if stage not in (*plan.training, "branches-of-bracket"):
+        return []
+    analyses = plan.training.get(stage)
+    experiment = plan.experiment_of(analyses[0]) if analyses else plan.experiment
+    return [
+        experiment.paths.split(trunk, step, experiment.variant).branch(seed)
+        for trunk in plan.trunks
+        for step in plan.steps
+        for seed in plan.seeds
+    ]
+
+
+def _branches(plan: StudyPlan, analyses: Sequence[Analysis]) -> list[str]:
+    """Returns the command that trains the branches which some analyses want made alike."""
+    varied = analyses[0].branch_overrides if analyses else []
+    where = (_trunks(plan), f"split_step={_list(plan.splits)}", f"seed=range({plan.branches})")
+    return _sweep(plan, "train", *where, *varied, *_saving(_steps_on_the_way(plan, analyses)), *_logger(plan))
+
+
+def _steps_on_the_way(plan: StudyPlan, analyses: Sequence[Analysis]) -> list[int]:
+    of_hulls = plan.steps_on_the_way if any(analysis.over_time for analysis in analyses) else []
+    steps = {*steps_of(analyses, of_branches=True), *of_hulls}
+    return sorted(step for step in steps if step < plan.experiment.task.max_steps)
+
+
+def _kinds(plan: StudyPlan) -> list[type[Subject]]:
+    """Returns the kinds of subjects that are measured, those made of results last."""
+    kinds = dict.fromkeys(analysis.subject for analysis in plan.composed if not analysis.at_bracket)
+    return sorted(kinds, key=lambda kind: not kind.has_tensors)
+
+
+def _of_kind(plan: StudyPlan, kind: type[Subject]) -> list[str]:
+    """Returns the command of the analyses of one kind of subject, or nothing if the study has no such subject."""
+    analyses = [analysis for analysis in plan.composed if analysis.subject is kind and not analysis.at_bracket]
+    if not kind.in_study(plan.trunks, plan.steps, plan.seeds):
+        return []
+    steps = plan.steps_on_the_way if any(analysis.over_time for analysis in analyses) else []
+    return _measuring(plan, analyses, *([f"steps=[{_list(steps)}]"] if steps else []))
+
+
+def _measuring(plan: StudyPlan, analyses: Sequence[Analysis], *further: str) -> list[str]:
+    """Returns the command that measures analyses of one kind of subject."""
+    names = [analysis.name for analysis in analyses]
+    own = _overrides({analysis.name: plan.own_settings(analysis) for analysis in analyses})
+    where = analyses[0].subject.sweep(_list(plan.trunks), _list(plan.splits), _list(plan.seeds))
+    return _sweep(plan, "analyze", f"analysis=[{_list(names)}]", *plan.analysis_settings(names), *own, *further, *where)
+
+
+def _overrides(settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return [
+        f"analysis.{name}.{key}={override_value(value)}" for name, own in settings.items() for key, value in own.items()
+    ]
+
+
+def _sweep(plan: StudyPlan, entry_point: str, *overrides: str) -> list[str]:
+    return stages.command(entry_point, *plan.shared, *overrides, *plan.sweep, multirun=True)
+
+
+def _trunks(plan: StudyPlan) -> str:
+    return f"trunk_seed={_list(plan.trunks)}"
+
+
+def _logger(plan: StudyPlan) -> list[str]:
+    return [item for item in plan.given if item.startswith("logger")]
+
+
+def _saving(steps: Sequence[int]) -> list[str]:
+    return [f"run.save_steps=[{_list(steps)}]"] if steps else []
+
+
+def _list(values: Iterable[Any]) -> str:
+    return ",".join(str(value) for value in values)
