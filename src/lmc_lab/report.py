@@ -34,6 +34,7 @@ def job(config: DictConfig) -> None:
         import pandas as pd
 
         from lmc_lab.construct import check_logger
+        from lmc_lab.reporting.claims import claims_table
         from lmc_lab.reporting.page import write_report
         from lmc_lab.reporting.table import as_text, cost_table, missing_table, mode_table, onset_table, task_table
         from lmc_lab.results.folder import all_rows
@@ -42,10 +43,12 @@ def job(config: DictConfig) -> None:
     check_logger(config)
     figures = own_figures(config)
     columns = _columns(config)
+    _export(config, columns)
     results = [result for column in columns for result in _of_column(column, column.collected.with_rows)]
     rows = all_rows(results)
     over_time = all_rows([result for column in columns for result in _of_column(column, column.collected.over_time)])
     tables = {
+        "Claims of the paper": claims_table(rows),
         "Modes": mode_table(all_rows([*results, *_from_elsewhere(columns)])),
         "Onset": onset_table(rows),
         "Missing": pd.concat([missing_table(column.record, column.collected) for column in columns]),
@@ -85,14 +88,33 @@ def _columns(config: DictConfig) -> "list[StudyColumn]":
     from hydra import compose
     from hydra.core.hydra_config import HydraConfig
 
-    from lmc_lab.study_column import find_column, find_elsewhere
+    from lmc_lab.addresses import listed
+    from lmc_lab.study_column import find_column, find_in
     from lmc_lab.study_request import places
 
     if config.results:
-        return [find_elsewhere(Path(config.results).absolute())]
+        return [find_in(Path(place).absolute()) for place in listed(config.results)]
     given = [item for item in HydraConfig.get().overrides.task if not item.startswith("beside=")]
     others = [[f"study={name}", *places(config)] for name in config.beside]
     return [find_column(config, given), *(find_column(compose("report", overrides=own), own) for own in others)]
+
+
+def _export(config: DictConfig, columns: "Sequence[StudyColumn]") -> None:
+    """Writes the study into one file, if one is asked for.
+
+    Raises:
+        UserError: there is no study, or several.
+    """
+    from pathlib import Path
+
+    from lmc_lab.errors import UserError
+    from lmc_lab.results.bundle import write_bundle
+
+    if config.export is None:
+        return
+    if len(columns) != 1 or columns[0].record is None:
+        raise UserError(f"expected one study to export, found {len(columns)} columns; leave out beside and results")
+    write_bundle(columns[0].record, columns[0].collected, Path(config.export).absolute())
 
 
 def own_figures(config: DictConfig) -> "dict[str, ReportFigure]":

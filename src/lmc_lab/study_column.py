@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from lmc_lab import stages
 from lmc_lab.errors import UserError
+from lmc_lab.results.bundle import read_bundle
 from lmc_lab.results.folder import read_results
 from lmc_lab.results.manifest import StudyRecord, studies_in
 from lmc_lab.results.study_results import StudyResults, collect, from_elsewhere
@@ -71,6 +72,25 @@ def _records(output_dir: Path, name: str) -> list[tuple[StudyRecord, Path]]:
         (record, folder) for folder in _folders(output_dir) for record in studies_in(folder) if record.name == name
     ]
     return sorted(found, key=lambda pair: pair[0].ran, reverse=True)
+
+
+def find_in(place: Path) -> StudyColumn:
+    """Returns the study in a file that `export` wrote, or what a folder of results has of weights from elsewhere.
+
+    Raises:
+        UserError: there is none.
+    """
+    if place.is_dir():
+        return find_elsewhere(place)
+    try:
+        record, collected = read_bundle(place)
+    except FileNotFoundError:
+        raise UserError(
+            f"expected a folder of results or the file of a study at results={place}, found nothing; name another"
+        ) from None
+    if not collected.found:
+        raise UserError(f"expected results in {place}, found none; export the study again: {record.command}")
+    return StudyColumn(record.name, collected, record)
 
 
 def find_elsewhere(folder: Path) -> StudyColumn:

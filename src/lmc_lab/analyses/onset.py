@@ -9,6 +9,7 @@ import pandas as pd
 
 from lmc_lab.analyses.base import Measurement, SplitsAnalysis
 from lmc_lab.landscape.onset import STABLE_INSTABILITY, onset
+from lmc_lab.landscape.onset_search import num_reversals
 from lmc_lab.results.select import select
 from lmc_lab.runs.trunk_results import TrunkResults
 from lmc_lab.tasks.task import Task
@@ -22,7 +23,9 @@ class Onset(SplitsAnalysis):
 
     The value of a row ``onset_…`` is that split, infinite if the criterion fails at the last one; `low` is the last split
     that fails, null if none does: the onset lies between the two. Of `num_samples` splits, whose number is a row
-    ``onset_…_splits``, too. A split without a number counts as failed, and a row ``onset_…_unmeasured`` names it.
+    ``onset_…_splits``, too. A row ``onset_…_reversals`` counts the splits that fail after an earlier one held: where it is not
+    0 the outcome is not monotone, and the onset that of the splits which were looked at. A split without a number counts as
+    failed, and a row ``onset_…_unmeasured`` names it.
 
     Args:
         threshold: of `p_conv`.
@@ -30,6 +33,7 @@ class Onset(SplitsAnalysis):
     """
 
     name: ClassVar[str] = "onset"
+    version: ClassVar[int] = 2
     reads: ClassVar[tuple[str, ...]] = ("convex_mode", "pairs")
     threshold: Share = 0.9
     results: Mapping[str, Any] | None = None
@@ -84,6 +88,8 @@ def _onset(criterion: str, values: Mapping[int, float], *, threshold: float, at_
         subset="train",
     )
     yield Measurement(quantity=f"onset_{criterion}_splits", value=len(values), subset="train")
+    outcomes = {step: value >= threshold if at_least else value < threshold for step, value in values.items()}
+    yield Measurement(quantity=f"onset_{criterion}_reversals", value=num_reversals(outcomes), subset="train")
     for step, value in values.items():
         if isnan(value):
             yield Measurement(quantity=f"onset_{criterion}_unmeasured", value=step, subset="train")

@@ -165,7 +165,9 @@ def _onset_cells(criterion: str, onsets: pd.DataFrame, rows: pd.DataFrame) -> di
     if found["low"] in set(select(rows, f"{found['quantity']}_unmeasured")["value"]):
         failed += f" ({_NO_NUMBER})"
     held, loss = ("-", "") if pd.isna(found["high"]) else (f"{found['high']:.0f}", _loss_at(rows, found["high"]))
-    return {f"onset by {criterion}": f"{failed} .. {held}", f"loss just before ({criterion})": loss}
+    reversals = select(rows, f"{found['quantity']}_reversals")["value"]
+    shape = " (not monotone)" if reversals.gt(0).any() else ""
+    return {f"onset by {criterion}": f"{failed} .. {held}{shape}", f"loss just before ({criterion})": loss}
 
 
 def _loss_at(rows: pd.DataFrame, step: float) -> str:

@@ -70,9 +70,13 @@ class Entry:
 
 def write_rows(rows: pd.DataFrame, entry: Entry, path: Path) -> None:
     """Writes `rows` and what they are to `path` in one atomic step."""
+    write_sealed(rows, entry.to_plain() | {"place": path.name}, path)
+
+
+def write_sealed(rows: pd.DataFrame, content: Mapping[str, Any], path: Path) -> None:
+    """Writes `rows`, with what JSON holds, to `path` in one atomic step."""
     table = pa.Table.from_pandas(rows, preserve_index=False)
-    content = entry.to_plain() | {"format": FORMAT, "place": path.name}
-    own = {_ENTRY: json.dumps(content).encode(), b"seal": _SEAL + b"0" * _DIGITS}
+    own = {_ENTRY: json.dumps({**content, "format": FORMAT}).encode(), b"seal": _SEAL + b"0" * _DIGITS}
     buffer = io.BytesIO()
     parquet.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), **own}), buffer)
     with replacing(path) as temporary:
@@ -82,10 +86,24 @@ def write_rows(rows: pd.DataFrame, entry: Entry, path: Path) -> None:
 def read_rows(path: Path) -> tuple[pd.DataFrame, Entry]:
     """Returns what `write_rows` wrote.
 
+    Raises:
+        DamagedFile: it is something else, or another result under this one's name.
+        OtherFormat: another version wrote it.
+        FileNotFoundError: there is none.
+    """
+    rows, entry = read_sealed(path)
+    if (place := entry.pop("place", None)) != path.name:
+        raise DamagedFile(f"expected {path} to be {path.name}, found that it is {place or 'no result'}")
+    return rows, Entry.of_plain(entry)
+
+
+def read_sealed(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Returns what `write_sealed` wrote.
+
     No parser sees a byte of the file before the seal over all of them was compared.
 
     Raises:
-        DamagedFile: it is something else, or another result under this one's name.
+        DamagedFile: it is something else.
         OtherFormat: another version wrote it.
         FileNotFoundError: there is none.
     """
@@ -95,11 +113,9 @@ def read_rows(path: Path) -> tuple[pd.DataFrame, Entry]:
     if _SEAL not in content or content != _sealed(content):
         raise DamagedFile(f"expected {path} to match its own checksum, found other content")
     table = parquet.ParquetFile(pa.BufferReader(content)).read()
-    entry = json.loads(table.schema.metadata[_ENTRY])
-    check_format(entry.pop("format"), path)
-    if (place := entry.pop("place")) != path.name:
-        raise DamagedFile(f"expected {path} to be {path.name}, found that it is {place}")
-    return table.to_pandas(), Entry.of_plain(entry)
+    own: dict[str, Any] = json.loads(table.schema.metadata[_ENTRY])
+    check_format(own.pop("format"), path)
+    return table.to_pandas(), own
 
 
 def empty_frame() -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """What a study asked for: what of it there is, and what is missing."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -64,8 +64,12 @@ def _last_step(result: Result) -> int:
 
 def collect(record: StudyRecord, folder: Path) -> StudyResults:
     """Returns what a folder has of a study: of each result that it asks for the most complete, the newest among equals."""
-    results, damaged = read_results(folder, record.fingerprint)
-    collected = StudyResults([], [], [], damaged, from_elsewhere(results))
+    return collect_from(record, *read_results(folder, record.fingerprint))
+
+
+def collect_from(record: StudyRecord, results: Sequence[Result], damaged: Sequence[DamagedFile] = ()) -> StudyResults:
+    """Returns what there is of a study among `results`, with the files that hold none."""
+    collected = StudyResults([], [], [], [*damaged], from_elsewhere(results))
     for wanted in record.wanted:
         fitting = [result for result in results if wanted.fits(result.entry)]
         if not fitting:
