@@ -23,7 +23,7 @@ RESULTS = {
     "distances": "14ef320f27da",
     "inter_mode": "88df1ea2bd3e",
     "onset": "bd110a62046c",
-    "pairs": "77c207bea42f",
+    "pairs": "08c7127ee9d8",
     "predictions": "408110014660",
     "spectrum": "36ad652797ae",
     "trunk_curve": "bc06bccb48be",

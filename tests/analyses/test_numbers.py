@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from lmc_lab.analyses.base import Choice, Measurement, mean
+from lmc_lab.analyses.base import Choice, Measurement
 from lmc_lab.analyses.convex_mode import ConvexMode
 from lmc_lab.analyses.distances import Distances
+from lmc_lab.analyses.estimates import mean
 from lmc_lab.analyses.hessian import BranchHessian, TrunkHessian
 from lmc_lab.analyses.midpoint_gap import TrunkMidpointGap
 from lmc_lab.analyses.pairs import Pairs
@@ -51,7 +52,9 @@ def diverged(experiment):
     return mode
 
 
-OF_A_MODE = [ConvexMode(num_samples=5), Pairs(num_points=3), Predictions(), Spectrum(), BranchHessian(num_branches=2)]
+OF_A_MODE = [
+    ConvexMode(num_samples=5), Pairs(num_points=3), Predictions(), Spectrum(), BranchHessian(num_branches=2),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("analysis", OF_A_MODE)
