@@ -21,6 +21,7 @@ RESULTS = {
     "branch_hessian": "3ec608ba8dce",
     "convex_mode": "fcb56c4a3b56",
     "distances": "14ef320f27da",
+    "hulls": "89c9e162200d",
     "inter_mode": "88df1ea2bd3e",
     "onset": "bd110a62046c",
     "pairs": "08c7127ee9d8",
