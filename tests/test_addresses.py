@@ -25,6 +25,7 @@ RESULTS = {
     "inter_mode": "88df1ea2bd3e",
     "onset": "bd110a62046c",
     "pairs": "08c7127ee9d8",
+    "plane": "43480b4b36c5",
     "predictions": "408110014660",
     "spectrum": "36ad652797ae",
     "trunk_curve": "bc06bccb48be",
