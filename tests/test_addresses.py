@@ -26,7 +26,7 @@ RESULTS = {
     "onset": "bd110a62046c",
     "pairs": "08c7127ee9d8",
     "plane": "43480b4b36c5",
-    "predictions": "408110014660",
+    "predictions": "00b41c3851d4",
     "spectrum": "36ad652797ae",
     "trunk_curve": "bc06bccb48be",
     "trunk_hessian": "200819e4418f",
