@@ -9,7 +9,8 @@ from typing import ClassVar, final
 
 import torch
 
-from lmc_lab.analyses.base import Choice, Measurement, ModeAnalysis, mean
+from lmc_lab.analyses.base import Choice, Measurement, ModeAnalysis
+from lmc_lab.analyses.estimates import mean
 from lmc_lab.analyses.evaluation import how
 from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.landscape.finite import check_losses

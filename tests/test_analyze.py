@@ -1,6 +1,7 @@
 """What one analysis, one branch or one file that fails costs, through the shell."""
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -9,7 +10,9 @@ from hydra import compose, initialize_config_dir
 from safetensors.torch import save_file
 
 from conftest import REPOSITORY
+from lmc_lab.data.mnist1d import load
 from lmc_lab.models.conv1d import ConvNet1d
+from lmc_lab.runs import checkpoint
 from lmc_lab.runs.status import write_status
 from lmc_lab.study_commands import branch_folders
 from lmc_lab.study_plan import StudyPlan
@@ -47,6 +50,25 @@ def test_where_points_are_evaluated_is_said_and_names_no_other_result(tmp_path, 
     settings = json.loads(pd.read_parquet(path)["settings"][0])
     assert settings["chosen"] == {"evaluation": "stacked", "device": "cpu"} and "device" not in settings["evaluation"]
     assert succeed(f"{command} evaluation.memory=0.5", **no_gpu).splitlines()[-1] == path
+
+
+def test_how_sure_a_mode_is_and_what_a_page_shows_of_it_is_in_its_results(tmp_path, places, shared_cache):
+    succeed(f"python -m lmc_lab.train {TINY} {places} split_step=10 -m 'seed=range(4)'")
+    settings = "'analysis=[hulls,plane,predictions,pairs]' analysis.hulls.num_samples=9 analysis.plane.num_grid=4"
+    command = f"python -m lmc_lab.analyze {TINY} {places} split_step=10 {settings}"
+    paths = [Path(line) for line in succeed(command).splitlines() if line.endswith(".parquet")]
+    rows = pd.concat(pd.read_parquet(path) for path in paths)
+    counted = rows.groupby("quantity").size()
+    assert (counted["p_conv_hull"], counted["p_conv_hulls"], counted["plane_grid_loss"]) == (12, 2, 16)
+    assert (counted["plane_endpoint_x"], counted["plane_split_y"], counted["plane_hull_point_loss"]) == (4, 1, 100)
+    barriers = rows[rows["quantity"].str.match("(barrier|instability)_")]
+    assert len(barriers) == 8 and (barriers["low"] >= 0).all() and (barriers["low"] <= barriers["value"]).all()
+
+    (records,) = tmp_path.glob("*/results/predictions-*.safetensors")
+    state = checkpoint.load(records).state
+    signals = load(cache_dir=shared_cache).test.inputs
+    assert torch.equal(state["test_examples"], signals[state["test_examples_index"]])
+    assert len(state["test_examples"]) == len(state["test_examples_target"]) == len(state["test_examples_num_right"])
 
 
 OWN_TASK = """

@@ -162,6 +162,13 @@ STEPS = [
     ("trunk_midpoint_gap", "num_examples=0"),
     ("inter_mode", "num_draws=0"),
     ("distances", "num_samples=0"),
+    ("hulls", "num_endpoints=1"),
+    ("hulls", "num_hulls=1"),
+    ("hulls", "num_samples=0"),
+    ("plane", "num_samples=0"),
+    ("plane", "num_grid=1"),
+    ("plane", "margin=-1"),
+    ("predictions", "num_examples=-1"),
 ]
 
 

@@ -6,12 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from lmc_lab.analyses.base import Choice, Measurement, mean
+from lmc_lab.analyses.base import Choice, Measurement
 from lmc_lab.analyses.convex_mode import ConvexMode
 from lmc_lab.analyses.distances import Distances
+from lmc_lab.analyses.estimates import mean
 from lmc_lab.analyses.hessian import BranchHessian, TrunkHessian
+from lmc_lab.analyses.hulls import Hulls
 from lmc_lab.analyses.midpoint_gap import TrunkMidpointGap
 from lmc_lab.analyses.pairs import Pairs
+from lmc_lab.analyses.plane import PlaneOfHull
 from lmc_lab.analyses.predictions import InterMode, Predictions
 from lmc_lab.analyses.spectrum import Spectrum
 from lmc_lab.errors import UserError
@@ -51,7 +54,10 @@ def diverged(experiment):
     return mode
 
 
-OF_A_MODE = [ConvexMode(num_samples=5), Pairs(num_points=3), Predictions(), Spectrum(), BranchHessian(num_branches=2)]
+OF_A_MODE = [
+    ConvexMode(num_samples=5), Pairs(num_points=3), Predictions(), Spectrum(), BranchHessian(num_branches=2),
+    Hulls(num_endpoints=2, num_samples=5), PlaneOfHull(num_samples=5, num_grid=2),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("analysis", OF_A_MODE)

@@ -120,6 +120,23 @@ def test_shared_predictions_are_intersections_of_sets(experiments):
     assert len(inside[0] & inside[1]) / 200 <= control <= 1
 
 
+def test_examples_that_all_and_not_all_endpoints_have_right_are_kept(experiments):
+    mode, task = load_mode(experiments[0], 13), experiments[0].task
+    records = {}
+    for settings in ({"num_examples": 5}, {}, {"num_examples": 0}):
+        found = Predictions(evaluation=KEEP, **settings).measure(mode, task)
+        records[settings.get("num_examples", 64)] = {r.name: r.tensor for r in found if isinstance(r, Record)}
+    for subset, examples in task.dataset.subsets.items():
+        own = {name: tensor for name, tensor in records[5].items() if name.startswith(subset)}
+        index, masks = own[f"{subset}_examples_index"], unpack_mask(own[f"{subset}_correct"], len(examples))
+        assert own[f"{subset}_examples"].equal(examples.inputs[index])
+        assert own[f"{subset}_examples_target"].equal(examples.targets[index])
+        num_right = own[f"{subset}_examples_num_right"]
+        assert num_right.equal(masks[:, index].sum(dim=0)) and (num_right == 3).tolist() == [True] * 5 + [False] * 5
+    assert (records[64]["train_examples_num_right"] == 3).sum() == 64
+    assert records[0].keys() == {"train_correct", "test_correct"}
+
+
 def test_curves_are_the_rows_of_the_runs(experiments):
     trunk, mode = load_trunk(experiments[0]), load_mode(experiments[0], 13)
     found = list(TrunkCurve().measure(trunk, experiments[0].task))

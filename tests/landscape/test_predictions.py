@@ -8,6 +8,7 @@ from torch import Tensor
 from landscape.slow_references import correct_sets, intersection, mean_intersection_size
 from lmc_lab.landscape.predictions import (
     SharedCorrect,
+    draw_examples,
     equal_count_control,
     inter_mode,
     intra_mode,
@@ -112,3 +113,18 @@ def test_shared_correct_holds_the_masks_and_what_follows_from_them() -> None:
     shared = SharedCorrect(masks)
     assert torch.equal(shared.intra_mode, masks.all(dim=0))
     assert torch.equal(shared.shares, shrinkage(masks)) and len(shared.shares) == 5
+
+
+def test_examples_are_drawn_of_those_that_all_and_that_not_all_have_right() -> None:
+    masks = random_masks(4, 300, p=0.9)
+    drawn = draw_examples(masks, 20, generator=torch.Generator().manual_seed(0))
+    shared = intra_mode(masks)[drawn]
+    assert shared.tolist() == [True] * 20 + [False] * 20
+    assert all(len(half.unique()) == 20 and half.equal(half.sort().values) for half in drawn.split(20))
+    every = draw_examples(masks, 300, generator=torch.Generator().manual_seed(0))
+    assert sorted(every.tolist()) == list(range(300)) and int(intra_mode(masks)[every].int().diff().abs().sum()) == 1
+    alike = masks.clone()
+    alike[0, drawn[0]] = False
+    others = draw_examples(alike, 20, generator=torch.Generator().manual_seed(0))
+    assert len(set(others.tolist()) & set(drawn.tolist())) >= 38
+    assert not len(draw_examples(masks, 0, generator=torch.Generator().manual_seed(0)))

@@ -3,14 +3,11 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, Field, asdict, dataclass, fields, is_dataclass, replace
-from math import isfinite
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
 from typing import Any, ClassVar, Self
 
-from scipy.special import stdtrit
 from torch import Tensor
 
-from lmc_lab.landscape.statistics import Probability
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.runs.modes import Modes
 from lmc_lab.runs.states import Trunk
@@ -218,44 +215,3 @@ def _plain(content: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the content as JSON holds it, in which lists and tuples are the same."""
     plain: dict[str, Any] = json.loads(json.dumps(content))
     return plain
-
-
-def mean(quantity: str, values: Tensor, *, subset: str | None = None) -> Measurement:
-    """Returns the mean of independent `values` (n,) with Student's t interval; an infinite mean has none."""
-    value = float(values.double().mean())
-    error = float(values.double().std() / len(values) ** 0.5) if len(values) > 1 and isfinite(value) else None
-    return _with_t_interval(quantity, value, error, len(values), subset=subset)
-
-
-def pair_mean(quantity: str, matrix: Tensor, *, subset: str | None = None) -> Measurement:
-    """Returns the mean over all pairs of a symmetric `matrix` (P, P), with the jackknife interval over its P members.
-
-    The pairs share members, so their own scatter would understate the error.
-    """
-    num_members = len(matrix)
-    total = matrix.double().sum() - matrix.double().trace()
-    value = float(total / (num_members * (num_members - 1)))
-    error = None
-    if num_members > 2 and isfinite(value):
-        left_out = (total - 2 * matrix.double().sum(dim=1)) / ((num_members - 1) * (num_members - 2))
-        error = float(((num_members - 1) / num_members * (left_out - left_out.mean()).square().sum()).sqrt())
-    return _with_t_interval(quantity, value, error, num_members, subset=subset)
-
-
-def probability(quantity: str, indicators: Tensor, *, subset: str | None = None) -> Measurement:
-    """Returns the share of true `indicators` (n,) with its Wilson interval."""
-    return Measurement(quantity=quantity, subset=subset, **asdict(Probability.of(indicators)))
-
-
-def _with_t_interval(
-    quantity: str, value: float, error: float | None, num_samples: int, *, subset: str | None = None
-) -> Measurement:
-    half = None if error is None else float(stdtrit(num_samples - 1, 0.975)) * error
-    return Measurement(
-        quantity=quantity,
-        value=value,
-        low=None if half is None else value - half,
-        high=None if half is None else value + half,
-        num_samples=num_samples,
-        subset=subset,
-    )

@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar, final
 
 from torch import Tensor
 
-from lmc_lab.analyses.base import Choice, Measurement, ModeAnalysis, mean, probability
+from lmc_lab.analyses.base import Choice, Measurement, ModeAnalysis
+from lmc_lab.analyses.estimates import mean, probability
 from lmc_lab.analyses.evaluation import how
 from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.landscape.hull import MIN_CONCENTRATION, Evaluation, HullProbe, HullSample, probe_hull, sample_hull

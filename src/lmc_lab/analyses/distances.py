@@ -6,7 +6,8 @@ from typing import ClassVar, final
 
 from torch import Tensor
 
-from lmc_lab.analyses.base import LeftOut, Measurement, ModeAnalysis, mean, pair_mean
+from lmc_lab.analyses.base import LeftOut, Measurement, ModeAnalysis
+from lmc_lab.analyses.estimates import mean, pair_mean
 from lmc_lab.landscape.geometry import centre, distances_to, pairwise_distances
 from lmc_lab.landscape.hull import sample_hull
 from lmc_lab.runs.endpoints import Mode

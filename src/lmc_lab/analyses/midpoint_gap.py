@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
-from lmc_lab.analyses.base import Choice, Measurement, TrunkAnalysis, mean, probability
+from lmc_lab.analyses.base import Choice, Measurement, TrunkAnalysis
+from lmc_lab.analyses.estimates import mean, probability
 from lmc_lab.analyses.evaluation import how
 from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.data.examples import Examples

@@ -7,7 +7,8 @@ from typing import Annotated, ClassVar, final
 import torch
 from torch import Tensor
 
-from lmc_lab.analyses.base import Choice, Measurement, ModeAnalysis, pair_mean
+from lmc_lab.analyses.base import Choice, Measurement, ModeAnalysis
+from lmc_lab.analyses.estimates import bootstrap_pair_mean
 from lmc_lab.analyses.evaluation import how
 from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.landscape.lines import probe_lines
@@ -30,6 +31,7 @@ class Pairs(ModeAnalysis):
     """
 
     name: ClassVar[str] = "pairs"
+    version: ClassVar[int] = 2
     over_time: ClassVar[bool] = True
     num_endpoints: Annotated[int, at_least(2)] = 5
     num_points: Annotated[int, at_least(3)] = 11
@@ -49,7 +51,7 @@ class Pairs(ModeAnalysis):
                 for quantity in ("barrier", "instability"):
                     heights = {pair: getattr(line.levels[level], quantity) for pair, line in lines.items()}
                     matrix = _symmetric(heights, len(endpoints))
-                    yield pair_mean(f"{quantity}_{level}", matrix, subset=subset)
+                    yield bootstrap_pair_mean(f"{quantity}_{level}", matrix, subset=subset)
                     yield Measurement(quantity=f"max_{quantity}_{level}", value=float(matrix.max()), subset=subset)
 
 

@@ -11,13 +11,21 @@ from lmc_lab.analyses.base import Choice, JointAnalysis, Measurement, ModeAnalys
 from lmc_lab.analyses.evaluation import how
 from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.data.examples import Examples
-from lmc_lab.landscape.predictions import equal_count_control, inter_mode, intra_mode, pack_mask, shrinkage
+from lmc_lab.data.thumbnails import thumbnails
+from lmc_lab.landscape.predictions import (
+    draw_examples,
+    equal_count_control,
+    inter_mode,
+    intra_mode,
+    pack_mask,
+    shrinkage,
+)
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.runs.modes import Modes
 from lmc_lab.tasks.evaluation_settings import EvaluationSettings
 from lmc_lab.tasks.point_evaluator import PointEvaluator
 from lmc_lab.tasks.task import Task
-from lmc_lab.values import Count, Seed
+from lmc_lab.values import Count, Natural, Seed
 
 
 @final
@@ -28,14 +36,18 @@ class Predictions(ModeAnalysis):
     A task without right and wrong has no rows.
 
     Args:
+        num_examples: kept beside the rows of those that all endpoints have right, and as many of those that not all have;
+            fewer where there are fewer. They are the same in all modes as far as they can be.
         evaluation: how an endpoint is evaluated.
     """
 
     name: ClassVar[str] = "predictions"
+    version: ClassVar[int] = 2
+    num_examples: Natural = 64
     evaluation: EvaluationSettings = EvaluationSettings()
 
     def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | Record | Choice]:
-        """Yields the mean share for every number of endpoints (`index`), and the packed correct masks C_i^j."""
+        """Yields the mean share for every number of endpoints (`index`), the packed correct masks C_i^j, and examples."""
         evaluator = PointEvaluator(task.initialise(mode.init_seed), task.dataset.train, self.evaluation)
         yield from how(evaluator)
         for subset, examples in task.dataset.subsets.items():
@@ -46,6 +58,17 @@ class Predictions(ModeAnalysis):
                 yield Measurement(quantity="shared_correct", value=float(share), index=count, subset=subset)
             yield _share("intra_mode", intra_mode(masks), subset)
             yield Record(f"{subset}_correct", pack_mask(masks))
+            yield from self._shown(examples, masks, subset)
+
+    def _shown(self, examples: Examples, masks: Tensor, subset: str) -> Iterator[Record]:
+        """Yields examples (n, ...) as they are stored, which of them they are, their targets, and how many have each right."""
+        index = draw_examples(masks, self.num_examples, generator=torch.Generator().manual_seed(0))
+        if len(index):
+            shown = examples.at(index)
+            yield Record(f"{subset}_examples", thumbnails(shown.inputs))
+            yield Record(f"{subset}_examples_index", index)
+            yield Record(f"{subset}_examples_target", shown.targets)
+            yield Record(f"{subset}_examples_num_right", masks[:, index].sum(dim=0))
 
 
 @final

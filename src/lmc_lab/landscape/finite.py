@@ -35,3 +35,15 @@ def check_losses(losses: Tensor, kind: str, *, allows_infinity: bool = False) ->
         index = int((~is_fine).nonzero()[0])
         message = f"expected the loss of every {kind} to be a number, found {float(losses[index])} at {kind} {index}"
         raise NotFinite(message, kind, index)
+
+
+def check_endpoints(gram: Tensor) -> None:
+    """Refuses endpoints that hold NaN or infinity, which their inner products (P, P) show.
+
+    Raises:
+        NotFinite: one does; it says which.
+    """
+    is_fine = gram.diagonal().isfinite()
+    if not is_fine.all():
+        index = int((~is_fine).nonzero()[0])
+        raise NotFinite(f"expected finite endpoints, found NaN or infinity in endpoint {index}", "endpoint", index)

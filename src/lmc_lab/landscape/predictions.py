@@ -53,6 +53,25 @@ def inter_mode(intra_modes: Sequence[Tensor]) -> Tensor:
     return torch.stack(list(intra_modes)).all(dim=0)
 
 
+def draw_examples(masks: Tensor, num_examples: int, *, generator: torch.Generator) -> Tensor:
+    """Returns up to `num_examples` examples that all endpoints have right, then up to as many that not all have.
+
+    Both are the first of one random order of all examples, so that modes which were measured on the same examples show the
+    same ones as far as they can.
+
+    Args:
+        masks: C_i^j, (P, N) bool.
+        num_examples: of each kind, at most.
+        generator: of the order, on the CPU.
+
+    Returns:
+        Their indices, int64 (n,), increasing within each kind.
+    """
+    order = torch.randperm(masks.shape[1], generator=generator)
+    is_shared = intra_mode(masks).cpu()[order]
+    return torch.cat([order[kind][:num_examples].sort().values for kind in (is_shared, ~is_shared)])
+
+
 def shrinkage(masks: Tensor) -> Tensor:
     """Returns the share of examples that p endpoints have right in common, for p = 1 ... P, float64 (P,).
 

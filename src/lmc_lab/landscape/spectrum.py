@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lmc_lab.landscape.finite import NotFinite
+from lmc_lab.landscape.finite import check_endpoints
 from lmc_lab.landscape.geometry import column_blocks
 
 
@@ -53,9 +53,7 @@ def singular_values(endpoints: Tensor, *, centred: bool) -> EndpointSpectrum:
     for block in column_blocks(endpoints):
         part = block - block.mean(dim=0) if centred else block
         gram += part @ part.T
-    if not gram.diagonal().isfinite().all():
-        index = int((~gram.diagonal().isfinite()).nonzero()[0])
-        raise NotFinite(f"expected finite endpoints, found NaN or infinity in endpoint {index}", "endpoint", index)
+    check_endpoints(gram)
     values = torch.linalg.eigvalsh(gram.cpu()).clamp(min=0).sqrt().flip(0)[: min(num_endpoints, num_parameters)]
     rounding = torch.finfo(torch.float64).eps * max(num_endpoints, num_parameters**0.5)
     resolution = float(values[0]) * rounding**0.5

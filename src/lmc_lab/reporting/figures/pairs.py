@@ -39,6 +39,6 @@ FIGURE = ReportFigure(
     also=(*PROBABILITIES, *(f"{name}_{level}" for name in ("barrier", "instability") for level in _LEVELS)),
     caption=(
         "Linear mode connectivity of pairs of endpoints (Frankle et al. 2020), beside the hull's probabilities. "
-        "Intervals: jackknife over endpoints."
+        "Intervals: bootstrap over endpoints."
     ),
 )

@@ -1,0 +1,103 @@
+"""Rows that are means or shares, each with its 95 % interval."""
+
+from dataclasses import asdict, replace
+from math import isfinite
+
+import torch
+from scipy.special import stdtrit
+from torch import Tensor
+
+from lmc_lab.analyses.base import Measurement
+from lmc_lab.landscape.resampling import delete_d_variance, resampled_pair_means
+from lmc_lab.landscape.statistics import Probability
+
+_NUM_RESAMPLES = 10_000  # from seed to seed an end of the interval then moves by a hundredth of its width
+
+
+def mean(quantity: str, values: Tensor, *, subset: str | None = None) -> Measurement:
+    """Returns the mean of independent `values` (n,) with Student's t interval; an infinite mean has none."""
+    value = float(values.double().mean())
+    error = float(values.double().std() / len(values) ** 0.5) if len(values) > 1 and isfinite(value) else None
+    return _with_t_interval(quantity, value, error, len(values), subset=subset)
+
+
+def pair_mean(quantity: str, matrix: Tensor, *, subset: str | None = None) -> Measurement:
+    """Returns the mean over all pairs of a symmetric `matrix` (P, P), with the jackknife interval over its P members.
+
+    The pairs share members, so their own scatter would understate the error.
+    """
+    num_members = len(matrix)
+    value = _pair_mean(matrix)
+    error = None
+    if num_members > 2 and isfinite(value):
+        total = matrix.double().sum() - matrix.double().trace()
+        left_out = (total - 2 * matrix.double().sum(dim=1)) / ((num_members - 1) * (num_members - 2))
+        error = float(((num_members - 1) / num_members * (left_out - left_out.mean()).square().sum()).sqrt())
+    return _with_t_interval(quantity, value, error, num_members, subset=subset)
+
+
+def bootstrap_pair_mean(quantity: str, matrix: Tensor, *, subset: str | None = None) -> Measurement:
+    """Returns the mean over all pairs of a symmetric `matrix` (P, P), with the bootstrap's interval over its P members.
+
+    Its ends are percentiles of means of the pairs' own values, so that a quantity that is never negative (a barrier) has no
+    interval that is; that of `pair_mean` may. Few members make it too short: of squared distances of normal points, and of
+    what of these is above a threshold, it covered the mean in 56 to 61 % of 1,500 trials for P = 3, 81 to 86 % for P = 5, 87
+    to 91 % for P = 10, 91 to 92 % for P = 20. Two members, or an infinite mean, have none.
+    """
+    value = _pair_mean(matrix)
+    found = Measurement(quantity=quantity, value=value, num_samples=len(matrix), subset=subset)
+    if len(matrix) < 3 or not isfinite(value):
+        return found
+    means = resampled_pair_means(matrix, _NUM_RESAMPLES, generator=torch.Generator().manual_seed(0))
+    low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return replace(found, low=low, high=high)
+
+
+def share_over_subsets(
+    quantity: str, shares: Tensor, *, num_members: int, num_taken: int, subset: str | None = None
+) -> Measurement:
+    """Returns the mean of `shares` (m,), each of `num_taken` of `num_members` members, with the interval over members.
+
+    The delete-d jackknife's, with Student's t of `num_members` - 1 degrees of freedom, inside [0, 1].
+    """
+    error = delete_d_variance(shares, num_members=num_members, num_taken=num_taken) ** 0.5
+    half = _half_width(error, num_members)
+    value = float(shares.double().mean())
+    return Measurement(
+        quantity=quantity,
+        value=value,
+        low=max(value - half, 0.0),
+        high=min(value + half, 1.0),
+        num_samples=len(shares),
+        subset=subset,
+    )
+
+
+def probability(quantity: str, indicators: Tensor, *, subset: str | None = None) -> Measurement:
+    """Returns the share of true `indicators` (n,) with its Wilson interval."""
+    return Measurement(quantity=quantity, subset=subset, **asdict(Probability.of(indicators)))
+
+
+def _pair_mean(matrix: Tensor) -> float:
+    """Returns the mean of a symmetric `matrix` (P, P) beside its diagonal."""
+    total = matrix.double().sum() - matrix.double().trace()
+    return float(total / (len(matrix) * (len(matrix) - 1)))
+
+
+def _half_width(error: float, num_samples: int) -> float:
+    """Returns half of Student's t interval."""
+    return float(stdtrit(num_samples - 1, 0.975)) * error
+
+
+def _with_t_interval(
+    quantity: str, value: float, error: float | None, num_samples: int, *, subset: str | None = None
+) -> Measurement:
+    half = None if error is None else _half_width(error, num_samples)
+    return Measurement(
+        quantity=quantity,
+        value=value,
+        low=None if half is None else value - half,
+        high=None if half is None else value + half,
+        num_samples=num_samples,
+        subset=subset,
+    )
