@@ -23,7 +23,7 @@ RESULTS = {
     "distances": "14ef320f27da",
     "hulls": "89c9e162200d",
     "inter_mode": "88df1ea2bd3e",
-    "onset": "bd110a62046c",
+    "onset": "414840e45d62",
     "pairs": "08c7127ee9d8",
     "plane": "43480b4b36c5",
     "predictions": "00b41c3851d4",

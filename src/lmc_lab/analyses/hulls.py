@@ -43,6 +43,7 @@ class Hulls(ModeAnalysis):
     """
 
     name: ClassVar[str] = "hulls"
+    at_bracket: ClassVar[bool] = True
     num_endpoints: Annotated[int, at_least(2)] | None = None
     num_hulls: Annotated[int, at_least(2)] = 40
     num_samples: Count = 25

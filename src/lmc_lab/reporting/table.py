@@ -20,6 +20,7 @@ _CRITERIA = {"p_conv": "onset_p_conv", "instability": "onset_instability"}
 
 _COLUMNS = {  # heading -> (quantity, subset)
     "p_conv": ("p_conv", "train"),
+    "p_conv over hulls": ("p_conv_hulls", "train"),
     "p_rand": ("p_rand", "train"),
     "loss: endpoint": ("endpoint_loss", "train"),
     "hull point": ("hull_point_loss", "train"),
