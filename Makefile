@@ -2,11 +2,12 @@
 # make test   all tests
 # make bench  the suite beside a plain Lightning script and bare loops -> docs/performance.md, docs/measurements.csv
 # make soak   kills, races, mutated files, full disks: what docs/reliability.md promises, 40 minutes (SOAK='--kills 4 --studies 2')
+# make results  figures and tables of docs/results.md from the rows in docs/results/
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 BIN = .venv/bin
 
-.PHONY: demo test bench soak lint
+.PHONY: demo test bench soak results lint
 
 demo: .venv/installed
 	$(BIN)/python -m lmc_lab.study study=mnist1d
@@ -20,6 +21,9 @@ bench: .venv/installed
 
 soak: .venv/installed
 	PYTHONPATH=tests $(BIN)/python -m soak $(SOAK)
+
+results: .venv/installed
+	$(BIN)/python docs/make_results.py
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -1,0 +1,91 @@
+"""Draws the figures and fills the tables of docs/results.md from the rows in docs/results/: `make results`.
+
+Each file there is a study with all its rows, as `python -m lmc_lab.report study=… export=docs/results/….parquet` writes it. In the
+page a table stands between ``<!-- <study> <table> -->`` and ``<!-- end -->``; what is between them is written anew.
+"""
+
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pandas as pd
+
+from lmc_lab.reporting.claims import CLAIMS, Verdict, claims_table
+from lmc_lab.reporting.page import write_report
+from lmc_lab.reporting.table import mode_table, onset_table
+from lmc_lab.results.bundle import read_bundle
+from lmc_lab.results.folder import Result, all_rows
+
+TASKS = ("lenet", "lenet_m", "siren", "resnet20")  # the columns of the paper's Table 1 that are kept here
+_BLOCK = re.compile(r"(<!-- ([\w-]+) ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def main(docs: Path) -> None:
+    """Draws and writes everything in the folder `docs`."""
+    studies = dict(_read(docs / "results"))
+    for name, (rows, over_time) in studies.items():
+        _draw(name, rows, over_time, docs / "figures")
+    page = docs / "results.md"
+    page.write_text(_BLOCK.sub(lambda match: _filled(match, studies), page.read_text()))
+
+
+Studies = Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]  # name -> rows of endpoints, rows of hulls on the way
+
+
+def _read(folder: Path) -> Iterator[tuple[str, tuple[pd.DataFrame, pd.DataFrame]]]:
+    for path in sorted(folder.glob("*.parquet")):
+        record, collected = read_bundle(path)
+        yield path.stem, (_rows(record.name, collected.with_rows), _rows(record.name, collected.over_time))
+
+
+def _rows(task: str, results: list[Result]) -> pd.DataFrame:
+    return all_rows(results).assign(task=task)
+
+
+def _draw(name: str, rows: pd.DataFrame, over_time: pd.DataFrame, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    with TemporaryDirectory() as temporary:
+        for path in write_report(rows, {}, Path(temporary), title=name, rows_over_time=over_time):
+            if path.suffix == ".png":
+                shutil.copy(path, folder / f"{name}-{path.name}")
+
+
+def _filled(match: "re.Match[str]", studies: Studies) -> str:
+    start, study, table, end = match.groups()
+    if study == "all":
+        return f"{start}{_markdown(_cells(studies))}{end}"
+    return f"{start}{_markdown(_TABLES[table](studies[study][0]))}{end}"
+
+
+def _cells(studies: Studies) -> pd.DataFrame:
+    """Returns the claims by tasks: what was found of each."""
+    found = {task: claims_table(studies[task][0])["found"].tolist() for task in TASKS if task in studies}
+    columns = {task: found.get(task, [Verdict.NOT_TESTED] * len(CLAIMS)) for task in TASKS}
+    return pd.DataFrame({"claim": [f"{i}. {claim.statement}" for i, claim in enumerate(CLAIMS, start=1)], **columns})
+
+
+def _claims(rows: pd.DataFrame) -> pd.DataFrame:
+    return claims_table(rows).drop(columns="task")
+
+
+def _modes(rows: pd.DataFrame) -> pd.DataFrame:
+    return mode_table(rows).drop(columns="task")
+
+
+def _onset(rows: pd.DataFrame) -> pd.DataFrame:
+    return onset_table(rows).drop(columns="task")
+
+
+_TABLES: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] = {"claims": _claims, "modes": _modes, "onset": _onset}
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    lines = [table.columns.tolist(), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent)
