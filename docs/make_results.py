@@ -1,7 +1,7 @@
 """Draws the figures and fills the tables of docs/results.md from the rows in docs/results/: `make results`.
 
-Each file there is a study with all its rows, as `python -m lmc_lab.report study=… export=docs/results/….parquet` writes it. In the
-page a table stands between ``<!-- <study> <table> -->`` and ``<!-- end -->``; what is between them is written anew.
+Each file there is a study with all its rows, as `python -m lmc_lab.report study=… export=docs/results/….parquet` writes it.
+In the page a table stands between ``<!-- <study> <table> -->`` and ``<!-- end -->``; what is between them is written anew.
 """
 
 import re
