@@ -9,7 +9,9 @@ from lmc_lab.results.folder import read_result
 from shell import shell, succeed
 
 SMALL = """'overrides=["task.max_steps=80","task.data.num_train=400"]' study.trunks=[0] study.branches=2"""
-ANALYSES = "'~study.analyses' '+study.analyses={convex_mode:{num_samples:8},onset:{}}'"
+ANALYSES = (
+    "'~study.analyses' '+study.analyses={convex_mode:{num_samples:8},onset:{},hulls:{num_hulls:3,num_samples:5}}'"
+)
 SEARCH = f"{SMALL} {ANALYSES} study=mnist1d_onset study.search.max_splits=6"
 
 
@@ -30,6 +32,11 @@ def test_a_study_searches_its_splits_and_reports_them(tmp_path, shared_cache):
     assert {each.entry.settings["resolve"] for each in measured.values()} == {0.9}
     onsets = pd.concat(each.rows for each in results if each.entry.analysis == "onset")
     assert set(onsets.query("quantity == 'onset_p_conv_splits'")["value"]) == {len(measured)}
+    at_bracket = {each.entry.subject[0].split_step: each.rows for each in results if each.entry.analysis == "hulls"}
+    assert at_bracket.keys() == {found.failed, found.held} - {None}
+    for rows in at_bracket.values():
+        assert set(rows["num_endpoints"]) == {4} and rows.query("quantity == 'p_conv_hulls'")["low"].notna().all()
+        assert set(rows.query("quantity == 'endpoints_per_hull'")["value"]) == {2}
     (manifest,) = tmp_path.glob("*/results/manifest.json")
     (study,) = json.loads(manifest.read_text())["studies"]
     assert len([each for each in study["wanted"] if each["analysis"] == "convex_mode"]) == len(measured)

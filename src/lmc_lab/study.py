@@ -44,23 +44,27 @@ def job(config: DictConfig) -> None:
     own_figures(config)  # the report's, which would refuse them when all is trained
     failures = Failures("stage of the study")
 
+    def keep(found: StudyPlan) -> None:
+        keep_study(found.experiment.paths.results, record_of(found))
+
     def run(stage: str, command: list[str], of: StudyPlan) -> bool:
-        keep_study(plan.experiment.paths.results, record_of(plan))
         if not _can_run(stage, plan, failures):
             return False
         with failures.kept(stage):
             _run(stage, command, of, logs(Path(config.output_dir).absolute()))
         return stage not in failures
 
-    keep_study(plan.experiment.paths.results, record_of(plan))
     if plan.search:
-        plan = search(plan, run)
+        plan = search(plan, run, keep)
+    keep(plan)
     *measuring, report = commands(plan).items()
     for stage, command in measuring:
         run(stage, command, plan)
-    plan = replace(plan, bracket=bracket_splits(plan))
-    for stage, command in bracket_commands(plan).items():
-        run(stage, command, plan_at_bracket(plan))
+    if plan.needs_bracket:
+        plan = replace(plan, bracket=bracket_splits(plan))
+        for stage, command in bracket_commands(plan).items():
+            run(stage, command, plan_at_bracket(plan))
+    keep(plan)  # once more, with what is in the way of results now
     run(*report, plan)
     failures.tell()
 

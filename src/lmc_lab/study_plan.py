@@ -98,6 +98,11 @@ class StudyPlan:
         return range(2 * self.branches)
 
     @property
+    def needs_bracket(self) -> bool:
+        """Returns whether something is measured at the bracket of the onset alone."""
+        return any(analysis.at_bracket for analysis in self.composed)
+
+    @property
     def known_splits(self) -> list[int]:
         """Returns the splits that a search measures in any case."""
         return split_steps(self.experiment, list(self.search.splits)) if self.search else []

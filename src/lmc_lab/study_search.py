@@ -12,7 +12,7 @@ from lmc_lab.study_record import record_of
 Run = Callable[[str, list[str], StudyPlan], bool]  # (stage, its command, the plan it is of) -> whether it succeeded
 
 
-def search(plan: StudyPlan, run: Run) -> StudyPlan:
+def search(plan: StudyPlan, run: Run, keep: Callable[[StudyPlan], None]) -> StudyPlan:
     """Returns the plan with the splits that tell where the hull begins, which are trained and measured by now.
 
     A split counts for all trunks, so that their modes can be compared; the trunk whose bracket is widest decides which is
@@ -21,6 +21,7 @@ def search(plan: StudyPlan, run: Run) -> StudyPlan:
     Args:
         plan: whose splits are searched.
         run: runs a stage.
+        keep: writes down what the study asks for by now, for its report.
     """
     settings = plan.search or SearchSettings()
     num_steps = plan.experiment.task.max_steps
@@ -29,6 +30,7 @@ def search(plan: StudyPlan, run: Run) -> StudyPlan:
         return plan
     new: list[int] = plan.steps
     while new:
+        keep(plan)
         part = plan.with_splits(new)
         for stage, command in search_commands(part).items():
             if not run(stage, command, part):
