@@ -105,7 +105,8 @@ ANALYSES = (
     "trunk_midpoint_gap",
 )
 STUDY = [
-    "study.trunks=[0]", "study.splits=[0,10]", "study.branches=3", *(f"~study.analyses.{name}" for name in ANALYSES),
+    "study.trunks=[0]", "study.splits=[0,10]", "study.steps=[]", "study.branches=3",
+    *(f"~study.analyses.{name}" for name in ANALYSES),
     'overrides=["task.max_steps=30","task.data.num_train=400"]',
 ]  # fmt: skip
 

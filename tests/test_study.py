@@ -49,7 +49,7 @@ def test_a_report_shows_the_studys_own_settings_only(tmp_path, shared_cache):
     without = " ".join(
         f"'~study.analyses.{name}'" for name in ("trunk_hessian", "trunk_midpoint_gap", "branch_hessian")
     )
-    study = f"study.splits=[0,10] {small} {without}"
+    study = f"study.splits=[0,10] study.steps=[] {small} {without}"
     printed = succeed(f"python -m lmc_lab.study {study} {places}")
     other = "task.max_steps=30 task.data.num_train=400 split_step=10 analysis.convex_mode.num_samples=7"
     succeed(f"python -m lmc_lab.analyze {other} {places}")

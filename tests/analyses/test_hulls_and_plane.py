@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lmc_lab.analyses.base import LeftOut, Measurement
+from lmc_lab.analyses.base import Choice, LeftOut, Measurement
 from lmc_lab.analyses.convex_mode import ConvexMode
 from lmc_lab.analyses.hulls import Hulls
 from lmc_lab.analyses.plane import PlaneOfHull
@@ -130,8 +130,9 @@ def test_weights_from_elsewhere_have_no_split_and_two_endpoints_no_plane(experim
     elsewhere = Mode(mode.part, mode.endpoint_digests, task, mode.load_endpoints)
     found = list(PlaneOfHull(num_samples=3, num_grid=2).measure(elsewhere, task))
     assert LeftOut("the place and the loss of W_k") in found and "plane_split_x" not in table(found)
-    with pytest.raises(UserError, match=r"that these 2 lie on one line; measure three or more that differ"):
-        list(PlaneOfHull(num_samples=3).measure(load_mode(experiment, 13, seeds=[0, 1]), task))
+    of_two = list(PlaneOfHull(num_samples=3).measure(load_mode(experiment, 13, seeds=[0, 1]), task))
+    assert of_two[-1] == Choice("plane", "none: these 2 endpoints lie on one line")
+    assert not [each for each in of_two if isinstance(each, Measurement)]
 
 
 def test_two_by_two_pairs_are_all_hulls_of_a_mode_of_four(experiment):

@@ -10,7 +10,6 @@ from torch import Tensor
 from lmc_lab.analyses.base import Choice, LeftOut, Measurement, ModeAnalysis
 from lmc_lab.analyses.evaluation import how
 from lmc_lab.analyses.numbers import numbers_only
-from lmc_lab.errors import UserError
 from lmc_lab.landscape.finite import check_losses
 from lmc_lab.landscape.hull import LazyPoints, evaluate_lazily, hull_points, sample_hull
 from lmc_lab.landscape.plane import NoPlane, Plane, plane_grid, principal_plane
@@ -50,14 +49,18 @@ class PlaneOfHull(ModeAnalysis):
     def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | Choice | LeftOut]:
         """Yields shares of variance, and x, y and loss of endpoints, hull points, the grid (row by row) and W_k.
 
-        Raises:
-            UserError: the endpoints lie on one line.
+        Endpoints on one line, as two always are, have no plane: there are no rows then, but the choice that says so.
         """
         train = task.dataset.train
         evaluator = PointEvaluator(task.initialise(mode.init_seed), train, self.evaluation)
         yield from how(evaluator)
         endpoints = mode.endpoints.to(evaluator.device.torch_device)
-        plane = _plane(endpoints, mode)
+        try:
+            with numbers_only("whose plane is asked for", mode.names):
+                plane = principal_plane(endpoints)
+        except NoPlane as error:
+            yield Choice("plane", f"none: {error}")
+            return
         yield from _shares(plane)
         coefficients = sample_hull(endpoints, self.num_samples, seed=self.seed).coefficients
         grid = plane_grid(plane.endpoints, self.num_grid, margin=self.margin)
@@ -78,19 +81,6 @@ class PlaneOfHull(ModeAnalysis):
         yield from _points("hull_point", coefficients @ plane.endpoints, hull.loss)
         yield from _points("grid", grid, on_grid.loss)
         yield from _split(plane, evaluator, mode, task)
-
-
-def _plane(endpoints: Tensor, mode: Mode) -> Plane:
-    """Returns the plane of the endpoints (P, D).
-
-    Raises:
-        UserError: there is none, or an endpoint has diverged.
-    """
-    try:
-        with numbers_only("whose plane is asked for", mode.names):
-            return principal_plane(endpoints)
-    except NoPlane as error:
-        raise UserError(f"{error}; measure three or more that differ") from error
 
 
 def _mixtures(endpoints: Tensor, coefficients: Tensor, of_buffers: Tensor) -> LazyPoints:

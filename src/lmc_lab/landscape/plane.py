@@ -57,7 +57,7 @@ def principal_plane(endpoints: Tensor) -> Plane:
     # As in a spectrum: what is smaller than the rounding of sums of D products is none.
     floor = torch.finfo(torch.float64).eps * max(len(endpoints), endpoints.shape[1] ** 0.5) * float(squares[-1])
     if len(endpoints) < 3 or float(squares[-2]) <= floor:
-        raise NoPlane(f"expected endpoints that span a plane, found that these {len(endpoints)} lie on one line")
+        raise NoPlane(f"these {len(endpoints)} endpoints lie on one line")
     lengths = squares[[-1, -2]].sqrt()  # (2,)
     vectors = vectors[:, [-1, -2]]  # (P, 2)
     farthest = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True))
