@@ -56,7 +56,7 @@ def _draw(name: str, rows: pd.DataFrame, over_time: pd.DataFrame, folder: Path) 
 def _filled(match: "re.Match[str]", studies: Studies) -> str:
     start, study, table, end = match.groups()
     if study == "all":
-        return f"{start}{_markdown(_cells(studies))}{end}"
+        return f"{start}{_markdown(_cells(studies) if table == 'claims' else _rules())}{end}"
     return f"{start}{_markdown(_TABLES[table](studies[study][0]))}{end}"
 
 
@@ -65,6 +65,17 @@ def _cells(studies: Studies) -> pd.DataFrame:
     found = {task: claims_table(studies[task][0])["found"].tolist() for task in TASKS if task in studies}
     columns = {task: found.get(task, [Verdict.NOT_TESTED] * len(CLAIMS)) for task in TASKS}
     return pd.DataFrame({"claim": [f"{i}. {claim.statement}" for i, claim in enumerate(CLAIMS, start=1)], **columns})
+
+
+def _rules() -> pd.DataFrame:
+    """Returns where the paper makes each claim, and when it counts as seen."""
+    return pd.DataFrame(
+        {
+            "claim": [f"{i}. {claim.statement}" for i, claim in enumerate(CLAIMS, start=1)],
+            "in the paper": [claim.source for claim in CLAIMS],
+            "seen if": [claim.rule for claim in CLAIMS],
+        }
+    )
 
 
 def _claims(rows: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,59 @@
+"""The recorded results: the page says what the rows say, and a mode's rows follow from its endpoints."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+import lmc_lab
+from conftest import REPOSITORY
+from lmc_lab.data.mnist1d import load
+from lmc_lab.models.conv1d import ConvNet1d
+from lmc_lab.results.bundle import read_bundle
+from lmc_lab.runs import checkpoint
+
+DOCS = REPOSITORY / "docs"
+SPLIT = 250
+
+
+def test_the_page_is_what_the_rows_say(tmp_path):
+    shutil.copytree(DOCS / "results", tmp_path / "results")
+    shutil.copy(DOCS / "results.md", tmp_path)
+    subprocess.run([sys.executable, str(DOCS / "make_results.py"), str(tmp_path)], check=True)
+    assert (tmp_path / "results.md").read_text() == (DOCS / "results.md").read_text()
+    drawn = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert drawn <= {path.name for path in (DOCS / "figures").iterdir()} and len(drawn) > 5
+
+
+def test_a_modes_rows_follow_from_its_endpoints(tmp_path):
+    """Recomputed by the library, in the order of the seeds; another processor may round otherwise."""
+    _, collected = read_bundle(DOCS / "results" / "mnist1d.parquet")
+    (result,) = [
+        each
+        for each in collected.found
+        if each.entry.analysis == "convex_mode"
+        and (each.entry.subject[0].trunk, each.entry.subject[0].split_step) == (0, SPLIT)
+        and each.entry.subject[0].step is None
+    ]
+    rows = result.rows[result.rows["subset"] == "train"].set_index("quantity")
+    files = [
+        DOCS / "results" / "endpoints" / f"mnist1d-trunk-0-split-{SPLIT}-branch-{seed}.safetensors" for seed in range(6)
+    ]
+    states = [checkpoint.load(path).state["model"] for path in files]
+    train = load(data_dir=tmp_path, cache_dir=tmp_path, num_train=4000, num_test=1000).train
+    model = ConvNet1d()
+    inputs = train.prepare(train.inputs)
+    objective = lmc_lab.Objective(model, cross_entropy, (inputs, train.targets))
+    probe = lmc_lab.probe_hull(objective, [unprefixed(state) for state in states], num_samples=100, seed=0)
+    assert probe.p_conv.value == pytest.approx(rows.loc["p_conv", "value"], abs=0.02)
+    assert probe.p_rand.value == pytest.approx(rows.loc["p_rand", "value"], abs=0.02)
+    for kind, found in {"endpoint": probe.endpoints, "hull_point": probe.conv, "centre": probe.centre}.items():
+        assert float(found.loss.mean()) == pytest.approx(rows.loc[f"{kind}_loss", "value"], rel=1e-5)
+    assert sum(path.stat().st_size for path in files) < 2e6
+
+
+def unprefixed(state):
+    return {name.removeprefix("model."): value for name, value in state.items() if isinstance(value, torch.Tensor)}
