@@ -13,7 +13,7 @@ demo: .venv/installed
 	$(BIN)/python -m lmc_lab.study study=mnist1d
 
 test: .venv/installed
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 bench: .venv/installed
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'

@@ -6,23 +6,35 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
+import warm
 from lmc_lab.files import read_json
 
 BIN = Path(sys.executable).parent
 
 
-def environment(**extra):
-    """Returns an environment in which `python` and the console scripts are those of the tests."""
-    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+def environment(*folders, **extra):
+    """Returns an environment in which `python` and the console scripts are those of the tests, or of `folders`."""
+    path = os.pathsep.join([*map(str, folders), str(BIN), os.environ["PATH"]])
     return os.environ | {"PATH": path, "PYTHONWARNINGS": "ignore"} | extra
 
 
-def shell(command, *, timeout=280, cwd=None, **extra):
+@cache
+def warm_python(**imported_from):
+    """Returns the folder of a `python` that has imported already, see `warm`; from `PYTHONPATH`, if given."""
+    folder = warm.new_folder()
+    warm.start_server(folder, environment(folder, **imported_from))
+    return folder
+
+
+def shell(command, *, timeout=280, cwd=None, is_warm=True, **extra):
+    """Runs a command and returns what became of it; its `python` has imported already where that changes nothing."""
+    imported_from = {name: extra[name] for name in ("PYTHONPATH",) if name in extra}
     return subprocess.run(
         command, shell=True, executable="/bin/bash", capture_output=True, text=True, timeout=timeout, cwd=cwd,
-        env=environment(**extra),
+        env=environment(*[warm_python(**imported_from)] if is_warm else [], **extra),
     )  # fmt: skip
 
 

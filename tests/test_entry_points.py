@@ -34,7 +34,7 @@ def finished(folder):
 
 def test_the_command_of_the_user_with_overrides_on_both_sides_of_the_flag(tmp_path, shared_cache, real_data):
     command = "python -m lmc_lab.train task=lenet split_step=2000 -m 'seed=range(20)'"
-    small = f"task.max_steps=2002 task.data.num_train=256 data_dir={real_data}"
+    small = f"task.max_steps=2002 task.data.num_train=256 task.batch_size=8 data_dir={real_data}"
     succeed(f"{command} {small} output_dir={tmp_path} cache_dir={shared_cache}")
     found = endpoints(tmp_path)
     assert list(found) == sorted(f"trunk-0/split-2000/branch-{seed}" for seed in range(20))
@@ -254,7 +254,7 @@ LONG = "task.max_steps=20000 task.data.num_train=400"
 
 
 def test_a_killed_job_costs_only_itself(tmp_path, places):
-    few_steps = "task.max_steps=4000 task.data.num_train=400"
+    few_steps = "task.max_steps=1500 task.data.num_train=400"
     with start(
         f"python -m lmc_lab.train {few_steps} {places} split_step=3 -m 'seed=range(3)' hydra.launcher.n_jobs=2"
     ) as sweep:
@@ -266,7 +266,7 @@ def test_a_killed_job_costs_only_itself(tmp_path, places):
 
 
 def test_a_killed_worker_costs_only_its_unfinished_branches(tmp_path, places):
-    few_steps = "task.max_steps=4000 task.data.num_train=400"
+    few_steps = "task.max_steps=1500 task.data.num_train=400"
     command = f"python -m lmc_lab.train {few_steps} {places} split_step=3 -m 'seed=range(3)' hydra.launcher.n_jobs=1"
     with start(command) as sweep:
         status = wait_for(lambda: next(iter(tmp_path.glob("*/trunk-0/split-3/branch-1/status.json")), None))

@@ -1,5 +1,6 @@
 """A study as a whole: from one command to its report. What kills do to it is in test_soak.py."""
 
+import json
 import re
 import shlex
 import shutil
@@ -8,7 +9,8 @@ import pandas as pd
 
 from shell import shell, succeed
 
-OVERRIDES = """'overrides=["task.max_steps=300","task.data.num_train=400","run.resume_seconds=0.05"]'"""
+SMALL = ["task.max_steps=300", "task.data.num_train=400", "task.data.num_test=100", "run.resume_seconds=0.05"]
+OVERRIDES = f"'overrides={json.dumps(SMALL)}'"
 STUDY = (
     f"python -m lmc_lab.study {OVERRIDES} study.splits=[0,50,200] study.steps=[100] study.trunks=[0] study.branches=3"
 )

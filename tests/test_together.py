@@ -56,7 +56,7 @@ def test_a_sweep_over_trunks_splits_and_seeds_is_one_program_of_one_job(tmp_path
 
 
 def test_a_program_that_is_killed_goes_on_with_the_same_command(tmp_path, places):
-    long = TINY.replace("max_steps=60", "max_steps=1500")
+    long = TINY.replace("max_steps=60", "max_steps=800")
     command = (
         f"python -m lmc_lab.train {long} {places} split_step=10 'seed=[0,1,2]' run.together=3 run.resume_seconds=0.2"
     )

@@ -15,7 +15,7 @@ from lmc_lab.runs import checkpoint
 from lmc_lab.runs.curve_check import whole_curve
 from lmc_lab.runs.paths import RunFolder, SplitFolder, place_of
 from lmc_lab.runs.status import read_status
-from soak.study import run, study_command
+from soak.study import study_command
 
 _MAX_TRIES = 3  # of the study's command, before it must have mended everything
 
@@ -161,7 +161,7 @@ def study_mutated(reference, place, tally, *, files, seed):
         changed.append(f"{kind.name}, {mutate(kind, path, place, chance)}")
     wrong = "the command fails again and again"
     for _ in range(_MAX_TRIES):
-        ended = run(study_command(place), place)
+        ended = reference.run(study_command(place), place)
         if ended.has_succeeded:
             wrong = reference.difference(place)
             break

@@ -3,7 +3,7 @@
 import os
 import subprocess
 
-from soak.study import run, study_command
+from soak.study import study_command
 
 _SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)  # of the room that the study needs
 
@@ -17,7 +17,7 @@ def fill(reference, place, tally):
         try:
             for size in sizes:
                 subprocess.run(["mount", "-o", f"remount,size={size}", str(place)], check=True)
-                _fails("full disk", run(study_command(place), place), tally)
+                _fails("full disk", reference.run(study_command(place), place), tally)
             subprocess.run(["mount", "-o", f"remount,size={20 * needed}", str(place)], check=True)
             _goes_on("full disk", reference, place, tally)
         finally:
@@ -25,7 +25,9 @@ def fill(reference, place, tally):
     else:
         tally.add("full disk", "not tried: no tmpfs can be mounted here")
         for kilobytes in (4, 16, 32):
-            _fails("limited files", run(study_command(place), place, before=f"ulimit -f {kilobytes}; "), tally)
+            _fails(
+                "limited files", reference.run(study_command(place), place, before=f"ulimit -f {kilobytes}; "), tally
+            )
         _goes_on("limited files", reference, place, tally)
 
 
@@ -43,6 +45,6 @@ def _fails(provoked, ended, tally):
 
 
 def _goes_on(provoked, reference, place, tally):
-    ended = run(study_command(place), place)
+    ended = reference.run(study_command(place), place)
     wrong = None if ended.has_succeeded else ended.last_words
     tally.judge(f"{provoked}, then room", "the same bits", wrong or reference.difference(place))

@@ -2,7 +2,6 @@
 
 import shlex
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ _TIME_COLUMNS = ["seconds", "created", "time"]
 def study_command(place):
     """Returns the command of the study whose files lie in the folder `place`."""
     places = [f"output_dir={place}/out", f"cache_dir={place}/cache"]
-    return [sys.executable, "-m", "lmc_lab.study", "study=soak", *places, "--config-dir", str(CONF)]
+    return ["python", "-m", "lmc_lab.study", "study=soak", *places, "--config-dir", str(CONF)]
 
 
 @dataclass(frozen=True)
@@ -45,17 +44,54 @@ class Products:
 
 
 @dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    text: str
+
+    @property
+    def has_succeeded(self):
+        return self.code == 0 and "Traceback" not in self.text
+
+    @property
+    def is_sentence(self):
+        """Whether it failed with one sentence and no traceback."""
+        last = (self.text.strip().splitlines() or [""])[-1]
+        return self.code == 1 and last.startswith("lmc_lab: ") and "Traceback" not in self.text
+
+    @property
+    def last_words(self):
+        lines = [line for line in self.text.strip().splitlines() if not line.startswith("$ ")]
+        place = next((i for i, line in enumerate(lines) if "Traceback" in line), len(lines) - 1)
+        return f"exit code {self.code}: {' / '.join(lines[max(place - 1, 0) :][:3] + lines[-1:])[:600]}"
+
+
+@dataclass(frozen=True)
 class Reference:
-    """An undisturbed study: its products, its stages' commands and how many seconds each took."""
+    """An undisturbed study: its products, its stages' commands and how many seconds each took.
+
+    What runs to its end may have a `python` of another folder, see `shell.warm_python`.
+    """
 
     place: Path
     products: Products
     commands: dict[str, list[str]]
     seconds: dict[str, float]
+    python: tuple[Path, ...] = ()
 
     def command(self, stage, place):
         """Returns the command of a stage, or of the whole study, for another folder."""
         return [item.replace(str(self.place), str(place)) for item in self.commands[stage]]
+
+    def run(self, command, place, *, before=""):
+        """Runs a command, a shell's words `before` it; the text is what it and the stages of a study printed."""
+        done = subprocess.run(
+            ["bash", "-c", f"{before}exec {shlex.join(command)}"], capture_output=True, text=True, cwd=place, timeout=900,
+            env=environment(*self.python),
+        )  # fmt: skip
+        logs = "".join(path.read_text(errors="replace") for path in sorted(place.glob("out/logs/*.log")))
+        return Ended(done.returncode, logs + done.stdout + done.stderr)
 
     def difference(self, place):
         """Returns how the study in `place` differs, or None."""
@@ -88,7 +124,7 @@ def undisturbed(place):
         for line in process.stdout:
             lines.append(line)
             if line.startswith("$ python"):
-                begins.append((time.monotonic(), [sys.executable, *shlex.split(line)[2:]]))
+                begins.append((time.monotonic(), shlex.split(line)[1:]))
     assert process.returncode == 0 and len(begins) == len(STAGES), "".join(lines)
     ends = [moment for moment, _ in begins[1:]] + [time.monotonic()]
     seconds = {stage: end - begin for stage, (begin, _), end in zip(STAGES, begins, ends, strict=True)}
@@ -101,41 +137,7 @@ def undisturbed(place):
     )
 
 
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    text: str
-
-    @property
-    def has_succeeded(self):
-        return self.code == 0 and "Traceback" not in self.text
-
-    @property
-    def is_sentence(self):
-        """Whether it failed with one sentence and no traceback."""
-        last = (self.text.strip().splitlines() or [""])[-1]
-        return self.code == 1 and last.startswith("lmc_lab: ") and "Traceback" not in self.text
-
-    @property
-    def last_words(self):
-        lines = [line for line in self.text.strip().splitlines() if not line.startswith("$ ")]
-        place = next((i for i, line in enumerate(lines) if "Traceback" in line), len(lines) - 1)
-        return f"exit code {self.code}: {' / '.join(lines[max(place - 1, 0) :][:3] + lines[-1:])[:600]}"
-
-
-def run(command, place, *, before=""):
-    """Runs a command, a shell's words `before` it; the text is what it and the stages of a study printed."""
-    done = subprocess.run(
-        ["bash", "-c", f"{before}exec {shlex.join(command)}"], capture_output=True, text=True, cwd=place, timeout=900,
-        env=environment(),
-    )  # fmt: skip
-    logs = "".join(path.read_text(errors="replace") for path in sorted(place.glob("out/logs/*.log")))
-    return Ended(done.returncode, logs + done.stdout + done.stderr)
-
-
 def finish(reference, place, stage="study"):
     """Gives the command of a stage until it ends; returns what is wrong, or None."""
-    ended = run(reference.command(stage, place), place)
+    ended = reference.run(reference.command(stage, place), place)
     return None if ended.has_succeeded else f"the command given again fails: {ended.last_words}"
