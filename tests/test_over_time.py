@@ -116,7 +116,7 @@ def test_analyses_and_a_study_measure_hulls_on_the_way_and_the_report_draws_them
     refused = {
         "split_step=10 steps=[30]": "expected a step t with 0 <= t < T = 30 steps, found 30",
         "split_step=10 steps=[25]": "save_steps=[25]",
-        "split_step=10 steps=[late]": "expected a step t like 2000, 400it or 2ep, found 'late'",
+        "split_step=10 steps=[late]": "expected a step like 2000, 400it or 2ep, found 'late'",
         "'endpoints=[a.pt,b.pt]' steps=[5]": "expected steps of branches, found weights from elsewhere",
     }
     for overrides, message in refused.items():
