@@ -17,7 +17,8 @@ from lmc_lab.data.parquet import Columns, decode_pictures
 from lmc_lab.errors import UserError
 from lmc_lab.values import Count
 
-NORMALISE = NormaliseImages(mean=(0.4914, 0.4822, 0.4465), deviation=(0.2470, 0.2435, 0.2616), side=32)
+NORMALISE = NormaliseImages(mean=(0.4914, 0.4822, 0.4465), deviation=(0.2470, 0.2435, 0.2616))
+_SIDE = 32
 
 
 def load(
@@ -67,7 +68,7 @@ def _source(data_dir: Path, image_column: str | None, label_column: str | None) 
         ]
         identity = hashlib.sha256(repr((stats, image_column, label_column)).encode()).hexdigest()[:8]
         columns = Columns(image_column, label_column)
-        return f"parquet-{identity}", lambda: decode_pictures(files, columns, NORMALISE.side)
+        return f"parquet-{identity}", lambda: decode_pictures(files, columns, _SIDE)
     return "torchvision", lambda: _decode_torchvision(data_dir)
 
 

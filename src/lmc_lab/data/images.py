@@ -7,33 +7,54 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class NormaliseImages:
-    """Turns uint8 images (B, H, W, 3) into float32 (B, 3, H, W) with zero mean and unit deviation, in channels-last memory.
+    """Turns uint8 images (B, H, W, C) into float32 (B, C, H, W) with zero mean and unit deviation, in channels-last memory.
 
-    Mean and deviation are of pixels in [0, 1]. They are spread to a whole image row once, since a broadcast over the
-    three innermost values would not vectorise.
+    Mean and deviation, (C,), are of pixels in [0, 1]. They are spread to a whole image row once, since a broadcast over the
+    few innermost values would not vectorise.
     """
 
-    mean: tuple[float, float, float]
-    deviation: tuple[float, float, float]
-    side: int
-    # Of each device where images were: the factor and the shift of an image, (H * W * 3,) each.
-    _on_device: dict[torch.device, tuple[Tensor, Tensor]] = field(
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    # Of each device where images were, and their number of pixels: the factor and the shift of an image, (H * W * C,) each.
+    _made: dict[tuple[torch.device, int], tuple[Tensor, Tensor]] = field(
         init=False, repr=False, compare=False, default_factory=dict
     )
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Returns the normalised images (B, 3, H, W)."""
-        scale, shift = self._factors(images.device)
+        """Returns the normalised images (B, C, H, W)."""
+        scale, shift = self._factors(images.device, images.shape[1] * images.shape[2])
         pixels = images.flatten(1).to(torch.float32, copy=True)
         torch.addcmul(shift, pixels, scale, out=pixels)  # in place: three quarters of the time
         return pixels.view(images.shape).permute(0, 3, 1, 2)
 
-    def _factors(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        if device not in self._on_device:
+    def _factors(self, device: torch.device, num_pixels: int) -> tuple[Tensor, Tensor]:
+        if (device, num_pixels) not in self._made:
             mean, deviation = torch.tensor(self.mean), torch.tensor(self.deviation)
-            factors = ((1 / (255 * deviation)).repeat(self.side**2), (-mean / deviation).repeat(self.side**2))
-            self._on_device[device] = (factors[0].to(device), factors[1].to(device))
-        return self._on_device[device]
+            factors = ((1 / (255 * deviation)).repeat(num_pixels), (-mean / deviation).repeat(num_pixels))
+            self._made[device, num_pixels] = (factors[0].to(device), factors[1].to(device))
+        return self._made[device, num_pixels]
+
+
+@dataclass(frozen=True)
+class NormaliseChannels:
+    """Gives floating-point inputs (B, C, ...) zero mean and unit deviation in each channel; both are (C,)."""
+
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    _made: dict[torch.device, tuple[Tensor, Tensor]] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )  # both, of each device where inputs were
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Returns the normalised inputs (B, C, ...)."""
+        if inputs.device not in self._made:
+            self._made[inputs.device] = (
+                torch.tensor(self.mean, device=inputs.device),
+                torch.tensor(self.deviation, device=inputs.device),
+            )
+        shape = (-1, *[1] * (inputs.dim() - 2))
+        mean, deviation = (values.view(shape) for values in self._made[inputs.device])
+        return (inputs - mean) / deviation
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,21 @@
 """Pictures and labels from parquet files, as data sets are published: a column of encoded pictures, one of whole numbers."""
 
-import io
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lmc_lab.data.examples import Dataset
+from lmc_lab.data.picture import NumChannels, decode_picture
+from lmc_lab.data.source import PerChannel, Source, dataset_of, decoded, existing, identity_of, train_and_test
 from lmc_lab.errors import UserError
+from lmc_lab.values import Count, Natural, Share
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,6 +30,123 @@ class Columns:
 
     image: str | None = None
     label: str | None = None
+
+
+def load(
+    *,
+    data_dir: Path,
+    cache_dir: Path,
+    path: str,
+    train_files: str = "train-*.parquet",
+    test_files: str | None = "test-*.parquet",
+    image_column: str | None = None,
+    label_column: str | None = None,
+    side: Count | None = None,
+    num_channels: NumChannels = 3,
+    test_share: Share | None = None,
+    split_seed: Natural = 0,
+    mean: PerChannel | None = None,
+    deviation: PerChannel | None = None,
+    num_train: Count | None = None,
+    num_test: Count | None = None,
+) -> Dataset:
+    """Returns pictures and labels of parquet files, in the order of the files' names.
+
+    Args:
+        data_dir: Where `path` begins, unless it is absolute.
+        cache_dir: Holds the decoded pictures.
+        path: The folder of the files.
+        train_files: Which of its files are the training set; may lie deeper, ``data/train-*.parquet``.
+        test_files: The same of the test set; there is none for None.
+        image_column: See `Columns`.
+        label_column: See there.
+        side: Of the square that pictures are cut and resized to; all have one size for None.
+        num_channels: 3 for colours, 1 for grey.
+        test_share: The share of the training set that becomes a test set where there is none.
+        split_seed: By which it is drawn.
+        mean: See `data.source.dataset_of`, as for the rest.
+        deviation: See there.
+        num_train: See there.
+        num_test: See there.
+
+    Raises:
+        UserError: there are no such files, or see `decode_pictures`.
+    """
+    folder, columns = existing(Path(data_dir) / path), Columns(image_column, label_column)
+    train = _files(folder, train_files, "train_files")
+    test = None if test_files is None else _files(folder, test_files, "test_files")
+    settings = (len(train), columns, side, num_channels, test_share, split_seed)
+    name = f"parquet-{identity_of([*train, *(test or [])], settings)}"
+
+    def sources() -> tuple[Source, Source | None]:
+        own, others = (None if files is None else _Rows(files, columns, side, num_channels) for files in (train, test))
+        assert own is not None
+        return train_and_test(own, others, test_share, split_seed)
+
+    data = decoded(Path(cache_dir) / name, sources)
+    return dataset_of(data, mean=mean, deviation=deviation, num_train=num_train, num_test=num_test)
+
+
+def _files(folder: Path, pattern: str, key: str) -> list[Path]:
+    if not (found := sorted(folder.glob(pattern))):
+        raise UserError(
+            f"expected files {pattern} in {folder}, found none; change task.data.{key}"
+            + (" or set it to null" if key == "test_files" else "")
+        )
+    return found
+
+
+class _Rows:
+    """The rows of parquet files as a source, of which one row group is in memory at a time."""
+
+    def __init__(self, files: Sequence[Path], columns: Columns, side: int | None, num_channels: NumChannels) -> None:
+        import pyarrow.parquet as pq
+
+        self._columns, self._side, self._num_channels = columns, side, num_channels
+        self._groups: list[tuple[Path, int, int]] = []  # file, number in it, first row in it
+        sizes: list[int] = []
+        for file in files:
+            with _damage_named(file):
+                metadata = pq.read_metadata(file)
+            row = 0
+            for group in range(metadata.num_row_groups):
+                self._groups.append((file, group, row))
+                sizes.append(metadata.row_group(group).num_rows)
+                row += sizes[-1]
+            if not row:
+                raise UserError(f"expected rows in {file}, found none; copy it again or remove it")
+        self._ends = list(accumulate(sizes))  # of each group, as numbers of examples
+        self._read = lru_cache(maxsize=1)(self._read_group)
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, number: int, /) -> tuple[Any, Any]:
+        group, row = self._position(number)
+        pictures, labels = self._read(group)
+        place = self.place(number)
+        content = _content(pictures[row], place)
+        return decode_picture(content, place, side=self._side, num_channels=self._num_channels), labels[row]
+
+    def place(self, number: int) -> str:
+        group, row = self._position(number)
+        file, _, first = self._groups[group]
+        return f"row {first + row} of {file}"
+
+    def _position(self, number: int) -> tuple[int, int]:
+        """Returns the row group of an example, and its row there."""
+        group = bisect_right(self._ends, number)
+        return group, number - (self._ends[group - 1] if group else 0)
+
+    def _read_group(self, number: int) -> tuple[list[Any], np.ndarray]:
+        """Returns the encoded pictures and the labels of a row group."""
+        import pyarrow.parquet as pq
+
+        file, group, first = self._groups[number]
+        with _damage_named(file), pq.ParquetFile(file) as opened:
+            image, label = _found_columns(opened.schema_arrow.names, self._columns, file)
+            table = opened.read_row_group(group, columns=[image, label])
+        return _encoded(table[image], image, file), _labels(table[label], label, file, first)
 
 
 def decode_pictures(files: Mapping[str, Sequence[Path]], columns: Columns, side: int) -> dict[str, np.ndarray]:
@@ -42,22 +166,34 @@ def decode_pictures(files: Mapping[str, Sequence[Path]], columns: Columns, side:
 
 
 def _decode_file(path: Path, columns: Columns, side: int) -> tuple[np.ndarray, np.ndarray]:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        schema = pq.read_schema(path)
-        image = _column(schema.names, columns.image, _IMAGE_COLUMNS, "image", path)
-        label = _column(schema.names, columns.label, _LABEL_COLUMNS, "label", path)
+    with _damage_named(path):
+        image, label = _found_columns(pq.read_schema(path).names, columns, path)
         table = pq.read_table(path, columns=[image, label], partitioning=None)
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0].rstrip(". ")
-        raise UserError(f"expected a parquet file at {path}, found a damaged one ({reason}); copy it again") from error
     if not table.num_rows:
         raise UserError(f"expected rows in {path}, found none; copy it again or remove it")
     encoded = _encoded(table[image], image, path)
-    pictures = [_decode_picture(item, side, f"row {row} of {path}") for row, item in enumerate(encoded)]
+    pictures = [_picture_of_size(item, side, f"row {row} of {path}") for row, item in enumerate(encoded)]
     return np.stack(pictures), _labels(table[label], label, path)
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Says of a file that pyarrow cannot read that it is damaged."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0].rstrip(". ")
+        raise UserError(f"expected a parquet file at {path}, found a damaged one ({reason}); copy it again") from error
+
+
+def _found_columns(names: Sequence[str], columns: Columns, path: Path) -> tuple[str, str]:
+    """Returns the names of the columns with pictures and with labels."""
+    image = _column(names, columns.image, _IMAGE_COLUMNS, "image", path)
+    return image, _column(names, columns.label, _LABEL_COLUMNS, "label", path)
 
 
 def _column(names: Sequence[str], asked: str | None, usual: Sequence[str], what: str, path: Path) -> str:
@@ -67,7 +203,7 @@ def _column(names: Sequence[str], asked: str | None, usual: Sequence[str], what:
         return found[0]
     raise UserError(
         f"expected a column {' or '.join(candidates)} in {path}, found the columns {', '.join(names)}; "
-        f"name one with +task.data.{what}_column=…"
+        f"name one with ++task.data.{what}_column=…"
     )
 
 
@@ -81,43 +217,38 @@ def _encoded(column: "pa.ChunkedArray", name: str, path: Path) -> list[Any]:
         return column.to_pylist()
     raise UserError(
         f"expected encoded pictures (binary, or a struct with bytes) in the column {name} of {path}, found {column.type}; "
-        "name the column of pictures with +task.data.image_column=…"
+        "name the column of pictures with ++task.data.image_column=…"
     )
 
 
-def _decode_picture(encoded: bytes | None, side: int, place: str) -> np.ndarray:
+def _picture_of_size(encoded: bytes | None, side: int, place: str) -> np.ndarray:
     """Returns a picture, uint8 (side, side, 3)."""
-    from PIL import Image
-
-    if not encoded:
+    pixels = decode_picture(_content(encoded, place), place)
+    if pixels.shape[:2] != (side, side):
         raise UserError(
-            f"expected a picture in {place}, found {'null' if encoded is None else 'no bytes'}; mend the file"
-        )
-    try:
-        with Image.open(io.BytesIO(encoded)) as picture:
-            size = picture.size
-            pixels = np.asarray(picture.convert("RGB")) if size == (side, side) else None
-    except (
-        Exception
-    ) as error:  # Pillow's readers raise what their formats suggest: OSError, SyntaxError, struct.error ...
-        raise UserError(f"expected a picture in {place}, found a damaged one ({error}); mend the file") from error
-    if pixels is None:
-        raise UserError(
-            f"expected a picture of {side} x {side} pixels in {place}, found {size[0]} x {size[1]}; resize it"
+            f"expected a picture of {side} x {side} pixels in {place}, found {pixels.shape[1]} x {pixels.shape[0]}; resize it"
         )
     return pixels
 
 
-def _labels(column: "pa.ChunkedArray", name: str, path: Path) -> np.ndarray:
-    """Returns the labels, int64 (N,)."""
+def _content(encoded: bytes | None, place: str) -> bytes:
+    if not encoded:
+        raise UserError(
+            f"expected a picture in {place}, found {'null' if encoded is None else 'no bytes'}; mend the file"
+        )
+    return encoded
+
+
+def _labels(column: "pa.ChunkedArray", name: str, path: Path, first_row: int = 0) -> np.ndarray:
+    """Returns the labels, int64 (N,), of rows from `first_row` on."""
     import pyarrow as pa
 
     if not pa.types.is_integer(column.type):
         raise UserError(
             f"expected whole numbers in the column {name} of {path}, found {column.type}; "
-            "name the column of labels with +task.data.label_column=…"
+            "name the column of labels with ++task.data.label_column=…"
         )
     if column.null_count:
-        row = column.to_pylist().index(None)
+        row = first_row + column.to_pylist().index(None)
         raise UserError(f"expected a label in row {row} of {path}, found null; mend the file")
     return column.to_numpy().astype(np.int64)

@@ -1,0 +1,107 @@
+"""Pictures in folders that are their classes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lmc_lab.data.examples import Dataset
+from lmc_lab.data.picture import NumChannels, decode_picture
+from lmc_lab.data.source import PerChannel, Source, dataset_of, decoded, existing, identity_of, train_and_test
+from lmc_lab.errors import UserError
+from lmc_lab.values import Count, Natural, Share
+
+_SUFFIXES = frozenset([".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"])
+
+
+def load(
+    *,
+    data_dir: Path,
+    cache_dir: Path,
+    path: str,
+    side: Count | None = None,
+    num_channels: NumChannels = 3,
+    test_share: Share | None = None,
+    split_seed: Natural = 0,
+    mean: PerChannel | None = None,
+    deviation: PerChannel | None = None,
+    num_train: Count | None = None,
+    num_test: Count | None = None,
+) -> Dataset:
+    """Returns the pictures below a folder: ``train/<class>/…`` and perhaps ``test/<class>/…``, or ``<class>/…`` alone.
+
+    Classes are numbered in the order of their names; a picture is known by its suffix, in whatever depth below its class, and
+    files that begin with a dot are none. The order of examples is that of their paths.
+
+    Args:
+        data_dir: Where `path` begins, unless it is absolute.
+        cache_dir: Holds the decoded pictures.
+        path: The folder.
+        side: Of the square that pictures are cut and resized to; all have one size for None.
+        num_channels: 3 for colours, 1 for grey.
+        test_share: The share of the training set that becomes a test set where there is none.
+        split_seed: By which it is drawn.
+        mean: See `data.source.dataset_of`, as for the rest.
+        deviation: See there.
+        num_train: See there.
+        num_test: See there.
+
+    Raises:
+        UserError: there is no such folder or no picture in it, the test set has a class of its own, or a picture is damaged
+            or of another size.
+    """
+    root = existing(Path(data_dir) / path)
+    is_split = (root / "train").is_dir()
+    train = _class_folders(root / "train" if is_split else root)
+    test = _class_folders(root / "test") if is_split and (root / "test").is_dir() else None
+    for unknown in sorted((test or {}).keys() - train.keys()):
+        raise UserError(f"expected classes of {root / 'train'} in {root / 'test'}, found {unknown}; move its pictures")
+    files = [file for folders in (train, test or {}) for found in folders.values() for file in found]
+    name = f"folder-{identity_of(files, side, num_channels, test_share, split_seed)}"
+
+    def sources() -> tuple[Source, Source | None]:
+        labels = {name: label for label, name in enumerate(train)}
+
+        def pictures(folders: dict[str, list[Path]]) -> _Pictures:
+            pairs = [(file, labels[name]) for name, found in folders.items() for file in found]
+            return _Pictures(pairs, side, num_channels)
+
+        return train_and_test(pictures(train), None if test is None else pictures(test), test_share, split_seed)
+
+    data = decoded(Path(cache_dir) / name, sources)
+    return dataset_of(data, mean=mean, deviation=deviation, num_train=num_train, num_test=num_test)
+
+
+def _class_folders(root: Path) -> dict[str, list[Path]]:
+    """Returns the pictures of each class by its name, both sorted."""
+    folders = sorted(folder for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+    found = {folder.name: sorted(filter(_is_picture, folder.rglob("*"))) for folder in folders}
+    if not any(found.values()):
+        raise UserError(
+            f"expected pictures in folders below {root}, one for each class, found none; put {root / 'a-class'}/….png there"
+        )
+    for name, pictures in found.items():
+        if not pictures:
+            raise UserError(f"expected pictures in {root / name}, found none; put some there or remove the folder")
+    return found
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in _SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    files: Sequence[tuple[Path, int]]
+    side: int | None
+    num_channels: NumChannels
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, number: int, /) -> tuple[Any, Any]:
+        file, label = self.files[number]
+        return decode_picture(file, str(file), side=self.side, num_channels=self.num_channels), label
+
+    def place(self, number: int) -> str:
+        return str(self.files[number][0])

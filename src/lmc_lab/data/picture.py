@@ -1,0 +1,55 @@
+"""Encoded pictures (PNG, JPEG and whatever else Pillow reads) as arrays."""
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from lmc_lab.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+NumChannels = Literal[1, 3]  # grey, or red, green and blue
+
+
+def decode_picture(
+    file: Path | bytes, place: str, *, side: int | None = None, num_channels: NumChannels = 3
+) -> np.ndarray:
+    """Returns a picture, uint8 (H, W, C): as it is, or the largest square at its centre, resized to `side` x `side`.
+
+    Args:
+        file: the file, or what is in it.
+        place: where it is, for the sentence.
+        side: of the square; None for a picture as it is.
+        num_channels: 1 for grey, 3 for colours.
+
+    Raises:
+        UserError: it is none, or damaged.
+    """
+    picture = _read(file, place, num_channels)
+    if side is not None and picture.size != (side, side):
+        picture = _centre(picture, side)
+    return np.asarray(picture).reshape(picture.height, picture.width, num_channels)
+
+
+def _read(file: Path | bytes, place: str, num_channels: NumChannels) -> "Image":
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as picture:
+            return picture.convert("RGB" if num_channels == 3 else "L")
+    except (
+        Exception
+    ) as error:  # Pillow's readers raise what their formats suggest: OSError, SyntaxError, struct.error ...
+        raise UserError(f"expected a picture in {place}, found a damaged one ({error}); mend the file") from error
+
+
+def _centre(picture: "Image", side: int) -> "Image":
+    from PIL.Image import Resampling
+
+    width, height = picture.size
+    square = min(width, height)
+    left, top = (width - square) / 2, (height - square) / 2
+    return picture.resize((side, side), Resampling.BILINEAR, box=(left, top, left + square, top + square))
