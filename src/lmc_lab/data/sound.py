@@ -45,12 +45,13 @@ def check_examples(inputs: Any, targets: Any, subset: str) -> None:
 
 
 def check_labels(targets: Tensor, num_classes: int, subset: str) -> None:
-    """Refuses labels (N,) of classes that are not among 0 ... `num_classes` - 1.
+    """Refuses labels (N,), or (N, T) of sequences, of classes that are not among 0 ... `num_classes` - 1.
 
     Raises:
         UserError: there is such a label, or targets are no labels.
     """
-    if targets.dim() != 1 or not is_whole(targets):
+    is_sequence = targets.dim() == 2 and targets.shape[1] > 1  # (N, 1) is a mistake, more often than not
+    if not (targets.dim() == 1 or is_sequence) or not is_whole(targets):
         raise UserError(
             f"expected a whole number as the label of each example of {subset}, found targets of shape "
             f"{tuple(targets.shape)} and type {targets.dtype}; mend the data, or choose task/module=regression"

@@ -12,6 +12,9 @@ from lmc_lab.values import Count
 class Classification(SupervisedTask):
     """Cross-entropy; right is the largest output.
 
+    Targets are classes (B,), or (B, T) where an example is a sequence with a class at each place, the next token, say; outputs
+    have a last dimension more, that of the classes.
+
     Args:
         model: gives one output a class.
         optimizer: of its parameters.
@@ -23,24 +26,35 @@ class Classification(SupervisedTask):
         self._num_classes = num_classes
 
     def per_example_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Returns the cross-entropy of outputs (B, classes) and targets (B,), (B,).
+        """Returns the cross-entropy of each example, (B,); of a sequence, its mean over places.
 
         Raises:
             UserError: the model has another number of outputs, or there are labels that have none.
         """
-        if self._num_classes is not None and outputs.shape[1:] != (self._num_classes,):
-            raise UserError(
-                f"expected {self._num_classes} outputs an example, one for each class, found {tuple(outputs.shape[1:])}; "
-                "change the model or task.module.num_classes"
-            )
+        self._check_outputs(outputs, targets)
         try:
-            return F.cross_entropy(outputs, targets, reduction="none")
+            losses = F.cross_entropy(outputs.flatten(0, -2), targets.flatten(), reduction="none")
         except IndexError as error:  # torch looks at each label, on a CPU
             raise UserError(
-                f"expected labels from 0 to {outputs.shape[1] - 1}, one for each of the model's outputs, found "
+                f"expected labels from 0 to {outputs.shape[-1] - 1}, one for each of the model's outputs, found "
                 f"{int(targets.max())}; change the model or the data"
             ) from error
+        return losses if targets.dim() == 1 else losses.view(targets.shape).mean(dim=1)
+
+    def _check_outputs(self, outputs: Tensor, targets: Tensor) -> None:
+        expected = (*targets.shape[1:], outputs.shape[-1] if self._num_classes is None else self._num_classes)
+        if outputs.shape[1:] != expected:
+            each = "one for each class" + (" at each place of the sequence" if targets.dim() > 1 else "")
+            raise UserError(
+                f"expected {' x '.join(map(str, expected))} outputs an example, {each}, found {tuple(outputs.shape[1:])}; "
+                "change the model or task.module.num_classes"
+            )
 
     def is_correct(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Returns where the largest output is the target, bool (B,)."""
+        """Returns where the largest output is the target, bool (B,): of a sequence, at its last place.
+
+        That place alone has the whole sequence before it, and whether an example is right is a matter of yes and no.
+        """
+        if targets.dim() > 1:
+            outputs, targets = outputs[:, -1], targets[:, -1]
         return outputs.argmax(dim=1) == targets
