@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -12,17 +13,27 @@ from lmc_lab.configs import config_dir
 from lmc_lab.runs.paths import RunPaths
 from lmc_lab.runs.split import Split
 
+# By target: the defaults of arguments that a shipped config names and once did not.
+_LATER: Mapping[Any, Mapping[str, Any]] = {"lmc_lab.tasks.classification.Classification": {"label_smoothing": 0.0}}
+
 
 def fingerprint(config: DictConfig) -> str:
     """Returns the short hash of the task subtree: whatever changes the weights changes it, nothing else does.
 
-    What stands at its value in ``conf/task_defaults.yaml`` is left out, so that a new key there changes no address. A
+    What stands at its value in ``conf/task_defaults.yaml`` is left out, so that a new key there changes no address, and so are
+    arguments of targets that came later than their addresses (`_LATER`), at their defaults. A
     `_target_` counts as it is written: another name is another model, for all that can be known of it.
     """
     task = cast("dict[str, Any]", OmegaConf.to_container(config.task, resolve=True))
     defaults = _task_defaults()
-    content = {key: value for key, value in task.items() if key not in defaults or value != defaults[key]}
+    content = {key: _earlier(value) for key, value in task.items() if key not in defaults or value != defaults[key]}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _earlier(node: Any) -> Any:
+    """Returns a node without later arguments at their defaults."""
+    later = _LATER.get(node.get("_target_"), {}) if isinstance(node, dict) else {}
+    return {key: value for key, value in node.items() if key not in later or value != later[key]} if later else node
 
 
 def paths_of(config: DictConfig) -> RunPaths:

@@ -15,6 +15,7 @@ from lmc_lab.addresses import described, fingerprint, listed, paths_of
 from lmc_lab.configs import config_dir_flags
 from lmc_lab.construct import LOGGER_CALL, check_node, factory, plain
 from lmc_lab.data.examples import Dataset
+from lmc_lab.data.transforms import Transform
 from lmc_lab.errors import UserError
 from lmc_lab.run_keys import check_run_keys
 from lmc_lab.runs.experiment import Experiment, RunName
@@ -22,6 +23,7 @@ from lmc_lab.runs.settings import RunSettings
 from lmc_lab.runs.split import BranchLength, parse_step
 from lmc_lab.runs.trainer_keys import check_task
 from lmc_lab.runs.variation import Variation
+from lmc_lab.tasks.optimization import Optimization
 from lmc_lab.tasks.supervised import SupervisedTask
 from lmc_lab.tasks.task import ClipAlgorithm, Task
 
@@ -90,8 +92,12 @@ def _task(config: DictConfig) -> Task:
     check_task(cast("dict[str, Any]", plain(config.task)))
     build_model = factory(config, "task.model")
     build_module = factory(config, "task.module", num_positional=2)
-    build_optimizer = factory(config, "task.optimizer", num_positional=1)
     task = config.task
+    optimization = Optimization(
+        factory(config, "task.optimizer", num_positional=1),
+        factory(config, "task.scheduler", num_positional=1) if task.scheduler else None,
+        task.decay_norms_and_biases,
+    )
     return Task(
         name=task.name,
         fingerprint=fingerprint(config),
@@ -99,13 +105,26 @@ def _task(config: DictConfig) -> Task:
         max_steps=task.max_steps,
         precision=task.precision,
         build_model=lambda: _made(build_model(), nn.Module, "task.model"),
-        build_module=lambda model: _made(build_module(model, build_optimizer), SupervisedTask, "task.module"),
+        build_module=lambda model: _with(
+            optimization, _made(build_module(model, optimization), SupervisedTask, "task.module")
+        ),
         load_data=data_loader(config),
         gradient_clip_val=task.gradient_clip_val,
         gradient_clip_algorithm=ClipAlgorithm(task.gradient_clip_algorithm),
         num_classes=OmegaConf.select(task, "module.num_classes"),
         make_callbacks=_callback_factory(config),
+        make_transforms=_transform_factory(config),
     )
+
+
+def _with(optimization: Optimization, module: SupervisedTask) -> SupervisedTask:
+    """Returns the module, unless it would not do what the config says of its optimizer."""
+    if not optimization.is_plain and type(module).configure_optimizers is not SupervisedTask.configure_optimizers:
+        raise UserError(
+            "expected task.scheduler=null and task.decay_norms_and_biases=true where task.module has a configure_optimizers of "
+            f"its own, found {type(module).__name__} with both; leave the method out, or make schedule and groups there"
+        )
+    return module
 
 
 def _variation(config: DictConfig, task: Task) -> Variation:
@@ -171,6 +190,11 @@ def _callback_factory(config: DictConfig) -> Callable[[], list[Any]]:
         return [_made(make(), Callback, key) for key, make in makers.items()]
 
     return make_callbacks
+
+
+def _transform_factory(config: DictConfig) -> Callable[[], list[Transform]]:
+    makers = [factory(config, f"task.augmentation[{i}]") for i in range(len(config.task.augmentation))]
+    return lambda: [make() for make in makers]
 
 
 def _given() -> tuple[str, ...]:

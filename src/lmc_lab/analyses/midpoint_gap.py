@@ -99,7 +99,7 @@ def candidate_update(
     optimizer.load_state_dict(copy.deepcopy(dict(state.optimizer)))
     order = DataOrder(Role.CANDIDATE, trunk_seed, seed, len(examples), task.batch_size)
     torch.manual_seed(order.noise_seed(state.step))
-    inputs, targets = StepBatches(examples, order, augment=task.dataset.augment).at(state.step)
+    inputs, targets = StepBatches(examples, order, 0, task.dataset.augment, task.transform).at(state.step)
     batch = precision.convert(inputs.to(device)), precision.convert(targets.to(device))
 
     def closure() -> Tensor:  # an optimizer may ask for it several times
@@ -132,7 +132,7 @@ def _divide(task: Task, num_examples: int) -> tuple[Examples, Examples]:
 
 
 def _in_double(examples: Examples) -> Examples:
-    return Examples(examples.inputs, _double(examples.targets), lambda inputs: examples.prepare(inputs).double())
+    return Examples(examples.inputs, _double(examples.targets), lambda inputs: _double(examples.prepare(inputs)))
 
 
 def _double(values: Tensor) -> Tensor:

@@ -25,7 +25,12 @@ class Examples:
 
         Both are in memory of their own: `prepare`, a model or a loss that works in place does not change the data.
         """
-        return self.prepare(_rows(self.inputs, index)), _rows(self.targets, index)
+        inputs, targets = self.stored(index)
+        return self.prepare(inputs), targets
+
+    def stored(self, index: Tensor | slice) -> tuple[Tensor, Tensor]:
+        """Returns what `batch` does, inputs as they are stored."""
+        return _rows(self.inputs, index), _rows(self.targets, index)
 
     def on(self, device: torch.device) -> "Examples":
         """Returns the examples on the device, as they are stored, if they fit there and `prepare` works there.
@@ -89,7 +94,7 @@ def _rows(tensor: Tensor, index: Tensor | slice) -> Tensor:
     return tensor.index_select(0, index.to(tensor.device))
 
 
-Augment = Callable[[Tensor, torch.Generator], Tensor]  # (B, ...) float, and all its randomness -> the same shape
+Augment = Callable[[Tensor, torch.Generator], Tensor]  # inputs (B, ...), and all their randomness -> the same shape
 
 
 @dataclass(frozen=True)

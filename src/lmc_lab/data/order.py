@@ -60,6 +60,10 @@ class DataOrder:
         """Returns the seed of the augmentation of batch `step`."""
         return _mixed(self.noise_seed(step))
 
+    def augmentation(self, step: int) -> torch.Generator:
+        """Returns the source of all that is random in the augmentation of batch `step`."""
+        return torch.Generator().manual_seed(self.augmentation_seed(step))
+
 
 def trunk_order(trunk_seed: int, num_examples: int, batch_size: int) -> DataOrder:
     """Returns z_0, the order of the trunk."""
@@ -73,21 +77,30 @@ def branch_order(trunk_seed: int, seed: int, num_examples: int, batch_size: int)
 
 @dataclass(frozen=True)
 class StepBatches:
-    """The endless batches of an order from step `start` on: whoever trains stops at a step, never at an epoch."""
+    """The endless batches of an order from step `start` on: whoever trains stops at a step, never at an epoch.
+
+    What is random in a batch has one generator: `transform` changes inputs as they are stored, then `augment` those that the
+    model takes.
+    """
 
     examples: Examples
     order: DataOrder
     start: int = 0
     augment: Augment | None = None
+    transform: Augment | None = None
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         return map(self.at, count(self.start))
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
         """Returns the inputs and targets of batch `step`, a pure function of order and step."""
-        inputs, targets = self.examples.batch(self.order.indices(step))
+        inputs, targets = self.examples.stored(self.order.indices(step))
+        generator = self.order.augmentation(step)
+        if self.transform is not None:
+            inputs = self.transform(inputs, generator)
+        inputs = self.examples.prepare(inputs)
         if self.augment is not None:
-            inputs = self.augment(inputs, torch.Generator().manual_seed(self.order.augmentation_seed(step)))
+            inputs = self.augment(inputs, generator)
         return inputs, targets
 
 

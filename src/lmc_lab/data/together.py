@@ -22,7 +22,8 @@ class BatchesTogether:
         examples: that all runs see.
         orders: of the runs, of equally many examples in equally large batches.
         start: the first step.
-        augment: changes a batch of one run.
+        augment: changes a batch of one run, as the model takes it.
+        transform: changes a batch of one run before that, as it is stored.
         device: where batches are to be.
     """
 
@@ -33,12 +34,14 @@ class BatchesTogether:
         *,
         start: int = 0,
         augment: Augment | None = None,
+        transform: Augment | None = None,
         device: torch.device,
     ) -> None:
         self._examples = examples.on(device)
         self._orders = orders
         self._start = start
         self._augment = augment
+        self._transform = transform
         self._device = device
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -59,15 +62,14 @@ class BatchesTogether:
 
     def _batch(self, index: Tensor, step: int) -> tuple[Tensor, Tensor]:
         shape = index.shape
-        inputs, targets = self._examples.batch(index.flatten())
+        generators = [order.augmentation(step) for order in self._orders]
+        inputs, targets = self._examples.stored(index.flatten())
+        if self._transform is not None:
+            inputs = torch.cat(list(map(self._transform, torch.split(inputs, shape[1]), generators)))
         inputs, targets = (
-            part.to(self._device).contiguous().view(*shape, *part.shape[1:]) for part in (inputs, targets)
+            part.to(self._device).contiguous().view(*shape, *part.shape[1:])
+            for part in (self._examples.prepare(inputs), targets)
         )
         if self._augment is not None:
-            seeds = [order.augmentation_seed(step) for order in self._orders]
-            changed = [
-                self._augment(of_run, torch.Generator().manual_seed(seed))
-                for of_run, seed in zip(inputs, seeds, strict=True)
-            ]
-            inputs = torch.stack(changed)
+            inputs = torch.stack(list(map(self._augment, inputs, generators)))
         return inputs, targets

@@ -126,8 +126,15 @@ class Program:
         _free_memory(device)
         self._examples = self._examples.on(device)
         orders = [member.run.order(self._examples) for member in members]
-        augment = members[0].run.task.dataset.augment
-        return BatchesTogether(self._examples, orders, start=self._step, augment=augment, device=device)
+        task = members[0].run.task
+        return BatchesTogether(
+            self._examples,
+            orders,
+            start=self._step,
+            augment=task.dataset.augment,
+            transform=task.transform,
+            device=device,
+        )
 
     def _take(self, members: Sequence[Member], state: State, trajectories: Trajectories) -> None:
         """Takes the members' states out of that of the program; those that diverged leave."""

@@ -73,5 +73,5 @@ class Run:
 
     def batches(self, start: int) -> StepBatches:
         """Returns its batches from step `start` on."""
-        examples = self.examples
-        return StepBatches(examples, self.order(examples), start, self.task.dataset.augment)
+        examples, task = self.examples, self.task
+        return StepBatches(examples, self.order(examples), start, task.dataset.augment, task.transform)

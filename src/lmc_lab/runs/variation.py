@@ -63,6 +63,11 @@ class Variation:
         return checkpoint | {"state_dict": _checked(self.start(dict(weights)), weights)}
 
     def _check_schedule(self, checkpoint: Mapping[str, Any]) -> None:
+        if "scheduler" in self.described.get("overrides", {}):
+            raise UserError(
+                "expected branch.overrides to leave task.scheduler alone, whose state is the trunk's, found another one; give "
+                "the whole task another schedule"
+            )
         if checkpoint["lr_schedulers"] and "optimizer" in self.described.get("overrides", {}):
             raise UserError(
                 "expected branch.overrides to leave the optimizer of a task with a schedule alone, whose state has the trunk's "

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from lmc_lab.errors import UserError
 from lmc_lab.tasks.supervised import OptimizerFactory, SupervisedTask
-from lmc_lab.values import Count
+from lmc_lab.values import Count, Share
 
 
 @final
@@ -19,11 +19,26 @@ class Classification(SupervisedTask):
         model: gives one output a class.
         optimizer: of its parameters.
         num_classes: how many outputs are expected; any number for None.
+        label_smoothing: the share of a target that is spread over all classes in training (Szegedy et al. 2016, section 7). A
+            point is judged without it: its loss is that of the labels.
     """
 
-    def __init__(self, model: nn.Module, optimizer: OptimizerFactory, *, num_classes: Count | None = None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: OptimizerFactory,
+        *,
+        num_classes: Count | None = None,
+        label_smoothing: Share = 0.0,
+    ) -> None:
         super().__init__(model, optimizer)
         self._num_classes = num_classes
+        self._label_smoothing = label_smoothing
+
+    def training_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """Returns the mean cross-entropy of a batch with smoothed labels."""
+        inputs, targets = batch
+        return self._losses(self(inputs), targets, self._label_smoothing).mean()
 
     def per_example_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Returns the cross-entropy of each example, (B,); of a sequence, its mean over places.
@@ -31,9 +46,14 @@ class Classification(SupervisedTask):
         Raises:
             UserError: the model has another number of outputs, or there are labels that have none.
         """
+        return self._losses(outputs, targets, 0.0)
+
+    def _losses(self, outputs: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
         self._check_outputs(outputs, targets)
         try:
-            losses = F.cross_entropy(outputs.flatten(0, -2), targets.flatten(), reduction="none")
+            losses = F.cross_entropy(
+                outputs.flatten(0, -2), targets.flatten(), reduction="none", label_smoothing=label_smoothing
+            )
         except IndexError as error:  # torch looks at each label, on a CPU
             raise UserError(
                 f"expected labels from 0 to {outputs.shape[-1] - 1}, one for each of the model's outputs, found "

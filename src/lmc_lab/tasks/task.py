@@ -9,8 +9,9 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from lmc_lab.data.examples import Dataset
+from lmc_lab.data.examples import Augment, Dataset
 from lmc_lab.data.sound import check_labels
+from lmc_lab.data.transforms import Transform, Transforms
 from lmc_lab.errors import UserError
 from lmc_lab.tasks.layout import StateLayout
 from lmc_lab.tasks.precision import precision_of
@@ -47,6 +48,9 @@ class Task:
     gradient_clip_algorithm: ClipAlgorithm = ClipAlgorithm.NORM
     num_classes: int | None = None  # that labels may name, where it is known
     make_callbacks: Callable[[], Sequence[Any]] = tuple  # Lightning's, which may change the weights
+    make_transforms: Callable[[], Sequence[Transform]] = (
+        tuple  # of training inputs as they are stored, one after another
+    )
 
     def __post_init__(self) -> None:
         precision_of(self.precision)
@@ -73,6 +77,12 @@ class Task:
                 "lower task.batch_size or give it more data"
             )
         return dataset
+
+    @cached_property
+    def transform(self) -> Augment | None:
+        """Returns the transforms as one, or None without any."""
+        transforms = self.make_transforms()
+        return Transforms(transforms) if transforms else None
 
     @property
     def steps_per_epoch(self) -> int:

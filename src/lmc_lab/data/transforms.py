@@ -1,0 +1,50 @@
+"""Transforms of single examples, such as those of `torchvision.transforms.v2`, as an augmentation of batches."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lmc_lab.errors import UserError
+
+Transform = Callable[
+    [Tensor], Tensor
+]  # a picture (C, H, W), or an input (...), to another; from torch's random numbers
+
+
+@dataclass(frozen=True)
+class Transforms:
+    """Changes each example by itself, as it is stored: a v2 transform would change all pictures of a batch alike.
+
+    It is done on the CPU, and all that is random follows from the generator: what the transforms draw from torch's own
+    generator is drawn from there, which is then put back.
+    """
+
+    transforms: Sequence[Transform]
+
+    def __call__(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
+        """Returns the changed inputs (B, ...), pictures (B, H, W, C) as they are stored.
+
+        Raises:
+            UserError: a transform changes the shape or the type.
+        """
+        is_picture = inputs.dtype == torch.uint8 and inputs.dim() == 4
+        examples = inputs.cpu().movedim(-1, 1) if is_picture else inputs.cpu()
+        with torch.random.fork_rng(devices=[]):
+            # Not torch.manual_seed, which would seed the GPU's generators, too.
+            torch.default_generator.manual_seed(int(torch.randint(2**63 - 1, (), generator=generator)))
+            changed = torch.stack([self._one(example) for example in examples])
+        return (changed.movedim(1, -1).contiguous() if is_picture else changed).to(inputs.device)
+
+    def _one(self, example: Tensor) -> Tensor:
+        changed = example
+        for transform in self.transforms:
+            changed = transform(changed)
+        if (changed.shape, changed.dtype) != (example.shape, example.dtype):
+            raise UserError(
+                f"expected task.augmentation to keep shape and type, {tuple(example.shape)} {example.dtype}, found "
+                f"{tuple(changed.shape)} {changed.dtype} after it; crop to the old size; scaling and normalising "
+                "are done after it"
+            )
+        return changed
