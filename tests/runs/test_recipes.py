@@ -149,6 +149,24 @@ def test_a_schedule_goes_on_where_the_optimizer_begins_afresh(tmp_path):
     assert rates[0] == rates[1] < 0.05
 
 
+@pytest.mark.parametrize(
+    ("key", "said"), [("scheduler", "task.scheduler alone"), ("decay_norms_and_biases", "optimizer of")]
+)
+def test_branches_keep_the_schedule_of_their_trunk(tmp_path, key, said):
+    own = experiment(tmp_path, RECIPES["cosine"])
+    varied = replace(own, variation=Variation(task=own.task, described={"overrides": {key: False}}))
+    with pytest.raises(UserError, match=f"expected branch.overrides to leave .*{said}"):
+        train_branch(varied, 13, 0)
+
+
+def test_branches_may_have_another_augmentation(tmp_path):
+    own = experiment(tmp_path, AUGMENTED)
+    task = replace(own.task, make_transforms=tuple, load_data=lambda: own.task.dataset)
+    varied = replace(own, variation=Variation(task=task, described={"overrides": {"augmentation": []}}))
+    ours, theirs = (weights(train_branch(each, 13, 0)) for each in (own, varied))
+    assert not torch.equal(ours["model.0.weight"], theirs["model.0.weight"])
+
+
 def test_points_are_judged_without_label_smoothing():
     task = Classification(nn.Identity(), SGD, num_classes=3, label_smoothing=0.2)
     outputs, targets = torch.randn(8, 3), torch.randint(3, (8,))

@@ -63,12 +63,14 @@ class Variation:
         return checkpoint | {"state_dict": _checked(self.start(dict(weights)), weights)}
 
     def _check_schedule(self, checkpoint: Mapping[str, Any]) -> None:
-        if "scheduler" in self.described.get("overrides", {}):
+        """Refuses overrides that a schedule's state, which is the trunk's, would not follow."""
+        overrides = self.described.get("overrides", {})
+        if "scheduler" in overrides:
             raise UserError(
                 "expected branch.overrides to leave task.scheduler alone, whose state is the trunk's, found another one; give "
                 "the whole task another schedule"
             )
-        if checkpoint["lr_schedulers"] and "optimizer" in self.described.get("overrides", {}):
+        if checkpoint["lr_schedulers"] and {"optimizer", "decay_norms_and_biases"} & overrides.keys():
             raise UserError(
                 "expected branch.overrides to leave the optimizer of a task with a schedule alone, whose state has the trunk's "
                 "learning rate, found another setting of it; set the schedule otherwise instead"
