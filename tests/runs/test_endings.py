@@ -291,3 +291,18 @@ def test_a_mode_of_diverged_branches_alone_does_not_advise_to_train_them_again(t
             train_branch(with_callbacks(experiment, lambda: [Overflows(24)]), 13, seed)
     with pytest.raises(UserError, match="found 0 beside 2 that did; lower the learning rate"):
         load_mode(experiment, 13, allow_diverged=True)
+
+
+def test_an_infinite_constant_is_refused_at_the_start_and_not_called_a_divergence(tmp_path):
+    def masked(is_persistent):
+        model = build_model()
+        model.register_buffer("mask", torch.tensor([0.0, -torch.inf]), persistent=is_persistent)
+        return model
+
+    def own(is_persistent):
+        base = tiny_experiment(tmp_path / str(is_persistent), max_steps=3)
+        return replace(base, task=replace(base.task, build_model=partial(masked, is_persistent)))
+
+    with pytest.raises(UserError, match=r"expected finite weights and buffers at W_0, found .* in model\.mask; give"):
+        ensure_trunk(own(True), {3})
+    ensure_trunk(own(False), {3})

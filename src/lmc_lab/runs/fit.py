@@ -113,8 +113,18 @@ def initialised(run: Run) -> SupervisedTask:
     """Returns the task at W_0 in the precision that it is trained in.
 
     Lightning would convert it later than it loads a checkpoint, whose float64 would be rounded.
+
+    Raises:
+        UserError: a weight or a buffer is no number, with which every run would end as diverged.
     """
-    return precision_of(run.task.precision).convert_module(run.task.initialise(run.experiment.trunk_seed))
+    module = precision_of(run.task.precision).convert_module(run.task.initialise(run.experiment.trunk_seed))
+    for name, value in module.state_dict().items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise UserError(
+                f"expected finite weights and buffers at W_0, found NaN or infinity in {name}; give a constant, "
+                "an attention's mask, say, to register_buffer with persistent=False"
+            )
+    return module
 
 
 def make_trainer(

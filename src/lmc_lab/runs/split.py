@@ -69,7 +69,9 @@ def parse_step(text: str | int | float, *, steps_per_epoch: int, max_steps: int,
     """
     match = re.fullmatch(r"(\d+)(it|ep)?", str(text))
     if not match:
-        raise UserError(f"expected a {what[:-2]} like 2000, 400it or 2ep, found '{text}'; write it in one of these ways")
+        raise UserError(
+            f"expected a {what[:-2]} like 2000, 400it or 2ep, found '{text}'; write it in one of these ways"
+        )
     step = int(match[1]) * (steps_per_epoch if match[2] == "ep" else 1)
     if not 0 <= step < max_steps:
         raise UserError(
