@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 
 from lmc_lab.reporting.claims import CLAIMS, Verdict, claims_table
-from lmc_lab.reporting.page import write_report
+from lmc_lab.reporting.printed import draw_figures
 from lmc_lab.reporting.table import mode_table, onset_table
 from lmc_lab.results.bundle import read_bundle
 from lmc_lab.results.folder import Result, all_rows
@@ -48,9 +48,8 @@ def _rows(task: str, results: list[Result]) -> pd.DataFrame:
 def _draw(name: str, rows: pd.DataFrame, over_time: pd.DataFrame, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     with TemporaryDirectory() as temporary:
-        for path in write_report(rows, {}, Path(temporary), title=name, rows_over_time=over_time):
-            if path.suffix == ".png":
-                shutil.copy(path, folder / f"{name}-{path.name}")
+        for path in draw_figures(rows, Path(temporary), rows_over_time=over_time, formats=["png"]):
+            shutil.copy(path, folder / f"{name}-{path.name}")
 
 
 def _filled(match: "re.Match[str]", studies: Studies) -> str:

@@ -123,7 +123,7 @@ def test_a_diverged_branch_costs_its_mode_only_and_the_report_says_so(tmp_path, 
     assert result.returncode == 1
     told = result.stderr.splitlines()[-1]
     assert told.startswith("lmc_lab: expected every stage of the study to succeed, found that branches failed")
-    page = (tmp_path / "reports" / "mnist1d" / "index.html").read_text()
+    page = (tmp_path / "reports" / "mnist1d" / "report.html").read_text()
     for text in (result.stdout, page):
         assert "convex_mode, distances" in text and "seed 1 diverged at step 12" in text
         assert "This makes it: python -m lmc_lab.study" in text
@@ -173,7 +173,7 @@ def test_weights_from_elsewhere_are_a_mode_and_what_they_do_not_have_is_left_out
 
     (folder,) = tmp_path.glob("mnist1d-*/results")
     printed = succeed(f"python -m lmc_lab.report results={folder} {places}")
-    page = (tmp_path / "reports" / "mnist1d-elsewhere" / "index.html").read_text()
+    page = (tmp_path / "reports" / "mnist1d-elsewhere" / "report.html").read_text()
     rows = pd.concat(pd.read_parquet(path) for path in results)
     (value,) = rows.query("quantity == 'p_conv' and subset == 'train'")["value"]
     for text in (printed, page):

@@ -63,7 +63,7 @@ def test_an_analysis_and_its_figure(copy):
     (study,) = commands_in("A figure")
     run(copy, study)
     assert {0, 20} <= set(value_of(copy, "mnist1d", "displacement_cosine").index)
-    assert 'src="alignment.png"' in (copy / "multirun" / "reports" / "alignment" / "index.html").read_text()
+    assert 'src="alignment.png"' in (copy / "multirun" / "reports" / "alignment" / "report.html").read_text()
 
 
 def test_a_task(copy):

@@ -50,8 +50,8 @@ def test_an_analysis_and_a_figure_of_ones_own_are_in_a_study_and_its_report(tmp_
                 assert rays[place, subset, split] == pytest.approx(known[quantity, subset, split], rel=1e-9)
     assert len(rays) == 5 * 2 * 2
     report = tmp_path / "reports" / "rays"
-    assert {path.name for path in report.glob("rays.*")} == {"rays.png", "rays.svg"}
-    page = (report / "index.html").read_text()
+    assert {path.name for path in report.glob("rays.*")} == {"rays.png", "rays.svg", "rays.pdf"}
+    page = (report / "report.html").read_text()
     assert 'src="rays.png"' in page and "Training loss on rays" in page and "left out" not in printed
 
     without = f"study=rays 'figure=[rays]' {SMALL} ~study.analyses.rays --config-dir conf {places}"

@@ -129,6 +129,14 @@ def test_drawing_needs_no_torch():
     assert "lmc_lab.reporting.figures.pairs" in found and not {"torch", "lightning", "wandb"} & set(found)
 
 
+def test_the_page_needs_neither_matplotlib_nor_plotlys_python():
+    names = ["lmc_lab.study_column", "lmc_lab.results.bundle"]
+    names += [f"lmc_lab.reporting.{name}" for name in ("page", "answer", "cautions", "claims", "provenance", "table")]
+    script = f"import sys, lmc_lab.reporting.shown_examples, {', '.join(names)}; print(*sys.modules)"
+    found = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split()
+    assert "lmc_lab.reporting.interactive.pairs" in found and not {"matplotlib", "plotly", "torch"} & set(found)
+
+
 def test_measuring_needs_neither_lightning_nor_what_it_imports():
     """It is what an analysis would wait for longest: 1.5 s, and torch 1.0 s."""
     names = [

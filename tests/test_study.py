@@ -22,10 +22,14 @@ def test_a_study_is_one_command_from_trunks_to_a_report(tmp_path, shared_cache):
     assert printed.count("$ python -m lmc_lab.") == 6 and "p_conv" in printed
     report = tmp_path / "reports" / "mnist1d"
     figures = {"figure2", "over_time", "figure3", "figure4", "figure5", "figure6", "shared_correct", "pairs"}
-    expected = {f"{name}.{kind}" for name in figures for kind in ("png", "svg")} | {"index.html"}
+    expected = {f"{name}.{kind}" for name in figures for kind in ("png", "svg", "pdf")} | {
+        "report.html",
+        "figures.json",
+    }
     assert {path.name for path in report.iterdir()} == expected
     assert_drawn_elsewhere(tmp_path, figures)
-    assert set(re.findall(r'src="([^"]+)"', (report / "index.html").read_text())) <= {p.name for p in report.iterdir()}
+    linked = set(re.findall(r'href="(\w+\.[a-z]+)"', (report / "report.html").read_text()))
+    assert {f"{name}.pdf" for name in figures} < linked <= {path.name for path in report.iterdir()}
 
 
 def assert_drawn_elsewhere(output_dir, figures):

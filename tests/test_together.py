@@ -88,7 +88,7 @@ def test_a_study_trains_together_and_its_rows_are_in_their_places(tmp_path, plac
     assert set(rows["split_step"].dropna()) == {0, 20} and {"p_conv", "singular_value_centred"} <= set(rows["quantity"])
     together = {status["trained"]["together"] for place, status in statuses(tmp_path).items() if "branch" in str(place)}
     assert together == {8, 4}
-    assert (tmp_path / "reports" / "mnist1d" / "index.html").exists()
+    assert (tmp_path / "reports" / "mnist1d" / "report.html").exists()
 
 
 @pytest.mark.parametrize(

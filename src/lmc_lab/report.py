@@ -1,6 +1,6 @@
 """Draws what a study has measured: ``python -m lmc_lab.report study=lenet_m``."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
@@ -8,9 +8,13 @@ from lmc_lab import cli, schema
 from lmc_lab.process import heavy_imports, num_cores
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+    from lmc_lab.reporting.page import Page
     from lmc_lab.reporting.report_figure import ReportFigure
     from lmc_lab.results.folder import Result
     from lmc_lab.study_column import StudyColumn
@@ -22,21 +26,18 @@ def main() -> None:
 
 
 def job(config: DictConfig) -> None:
-    """Writes figures and one HTML page from the folders of results alone, and prints the tables and where the page is.
+    """Writes one HTML page from the folders of results alone, prints the tables and where it is, and draws figures for papers.
 
     Studies named in `beside` are drawn as further columns. What a study asked for and is not there is said, with the
-    command that makes it.
+    command that makes it. The page comes first: what it needs is imported in a second, what draws on paper takes longer.
     """
     from pathlib import Path
 
     schema.check(config)
     with heavy_imports():
-        import pandas as pd
-
         from lmc_lab.construct import check_logger
-        from lmc_lab.reporting.claims import claims_table
-        from lmc_lab.reporting.page import write_report
-        from lmc_lab.reporting.table import as_text, cost_table, missing_table, mode_table, onset_table, task_table
+        from lmc_lab.reporting.page import write_page
+        from lmc_lab.reporting.table import as_text
         from lmc_lab.results.folder import all_rows
         from lmc_lab.runs.paths import reports
 
@@ -47,38 +48,103 @@ def job(config: DictConfig) -> None:
     results = [result for column in columns for result in _of_column(column, column.collected.with_rows)]
     rows = all_rows(results)
     over_time = all_rows([result for column in columns for result in _of_column(column, column.collected.over_time)])
-    tables = {
-        "Claims of the paper": claims_table(rows),
-        "Modes": mode_table(all_rows([*results, *_from_elsewhere(columns)])),
-        "Onset": onset_table(rows),
-        "Missing": pd.concat([missing_table(column.record, column.collected) for column in columns]),
-        "Table 1: tasks": task_table({column.name: column.collected.config for column in columns}),
-        "Time of the analyses": cost_table(results),
-    }
-    notes = [note for column in columns for note in _notes(column)]
-    notes += [
-        f"The figure {name} is left out, since none of {', '.join(figure.needs)} was measured"
-        f"{' of branches on their way (study.steps)' if figure.over_time else ''}."
-        for name, figure in figures.items()
-        if not figure.can_be_drawn(over_time if figure.over_time else rows)
+    page = _page(config, columns, results, rows, over_time, figures)
+    folder = reports(Path(config.output_dir).absolute(), page.title)
+    written = write_page(page, folder)
+    shown = [
+        as_text(page.tables[heading]) for heading in ("Modes", "Onset", "Missing") if not page.tables[heading].empty
     ]
-    name = "+".join(column.name for column in columns)
-    folder = reports(Path(config.output_dir).absolute(), name)
-    written = write_report(
-        rows,
-        tables,
-        folder,
-        title=name,
-        rows_over_time=over_time,
-        notes=notes,
-        figures=figures,
-        num_cores=num_cores(),
-    )
+    print(*shown, *page.notes, written, sep="\n", flush=True)
+    pictures = _pictures(config, rows, over_time, figures, folder)
+    print(*pictures, sep="\n", end="\n" if pictures else "")
     if config.logger:
         for column in columns:
-            _mirror(config, column, written)
-    shown = [as_text(tables[heading]) for heading in ("Modes", "Onset", "Missing") if not tables[heading].empty]
-    print(*shown, *notes, *written, sep="\n")
+            _mirror(config, column, pictures)
+
+
+def _page(
+    config: DictConfig,
+    columns: "Sequence[StudyColumn]",
+    results: "Sequence[Result]",
+    rows: "DataFrame",
+    over_time: "DataFrame",
+    figures: "Mapping[str, ReportFigure[Figure]]",
+) -> "Page":
+    """Returns what the page shows."""
+    from pandas import concat
+
+    from lmc_lab.reporting.answer import answers
+    from lmc_lab.reporting.cautions import cautions
+    from lmc_lab.reporting.claims import claims_table
+    from lmc_lab.reporting.page import Page
+    from lmc_lab.reporting.provenance import settings_table, versions_of
+    from lmc_lab.reporting.shown_examples import examples_section
+    from lmc_lab.reporting.table import cost_table, missing_table, mode_table, onset_table, task_table
+    from lmc_lab.results.folder import all_rows
+
+    configs = {column.name: column.collected.config for column in columns}
+    elsewhere = [result for column in columns for result in _of_column(column, column.collected.elsewhere)]
+    tables = {
+        "Modes": mode_table(all_rows([*results, *elsewhere])),
+        "Onset": onset_table(rows),
+        "Missing": concat([missing_table(column.record, column.collected) for column in columns]),
+        "Table 1: tasks": task_table(configs),
+        "Settings": settings_table(rows),
+        "Time of the analyses": cost_table(results),
+    }
+    return Page(
+        title="+".join(column.name for column in columns),
+        rows=rows,
+        rows_over_time=over_time,
+        answers=answers(all_rows([*results, *elsewhere]), {name: _last_step(each) for name, each in configs.items()}),
+        notes=[
+            *(note for column in columns for note in _notes(column)),
+            *_left_out(figures, rows, over_time),
+            *cautions(rows),
+        ],
+        claims=claims_table(rows),
+        own_figures={
+            name: figure.caption
+            for name, figure in figures.items()
+            if figure.can_be_drawn(over_time if figure.over_time else rows)
+        },
+        formats=list(config.figures),
+        examples=examples_section(results),
+        tables=tables,
+        commands=[column.record.command for column in columns if column.record],
+        versions=versions_of([*results, *elsewhere]),
+    )
+
+
+def _last_step(config: "Mapping[str, Any]") -> int:
+    return int(config["task"]["max_steps"])
+
+
+def _left_out(
+    figures: "Mapping[str, ReportFigure[Figure]]", rows: "DataFrame", over_time: "DataFrame"
+) -> "Iterator[str]":
+    """Yields a sentence about each figure of the user's that has no rows."""
+    for name, figure in figures.items():
+        if not figure.can_be_drawn(over_time if figure.over_time else rows):
+            on_the_way = " of branches on their way (study.steps)" if figure.over_time else ""
+            yield f"The figure {name} is left out, since none of {', '.join(figure.needs)} was measured{on_the_way}."
+
+
+def _pictures(
+    config: DictConfig,
+    rows: "DataFrame",
+    over_time: "DataFrame",
+    figures: "Mapping[str, ReportFigure[Figure]]",
+    folder: "Path",
+) -> "list[Path]":
+    """Draws the figures for papers, if any are asked for."""
+    if not config.figures:
+        return []
+    with heavy_imports():
+        from lmc_lab.reporting.printed import draw_figures
+
+    formats, cores = list(config.figures), num_cores()
+    return draw_figures(rows, folder, rows_over_time=over_time, own=figures, formats=formats, num_cores=cores)
 
 
 def _columns(config: DictConfig) -> "list[StudyColumn]":
@@ -117,7 +183,7 @@ def _export(config: DictConfig, columns: "Sequence[StudyColumn]") -> None:
     write_bundle(columns[0].record, columns[0].collected, Path(config.export).absolute())
 
 
-def own_figures(config: DictConfig) -> "dict[str, ReportFigure]":
+def own_figures(config: DictConfig) -> "dict[str, ReportFigure[Figure]]":
     """Returns the figures that ``figure=[…]`` adds to those of the paper, by their names.
 
     Raises:
@@ -133,11 +199,6 @@ def _of_column(column: "StudyColumn", results: "Sequence[Result]") -> "list[Resu
     from dataclasses import replace
 
     return [replace(each, rows=each.rows.assign(task=column.name)) for each in results]
-
-
-def _from_elsewhere(columns: "Sequence[StudyColumn]") -> "list[Result]":
-    """Returns the results of weights from elsewhere, each in the column of the study whose task it was measured with."""
-    return [result for column in columns for result in _of_column(column, column.collected.elsewhere)]
 
 
 def _notes(column: "StudyColumn") -> "Iterator[str]":

@@ -24,6 +24,7 @@ KINDS: Mapping[str, Any] = {
     "data_dir": str,
     "endpoints": str | Sequence[str] | None,
     "export": str | None,
+    "figures": Sequence[Literal["png", "svg", "pdf"]],
     "output_dir": str,
     "overrides": Sequence[str],
     "results": str | Sequence[str] | None,

@@ -1,5 +1,6 @@
-"""Each figure draws what it says that it draws, and all of that is measured by something."""
+"""Each figure, on paper and on the page, draws what it says that it draws, and all of that is measured by something."""
 
+import json
 from dataclasses import replace
 
 import pandas as pd
@@ -10,13 +11,15 @@ from lmc_lab.analyses.convex_mode import ConvexMode
 from lmc_lab.analyses.curves import BranchCurves, TrunkCurve
 from lmc_lab.analyses.distances import Distances
 from lmc_lab.analyses.hessian import BranchHessian, TrunkHessian
+from lmc_lab.analyses.hulls import Hulls
 from lmc_lab.analyses.midpoint_gap import TrunkMidpointGap
 from lmc_lab.analyses.onset import Onset
 from lmc_lab.analyses.pairs import Pairs
+from lmc_lab.analyses.plane import PlaneOfHull
 from lmc_lab.analyses.predictions import InterMode, Predictions
 from lmc_lab.analyses.spectrum import Spectrum
 from lmc_lab.analyses.store import ensure_rows
-from lmc_lab.reporting import page
+from lmc_lab.reporting import page, printed
 from lmc_lab.results.folder import all_rows, read_results
 from lmc_lab.runs.subject import Request
 from tiny import tiny_experiment, train_branch
@@ -35,6 +38,7 @@ def rows(tmp_path_factory):
         ConvexMode(num_samples=5), Distances(num_samples=5), Spectrum(), Pairs(), Predictions(), BranchCurves(),
         BranchHessian(num_examples=50), TrunkCurve(), TrunkHessian(num_examples=50),
         TrunkMidpointGap(num_pairs=2, num_examples=50), InterMode(), Onset(),
+        PlaneOfHull(num_samples=5, num_grid=3), Hulls(num_endpoints=2, num_samples=5),
     ]  # fmt: skip
     for analysis in analyses:
         is_of_modes = analysis.subject.has_branches and analysis.subject.has_tensors
@@ -51,19 +55,39 @@ def rows_for(figure, rows):
     return rows.assign(step=rows["step"].fillna(40)) if figure.over_time else rows
 
 
-@pytest.mark.parametrize("name", page._FIGURES)
+ALL = {
+    f"{name} on {where}": figure
+    for where, module in (("paper", printed), ("page", page))
+    for name, figure in module.FIGURES.items()
+}
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_all_that_a_figure_draws_is_measured(rows, name):
-    assert page._FIGURES[name].quantities <= set(rows["quantity"])
+    assert ALL[name].quantities <= set(rows["quantity"])
 
 
-@pytest.mark.parametrize("name", page._FIGURES)
+@pytest.mark.parametrize("name", printed.FIGURES)
 def test_a_figure_is_drawn_in_full(rows, name):
-    figure = page._FIGURES[name].drawn(rows_for(page._FIGURES[name], rows))
+    figure = printed.FIGURES[name].drawn(rows_for(printed.FIGURES[name], rows))
     assert all(axes.has_data() or axes.texts for axes in figure.axes)
     assert not [text for axes in figure.axes for text in axes.texts if "was not measured" in text.get_text()]
 
 
-@pytest.mark.parametrize("name", page._FIGURES)
+@pytest.mark.parametrize("name", page.FIGURES)
+def test_a_panel_of_the_page_is_drawn_in_full(rows, name):
+    panels = page.FIGURES[name].drawn(rows_for(page.FIGURES[name], rows))
+    assert panels and all(panel.traces and all(trace["x"] for trace in panel.traces) for panel in panels)
+    json.dumps([panel.to_plain() for panel in panels], allow_nan=False)
+
+
+def test_what_is_on_paper_is_on_the_page_where_it_can_be_drawn():
+    assert {name: figure.needs for name, figure in printed.FIGURES.items()} == {
+        name: figure.needs for name, figure in page.FIGURES.items() if name not in page._ONLY_HERE
+    }
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_a_figure_selects_what_it_names_and_nothing_else(rows, name, monkeypatch):
     """What it names is all that it sees; here one sees that it asks for nothing that it does not name."""
     asked = set()
@@ -73,7 +97,7 @@ def test_a_figure_selects_what_it_names_and_nothing_else(rows, name, monkeypatch
         chosen = rows[rows["quantity"] == quantity]
         return chosen[chosen["subset"] == subset] if subset else chosen
 
-    figure = page._FIGURES[name]
+    figure = ALL[name]
     monkeypatch.setitem(figure.draw.__globals__, "select", remembering)
     figure.drawn(rows_for(figure, rows))
     assert asked <= figure.quantities

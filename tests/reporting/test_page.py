@@ -5,7 +5,8 @@ import pytest
 
 from entries import entry
 from lmc_lab.reporting.figures import figure2, figure3, figure4, figure5, pairs
-from lmc_lab.reporting.page import write_report
+from lmc_lab.reporting.page import Page, write_page
+from lmc_lab.reporting.printed import draw_figures
 from lmc_lab.reporting.table import as_text, cost_table, mode_table, onset_table, task_table
 from lmc_lab.results.folder import Result
 from lmc_lab.results.row_file import SCHEMA
@@ -23,6 +24,13 @@ CONFIGS = {
         }
     }
 }
+
+
+def write_report(rows, tables, folder, *, title, notes=()):
+    """Writes a page of rows and the figures for papers beside it, and returns what was written."""
+    page = Page(title=title, rows=rows, rows_over_time=rows.iloc[:0], tables=tables, notes=notes)
+    written = write_page(page, folder)
+    return [*draw_figures(rows, folder, formats=["png", "svg"]), written]
 
 
 @pytest.fixture
@@ -98,8 +106,8 @@ def test_a_mode_has_a_line_for_each_of_the_settings_that_algorithm_1_was_run_wit
 
 def test_a_report_needs_rows_only(rows, tmp_path):
     written = write_report(rows, {"Modes": mode_table(rows)}, tmp_path, title="lenet")
-    assert {path.name for path in written} == {"figure2.png", "figure2.svg", "index.html"}
-    assert "<td>0.02 [0.00, 0.10]</td>" in (tmp_path / "index.html").read_text()
+    assert {path.name for path in written} == {"figure2.png", "figure2.svg", "report.html"}
+    assert "<td>0.02 [0.00, 0.10]</td>" in (tmp_path / "report.html").read_text()
 
 
 def test_a_report_from_the_same_rows_is_the_same(rows, tmp_path):
@@ -191,7 +199,7 @@ def test_a_task_without_accuracy_has_a_column_that_says_so(rows, tmp_path):
         lines.append(where | {"quantity": "shared_correct", "index": 1, "value": 0.5})
     both = with_rows(rows[rows["quantity"].eq("hull_radius")], lines)
     names = {path.stem for path in write_report(both, {}, tmp_path, title="both")}
-    assert names == {"figure2", "figure5", "shared_correct", "figure6", "pairs", "index"}
+    assert names == {"figure2", "figure5", "shared_correct", "figure6", "pairs", "report"}
     for figure, number in ((figure5.FIGURE.drawn(both), 4), (pairs.FIGURE.drawn(both), 6)):
         texts = [[text.get_text() for text in axes.texts] for axes in figure.axes]
         assert len(texts) == number and any("does not exist" in text for text in texts[-1])  # the last is siren's
@@ -273,7 +281,7 @@ def test_no_number_is_shown_as_missing(rows, tmp_path):
     nothing = rows.assign(value=float("nan"), low=float("nan"), high=float("inf"))
     table = mode_table(nothing)
     assert {*table["p_conv"], *table["centre"], *table["hull radius"]} == {"missing"}
-    assert [path.name for path in write_report(nothing, {}, tmp_path, title="t")] == ["index.html"]
+    assert [path.name for path in write_report(nothing, {}, tmp_path, title="t")] == ["report.html"]
 
 
 def test_figures_leave_out_what_is_no_number(rows, tmp_path):
@@ -290,7 +298,7 @@ def test_a_report_draws_splits_of_which_some_analyses_are_missing(rows, tmp_path
     lines += [where | {"quantity": "singular_value_raw", "index": 1, "value": 2.0}]
     lines += [{"task": "other", "trunk": 0, "split_step": 3, "quantity": "p_conv", "subset": "train", "value": 1.0}]
     names = {path.stem for path in write_report(with_rows(rows, lines), {}, tmp_path, title="t")}
-    assert names == {"figure2", "figure3", "index"}
+    assert names == {"figure2", "figure3", "report"}
 
 
 def test_branches_that_diverged_are_in_the_modes_table(rows):
@@ -304,5 +312,5 @@ def test_branches_that_diverged_are_in_the_modes_table(rows):
 
 def test_notes_are_on_the_page_and_empty_tables_are_not(rows, tmp_path):
     write_report(rows, {"Missing": pd.DataFrame()}, tmp_path, title="t", notes=["a < b"])
-    page = (tmp_path / "index.html").read_text()
-    assert "<p>a &lt; b</p>" in page and "Missing" not in page
+    page = (tmp_path / "report.html").read_text()
+    assert "<p>a &lt; b</p>" in page and "Missing" not in page.partition("<script")[0]

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from lmc_lab.reporting.page import write_report
 from lmc_lab.reporting.pictures import draw_all
+from lmc_lab.reporting.printed import draw_figures
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.results.row_file import SCHEMA
 
@@ -42,10 +42,10 @@ def figures(drawn):
 @pytest.fixture
 def draw(figures, tmp_path):
     """Returns what draws the figures of some rows, and knows what it drew before; it returns the content of all files."""
-    marks = []
+    marks = {}
 
     def run(rows):
-        marks[:] = draw_all(figures, {}, lambda figure: rows, tmp_path, known=" ".join(marks)).values()
+        marks.update(draw_all(figures, {}, lambda figure: rows, tmp_path, known=dict(marks)))
         return {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
     return run
@@ -86,14 +86,19 @@ def test_the_users_own_figures_are_always_drawn_since_they_may_depend_on_anythin
     assert drawn == ["width", "width"] and {path.name for path in tmp_path.iterdir()} == {"mine.png", "mine.svg"}
 
 
-def test_the_page_knows_what_was_drawn(figures, drawn, tmp_path, monkeypatch):
-    monkeypatch.setattr("lmc_lab.reporting.page._FIGURES", figures)
-    first = write_report(rows_with(1.0), {}, tmp_path, title="t")
+def test_a_file_of_marks_knows_what_was_drawn(figures, drawn, tmp_path, monkeypatch):
+    monkeypatch.setattr("lmc_lab.reporting.printed.FIGURES", figures)
+    first = draw_figures(rows_with(1.0), tmp_path)
+    assert {path.suffix for path in first} == {".png", ".svg", ".pdf"}
     before = [path.read_bytes() for path in first]
-    assert write_report(rows_with(1.0), {}, tmp_path, title="u") == first and drawn == ["height", "width"]
-    (tmp_path / "index.html").write_bytes(b"\xff no page")
-    write_report(rows_with(1.0), {}, tmp_path, title="t")
+    assert draw_figures(rows_with(1.0), tmp_path) == first and drawn == ["height", "width"]
+    (tmp_path / "figures.json").write_bytes(b"\xff no marks")
+    draw_figures(rows_with(1.0), tmp_path)
     assert drawn == ["height", "width"] * 2 and [path.read_bytes() for path in first] == before
+
+
+def test_without_a_format_nothing_is_drawn(tmp_path):
+    assert draw_figures(rows_with(1.0), tmp_path / "none", formats=[]) == [] and not (tmp_path / "none").exists()
 
 
 SCRIPT = """

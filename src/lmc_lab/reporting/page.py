@@ -1,19 +1,36 @@
-"""One folder with a report: figures as PNG and SVG and a page that shows them."""
+"""The page of a report: one file that works from disk and by mail, with the answer first and figures to touch."""
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from lmc_lab.files import remove_leftovers, write_text
-from lmc_lab.reporting.figures import figure2, figure3, figure4, figure5, figure6, over_time, pairs, shared_correct
-from lmc_lab.reporting.pictures import draw_all, files_of
+from lmc_lab.files import write_text
+from lmc_lab.reporting.html_table import html_table
+from lmc_lab.reporting.interactive import (
+    figure2,
+    figure3,
+    figure4,
+    figure5,
+    figure6,
+    hull,
+    over_time,
+    pairs,
+    shared_correct,
+)
+from lmc_lab.reporting.panel import Panel
 from lmc_lab.reporting.report_figure import ReportFigure
 
-_FIGURES = {
+NAME = "report.html"
+FIGURES: Mapping[str, ReportFigure[list[Panel]]] = {
     "figure2": figure2.FIGURE,
     "over_time": over_time.FIGURE,
+    "hull": hull.FIGURE,
     "figure3": figure3.FIGURE,
     "figure4": figure4.FIGURE,
     "figure5": figure5.FIGURE,
@@ -21,77 +38,140 @@ _FIGURES = {
     "figure6": figure6.FIGURE,
     "pairs": pairs.FIGURE,
 }
-
-_STYLE = """body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
-img { max-width: 100% } figure { margin: 2rem 0 } figcaption { color: #555; max-width: 48rem }
-.scroll { overflow-x: auto } table { border-collapse: collapse; font-size: 14px; white-space: nowrap }
-th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid #ddd }"""
+_ONLY_HERE = ("hull",)  # and not among the figures for papers
+_ASSETS = Path(__file__).parent / "assets"
 
 
-def write_report(
-    rows: pd.DataFrame,
-    tables: Mapping[str, pd.DataFrame],
-    folder: Path,
-    *,
-    title: str,
-    rows_over_time: pd.DataFrame | None = None,
-    notes: Sequence[str] = (),
-    figures: Mapping[str, ReportFigure] | None = None,
-    num_cores: int = 1,
-) -> list[Path]:
-    """Writes every figure that `rows` have numbers for, and index.html with them, `tables` and `notes`.
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """What a page shows, from above to below.
 
     Args:
+        title: of the page.
+        answers: by task, in words.
+        notes: sentences about what is missing, and about what to keep in mind.
+        claims: table.
         rows: of all tasks.
         rows_over_time: of hulls on their way, and at their end.
+        own_figures: the user's: captions by the names of their files, which lie beside the page.
+        formats: of the figures for papers beside the page.
+        examples: a section.
         tables: heading -> table.
-        folder: for what is written.
-        title: of the page.
-        notes: sentences above the figures.
-        figures: the user's own, by the names of their files; they follow those of the paper.
-        num_cores: that draw.
-
-    Returns:
-        What was written.
+        commands: that make the numbers again.
+        versions: that made them.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(folder)
-    of_users = figures or {}
-    over_time = rows.iloc[:0] if rows_over_time is None else rows_over_time
 
-    def rows_of(figure: ReportFigure) -> pd.DataFrame:
-        return over_time if figure.over_time else rows
-
-    drawn = {name: figure for name, figure in {**_FIGURES, **of_users}.items() if figure.can_be_drawn(rows_of(figure))}
-    own = {name: figure for name, figure in drawn.items() if name in of_users}
-    shipped = {name: figure for name, figure in drawn.items() if name not in of_users}
-    page = folder / "index.html"
-    known = page.read_text(errors="replace") if page.exists() else ""
-    marks = draw_all(shipped, own, rows_of, folder, known=known, num_cores=num_cores)
-    write_text(page, _page(title, drawn, marks, tables, notes))
-    return [*(path for name in drawn for path in files_of(folder, name)), page]
+    title: str
+    rows: pd.DataFrame
+    rows_over_time: pd.DataFrame
+    answers: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    claims: pd.DataFrame | None = None
+    own_figures: Mapping[str, str] = field(default_factory=dict)
+    formats: Sequence[str] = ()
+    examples: str = ""
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    commands: Sequence[str] = ()
+    versions: str = ""
 
 
-def _page(
-    title: str,
-    drawn: Mapping[str, ReportFigure],
-    marks: Mapping[str, str],
-    tables: Mapping[str, pd.DataFrame],
-    notes: Sequence[str],
-) -> str:
-    remarks = "".join(f"<p>{escape(note)}</p>\n" for note in notes)
-    figures = "\n".join(
-        f'<figure data-drawn="{marks.get(name, "")}"><a href="{name}.svg"><img src="{name}.png" alt="{name}"></a>'
-        f"<figcaption>{escape(item.caption)}</figcaption></figure>"
-        for name, item in drawn.items()
-    )
-    sections = "\n".join(
-        f'<h2>{heading}</h2>\n<div class="scroll">{table.to_html(index=False, border=0)}</div>'
-        for heading, table in tables.items()
-        if not table.empty
-    )
+def write_page(page: Page, folder: Path) -> Path:
+    """Writes the page into a folder, and returns its path."""
+    path = folder / NAME
+    write_text(path, _html(page))
+    (folder / "index.html").unlink(missing_ok=True)  # the page of earlier versions, whose numbers are old now
+    return path
+
+
+def _html(page: Page) -> str:
+    figures = {
+        name: (figure, figure.drawn(rows))
+        for name, figure in FIGURES.items()
+        for rows in [page.rows_over_time if figure.over_time else page.rows]
+        if figure.can_be_drawn(rows)
+    }
+    data = {name: [panel.to_plain() for panel in panels] for name, (_, panels) in figures.items()}
+    title = escape(page.title)
+    parts = [
+        _answer(page),
+        *(_figure(name, figure.caption, page.formats) for name, (figure, _) in figures.items()),
+        *(_own_figure(name, caption) for name, caption in page.own_figures.items()),
+        page.examples,
+        _tables(page),
+        _origin(page),
+    ]
     return (
-        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style>\n'
-        f"<h1>{escape(title)}</h1>\n{remarks}{figures}\n{sections}\n</html>\n"
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">\n'
+        f"<style>{_asset('page.css')}</style></head>\n<body><header><h1>{title}</h1>"
+        '<button type="button" id="theme">dark</button></header>\n<main>\n'
+        + "\n".join(filter(None, parts))
+        + "\n</main>\n"
+        f'<script type="application/json" id="data">{_embedded(data)}</script>\n'
+        f"<script>{_plotly() if data else ''}</script>\n<script>{_asset('page.js')}</script></body></html>\n"
     )
+
+
+def _answer(page: Page) -> str:
+    told = "".join(
+        f'<p class="answer"><strong>{escape(task)}.</strong> {escape(text)}</p>' for task, text in page.answers.items()
+    )
+    notes = "".join(f"<li><p>{escape(note)}</p></li>\n" for note in page.notes)
+    remarks = f'<section class="notes"><h2>To keep in mind</h2><ul>{notes}</ul></section>' if notes else ""
+    claims = "" if page.claims is None or page.claims.empty else html_table("Claims of the paper", page.claims)
+    return f"{told}{remarks}{claims}"
+
+
+def _figure(name: str, caption: str, formats: Sequence[str]) -> str:
+    heading, _, rest = caption.partition(". ")
+    links = [] if name in _ONLY_HERE else [f'<a href="{name}.{kind}">{kind.upper()}</a>' for kind in formats]
+    printed = f" For papers, beside this page: {', '.join(links)}." if links else ""
+    return (
+        f'<section class="figure" id="{name}"><h2>{escape(heading)}</h2><div class="panels"></div>'
+        f'<p class="caption">{escape(rest)}{printed}</p></section>'
+    )
+
+
+def _own_figure(name: str, caption: str) -> str:
+    text = escape(caption)
+    return (
+        f'<section id="{name}"><h2>{name}</h2><a href="{name}.svg"><img src="{name}.png" alt="{text}"></a>'
+        f'<p class="caption">{text}</p></section>'
+    )
+
+
+def _tables(page: Page) -> str:
+    shown = [html_table(heading, table) for heading, table in page.tables.items() if not table.empty]
+    return f"<section><h2>Tables</h2>{''.join(shown)}</section>" if shown else ""
+
+
+def _origin(page: Page) -> str:
+    commands = "".join(
+        f'<div class="command"><button type="button" class="copy" data-copies="command">copy</button>'
+        f'<pre tabindex="0">{escape(each)}</pre></div>'
+        for each in page.commands
+    )
+    again = f"<p>These commands make the numbers again:</p>{commands}" if commands else ""
+    versions = f"<p>Measured with {escape(page.versions)}.</p>" if page.versions else ""
+    return (
+        f'<section id="origin"><h2>Where the numbers come from</h2>{again}{versions}</section>'
+        if again or versions
+        else ""
+    )
+
+
+def _embedded(data: Any) -> str:
+    """Returns JSON that no browser takes for the end of its script."""
+    return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def _asset(name: str) -> str:
+    return (_ASSETS / name).read_text()
+
+
+def _plotly() -> str:
+    """Returns plotly's JavaScript, which its package brings along, without importing it."""
+    spec = find_spec("plotly")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("plotly")
+    return (Path(spec.origin).parent / "package_data" / "plotly.min.js").read_text()

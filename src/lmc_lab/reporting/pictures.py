@@ -1,12 +1,15 @@
 """Figures as files: drawn only where something changed, by as many processes as there are cores."""
 
 import hashlib
+import logging
 import multiprocessing
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import matplotlib
 import pandas as pd
@@ -17,16 +20,15 @@ from lmc_lab.files import replacing
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.results.folder import file_digest
 
-_SUFFIXES = (".png", ".svg")
-
 
 def draw_all(
-    shipped: Mapping[str, ReportFigure],
-    own: Mapping[str, ReportFigure],
-    rows_of: Callable[[ReportFigure], pd.DataFrame],
+    shipped: Mapping[str, ReportFigure[Figure]],
+    own: Mapping[str, ReportFigure[Figure]],
+    rows_of: Callable[[ReportFigure[Figure]], pd.DataFrame],
     folder: Path,
     *,
-    known: str = "",
+    known: Mapping[str, str] = MappingProxyType({}),
+    formats: Sequence[str] = ("png", "svg"),
     num_cores: int = 1,
 ) -> dict[str, str]:
     """Draws figures into files, of those of this package only what is not there already.
@@ -36,27 +38,28 @@ def draw_all(
         own: the user's, which may depend on anything.
         rows_of: returns the rows of all tasks for a figure.
         folder: for the files.
-        known: a text with the marks of what was drawn before.
+        known: the marks of what was drawn before.
+        formats: of the files: png, svg, pdf.
         num_cores: how many processes draw; the user's own figures are drawn by this one, where their errors are told.
 
     Returns:
         The mark of each figure of this package, which says of what its files were drawn, and which files these are.
     """
-    files = {name: files_of(folder, name) for name in {**shipped, **own}}
+    files = {name: files_of(folder, name, formats) for name in {**shipped, **own}}
     sources = {name: _digest_of(figure.rows_of(rows_of(figure))) for name, figure in shipped.items()}
-    changed = [name for name in shipped if _mark(sources[name], files[name]) not in known]
+    changed = [name for name in shipped if known.get(name) != _mark(sources[name], files[name])]
     _in_processes([partial(_draw, shipped[name], rows_of(shipped[name]), files[name]) for name in changed], num_cores)
     for name, figure in own.items():
         _draw(figure, rows_of(figure), files[name])
     return {name: _mark(sources[name], files[name]) for name in shipped}
 
 
-def files_of(folder: Path, name: str) -> list[Path]:
+def files_of(folder: Path, name: str, formats: Sequence[str]) -> list[Path]:
     """Returns the files of a figure."""
-    return [folder / f"{name}{suffix}" for suffix in _SUFFIXES]
+    return [folder / f"{name}.{each}" for each in formats]
 
 
-def _draw(figure: ReportFigure, rows: pd.DataFrame, paths: Sequence[Path]) -> None:
+def _draw(figure: ReportFigure[Figure], rows: pd.DataFrame, paths: Sequence[Path]) -> None:
     drawn = figure.drawn(rows)
     for path in paths:
         _save(drawn, path)
@@ -65,9 +68,16 @@ def _draw(figure: ReportFigure, rows: pd.DataFrame, paths: Sequence[Path]) -> No
 
 def _save(figure: Figure, path: Path) -> None:
     # The salt and no date: the same rows make the same file. Stronger compression takes a tenth of the time of a figure.
-    own = {"metadata": {"Date": None}} if path.suffix == ".svg" else {"pil_kwargs": {"compress_level": 1}}
-    with replacing(path) as temporary, matplotlib.rc_context({"svg.hashsalt": "lmc_lab"}):
-        figure.savefig(temporary, format=path.suffix[1:], dpi=150, **own)
+    own: dict[str, dict[str, Any]] = {
+        "png": {"pil_kwargs": {"compress_level": 1}},
+        "svg": {"metadata": {"Date": None}},
+        "pdf": {"metadata": {"CreationDate": None}},
+    }
+    settings: Any = {"svg.hashsalt": "lmc_lab", "pdf.fonttype": 42}  # of TrueType, which publishers ask for
+    kind = path.suffix[1:]
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of each table of a font that it embeds
+    with replacing(path) as temporary, matplotlib.rc_context(settings):
+        figure.savefig(temporary, format=kind, dpi=150, **own[kind])
 
 
 def _in_processes(tasks: Sequence[Callable[[], None]], number: int) -> None:

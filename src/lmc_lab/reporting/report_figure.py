@@ -1,28 +1,31 @@
-"""A figure of the report: what it needs, what it shows, and how it is drawn."""
+"""A figure of the report, on paper or on the page: what it needs, what it shows, and how it is drawn."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from lmc_lab.results.select import select_any
 
+Drawn = TypeVar("Drawn")
+
 
 @dataclass(frozen=True)
-class ReportFigure:
+class ReportFigure(Generic[Drawn]):
     """A figure of the report.
 
     Args:
-        draw: makes it of the rows of all tasks that are of the quantities named here, and whose values are finite.
+        draw: makes it of the rows of all tasks that are of the quantities named here, and whose values are finite: a
+            figure of matplotlib, or the panels of a figure of the page.
         needs: quantities; it is left out where the rows have none of them.
-        caption: what it shows, as plain text.
+        caption: what it shows, as plain text; its first sentence is the heading on the page.
         also: further quantities that it draws.
         over_time: whether its rows are those of hulls on their way, too, each with its step; else of endpoints alone.
     """
 
-    draw: Callable[[pd.DataFrame], Figure]
+    draw: Callable[[pd.DataFrame], Drawn]
     needs: Sequence[str]
     caption: str
     also: Sequence[str] = ()
@@ -37,7 +40,7 @@ class ReportFigure:
         """Returns whether `rows` have a number that it needs."""
         return not finite(select_any(rows, self.needs)).empty
 
-    def drawn(self, rows: pd.DataFrame) -> Figure:
+    def drawn(self, rows: pd.DataFrame) -> Drawn:
         """Returns the figure of what it names in `rows`."""
         return self.draw(self.rows_of(rows))
 

@@ -1,0 +1,102 @@
+"""The answer in words: from which split on are the hulls of a task convex, and how sure is that?"""
+
+import json
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any
+
+import pandas as pd
+
+from lmc_lab.results.select import select
+
+_THRESHOLD = 0.9  # of p_conv, where the onset does not say another
+
+
+def answers(rows: pd.DataFrame, last_steps: Mapping[str, int]) -> dict[str, str]:
+    """Returns a sentence or two for each task.
+
+    Args:
+        rows: of all tasks.
+        last_steps: T of each.
+    """
+    return {
+        task: _answer(rows[rows["task"] == task], last_steps.get(task)) for task in dict.fromkeys(rows["task"].dropna())
+    }
+
+
+def _answer(rows: pd.DataFrame, last_step: int | None) -> str:
+    onsets = select(rows, "onset_p_conv", "train")
+    if onsets.empty:
+        return _without_onset(rows)
+    of_steps = "" if last_step is None else f" of {last_step:,}"
+    threshold = _setting(onsets.iloc[-1], "threshold", _THRESHOLD)
+    last = [own.iloc[-1] for _, own in onsets.groupby("trunk")]
+    told = {f"trunk {onset['trunk']}": _onset(onset, rows, of_steps, threshold) for onset in last}
+    if len(set(told.values())) == 1:
+        which = {1: next(iter(told)), 2: "both trunks"}.get(len(told), f"all {len(told)} trunks")
+        sentence = f"{next(iter(told.values()))}, in {which}"
+    else:
+        sentence = "; ".join(f"in {trunk}, {each}" for trunk, each in told.items())
+    measured = [each for each in (_there(onset, rows) for onset in last) if each]
+    there = f" There p_conv is {' and '.join(measured)}{_rest_on(rows)}." if measured else ""
+    return f"{sentence[0].upper()}{sentence[1:]}.{there}"
+
+
+def _onset(onset: "pd.Series[Any]", rows: pd.DataFrame, of_steps: str, threshold: float) -> str:
+    """Returns from where on the hulls of a trunk are convex."""
+    failed, held = onset["low"], onset["high"]
+    reversals = select(rows[rows["trunk"] == onset["trunk"]], "onset_p_conv_reversals")["value"]
+    doubt = ", after an earlier one held" if reversals.gt(0).any() else ""
+    convex = f"convex (p_conv at least {threshold:g})"
+    if pd.isna(held):
+        return f"hulls are not {convex} at the last split that was looked at, k = {failed:,.0f}{of_steps} steps{doubt}"
+    if pd.isna(failed):
+        return f"hulls are {convex} from the first split on that was looked at, k = {held:,.0f}{of_steps} steps"
+    return f"hulls are {convex} from between step {failed:,.0f}{doubt} and {held:,.0f}{of_steps} on"
+
+
+def _there(onset: "pd.Series[Any]", rows: pd.DataFrame) -> str:
+    """Returns `p_conv` of a trunk at the first split that holds, or at the last that fails."""
+    place = onset["low"] if pd.isna(onset["high"]) else onset["high"]
+    of_trunk = select(rows[rows["trunk"] == onset["trunk"]], "p_conv", "train")
+    own = of_trunk[of_trunk["split_step"] == place]
+    if own.empty or not isfinite(own.iloc[-1]["value"]):
+        return ""
+    return f"{_with_interval(own.iloc[-1])} in trunk {onset['trunk']} (k = {place:,.0f})"
+
+
+def _without_onset(rows: pd.DataFrame) -> str:
+    found = select(rows, "p_conv", "train")
+    found = found[found["value"].map(isfinite)]
+    if found.empty:
+        return "Whether hulls are convex was not measured; the analyses convex_mode and onset say it."
+    last = found.sort_values("split_step", na_position="first").iloc[-1]
+    where = "these weights" if pd.isna(last["split_step"]) else f"trunk {last['trunk']}, k = {last['split_step']}"
+    why = "" if pd.isna(last["split_step"]) else " From where on hulls are convex was not asked (analysis onset)."
+    return f"Of {where}, p_conv is {_with_interval(last)}{_rest_on(found)}.{why}"
+
+
+def _with_interval(row: "pd.Series[Any]") -> str:
+    interval = "" if pd.isna(row["low"]) else f" [{row['low']:.2f}, {row['high']:.2f}]"
+    return f"{row['value']:.2f}{interval}"
+
+
+def _rest_on(rows: pd.DataFrame) -> str:
+    """Returns what the intervals of `p_conv` rest on."""
+    found = select(rows, "p_conv", "train")
+    samples, endpoints = found["num_samples"].dropna(), found["num_endpoints"].dropna()
+    if samples.empty or endpoints.empty:
+        return ""
+    return (
+        f": 95 % intervals over the J = {_span(samples)} points that were drawn of one hull of P = {_span(endpoints)} "
+        "endpoints, not over other hulls"
+    )
+
+
+def _span(values: "pd.Series[int]") -> str:
+    return " to ".join(dict.fromkeys((f"{values.min()}", f"{values.max()}")))
+
+
+def _setting(row: "pd.Series[Any]", name: str, default: float) -> float:
+    settings = {} if pd.isna(row["settings"]) else json.loads(row["settings"])
+    return float(settings.get(name, default))

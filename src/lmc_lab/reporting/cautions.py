@@ -1,0 +1,59 @@
+"""What one should keep in mind of a study's numbers: few samples, eigenvalues that did not converge, slow evaluation."""
+
+import json
+from collections.abc import Iterator
+
+import pandas as pd
+
+from lmc_lab.results.select import select, select_any
+
+_FEW_SAMPLES = 100  # J, at which an interval around p_conv = 0.9 is 0.12 wide
+_FEW_ENDPOINTS = 5  # P
+
+
+def cautions(rows: pd.DataFrame) -> list[str]:
+    """Returns a sentence about each thing that makes numbers of a task less sure than they look."""
+    found = []
+    for task in dict.fromkeys(rows["task"].dropna()):
+        own = rows[rows["task"] == task]
+        found += [f"{task}: {each}" for each in (*_sampling(own), *_curvature(own), *_evaluation(own))]
+    return found
+
+
+def _sampling(rows: pd.DataFrame) -> Iterator[str]:
+    found = select(rows, "p_conv", "train")
+    samples, endpoints = found["num_samples"].dropna(), found["num_endpoints"].dropna()
+    if (few := samples[samples < _FEW_SAMPLES]).size:
+        yield f"p_conv rests on J = {few.min()} points of a hull at least, fewer than {_FEW_SAMPLES}; its intervals are wide."
+    if (few := endpoints[endpoints < _FEW_ENDPOINTS]).size:
+        yield f"hulls have P = {few.min()} endpoints at least, fewer than {_FEW_ENDPOINTS}; others may differ much."
+    pairs = select_any(rows, ["barrier_loss", "instability_loss", "barrier_error", "instability_error"]).dropna(
+        subset="low"
+    )
+    if not pairs.empty:
+        yield (
+            f"intervals of barriers and instabilities are a bootstrap over P = {_at_least(pairs)} endpoints, which covers "
+            "about 83 % where it says 95 at P = 5."
+        )
+
+
+def _at_least(rows: pd.DataFrame) -> str:
+    known = sorted(set(rows["num_endpoints"].dropna()))
+    return " to ".join(dict.fromkeys(f"{each}" for each in (*known[:1], *known[-1:]))) or "few"
+
+
+def _curvature(rows: pd.DataFrame) -> Iterator[str]:
+    converged = select(rows, "is_converged")["value"]
+    if num_failed := int((converged == 0).sum()):
+        yield f"{num_failed} of {len(converged)} runs for eigenvalues had not converged; rings in Figure 4."
+
+
+def _evaluation(rows: pd.DataFrame) -> Iterator[str]:
+    analyses: dict[str, set[str]] = {}
+    for analysis, settings in rows[["analysis", "settings"]].dropna().drop_duplicates().itertuples(index=False):
+        way = json.loads(settings).get("chosen", {}).get("evaluation", "")
+        if way.startswith("loop"):
+            analyses.setdefault(way.removeprefix("loop").lstrip(": "), set()).add(analysis)
+    for why, names in analyses.items():
+        reason = f" ({why})" if why else ""
+        yield f"points of {', '.join(sorted(names))} were evaluated one by one{reason}, which is slow."

@@ -1,0 +1,83 @@
+"""Figure 2: how probable a better point of the hull is, and how large the hull is."""
+
+import pandas as pd
+
+from lmc_lab.reporting.palette import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY
+from lmc_lab.reporting.panel import Panel, Series, by_trunk, log_axis, steps_in, tasks_in
+from lmc_lab.reporting.report_figure import ReportFigure
+from lmc_lab.results.select import select
+
+PROBABILITIES = {
+    "p_conv": Series("p_conv", BLUE),
+    "p_rand": Series("p_rand", ORANGE),
+    "p_jensen_negative": Series("P(Jensen gap < 0)", GREEN, "dot"),
+    "p_conv_hulls": Series("p_conv over hulls", PINK, "dash"),
+}
+_DISTANCES = {
+    "endpoint_endpoint": Series("endpoint to endpoint", BLUE),
+    "endpoint_hull_point": Series("endpoint to hull point", GREEN),
+    "hull_radius": Series("hull radius", SKY),
+    "endpoint_split": Series("endpoint to W_k", RED),
+    "endpoint_start": Series("endpoint to W_0", PINK),
+    "split_start": Series("W_k to W_0", ORANGE),
+    "path_length": Series("length of the path", GREY, "dot"),
+}
+_FROM_ZERO_TO_ONE = {"yaxis": {"range": [-0.05, 1.05]}}
+
+
+def draw(rows: pd.DataFrame) -> list[Panel]:
+    """Returns probabilities and distances against the split step, with the bracket of the onset."""
+    panels = []
+    for task, own in tasks_in(rows):
+        steps, spans = steps_in(select(own, "p_conv")), onset_spans(own)
+        panels.append(probabilities(task, own, steps, spans))
+        positive = own[own["value"] > 0]  # W_0 to itself has no logarithm
+        traces = [trace for name, series in _DISTANCES.items() for trace in by_trunk(select(positive, name), series)]
+        panels.append(
+            Panel(
+                title=f"{task}distances",
+                traces=traces,
+                x="split step k",
+                y="Euclidean distance",
+                steps=steps,
+                spans=spans,
+                layout={"yaxis": log_axis(traces)},
+            )
+        )
+    return panels
+
+
+def probabilities(task: str, rows: pd.DataFrame, steps: list[int], spans: list[tuple[float, float]]) -> Panel:
+    """Returns the panel of `p_conv` and what it is compared with."""
+    traces = [
+        trace for name, series in PROBABILITIES.items() for trace in by_trunk(select(rows, name, "train"), series)
+    ]
+    return Panel(
+        title=f"{task}is a point of the hull better?",
+        traces=traces,
+        x="split step k",
+        y="probability",
+        steps=steps,
+        spans=spans,
+        layout=_FROM_ZERO_TO_ONE,
+    )
+
+
+def onset_spans(rows: pd.DataFrame) -> list[tuple[float, float]]:
+    """Returns the brackets of the trunks' onsets: the last split that fails, and the first from which all hold."""
+    onsets = select(rows, "onset_p_conv", "train").dropna(subset=["low", "high"])
+    return sorted({(float(low), float(high)) for low, high in zip(onsets["low"], onsets["high"], strict=True)})
+
+
+FIGURE = ReportFigure(
+    draw=draw,
+    needs=("p_conv",),
+    also=(*PROBABILITIES, *_DISTANCES, "onset_p_conv"),
+    caption=(
+        "Figure 2: better points in the hull, and its size. Left: the probability that a random point of the hull "
+        "(p_conv), or an equally long random perturbation (p_rand), has lower training loss than the nearest endpoint, "
+        "with 95 % Wilson intervals over the samples of one hull; dotted, that the loss of a hull point is below the "
+        "same mean of the endpoints' losses, which is convexity itself. Right: distances. Each symbol is a trunk; grey: "
+        "between the last split that fails and the first from which p_conv stays at its threshold."
+    ),
+)

@@ -1,0 +1,155 @@
+"""The hull itself: endpoints, W_k and hull points on the plane of their first two principal directions, with the loss."""
+
+from math import floor, log10
+
+import pandas as pd
+
+from lmc_lab.reporting.palette import LENGTHS, RED
+from lmc_lab.reporting.panel import Panel, Trace, short, tasks_in
+from lmc_lab.reporting.report_figure import ReportFigure
+from lmc_lab.results.select import select
+
+_KINDS = ("endpoint", "hull_point", "grid", "split")
+Place = tuple[float, float]
+
+
+def draw(rows: pd.DataFrame) -> list[Panel]:
+    """Returns a map for each mode; of one split at a time."""
+    return [
+        Panel(
+            title=f"{task}trunk {trunk}, k = {split}: the plane holds {_share(own):.0%} of the endpoints' variance",
+            traces=_traces(own),
+            x="first principal direction",
+            y="second",
+            layout={"xaxis": {"zeroline": False}, "yaxis": {"zeroline": False, "scaleanchor": "x"}},
+            choice=f"k = {split}",
+        )
+        for task, of_task in tasks_in(rows)
+        for (split, trunk), own in of_task.groupby(["split_step", "trunk"])
+    ]
+
+
+def _share(rows: pd.DataFrame) -> float:
+    return float(select(rows, "plane_share")["value"].iloc[-1])
+
+
+def _traces(rows: pd.DataFrame) -> list[Trace]:
+    points = {kind: _points(rows, kind) for kind in _KINDS}
+    shown = pd.concat(points.values())
+    heights = _heights(shown["loss"])
+    colours = {"zmin": heights.min(), "zmax": heights.max(), "colorscale": LENGTHS}
+    as_markers = {"cmin": colours["zmin"], "cmax": colours["zmax"], "colorscale": LENGTHS}
+    traces = [_contours(points["grid"], colours), _edge(points["endpoint"])]
+    for kind, name, symbol, size in (
+        ("hull_point", "hull point", "circle", 6),
+        ("endpoint", "endpoint", "diamond", 12),
+        ("split", "W_k", "star", 14),
+    ):
+        own = points[kind]
+        if not own.empty:
+            marker = {**as_markers, "color": _heights(own["loss"]).tolist(), "symbol": symbol, "size": size}
+            traces.append(
+                {
+                    "type": "scatter",
+                    "mode": "markers",
+                    "x": [short(x) for x in own["x"]],
+                    "y": [short(y) for y in own["y"]],
+                    "text": [f"<b>{name}</b><br>training loss {loss:.4g}" for loss in own["loss"]],
+                    "hoverinfo": "text",
+                    "marker": {**marker, "line": {"color": "white", "width": 1}},
+                    "meta": {"series": name, "trunk": None, "symbol": symbol, "shift": 0},
+                }
+            )
+    return traces
+
+
+def _points(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """Returns x, y and loss of the points of a kind, one a line."""
+    columns = {name: select(rows, f"plane_{kind}_{name}") for name in ("x", "y", "loss")}
+    series = {
+        name: own.assign(place=own["branch"].fillna(own["index"]).fillna(0)).set_index("place")["value"]
+        for name, own in columns.items()
+    }
+    return pd.DataFrame(series).dropna().sort_index()
+
+
+def _heights(losses: "pd.Series[float]") -> "pd.Series[float]":
+    """Returns what the colour of a loss stands for: its logarithm, since losses off the hull are many times higher."""
+    return losses.clip(lower=1e-30).map(log10).map(short)
+
+
+def _contours(grid: pd.DataFrame, colours: Trace) -> Trace:
+    table = grid.astype(float).round(9).pivot_table(index="y", columns="x", values="loss")
+    ticks = _ticks(colours["zmin"], colours["zmax"])
+    return {
+        "type": "contour",
+        "x": [short(float(x)) for x in table.columns.to_numpy()],
+        "y": [short(float(y)) for y in table.index.to_numpy()],
+        "z": [_heights(line).tolist() for _, line in table.iterrows()],
+        "text": [[f"{loss:.4g}" for loss in line] for line in table.to_numpy()],
+        "hovertemplate": "<b>on the plane</b><br>training loss %{text}<extra></extra>",
+        "contours": {"coloring": "heatmap", "showlabels": False},
+        "line": {"width": 0.5, "color": "white"},
+        "ncontours": 12,
+        "colorbar": {
+            "title": {"text": "loss"}, "thickness": 10, "tickvals": [log10(tick) for tick in ticks],
+            "ticktext": [f"{tick:g}" for tick in ticks],
+        },
+        **colours,
+    }  # fmt: skip
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Returns losses to be read at a logarithmic scale: 1, 2 and 5 times powers of ten between the ends."""
+    candidates = [digit * 10.0**power for power in range(floor(low), floor(high) + 1) for digit in (1, 2, 5)]
+    inside = [each for each in candidates if low <= log10(each) <= high]
+    return inside if len(inside) > 1 else [10**low, 10**high]
+
+
+def _edge(endpoints: pd.DataFrame) -> Trace:
+    """Returns the edge of the hull on the plane: of what the hull casts on it."""
+    around = convex_polygon(list(zip(endpoints["x"], endpoints["y"], strict=True)))
+    closed = [*around, around[0]]
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": [short(x) for x, _ in closed],
+        "y": [short(y) for _, y in closed],
+        "hoverinfo": "skip",
+        "line": {"color": RED, "width": 2},
+        "meta": {"series": "edge of the hull", "trunk": None, "symbol": "line-ew", "shift": 0},
+    }
+
+
+def convex_polygon(points: list[Place]) -> list[Place]:
+    """Returns the corners of the convex hull of points of a plane, anticlockwise (the monotone chain of Andrew 1979)."""
+    ordered = sorted(set(points))
+    if len(ordered) < 3:
+        return ordered
+    halves = []
+    for chain in (ordered, ordered[::-1]):
+        half: list[Place] = []
+        for point in chain:
+            while len(half) > 1 and _turn(half[-2], half[-1], point) <= 0:
+                half.pop()
+            half.append(point)
+        halves.append(half[:-1])
+    return [*halves[0], *halves[1]]
+
+
+def _turn(a: Place, b: Place, c: Place) -> float:
+    """Returns a positive number where the way from `a` over `b` to `c` turns left."""
+    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+
+
+FIGURE = ReportFigure(
+    draw=draw,
+    needs=("plane_share",),
+    also=tuple(f"plane_{kind}_{name}" for kind in _KINDS for name in ("x", "y", "loss")),
+    caption=(
+        "The hull seen on a plane. The plane goes through the hull's centre along the first two principal directions of "
+        "its endpoints. Contours are the training loss on the plane (logarithmic colours); the colour of a marker is the "
+        "loss of the point itself, which lies off the plane and is drawn at the place closest to it. Red: the edge of "
+        "what the hull casts on the plane. The smaller the plane's share of variance, the less it shows of the hull."
+    ),
+)

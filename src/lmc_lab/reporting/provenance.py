@@ -1,0 +1,47 @@
+"""Where the numbers of a report come from: settings, machine, versions."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from lmc_lab.results.folder import Result
+
+
+def settings_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns a line for each analysis with each of its settings, on which device it ran, and how points were evaluated."""
+    known = rows[["task", "analysis", "settings"]].dropna().drop_duplicates()
+    lines: list[dict[str, str]] = []
+    for task, analysis, text in known.itertuples(index=False):
+        settings = json.loads(text)
+        chosen = settings.pop("chosen", {})
+        settings.pop("endpoints", None)
+        line = {"task": task, "analysis": analysis, "settings": ", ".join(_flat(settings)), "evaluated": _how(chosen)}
+        lines += [line] if line not in lines else []
+    return pd.DataFrame(lines, columns=["task", "analysis", "settings", "evaluated"])
+
+
+def versions_of(results: Sequence[Result]) -> str:
+    """Returns the versions that measured: ``lmc_lab 0.1.0, torch 2.14.1``; several of one where there are several."""
+    found: dict[str, set[str]] = {}
+    for result in results:
+        for name, version in result.entry.versions.items():
+            found.setdefault(name, set()).add(version)
+    return ", ".join(f"{name} {' and '.join(sorted(versions))}" for name, versions in sorted(found.items()))
+
+
+def _how(chosen: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{'on ' if name == 'device' else ''}{chosen[name]}"
+        for name in ("evaluation", "device", "at_a_time")
+        if name in chosen
+    )
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterable[str]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}={json.dumps(value)}"
