@@ -11,6 +11,7 @@ from lmc_lab.results.select import select
 
 _KINDS = ("endpoint", "hull_point", "grid", "split")
 Place = tuple[float, float]
+_LENGTHS = {"zeroline": False, "constrain": "domain"}  # both axes have one scale, and end where the grid does
 
 
 def draw(rows: pd.DataFrame) -> list[Panel]:
@@ -21,7 +22,7 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
             traces=_traces(own),
             x="first principal direction",
             y="second",
-            layout={"xaxis": {"zeroline": False}, "yaxis": {"zeroline": False, "scaleanchor": "x"}},
+            layout={"xaxis": _LENGTHS, "yaxis": {**_LENGTHS, "scaleanchor": "x"}},
             choice=f"k = {split}",
         )
         for task, of_task in tasks_in(rows)
