@@ -39,6 +39,10 @@ FIGURES: Mapping[str, ReportFigure[list[Panel]]] = {
     "pairs": pairs.FIGURE,
 }
 _ONLY_HERE = ("hull",)  # and not among the figures for papers
+_HINT = (
+    '<p class="caption">In the figures: point at a mark to read it, drag to zoom, double-click to go back; buttons switch '
+    "trunks and quantities.</p>"
+)
 _ASSETS = Path(__file__).parent / "assets"
 
 
@@ -94,6 +98,7 @@ def _html(page: Page) -> str:
     title = escape(page.title)
     parts = [
         _answer(page),
+        _HINT if figures else "",
         *(_figure(name, figure.caption, page.formats) for name, (figure, _) in figures.items()),
         *(_own_figure(name, caption) for name, caption in page.own_figures.items()),
         page.examples,

@@ -133,7 +133,7 @@ class PanelView {
 
   async redraw() {
     if (this.node.hidden) return;
-    const config = {responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"]};
+    const config = {responsive: true, displayModeBar: false}; // its buttons would lie on the last split, at p_conv = 1
     await Plotly.react(this.plot, this.traces(), this.layout(), config);
     this.plot.dataset.drawn = "true";
   }
