@@ -46,13 +46,13 @@ def _onset(onset: "pd.Series[Any]", rows: pd.DataFrame, of_steps: str, threshold
     """Returns from where on the hulls of a trunk are convex."""
     failed, held = onset["low"], onset["high"]
     reversals = select(rows[rows["trunk"] == onset["trunk"]], "onset_p_conv_reversals")["value"]
-    doubt = ", after an earlier one held" if reversals.gt(0).any() else ""
+    doubt = " (not monotone: an earlier split held, a later one failed)" if reversals.gt(0).any() else ""
     convex = f"convex (p_conv at least {threshold:g})"
     if pd.isna(held):
         return f"hulls are not {convex} at the last split that was looked at, k = {failed:,.0f}{of_steps} steps{doubt}"
     if pd.isna(failed):
         return f"hulls are {convex} from the first split on that was looked at, k = {held:,.0f}{of_steps} steps"
-    return f"hulls are {convex} from between step {failed:,.0f}{doubt} and {held:,.0f}{of_steps} on"
+    return f"hulls are {convex} from between step {failed:,.0f} and {held:,.0f}{of_steps} on{doubt}"
 
 
 def _there(onset: "pd.Series[Any]", rows: pd.DataFrame) -> str:
