@@ -38,6 +38,9 @@ def test_a_file_has_all_rows_of_the_study(exported):
         assert each.rows.equals(own[each.entry.created].rows)
         assert each.entry.subject == own[each.entry.created].entry.subject and each.records is None
     assert collected.config["task"]["max_steps"] == 30
+    commands = [record.command, *(each.entry.command for each in collected.found)]
+    assert all(command.startswith("python -m lmc_lab.") and "_dir=" not in command for command in commands)
+    assert str(exported) not in (exported / "one.parquet").read_bytes().decode(errors="ignore")
 
 
 def test_the_report_of_a_file_is_that_of_the_study(exported, tmp_path):

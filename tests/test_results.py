@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-import torch
+from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
 
 import lmc_lab
@@ -13,7 +13,6 @@ from conftest import REPOSITORY
 from lmc_lab.data.mnist1d import load
 from lmc_lab.models.conv1d import ConvNet1d
 from lmc_lab.results.bundle import read_bundle
-from lmc_lab.runs import checkpoint
 
 DOCS = REPOSITORY / "docs"
 SPLIT = 250
@@ -42,18 +41,14 @@ def test_a_modes_rows_follow_from_its_endpoints(tmp_path):
     files = [
         DOCS / "results" / "endpoints" / f"mnist1d-trunk-0-split-{SPLIT}-branch-{seed}.safetensors" for seed in range(6)
     ]
-    states = [checkpoint.load(path).state["model"] for path in files]
+    states = [load_file(path) for path in files]
     train = load(data_dir=tmp_path, cache_dir=tmp_path, num_train=4000, num_test=1000).train
     model = ConvNet1d()
     inputs = train.prepare(train.inputs)
     objective = lmc_lab.Objective(model, cross_entropy, (inputs, train.targets))
-    probe = lmc_lab.probe_hull(objective, [unprefixed(state) for state in states], num_samples=100, seed=0)
+    probe = lmc_lab.probe_hull(objective, states, num_samples=100, seed=0)
     assert probe.p_conv.value == pytest.approx(rows.loc["p_conv", "value"], abs=0.02)
     assert probe.p_rand.value == pytest.approx(rows.loc["p_rand", "value"], abs=0.02)
     for kind, found in {"endpoint": probe.endpoints, "hull_point": probe.conv, "centre": probe.centre}.items():
         assert float(found.loss.mean()) == pytest.approx(rows.loc[f"{kind}_loss", "value"], rel=1e-5)
     assert sum(path.stat().st_size for path in files) < 2e6
-
-
-def unprefixed(state):
-    return {name.removeprefix("model."): value for name, value in state.items() if isinstance(value, torch.Tensor)}

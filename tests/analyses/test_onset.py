@@ -18,6 +18,7 @@ from lmc_lab.runs.trunk_results import TrunkResults
 from tiny import tiny_experiment
 
 STEPS = (0, 50, 800)
+_COUNTS = ("_splits", "_reversals")
 
 
 def frame(lines):
@@ -37,7 +38,7 @@ def results_of(quantities, steps=STEPS):
 
 def onsets(quantities, steps=STEPS, **settings):
     found = Onset(**settings).measure(results_of(quantities, steps), None)
-    return {each.quantity: (each.low, each.high, each.value) for each in found if not each.quantity.endswith("_splits")}
+    return {each.quantity: (each.low, each.high, each.value) for each in found if not each.quantity.endswith(_COUNTS)}
 
 
 def test_the_threshold_decides():
@@ -49,6 +50,12 @@ def test_the_threshold_decides():
 
 def test_one_that_fails_at_the_end_lies_beyond_it():
     assert onsets({"p_conv": (1.0, 1.0, 0.8)}) == {"onset_p_conv": (800, None, inf)}
+
+
+def test_what_fails_after_it_held_is_counted():
+    for values, count in (((0.0, 0.5, 1.0), 0), ((1.0, 0.5, 1.0), 1), ((1.0, 0.5, 0.2), 2), ((0.2, 0.5, 0.2), 0)):
+        found = Onset().measure(results_of({"p_conv": values}), None)
+        assert [each.value for each in found if each.quantity == "onset_p_conv_reversals"] == [count]
 
 
 def test_instability_and_the_centre_have_their_own_criteria():
@@ -66,6 +73,7 @@ def test_a_split_without_a_number_counts_as_failed_and_is_named(lost):
     assert [(each.quantity, each.value, each.low, each.num_samples) for each in found] == [
         ("onset_p_conv", 800, 50, 3),
         ("onset_p_conv_splits", 3, None, None),
+        ("onset_p_conv_reversals", 1, None, None),
         ("onset_p_conv_unmeasured", 50, None, None),
     ]
 
@@ -134,5 +142,5 @@ def test_it_is_measured_once_and_again_where_a_result_has_changed(experiment):
     assert rows["split_step"].isna().all()
     measured(experiment, "convex_mode", 0, 0.95, created=2)
     second = ensure_rows(experiment, load(experiment), Onset())
-    assert second != first and read_result(second).rows["value"].tolist() == [0.0, 1.0]
+    assert second != first and read_result(second).rows["value"].tolist() == [0.0, 1.0, 0.0]
     assert ensure_rows(experiment, replace(load(experiment), split_steps=(0, 50)), Onset()) not in (first, second)
