@@ -1,7 +1,6 @@
 """The hull over time: what it is at step t of training, for branches that parted at step k."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -9,56 +8,35 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
+from lmc_lab.reporting.hull_maps import HULL_MAPS, HullMap, hull_table
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.results.select import select
-
-
-@dataclass(frozen=True)
-class _Map:
-    """One quantity over (k, t)."""
-
-    quantity: str
-    subset: str | None
-    title: str
-    colours: str
-    is_share: bool  # between 0 and 1; else a length
-
-
-_MAPS = (
-    _Map("p_conv", "train", "$p_{conv}$", "cividis", True),
-    _Map("p_jensen_negative", "train", "P(Jensen gap < 0)", "cividis", True),
-    _Map("hull_radius", None, "hull radius", "magma", False),
-)
 
 
 def draw(rows: pd.DataFrame) -> Figure:
     """Returns three maps for each trunk, against the split k (across) and the step t of the branches (upwards)."""
     trunks = list(rows.groupby(["task", "trunk"]))
-    figure = Figure(figsize=(4.2 * len(trunks) + 1.2, 3.2 * len(_MAPS)), layout="constrained")
-    axes = figure.subplots(len(_MAPS), len(trunks), squeeze=False)
+    figure = Figure(figsize=(4.2 * len(trunks) + 1.2, 3.2 * len(HULL_MAPS)), layout="constrained")
+    axes = figure.subplots(len(HULL_MAPS), len(trunks), squeeze=False)
     for column, ((task, trunk), own) in zip(axes.T, trunks, strict=True):
         column[0].set_title(f"{task}, trunk {trunk}")
-        for axis, each in zip(column, _MAPS, strict=True):
+        for axis, each in zip(column, HULL_MAPS, strict=True):
             _draw_map(axis, own, each)
-    for axis, each in zip(axes[:, 0], _MAPS, strict=True):
-        axis.set_ylabel(f"{each.title}\n\nstep t")
+    for axis, each in zip(axes[:, 0], HULL_MAPS, strict=True):
+        axis.set_ylabel(f"{each.title.replace('p_conv', '$p_{conv}$')}\n\nstep t")
     for axis in axes[-1]:
         axis.set_xlabel("split step k")
     return figure
 
 
-def _draw_map(axis: Axes, rows: pd.DataFrame, which: _Map) -> None:
+def _draw_map(axis: Axes, rows: pd.DataFrame, which: HullMap) -> None:
     """Draws one map: a cell for each k and t that were measured, with its value; nothing where t <= k."""
-    table = (
-        select(rows, which.quantity, which.subset)
-        .astype({"split_step": int, "step": int})
-        .pivot_table(index="step", columns="split_step", values="value")
-    )
+    table = hull_table(select(rows, which.quantity, which.subset))
     if table.empty:
         return
     values = table.to_numpy(dtype=float)
     norm = Normalize(0, 1) if which.is_share else LogNorm(np.nanmin(values), np.nanmax(values))
-    mesh = axis.pcolormesh(values, cmap=which.colours, norm=norm)
+    mesh = axis.pcolormesh(values, cmap="cividis" if which.is_share else "magma", norm=norm)
     for row, column, value in _cells(values):
         is_dark = float(norm(value)) < 0.5
         axis.text(

@@ -1,31 +1,15 @@
 """The hull over time: what it is at step t of training, for branches that parted at step k."""
 
-from dataclasses import dataclass
 from math import isfinite, log10
 
 import pandas as pd
 
+from lmc_lab.reporting.hull_maps import HULL_MAPS, HullMap, hull_table
 from lmc_lab.reporting.palette import LENGTHS, SHARES
 from lmc_lab.reporting.panel import Panel, Trace, short, tasks_in
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.results.select import select
 
-
-@dataclass(frozen=True)
-class _Map:
-    """One quantity over (k, t)."""
-
-    quantity: str
-    subset: str | None
-    title: str
-    is_share: bool  # between 0 and 1; else a length
-
-
-_MAPS = (
-    _Map("p_conv", "train", "p_conv", True),
-    _Map("p_jensen_negative", "train", "P(Jensen gap < 0)", True),
-    _Map("hull_radius", None, "hull radius", False),
-)
 _CATEGORIES = {"type": "category", "showgrid": False}
 
 
@@ -40,16 +24,14 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
             layout={"xaxis": _CATEGORIES, "yaxis": _CATEGORIES},
         )
         for task, own in tasks_in(rows)
-        for each in _MAPS
+        for each in HULL_MAPS
         for trunk, chosen in select(own, each.quantity, each.subset).groupby("trunk")
     ]
 
 
-def _map(rows: pd.DataFrame, which: _Map) -> Trace:
+def _map(rows: pd.DataFrame, which: HullMap) -> Trace:
     """Returns a cell for each k and t that were measured, with its value; nothing where t <= k."""
-    table = rows.astype({"split_step": int, "step": int}).pivot_table(
-        index="step", columns="split_step", values="value"
-    )
+    table = hull_table(rows)
     splits, steps = [int(split) for split in table.columns], [int(step) for step in table.index]
     values = [[float(value) for value in line] for line in table.to_numpy(dtype=float)]
     trace: Trace = {
