@@ -100,13 +100,13 @@ def cost_table(results: Iterable[Result]) -> pd.DataFrame:
     """Returns what each analysis took: the median over its results, and where it looks at checkpoints, for each of them."""
     lines = []
     for result in results:
-        products = select(result.rows, "num_products")["value"]
-        first = result.rows.iloc[0]
-        num_checkpoints = len(products) or len(select(result.rows, "p_gap_negative"))
+        quantities = result.rows["quantity"].to_numpy()
+        products = result.rows["value"].to_numpy()[quantities == "num_products"]
+        num_checkpoints = len(products) or int((quantities == "p_gap_negative").sum())
         lines.append(
             {
-                "task": first["task"],
-                "analysis": first["analysis"],
+                "task": result.rows["task"].iat[0],
+                "analysis": result.rows["analysis"].iat[0],
                 "seconds": result.entry.seconds,
                 "checkpoints": num_checkpoints,
                 "seconds a checkpoint": result.entry.seconds / num_checkpoints if num_checkpoints else None,

@@ -35,7 +35,8 @@ def _share(rows: pd.DataFrame) -> float:
 
 
 def _traces(rows: pd.DataFrame) -> list[Trace]:
-    points = {kind: _points(rows, kind) for kind in _KINDS}
+    table = _table(rows)
+    points = {kind: _points(table, kind) for kind in _KINDS}
     shown = pd.concat(points.values())
     heights = _heights(shown["loss"])
     colours = {"zmin": heights.min(), "zmax": heights.max(), "colorscale": LENGTHS}
@@ -64,19 +65,24 @@ def _traces(rows: pd.DataFrame) -> list[Trace]:
     return traces
 
 
-def _points(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
+def _table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns the last value of each quantity (columns) at each place: a branch, a number of its own, or the only one."""
+    places = rows["branch"].fillna(rows["index"]).fillna(0)
+    found = pd.DataFrame({"place": places, "quantity": rows["quantity"].astype(object), "value": rows["value"]})
+    return found.drop_duplicates(["place", "quantity"], keep="last").pivot(
+        index="place", columns="quantity", values="value"
+    )
+
+
+def _points(table: pd.DataFrame, kind: str) -> pd.DataFrame:
     """Returns x, y and loss of the points of a kind, one a line."""
-    columns = {name: select(rows, f"plane_{kind}_{name}") for name in ("x", "y", "loss")}
-    series = {
-        name: own.assign(place=own["branch"].fillna(own["index"]).fillna(0)).set_index("place")["value"]
-        for name, own in columns.items()
-    }
-    return pd.DataFrame(series).dropna().sort_index()
+    columns = {f"plane_{kind}_{name}": name for name in ("x", "y", "loss")}
+    return table.reindex(columns=list(columns)).rename(columns=columns).dropna()
 
 
 def _heights(losses: "pd.Series[float]") -> "pd.Series[float]":
     """Returns what the colour of a loss stands for: its logarithm, since losses off the hull are many times higher."""
-    return losses.clip(lower=1e-30).map(log10).map(short)
+    return losses.clip(lower=1e-30).map(lambda loss: short(log10(loss)))
 
 
 def _contours(grid: pd.DataFrame, colours: Trace) -> Trace:
