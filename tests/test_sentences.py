@@ -109,10 +109,10 @@ TRAIN = [
     ("task.name=${task.modl}", "expected task.name to refer to a key of the config, found '${task.modl}'"),
     ("hydra.launcher.n_jobs=zwei", "found 'hydra.launcher.n_jobs=zwei'"),
     ("task=crooked", "crooked.yaml"),
-    ("task=mien", "did you mean 'mine'?"),
+    ("task=mien", "did you mean 'mine'"),
     ("study=lenet", "found 'study', which only other configs have"),
     ("onset_treshold=1", "--help lists the keys"),
-    ("task.optimizer.learning_rate=1", "did you mean 'task.optimizer.lr'?"),
+    ("task.optimizer.learning_rate=1", "did you mean 'task.optimizer.lr', '+task.optimizer.dampening' or 'task.optimizer._target_'?"),
     ("OMP_NUM_THREADS=zwei", "expected OMP_NUM_THREADS to be a whole number >= 1, found 'zwei'"),
 ]  # fmt: skip
 
@@ -146,7 +146,7 @@ ANALYZE = [
     ("evaluation.bn_policy=keeep", "one of reestimate, interpolate, keep, found 'keeep'; did you mean 'keep'?"),
     ("evaluation.num_bn_examples=1", "expected evaluation.num_bn_examples to be a whole number >= 2"),
     ("evaluation.path=fast", "expected evaluation.path to be one of auto, loop, stacked"),
-    ("analysis=[convex]", "did you mean 'convex_mode'?"),
+    ("analysis=[convex]", "did you mean 'convex_mode' or 'onset'?"),
     ("analysis.convex_mode._target_=lmc_lab.analyses.pairs.Pears", "did you mean 'lmc_lab.analyses.pairs.Pairs'?"),
     ("analysis.convex_mode.num_sample=3", "did you mean 'analysis.convex_mode.num_samples'?"),
 ]

@@ -13,6 +13,7 @@ _LIBRARIES = frozenset(
         "torch", "torchmetrics", "torchvision", "tqdm", "wandb", "yaml",
     }
 )  # fmt: skip
+_CLEAR, _CLOSE = 0.85, 0.5  # how similar names are (difflib) of which one is meant, or may be meant
 
 
 class UserError(Exception):
@@ -24,15 +25,21 @@ class UserError(Exception):
 
 
 def nearest(name: str, valid: Iterable[str], otherwise: str | None = None) -> str:
-    """Returns ``did you mean 'lenet'?`` for the closest valid name, else what to do `otherwise`: by default all names."""
+    """Returns ``did you mean 'lenet' or 'lenet_m'?`` for up to three close names, else `otherwise`: by default all names.
+
+    One that differs by a letter or two is the only one that is told.
+    """
     names = sorted(set(valid))
-    close = closest(name, names)
-    return f"did you mean '{close}'?" if close else otherwise or f"choose one of: {', '.join(names)}"
+    close = get_close_matches(name, names, n=1, cutoff=_CLEAR) or get_close_matches(name, names, n=3, cutoff=_CLOSE)
+    if not close:
+        return otherwise or f"choose one of: {', '.join(names)}"
+    *others, last = [f"'{each}'" for each in close]
+    return f"did you mean {' or '.join([', '.join(others), last] if others else [last])}?"
 
 
 def closest(name: str, valid: Iterable[str]) -> str | None:
     """Returns the valid name that `name` may have been meant to be, if there is one."""
-    return next(iter(get_close_matches(name, sorted(set(valid)), n=1, cutoff=0.5)), None)
+    return next(iter(get_close_matches(name, sorted(set(valid)), n=1, cutoff=_CLOSE)), None)
 
 
 def one_line(error: BaseException) -> str:

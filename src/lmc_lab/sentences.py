@@ -81,6 +81,8 @@ def _first_line(error: BaseException) -> str:
 def _unknown_option(match: re.Match[str], config_name: str) -> str:
     group, name = match.groups()
     options = configs.groups(configs.folders())
+    if group.startswith("hydra/"):  # of plugins, whose options Hydra itself has found
+        options[group] = re.findall(r"(?m)^\t(\S+)$", match.string)
     if group not in options:
         return f"expected a group of configs, found '{group}'; {nearest(group, options)}"
     return f"expected a config of the group '{group}', found '{name}'; {nearest(name, options[group])}"

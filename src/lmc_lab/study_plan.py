@@ -238,9 +238,14 @@ class StudyPlan:
 
 def _analyses(study: DictConfig, *, is_searched: bool) -> dict[str, dict[str, Any]]:
     """Returns the analyses and their settings; one that decides where to search draws samples until it is decided."""
-    analyses: dict[str, dict[str, Any]] = plain(study.analyses)
+    analyses: dict[str, dict[str, Any]] = {name: settings or {} for name, settings in plain(study.analyses).items()}
+    for name, settings in analyses.items():
+        if not isinstance(settings, dict):
+            raise UserError(
+                f"expected settings of an analysis at study.analyses.{name}, found {settings}; write {{}} for none"
+            )
     if is_searched and "convex_mode" in analyses:
-        analyses["convex_mode"] = {"resolve": _threshold(analyses), **(analyses["convex_mode"] or {})}
+        analyses["convex_mode"] = {"resolve": _threshold(analyses), **analyses["convex_mode"]}
     return analyses
 
 

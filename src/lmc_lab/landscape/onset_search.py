@@ -37,20 +37,25 @@ def next_split(outcomes: Outcomes, num_steps: int, *, ratio: float) -> int | Non
         num_steps: T.
         ratio: of the first split that holds to the last that fails, larger than 1.
     """
-    bracket = bracket_of(outcomes)
-    if bracket.failed is None or bracket.held is None:
+    ends = _ends(outcomes, num_steps)
+    if ends is None or ends[1] / ends[0] < ratio:
         return None
-    low, high = max(bracket.failed, num_steps / _EARLIEST), bracket.held
-    middle = round(sqrt(low * high))
-    return middle if high / low >= ratio and bracket.failed < middle < high else None
+    middle = round(sqrt(ends[0] * ends[1]))
+    return middle if ends[0] < middle < ends[1] else None
 
 
 def width(outcomes: Outcomes, num_steps: int) -> float:
     """Returns the ratio of the ends of the bracket, infinite if it has but one."""
+    ends = _ends(outcomes, num_steps)
+    return inf if ends is None else ends[1] / ends[0]
+
+
+def _ends(outcomes: Outcomes, num_steps: int) -> tuple[float, int] | None:
+    """Returns the ends of the bracket, the lower one at T/1000 at least; None if it has but one."""
     bracket = bracket_of(outcomes)
     if bracket.failed is None or bracket.held is None:
-        return inf
-    return bracket.held / max(bracket.failed, num_steps / _EARLIEST)
+        return None
+    return max(bracket.failed, num_steps / _EARLIEST), bracket.held
 
 
 def bracket_of(outcomes: Outcomes) -> Onset:
