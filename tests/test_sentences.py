@@ -112,7 +112,7 @@ TRAIN = [
     ("task=mien", "did you mean 'mine'"),
     ("study=lenet", "found 'study', which only other configs have"),
     ("onset_treshold=1", "--help lists the keys"),
-    ("task.optimizer.learning_rate=1", "did you mean 'task.optimizer.lr', '+task.optimizer.dampening' or 'task.optimizer._target_'?"),
+    ("task.optimizer.learning_rate=1", "did you mean 'task.optimizer.lr', '+task.optimizer.dampening' or 'task.opt"),
     ("OMP_NUM_THREADS=zwei", "expected OMP_NUM_THREADS to be a whole number >= 1, found 'zwei'"),
 ]  # fmt: skip
 

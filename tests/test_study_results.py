@@ -8,6 +8,8 @@ from hydra import compose, initialize_config_dir
 
 from conftest import REPOSITORY
 from entries import entry
+from lmc_lab.analyses.distances import Distances
+from lmc_lab.analyses.hulls import Hulls
 from lmc_lab.analyses.store import identity_settings
 from lmc_lab.errors import UserError
 from lmc_lab.failures import Failures
@@ -17,7 +19,7 @@ from lmc_lab.results.row_file import SCHEMA, read_rows, write_rows
 from lmc_lab.results.study_results import collect
 from lmc_lab.runs.status import write_status
 from lmc_lab.study import _can_run
-from lmc_lab.study_commands import commands
+from lmc_lab.study_commands import bracket_commands, branch_folders, commands, plan_at_bracket
 from lmc_lab.study_plan import StudyPlan
 from lmc_lab.study_record import record_of
 
@@ -152,6 +154,24 @@ def test_steps_that_the_trunks_save_anyway_are_among_a_studys_states(plan):
     own = replace(plan, analyses={"trunk_hessian": {}}, shared=(*plan.shared, "run.save_steps=[5]"))
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
         assert [each.steps for each in own.measured] == [[0, 5, 20, own.experiment.task.max_steps]]
+
+
+def test_the_branches_at_the_bracket_are_made_as_their_analysis_wants_them(plan, monkeypatch):
+    own = replace(plan, analyses={"onset": {}, "convex_mode": {}, "hulls": {}}, bracket=(20,))
+    monkeypatch.setattr(Hulls, "branch", {"overrides": {"batch_size": 7}})
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        training, measuring = bracket_commands(own).items()
+        (folder, *_), plain = branch_folders(plan_at_bracket(own), training[0]), branch_folders(own)[0]
+    assert training[0] == "branches-of-hulls-of-bracket" and measuring[0] == "bracket"
+    assert "branch.overrides={batch_size:7}" in training[1] and "seed=range(6)" in training[1]
+    assert folder.path.parent.name.startswith("split-20-varied_") and plain.path.parent.name == "split-0"
+
+
+def test_a_study_that_asks_for_other_branches_alone_trains_no_plain_ones(plan, monkeypatch):
+    monkeypatch.setattr(Distances, "branch", {"overrides": {"batch_size": 7}})
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        planned = commands(replace(plan, analyses={"distances": {}, "trunk_curve": {}}))
+    assert [stage for stage in planned if stage.startswith("branches")] == ["branches-of-distances"]
 
 
 def test_a_study_says_which_results_its_onset_is_of(plan):

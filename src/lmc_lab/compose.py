@@ -198,7 +198,7 @@ def _transform_factory(config: DictConfig) -> Callable[[], list[Transform]]:
 
 
 def _given() -> tuple[str, ...]:
-    """Returns what the user gave this command that one which trains would be given, too; nothing outside of a command."""
+    """Returns this command's overrides that also apply to `train`; none outside of `train` and `analyze`."""
     if not HydraConfig.initialized() or HydraConfig.get().job.config_name not in ("train", "analyze"):
         return ()
     given = HydraConfig.get().overrides.task

@@ -49,7 +49,7 @@ def factory(config: DictConfig, key: str, *, num_positional: int = 0, named: Seq
 
 
 def translated(key: str, target: str, make: Callable[[], Result]) -> Result:
-    """Returns what `make` does, which only calls the target of the node `key`.
+    """Returns `make()`, which only calls the target of the node `key`; what a library refuses becomes a sentence.
 
     Raises:
         UserError: the target, code of a library, refuses its arguments. What comes out of the user's own code, or out of

@@ -28,7 +28,7 @@ _TALKING = (
 
 
 def prepare_process() -> None:
-    """Makes this process one that trains or measures; called by each job of an entry point, in workers as well."""
+    """Sets this process up for training or measuring; called by each job of an entry point, in workers as well."""
     if num_gpus():
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it the order of its sums may change
     with heavy_imports():

@@ -42,7 +42,8 @@ def bracket_commands(plan: StudyPlan) -> Commands:
     if not analyses or not plan.bracket:
         return {}
     at_bracket = plan_at_bracket(plan)
-    return {"branches-of-bracket": _branches(at_bracket, []), "bracket": _measuring(at_bracket, analyses)}
+    training = {stage: _branches(at_bracket, alike) for stage, alike in plan.bracket_training.items()}
+    return {**training, "bracket": _measuring(at_bracket, analyses)}
 
 
 def plan_at_bracket(plan: StudyPlan) -> StudyPlan:
@@ -52,10 +53,10 @@ def plan_at_bracket(plan: StudyPlan) -> StudyPlan:
 
 def branch_folders(plan: StudyPlan, stage: str = "branches") -> list[RunFolder]:
     """Returns the folders of the branches that a stage trains, none if it does not."""
-    if stage not in (*plan.training, "branches-of-bracket"):
+    analyses = {**plan.training, **plan.bracket_training}.get(stage)
+    if analyses is None:
         return []
-    analyses = plan.training.get(stage)
-    experiment = plan.experiment_of(analyses[0]) if analyses else plan.experiment
+    experiment = plan.experiment_of(analyses[0])
     return [
         experiment.paths.split(trunk, step, experiment.variant).branch(seed)
         for trunk in plan.trunks
@@ -66,9 +67,15 @@ def branch_folders(plan: StudyPlan, stage: str = "branches") -> list[RunFolder]:
 
 def _branches(plan: StudyPlan, analyses: Sequence[Analysis]) -> list[str]:
     """Returns the command that trains the branches which some analyses want made alike."""
-    varied = analyses[0].branch_overrides if analyses else []
     where = (_trunks(plan), f"split_step={_list(plan.splits)}", f"seed=range({plan.branches})")
-    return _sweep(plan, "train", *where, *varied, *_saving(_steps_on_the_way(plan, analyses)), *_logger(plan))
+    return _sweep(
+        plan,
+        "train",
+        *where,
+        *analyses[0].branch_overrides,
+        *_saving(_steps_on_the_way(plan, analyses)),
+        *_logger(plan),
+    )
 
 
 def _steps_on_the_way(plan: StudyPlan, analyses: Sequence[Analysis]) -> list[int]:

@@ -171,7 +171,7 @@ class StudyPlan:
 
     @cached_property
     def experiment(self) -> Experiment:
-        """Returns what the study trains, which each trunk is a variation of."""
+        """Returns what the study trains, of its first trunk; of the others only the seed differs."""
         return build_experiment(self._config)
 
     @cached_property
@@ -189,16 +189,17 @@ class StudyPlan:
 
     @cached_property
     def training(self) -> dict[str, list[Analysis]]:
-        """Returns each stage that trains branches, with the analyses that want them made so; the first needs none."""
-        stages_of: dict[str, list[Analysis]] = {"branches": []}
-        for analysis in (each for each in self.composed if each.subject.has_branches and not each.at_bracket):
-            alike = (name for name, others in stages_of.items() if others and others[0].branch == analysis.branch)
-            name = next(alike, f"branches-of-{analysis.name}") if analysis.branch else "branches"
-            stages_of.setdefault(name, []).append(analysis)
-        return stages_of
+        """Returns the stages that train branches by name, each with the analyses that want them made so."""
+        return _by_branches(each for each in self.composed if each.subject.has_branches and not each.at_bracket)
+
+    @cached_property
+    def bracket_training(self) -> dict[str, list[Analysis]]:
+        """Returns the same of the 2P branches at the bracket of the onset."""
+        found = _by_branches(analysis for analysis in self.composed if analysis.at_bracket)
+        return {f"{stage}-of-bracket": analyses for stage, analyses in found.items()}
 
     def own_settings(self, analysis: Analysis) -> dict[str, Any]:
-        """Returns the settings that the study adds to an analysis of what may be there from others."""
+        """Returns the settings that restrict an analysis to the study's own states or results, where there may be others."""
         if analysis.reads:
             return self._own_results(analysis)
         if analysis.steps is not None or "steps" not in analysis.settings():
@@ -237,7 +238,7 @@ class StudyPlan:
 
 
 def _analyses(study: DictConfig, *, is_searched: bool) -> dict[str, dict[str, Any]]:
-    """Returns the analyses and their settings; one that decides where to search draws samples until it is decided."""
+    """Returns the analyses with their settings; in a search, `convex_mode` draws until its interval excludes the threshold."""
     analyses: dict[str, dict[str, Any]] = {name: settings or {} for name, settings in plain(study.analyses).items()}
     for name, settings in analyses.items():
         if not isinstance(settings, dict):
@@ -247,6 +248,17 @@ def _analyses(study: DictConfig, *, is_searched: bool) -> dict[str, dict[str, An
     if is_searched and "convex_mode" in analyses:
         analyses["convex_mode"] = {"resolve": _threshold(analyses), **analyses["convex_mode"]}
     return analyses
+
+
+def _by_branches(analyses: Iterable[Analysis]) -> dict[str, list[Analysis]]:
+    """Returns analyses by the stage that trains their branches: plain ones first, then each kind that one asks for."""
+    stages_of: dict[str, list[Analysis]] = {}
+    for analysis in sorted(analyses, key=lambda each: bool(each.branch)):
+        alike = (name for name, others in stages_of.items() if others[0].branch == analysis.branch)
+        stages_of.setdefault(next(alike, f"branches-of-{analysis.name}" if analysis.branch else "branches"), []).append(
+            analysis
+        )
+    return stages_of
 
 
 def _threshold(analyses: Mapping[str, Mapping[str, Any]]) -> float:

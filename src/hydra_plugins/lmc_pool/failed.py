@@ -25,7 +25,7 @@ class Outcome:
 
     @property
     def num_failed(self) -> int:
-        """Returns how many of them failed, at most: what a job had done that was lost as a whole, nobody says here."""
+        """Returns how many of them failed at most: all of a job that died, since it is not known here what it had finished."""
         return self.num_parts if "" in self.failed else len(self.failed)
 
 

@@ -73,7 +73,7 @@ class _About(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Analysis(_About):
-    """A question; its fields are its settings, and name its results together with what they were measured on."""
+    """A question about a subject. Its fields are its settings; with the subject's digests they identify a result."""
 
     def __post_init__(self) -> None:
         """Raises UserError for a setting that cannot be."""

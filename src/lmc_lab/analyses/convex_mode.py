@@ -69,7 +69,7 @@ class ConvexMode(ModeAnalysis):
             yield from _levels(probe, mode.branches, subset)
 
     def _resolved(self, probe_with: Callable[[HullSample], HullProbe], mode: Mode, endpoints: Tensor) -> HullProbe:
-        """Returns what as many samples say as it takes to tell `p_conv` from the threshold."""
+        """Runs Algorithm 1, with four times as many samples as long as the interval of `p_conv` contains the threshold."""
         num_samples = self.num_samples
         while True:
             probe = probe_with(

@@ -92,7 +92,7 @@ def complete(run: Run, weights: Mapping[str, Tensor], path_length: float, *, tog
 
 
 def _trained(run: Run) -> Mapping[str, Any]:
-    """Returns how a finished branch was trained: as its endpoint says, where that is not as usual."""
+    """Returns device, precision and number of runs trained together, as the endpoint has them, else those of a CPU, alone."""
     usual = {**run.circumstances(1), "device": "cpu"}
     found: Mapping[str, Any] = checkpoint.load(run.folder.endpoint).state.get("trained", usual)
     return found
@@ -124,7 +124,10 @@ def steps_to_save(run: Run) -> set[int]:
 
 
 def _resumed(folder: RunFolder, last: int) -> Stretch | None:
-    """Returns where a killed run of this branch goes on, before its `last` step: what happens there is to happen."""
+    """Returns where a killed run of this branch goes on, or None.
+
+    A state of the `last` step is left alone, so that the callbacks of that step run.
+    """
     step = resume_step(folder)
     return Stretch(step, step, folder.resume) if step is not None and step < last else None
 
@@ -137,6 +140,6 @@ def _train(run: Run, stretch: Stretch, *, is_resumable: bool = True) -> "Trained
 
 
 def _begun(run: Run, stretch: Stretch) -> Callable[[checkpoint.State], checkpoint.State]:
-    """Returns what makes of a stretch's checkpoint what the branch begins with: of the trunk's alone something."""
+    """Returns what turns a stretch's checkpoint into the branch's first state: the trunk's is varied, one of its own stays."""
     is_own = stretch.checkpoint is not None and stretch.checkpoint.parent == run.folder.path
     return (lambda state: state) if is_own else run.experiment.variation.begun

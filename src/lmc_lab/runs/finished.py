@@ -15,7 +15,7 @@ from lmc_lab.runs.status import peek_status
 
 
 def is_reached(split: Split, paths: RunPaths) -> bool:
-    """Returns whether the trunk has come to a split, and what branches leave from, and modes are measured from, is whole.
+    """Returns whether a split is published, and the trunk's states at steps 0 and k are undamaged.
 
     Raises:
         OtherFormat: another version wrote it.

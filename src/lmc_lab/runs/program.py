@@ -75,7 +75,7 @@ class Program:
         self._resume.remove()
 
     def _join(self, later: list[Member]) -> None:
-        """Lets in who begins at this step; who counts other steps of the optimizer is for later."""
+        """Adds the waiting members that start at this step; one whose optimizer's state cannot be stacked goes into `later`."""
         step = self._step if self._states else self._waiting[0].start
         while self._waiting and self._waiting[0].start == step:
             member = self._waiting.pop(0)

@@ -14,7 +14,10 @@ from lmc_lab.runs.stretch import resume_step
 
 
 def claim(run: Run) -> None:
-    """Takes the state of a run, whose lock is held, out of that of a program that was ended, if it is further on."""
+    """Copies a run's state out of the file of an interrupted program where that is later than the run's own.
+
+    The caller holds the run's lock.
+    """
     own = place_of(run.folder.resume)
     for path in run.experiment.paths.programs():
         members = _members(path)

@@ -49,7 +49,7 @@ class ResumeFile:
 
 
 class ProgramStates(Callback):
-    """Saves what is to be saved at a step, but nothing of a member that is no number any more; keeps the last state.
+    """Saves the wanted states of the members that are finite, and keeps the last state of all in memory.
 
     Args:
         members: that are trained.

@@ -12,7 +12,7 @@ _OF_MEMBERS = "members"  # of a program's callbacks: the states of each run's
 
 
 def shared(state: State) -> str:
-    """Returns what must be equal in states that become one: the step, and what an optimizer or a schedule has once for all.
+    """Returns a key that is equal for states which can be stacked: step, schedule, parameter groups, scalars of the optimizer.
 
     Adam counts its steps, so a branch that began afresh is not in step with one that carries its trunk's count.
     """
@@ -65,7 +65,7 @@ def _stacked(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _taken(value: Any, member: int) -> Any:
-    """Returns what is one model's: a stack has a dimension, what counts for all models has none."""
+    """Returns one model's part of a stacked tensor, and of a scalar, which all models share, a copy."""
     if not isinstance(value, Tensor):
         return value
     return (value[member] if value.dim() else value).detach().cpu().clone()
@@ -82,6 +82,6 @@ def _shared(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_for_all(name: str, entry: Mapping[str, Any]) -> bool:
-    """Returns whether a tensor is no parameter's but a number, such as that of steps: others beside it have dimensions."""
+    """Returns whether all models share an entry of the optimizer's state: a scalar, such as Adam's `step`, beside tensors."""
     value = entry[name]
     return value.dim() == 0 and (name == "step" or any(isinstance(v, Tensor) and v.dim() for v in entry.values()))

@@ -27,7 +27,7 @@ class Request:
     results: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuses what says of weights from elsewhere that they are branches.
+        """Refuses `endpoints` together with keys that name branches.
 
         Raises:
             UserError: the request does.

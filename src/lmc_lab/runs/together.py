@@ -132,7 +132,7 @@ def _member(
 
 
 def _complete(run: Run, state: State, together: int) -> None:
-    """Writes the endpoint that a state at the last step is, and shows the loss curve to the logger.
+    """Writes the branch's endpoint from its state at the last step, marks it finished, and sends its loss curve to the logger.
 
     Raises:
         Diverged: it is not finite.

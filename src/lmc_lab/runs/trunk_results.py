@@ -125,8 +125,8 @@ def _with_settings(results: Sequence[Result], analysis: str, settings: Mapping[s
     if settings is None and len(found) > 1:
         told = " and ".join(str(dict(each)) for each in found.values())
         raise UserError(
-            f"expected results of {analysis} with the same settings at all splits, found {told}; name those that are meant: "
-            f"analysis.onset.results={{{analysis}:{{num_samples:100}}}}, say"
+            f"expected results of {analysis} with the same settings at all splits, found {told}; name those that are meant "
+            f"in the setting `results` of the analysis that reads them: {{{analysis}:{{num_samples:100}}}}, say"
         )
     return [result for result in newest if settings is None or result.entry.settings == settings]
 

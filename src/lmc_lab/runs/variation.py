@@ -1,4 +1,4 @@
-"""What the branches of a split have in common and plain ones have not: the parts of a branch besides its seed."""
+"""How the branches of a split differ from plain ones: start state, examples, overrides of the task, optimizer state, length."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -109,7 +109,7 @@ class Program:
         return (maps, head) if needed == {maps[-1]} else ([], calls)
 
     def _takes_size(self, call: Call, source: Call) -> bool:
-        """Returns whether all that `call` wants of `source` is the batch size, which nothing looks at."""
+        """Returns whether `call` uses only the batch size of `source`, so that its tensor need not be kept."""
         return self._is_size(source) or (source.op == "placeholder" and self._is_size(call))
 
     def _is_input(self, call: Call) -> bool:

@@ -60,7 +60,7 @@ def _num_flat_features(call: Call) -> int:
 
 
 def _size(call: Call, source: Source) -> Layer:
-    """Builds `x.size(0)`, `x.shape` and `x.shape[0]`, of which `flatten` needs nothing but that they were taken."""
+    """Builds `x.size(0)`, `x.shape` and `x.shape[0]`. No value is computed: that it is the batch size is enough."""
     if call.args[1:] not in ((), (0,), ("shape",)):
         call.unsupported("only the batch size is known")
     return Layer(ActivationLayout.SIZE, lambda num_models, weights, x: x, is_fresh=False)
