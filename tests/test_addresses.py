@@ -21,6 +21,7 @@ RESULTS = {
     "branch_hessian": "3ec608ba8dce",
     "convex_mode": "fcb56c4a3b56",
     "distances": "14ef320f27da",
+    "gap_terms": "0cf4021d5e2e",
     "hulls": "89c9e162200d",
     "inter_mode": "88df1ea2bd3e",
     "onset": "414840e45d62",

@@ -18,6 +18,8 @@ from lmc_lab.reporting.interactive import (
     figure4,
     figure5,
     figure6,
+    gap_terms,
+    gap_terms_over_time,
     hull,
     over_time,
     pairs,
@@ -31,6 +33,8 @@ FIGURES: Mapping[str, ReportFigure[list[Panel]]] = {
     "figure2": figure2.FIGURE,
     "over_time": over_time.FIGURE,
     "hull": hull.FIGURE,
+    "gap_terms": gap_terms.FIGURE,
+    "gap_terms_over_time": gap_terms_over_time.FIGURE,
     "figure3": figure3.FIGURE,
     "figure4": figure4.FIGURE,
     "figure5": figure5.FIGURE,
@@ -38,7 +42,7 @@ FIGURES: Mapping[str, ReportFigure[list[Panel]]] = {
     "figure6": figure6.FIGURE,
     "pairs": pairs.FIGURE,
 }
-_ONLY_HERE = ("hull",)  # and not among the figures for papers
+_ONLY_HERE = ("hull", "gap_terms", "gap_terms_over_time")  # and not among the figures for papers
 _HINT = (
     '<p class="caption">In the figures: point at a mark to read it, drag to zoom, double-click to go back; buttons switch '
     "trunks and quantities.</p>"

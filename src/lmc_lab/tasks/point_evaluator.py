@@ -1,7 +1,7 @@
 """The loss of a point of a task's parameter space on a set of examples, for many points at once."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 
 import torch
@@ -171,6 +171,33 @@ class PointEvaluator:
         sizes = (outputs(inputs).abs().max() for inputs in arranged for outputs in groups)
         return max(map(float, sizes))
 
+    @property
+    def loss_is_of_outputs(self) -> bool:
+        """Returns whether the loss of an example is a function of its outputs and target alone, whatever the point."""
+        return not self._judge.uses_point and not self._judge.stored
+
+    @float32_products()
+    @torch.no_grad()
+    def evaluate_outputs(self, points: States, examples: Examples, further: Callable[[Tensor], Tensor]) -> Evaluation:
+        """Returns mean loss (and accuracy) of outputs over `examples`, summed in float64.
+
+        Args:
+            points: n points.
+            examples: on which they are evaluated.
+            further: makes of the outputs (n, B, ...) of all points on some examples those that are judged, (m, B, ...).
+        """
+        examples = examples.on(self.device.torch_device)
+        groups = list(self._groups(points))
+        judged = []
+        for inputs, targets in examples.chunks(self._forward.num_examples):
+            arranged, num_examples = self._forward.inputs(inputs), len(targets)
+            outputs = torch.cat([run(arranged)[: cut.stop - cut.start, :num_examples] for cut, _, run in groups])
+            own = further(outputs)
+            losses, correct = self._judge(own, targets, {"": own})
+            right = None if correct is None else correct.sum(dim=1, dtype=torch.float64)
+            judged.append(Evaluation(losses.sum(dim=1, dtype=torch.float64), right))
+        return _mean(judged, len(examples))
+
     @torch.no_grad()
     def _losses(self, points: States, examples: Examples) -> Iterator[tuple[slice, slice, Tensor, Tensor | None]]:
         """Yields (points, examples, losses (n, B), correct (n, B)): each chunk of examples is read once for all points."""
@@ -207,6 +234,13 @@ class PointEvaluator:
             cut = slice(start, min(start + size, num_points))
             own = {name: values[cut] for name, values in points.items()}
             yield cut, own, self._forward.at({name: padded(values, size) for name, values in own.items()})
+
+
+def _mean(sums: list[Evaluation], num_examples: int) -> Evaluation:
+    """Returns the mean over all examples, of sums over some of them."""
+    losses = torch.stack([each.loss for each in sums]).sum(dim=0) / num_examples
+    right = [each.accuracy for each in sums if each.accuracy is not None]
+    return Evaluation(losses.cpu(), (torch.stack(right).sum(dim=0) / num_examples).cpu() if right else None)
 
 
 @cache

@@ -1,0 +1,93 @@
+"""Why a hull point is better: the terms of the Jensen gap against the split, and of each point against its distance."""
+
+from itertools import cycle
+
+import pandas as pd
+
+from lmc_lab.reporting.palette import BLUE, GREEN, GREY, RED
+from lmc_lab.reporting.panel import SYMBOLS, Panel, Series, Trace, by_trunk, short, steps_in, tasks_in
+from lmc_lab.reporting.report_figure import ReportFigure
+from lmc_lab.results.select import select
+
+TERMS = {
+    "bend": Series("bend of the network", RED),
+    "averaging": Series("less: gain of averaging outputs", GREEN),
+    "corner": Series("advantage of the nearest endpoint", GREY, "dot"),
+    "excess": Series("sum: above the nearest endpoint", BLUE),
+}
+OF_POINTS = ("bend", "averaging")
+
+
+def draw(rows: pd.DataFrame) -> list[Panel]:
+    """Returns the mean terms of each mode, and those of each hull point, of one split at a time."""
+    panels = []
+    for task, own in tasks_in(rows):
+        panels.append(
+            Panel(
+                title=f"{task}loss of a hull point, less that of its nearest endpoint",
+                traces=[
+                    trace
+                    for name, series in TERMS.items()
+                    for trace in by_trunk(signed(select(own, f"gap_{name}", "train"), name), series)
+                ],
+                x="split step k",
+                y="mean over hull points",
+                steps=steps_in(own),
+            )
+        )
+        for split, of_split in select(own, "point_distance").groupby("split_step"):
+            panels.append(
+                Panel(
+                    title=f"{task}each hull point, k = {split}",
+                    traces=_points(own[own["split_step"] == split], sorted(of_split["trunk"].dropna().unique())),
+                    x="distance from the nearest endpoint",
+                    y="term of its Jensen gap",
+                    choice=f"k = {split}",
+                )
+            )
+    return panels
+
+
+def signed(rows: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Returns rows as they enter the sum: what averaging gains is taken off."""
+    if name != "averaging":
+        return rows
+    return rows.assign(value=-rows["value"], low=-rows["high"], high=-rows["low"])
+
+
+def _points(rows: pd.DataFrame, trunks: list[int]) -> list[Trace]:
+    traces = []
+    for trunk, symbol in zip(trunks, cycle(SYMBOLS)):
+        own = rows[rows["trunk"] == trunk]
+        distances = select(own, "point_distance").set_index("index")["value"]
+        for name in OF_POINTS:
+            values = signed(select(own, f"point_{name}", "train"), name).set_index("index")["value"]
+            series = TERMS[name]
+            traces.append(
+                {
+                    "type": "scatter",
+                    "mode": "markers",
+                    "x": [short(x) for x in distances],
+                    "y": [short(y) for y in values.reindex(distances.index)],
+                    "hovertemplate": f"<b>{series.label}</b><br>distance %{{x}}<br>%{{y}}<extra></extra>",
+                    "marker": {"color": series.colour, "symbol": symbol, "size": 5, "opacity": 0.7},
+                    "meta": {"series": series.label, "trunk": f"trunk {trunk}", "symbol": symbol, "shift": 0},
+                }
+            )
+    return traces
+
+
+FIGURE = ReportFigure(
+    draw=draw,
+    needs=("gap_bend",),
+    also=(
+        *(f"gap_{name}" for name in TERMS if name != "bend"),
+        *(f"point_{name}" for name in (*OF_POINTS, "distance")),
+    ),
+    caption=(
+        "Why a hull point is better. Its loss less that of its nearest endpoint is the sum of three terms: the bend of the "
+        "network (its outputs against the mean of the endpoints' outputs; 0 for one that is linear in its parameters), less "
+        "what averaging outputs gains (as an ensemble does), and how much better the nearest endpoint is than all on average. "
+        "Training set; intervals: 95 % over hull points (t). The second panel has two of them for each hull point."
+    ),
+)

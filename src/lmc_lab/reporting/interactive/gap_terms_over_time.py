@@ -1,0 +1,40 @@
+"""Why hulls stop being better: the terms of the Jensen gap of branches on their way."""
+
+import pandas as pd
+
+from lmc_lab.reporting.interactive.gap_terms import OF_POINTS, TERMS, signed
+from lmc_lab.reporting.panel import Panel, by_trunk, steps_in, tasks_in
+from lmc_lab.reporting.report_figure import ReportFigure
+from lmc_lab.results.select import select
+
+
+def draw(rows: pd.DataFrame) -> list[Panel]:
+    """Returns bend and averaging against t, of one split at a time."""
+    return [
+        Panel(
+            title=f"{task}on the way, k = {split}",
+            traces=[
+                trace
+                for name in OF_POINTS
+                for trace in by_trunk(signed(select(of_split, f"gap_{name}", "train"), name), TERMS[name], x="step")
+            ],
+            x="step t of training",
+            y="mean over hull points",
+            steps=steps_in(own, "step"),
+            choice=f"k = {split}",
+        )
+        for task, own in tasks_in(rows)
+        for split, of_split in own.groupby("split_step")
+    ]
+
+
+FIGURE = ReportFigure(
+    draw=draw,
+    needs=("gap_bend",),
+    also=("gap_averaging",),
+    over_time=True,
+    caption=(
+        "Why a hull point is better, on the way. The same terms of the hulls of branches at step t; where the bend grows above "
+        "what averaging gains, the loss is no longer convex over the hull. Training set; intervals: 95 % over hull points (t)."
+    ),
+)
