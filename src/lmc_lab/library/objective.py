@@ -20,6 +20,7 @@ from lmc_lab.tasks.mean_loss import LossFunction
 from lmc_lab.tasks.model_with_loss import IsCorrect, ModelWithLoss
 from lmc_lab.tasks.point_evaluator import PointEvaluator
 from lmc_lab.tasks.state_dicts import StateDict, endpoints_of
+from lmc_lab.tasks.torch_internals import buffers_of
 
 
 @final
@@ -139,14 +140,14 @@ def _device_of(model: nn.Module) -> torch.device:
 @contextmanager
 def in_eval_mode(model: nn.Module) -> Iterator[None]:
     """Puts a model of the user's into eval mode in this context, and leaves each part as it was: mode and buffers."""
-    parts = [(part, part.training, dict(part._buffers)) for part in model.modules()]
+    parts = [(part, part.training, dict(buffers_of(part))) for part in model.modules()]
     model.eval()
     try:
         yield
     finally:
         for part, training, buffers in parts:
             part.training = training
-            part._buffers.update(buffers)
+            buffers_of(part).update(buffers)
 
 
 def _in_module(buffers: Mapping[str, Tensor]) -> dict[str, Tensor]:
