@@ -38,9 +38,10 @@ class BatchSizes:
 
 
 class MapModels(Protocol):
-    """Calls a function of each model's index, in this thread or in several; gives the results in the order of the indices."""
+    """Calls a function of each model's index, in this thread or in several."""
 
-    def __call__(self, function: Callable[[int], Result], indices: Iterable[int], /) -> Iterable[Result]: ...
+    def __call__(self, function: Callable[[int], Result], indices: Iterable[int], /) -> Iterable[Result]:
+        """Returns the results in the order of the indices."""
 
 
 class StackedModel:
