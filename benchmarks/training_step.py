@@ -82,11 +82,12 @@ def suite_step(experiment: Experiment, num_warm_up: int, num_steps: int) -> floa
     """Returns the seconds of a step as a trunk is trained: Trainer, callbacks, a line of csv every 50 steps."""
     stop = num_warm_up + num_steps
     clock = _Clock()
+    clocked = replace(experiment.task, make_callbacks=lambda: [clock])
     with TemporaryDirectory() as path:
-        run = Run(replace(experiment, paths=RunPaths(Path(path))))
+        run = Run(replace(experiment, task=clocked, paths=RunPaths(Path(path))))
         run.folder.path.mkdir(parents=True)
         # The clock comes before what saves: saving is not part of a step.
-        fit(run, Stretch(0, stop, None), save_at={0, stop}, callbacks=[clock])
+        fit(run, Stretch(0, stop, None), save_at={0, stop})
     return (clock.times[stop] - clock.times[num_warm_up]) / num_steps
 
 

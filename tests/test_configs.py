@@ -1,14 +1,17 @@
 """Every shipped config composes and becomes objects."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import OverrideParseException
+from hydra.errors import HydraException, OverrideParseException
 
 from lmc_lab.analyses.base import Analysis
 from lmc_lab.compose import build_analyses, build_experiment, fingerprint
+from lmc_lab.configs import composed, config_dir
 from lmc_lab.sentences import sentence
 from lmc_lab.study_commands import commands
 from lmc_lab.study_plan import StudyPlan
@@ -122,3 +125,18 @@ def test_an_override_that_is_no_override_is_one_sentence():
     with pytest.raises(OverrideParseException) as error:
         compose("train", ["task.optimizer"])
     assert "\n" not in sentence(error.value.with_traceback(error.tb.tb_next))
+
+
+@pytest.mark.parametrize("override", ["task=lenet", "task=lenett", "nowhere=1"])
+def test_the_config_that_runs_is_still_there_after_another_was_composed(override):
+    running = GlobalHydra.instance().hydra
+    assert running is not None
+    with suppress(HydraException):
+        composed("train", [override], [config_dir()])
+    assert GlobalHydra.instance().hydra is running
+
+
+def test_none_runs_where_none_did():
+    GlobalHydra.instance().clear()
+    composed("train", [], [config_dir()])
+    assert GlobalHydra.instance().hydra is None

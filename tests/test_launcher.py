@@ -1,15 +1,18 @@
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import forkserver
 
 import pytest
+from hydra.core.utils import JobReturn, JobStatus
 
-from hydra_plugins.lmc_pool.failed import Outcome, failure
+from hydra_plugins.lmc_pool.failed import Outcome, failed_of, failure
 from hydra_plugins.lmc_pool.names import job_name
 from hydra_plugins.lmc_pool.processes import run_jobs
+from lmc_lab.errors import UserError
 from lmc_lab.process import num_cores
 
 
@@ -181,3 +184,36 @@ def outcome(overrides, **failed):
 )
 def test_a_sweep_counts_the_branches_that_failed_and_names_them(outcomes, said):
     assert str(failure(outcomes, given=["k=1,2"])).startswith(said)
+
+
+def test_why_a_job_failed_is_where_hydra_keeps_it():
+    """In a private field, which Hydra sets through the public one."""
+    failed = JobReturn(status=JobStatus.FAILED)
+    failed.return_value = UserError("expected a, found b; change it")
+    assert failed_of(failed) == {"": "expected a, found b; change it"}
+    completed = JobReturn(status=JobStatus.COMPLETED)
+    completed.return_value = "anything"
+    assert failed_of(completed) == {}
+
+
+def test_ctrl_c_is_the_sweeps_to_answer_and_not_its_workers():
+    """In a fresh process, where the resource tracker is not running either, whose start unblocks the signal."""
+    script = """
+import os, signal
+from hydra_plugins.lmc_pool.processes import run_jobs
+
+def is_blocked(pid):
+    (line,) = [line for line in open(f"/proc/{pid}/status") if line.startswith("SigBlk")]
+    return bool(int(line.split()[1], 16) >> (signal.SIGINT - 1) & 1)
+
+class Job:
+    name = "job"
+    def is_answered(self):
+        return False
+    def __call__(self):
+        return {"worker": is_blocked(os.getpid()), "server": is_blocked(os.getppid())}
+
+print(run_jobs([Job()], num_workers=1), is_blocked(os.getpid()))
+"""
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[{'worker': True, 'server': True}] False", told.stderr

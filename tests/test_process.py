@@ -148,3 +148,21 @@ def test_sums_on_a_gpu_have_a_workspace_of_their_own(gpus, own, expected):
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": gpus, **({"CUBLAS_WORKSPACE_CONFIG": own} if own else {})}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(expected)
+
+
+def test_a_process_that_computes_does_not_hear_torchs_advice_on_vmap():
+    script = """
+import sys
+from lmc_lab.process import prepare_process
+if sys.argv[1] == "prepared":
+    prepare_process()
+import torch
+from torch.nn import functional as F
+print(torch.func.vmap(lambda x: F.multi_margin_loss(x, torch.tensor(0)))(torch.ones(2, 3)).tolist())
+"""
+    told = {
+        mode: subprocess.run([sys.executable, "-c", script, mode], capture_output=True, text=True, check=True)
+        for mode in ("prepared", "plain")
+    }
+    assert told["prepared"].stderr == "" and "There is a performance drop" in told["plain"].stderr
+    assert told["prepared"].stdout == told["plain"].stdout

@@ -1,6 +1,9 @@
+from unittest.mock import Mock
+
 import pytest
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException
 from hydra.types import HydraContext, RunMode
@@ -8,6 +11,7 @@ from hydra.types import HydraContext, RunMode
 from hydra_plugins.lmc_pool.sweeper import merged
 from lmc_lab.configs import config_dir
 from lmc_lab.errors import UserError
+from shell import shell
 
 
 def jobs(overrides, num_workers):
@@ -153,3 +157,40 @@ def test_a_sweep_that_measures_has_a_job_for_each_gpu(monkeypatch, given, num_wo
 def test_a_sweep_with_a_task_that_does_not_exist_does_not_begin(sweep, task):
     with pytest.raises(ConfigCompositionException):
         sweep("hydra/launcher=basic", f"task={task}", "seed=0,1")
+
+
+def test_each_job_of_a_pool_is_composed_once(tmp_path, monkeypatch):
+    """For the question whether all can be, for the quick answer, and for the worker that runs it."""
+    from hydra_plugins.lmc_pool import launcher, sweeper
+
+    ran, asked = [], []
+
+    def task(config):
+        ran.append((config.seed, "hydra" in config, HydraConfig.get().job.num))
+
+    task.answer = lambda config: asked.append((config.seed, "hydra" in config)) or False
+
+    def run(jobs, **workers):
+        return [{} if job.is_answered() else job() for job in jobs]
+
+    monkeypatch.setattr(launcher, "run_jobs", run)
+    with initialize_config_dir(str(config_dir()), version_base="1.3", job_name="train"):
+        loader = GlobalHydra.instance().config_loader()
+        given = [f"hydra.sweep.dir={tmp_path}", "split_step=3", "seed=range(6)", "hydra.launcher.n_jobs=3"]
+        master = loader.load_configuration("train", given, run_mode=RunMode.MULTIRUN)
+        compose, composed = loader.load_sweep_config, []
+        monkeypatch.setattr(loader, "load_sweep_config", lambda *each: composed.append(each) or compose(*each))
+        merging = sweeper.MergingSweeper()
+        context = HydraContext(config_loader=loader, callbacks=Mock())
+        merging.setup(hydra_context=context, task_function=task, config=master)
+        merging.sweep(list(master.hydra.overrides.task))
+    assert len(composed) == 3 and asked == [([0, 3], False), ([1, 4], False), ([2, 5], False)]
+    assert ran == [([0, 3], False, 0), ([1, 4], False, 1), ([2, 5], False, 2)]
+
+
+@pytest.mark.parametrize("launcher", ["pool", "basic"])
+def test_no_job_begins_where_one_cannot(tmp_path, launcher):
+    command = f"python -m lmc_lab.train hydra/launcher={launcher} output_dir={tmp_path} split_step=0 seed=0"
+    result = shell(f"{command} -m task=mnist1d,lenett")
+    assert result.returncode == 1 and "did you mean 'lenet'?" in result.stderr
+    assert not list(tmp_path.glob("mnist1d-*"))

@@ -1,6 +1,6 @@
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 import pytest
 from torch import Tensor, device
@@ -21,6 +21,13 @@ from lmc_lab.values import (
     shown,
     words,
 )
+
+
+class Closing(Protocol):
+    """What `isinstance` refuses to judge."""
+
+    def close(self): ...
+
 
 NAN, INFINITY = float("nan"), float("inf")
 
@@ -50,6 +57,7 @@ NAN, INFINITY = float("nan"), float("inf")
         (tuple[int, ...], [[], [1, 2, 3]], [["x"]]),
         (dict[str, int], [{}, {"a": 1}], [[], "a"]),
         (float | Tensor, [1, 0.1], ["fast", None, [1]]),
+        (float | Closing, [1, "cannot be judged"], []),
         (Path | None, [None, "a/b"], []),
         (device, ["cpu", 3, None], []),
         (Any, ["cpu", 3, None, []], []),

@@ -1,7 +1,7 @@
 """What the fork server of a sweep imports once, so that its workers start in milliseconds, not in the seconds that torch takes.
 
-It is what every job needs. What only some need, each worker imports when it does: Lightning takes as long as torch, and
-who has nothing to train would wait for it.
+It is what all jobs share, and both kinds of task, which are small. What takes long and only some need, each worker imports
+when it does: Lightning takes as long as torch, and who has nothing to train would wait for it.
 """
 
 from lmc_lab.process import heavy_imports

@@ -37,6 +37,7 @@ def prepare_process() -> None:
     torch.set_num_threads(1)  # one core a process: two threads collapse when a core is shared
     keep_freed_memory()
     _quiet_lightning()
+    leave_out_advice_on_vmap()
 
 
 @contextmanager
@@ -80,6 +81,11 @@ def _quiet_lightning() -> None:
     for name in _TALKING:
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning.*")
+
+
+def leave_out_advice_on_vmap() -> None:
+    """Leaves out what torch says of operations that `vmap` has to do one by one, on a CPU attention: it costs time alone."""
+    warnings.filterwarnings("ignore", message="There is a performance drop")
 
 
 def end_after(wait: Callable[[], None]) -> None:

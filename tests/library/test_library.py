@@ -4,6 +4,7 @@ import ast
 import copy
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -443,3 +444,14 @@ def test_a_model_on_two_devices_is_refused():
         lmc_lab.UserError, match=r"expected a model on one device, found it on cpu and meta; give model.cpu\(\)"
     ):
         lmc_lab.Objective(model, F.cross_entropy, (torch.randn(9, 4), torch.arange(9) % 3))
+
+
+@pytest.mark.filterwarnings("always")
+def test_nothing_is_heard_of_advice_on_vmap_and_the_users_filters_stay(recwarn):
+    data = torch.randn(40, 4, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 3
+    before = list(warnings.filters)
+    objective = lmc_lab.Objective(nn.Linear(4, 3), F.multi_margin_loss, data)
+    objective.evaluate([nn.Linear(4, 3).state_dict()])
+    assert not recwarn.list and warnings.filters == before
+    with pytest.warns(UserWarning, match="There is a performance drop"):  # what torch says otherwise
+        torch.func.vmap(lambda output: F.multi_margin_loss(output, torch.tensor(0)))(torch.randn(2, 3))

@@ -242,6 +242,32 @@ def test_float32_is_float32_and_everything_is_put_back(monkeypatch, restored):
     assert flags() == before
 
 
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_how_a_gpu_multiplies_is_put_back_after_an_error(monkeypatch, restored, deterministic):
+    monkeypatch.setattr(cudnn, "benchmark", True)
+    before = flags()
+    with pytest.raises(ZeroDivisionError), float32_products(tf32=True, deterministic=deterministic):
+        assert flags() != before
+        raise ZeroDivisionError
+    assert flags() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "default", "autocast"),
+    [
+        ("64-true", torch.float64, False),
+        ("bf16-true", torch.bfloat16, False),
+        ("bf16-mixed", torch.float32, True),
+        ("32-true", torch.float32, False),
+    ],
+)
+def test_the_default_type_and_autocast_are_put_back_after_an_error(name, default, autocast):
+    with pytest.raises(ZeroDivisionError), precision_of(name).forward():
+        assert torch.get_default_dtype() == default and torch.is_autocast_enabled("cpu") == autocast
+        raise ZeroDivisionError
+    assert torch.get_default_dtype() == torch.float32 and not torch.is_autocast_enabled("cpu")
+
+
 def test_float32_is_float32_where_all_of_torch_was_told_otherwise(restored):
     torch.backends.fp32_precision = "tf32"
     with float32_products():

@@ -5,6 +5,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hydra.core.utils import JobReturn, JobStatus
+
 from hydra_plugins.lmc_pool.names import job_name, num_branches_of
 from lmc_lab.errors import UserError
 
@@ -27,6 +29,14 @@ class Outcome:
     def num_failed(self) -> int:
         """Returns how many of them failed at most: all of a job that died, since it is not known here what it had finished."""
         return self.num_parts if "" in self.failed else len(self.failed)
+
+
+def failed_of(result: JobReturn) -> Reasons:
+    """Returns what failed of a job that has ended.
+
+    The error is taken from Hydra's private field: the public one raises it, and says so in lines of its own.
+    """
+    return reasons_of(result._return_value) if result.status == JobStatus.FAILED else {}
 
 
 def reasons_of(error: Any) -> Reasons:

@@ -4,6 +4,7 @@ A job that fails or is killed costs only itself; whoever repeats the sweep compu
 light, since Hydra imports every plugin before it answers ``--help``.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from hydra_plugins.lmc_pool.failed import Outcome, Reasons, failure, reasons_of
+from hydra_plugins.lmc_pool.failed import Outcome, Reasons, failed_of, failure
 from hydra_plugins.lmc_pool.names import job_name
 from hydra_plugins.lmc_pool.processes import run_jobs
 from lmc_lab.errors import UserError
@@ -40,27 +41,24 @@ ConfigStore.instance().store(group="hydra/launcher", name="pool", node=PoolLaunc
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker needs to run one job of a sweep."""
+    """What a worker needs to run one job of a sweep, whose config is composed already.
 
+    `name` tells it from the others.
+    """
+
+    name: str
     context: HydraContext
     task_function: TaskFunction
     config: DictConfig
     singletons: dict[Any, Any]
-    index: int
-    overrides: list[str]
-
-    @property
-    def name(self) -> str:
-        """Returns what tells it from the others."""
-        return job_name(self.overrides, self.config.hydra.overrides.task)
 
     def is_answered(self) -> bool:
         """Returns whether it is done by a quick answer, which is given here and now (`lmc_lab.quick`)."""
         answer = getattr(self.task_function, "answer", None)
         if answer is None:
             return False
-        config = self._composed()
-        HydraConfig.instance().set_config(config)
+        HydraConfig.instance().set_config(self.config)
+        config = copy.deepcopy(self.config)
         with open_dict(config):
             del config["hydra"]
         try:
@@ -72,26 +70,20 @@ class Job:
         """Runs the job here; returns what failed."""
         Singleton.set_state(self.singletons)
         setup_globals()
-        config = self._composed()
         result = run_job(
             hydra_context=self.context,
             task_function=self.task_function,
-            config=config,
+            config=self.config,
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
         )
-        return {} if result.status == JobStatus.COMPLETED else reasons_of(result._return_value)
-
-    def _composed(self) -> DictConfig:
-        config = self.context.config_loader.load_sweep_config(self.config, self.overrides)
-        with open_dict(config):
-            config.hydra.job.id = f"{config.hydra.job.name}_{self.index}"
-            config.hydra.job.num = self.index
-        return config
+        return failed_of(result)
 
 
 class PoolLauncher(Launcher):
     """See the module."""
+
+    composes_all_first = True  # and sees before any job begins if one cannot
 
     def __init__(self, n_jobs: int | None = None) -> None:
         if n_jobs is not None and n_jobs < 1:
@@ -115,6 +107,7 @@ class PoolLauncher(Launcher):
         """Runs all jobs and returns when the last is done.
 
         Raises:
+            HydraException: one cannot be composed; none has begun.
             UserError: jobs failed; it says which, and how to repeat them.
         """
         setup_globals()
@@ -122,22 +115,29 @@ class PoolLauncher(Launcher):
         Path(str(self._config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
         if not job_overrides:  # seed=range(0)
             return []
+        given = self._config.hydra.overrides.task
         jobs = [
             Job(
+                name=job_name(overrides, given),
                 context=self._context,
                 task_function=self._task_function,
-                config=self._config,
+                config=self._composed(overrides, index),
                 singletons=Singleton.get_state(),
-                index=initial_job_idx + i,
-                overrides=list(overrides),
             )
-            for i, overrides in enumerate(job_overrides)
+            for index, overrides in enumerate(job_overrides, initial_job_idx)
         ]
         outcomes = run_jobs(jobs, num_workers=self.num_workers, gpus=self._gpus)
         if any(outcomes):
-            ended = [Outcome(job.overrides, failed) for job, failed in zip(jobs, outcomes, strict=True)]
-            raise failure(ended, self._config.hydra.overrides.task)
-        return [_completed(job) for job in jobs]
+            raise failure(list(map(Outcome, job_overrides, outcomes)), given)
+        return [JobReturn(overrides=overrides, status=JobStatus.COMPLETED) for overrides in job_overrides]
+
+    def _composed(self, overrides: Sequence[str], index: int) -> DictConfig:
+        """Returns the config of a job, with Hydra's own keys."""
+        config = self._context.config_loader.load_sweep_config(self._config, list(overrides))
+        with open_dict(config):
+            config.hydra.job.id = f"{config.hydra.job.name}_{index}"
+            config.hydra.job.num = index
+        return config
 
 
 def _uses_gpu(config: DictConfig) -> bool:
@@ -146,7 +146,3 @@ def _uses_gpu(config: DictConfig) -> bool:
         return str(OmegaConf.select(config, "evaluation.device")) != "cpu"
     is_first = OmegaConf.select(config, "trainer.devices") == 1  # and not one that the user has named
     return is_first and str(OmegaConf.select(config, "trainer.accelerator")) in ("auto", "cuda", "gpu")
-
-
-def _completed(job: Job) -> JobReturn:
-    return JobReturn(overrides=job.overrides, status=JobStatus.COMPLETED)

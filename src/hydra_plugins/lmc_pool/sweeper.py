@@ -17,12 +17,12 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobReturn
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from hydra_plugins.lmc_pool.failed import Outcome, Reasons, failure, reasons_of, told
+from hydra_plugins.lmc_pool.failed import Outcome, Reasons, failed_of, failure, told
 from lmc_lab.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,8 @@ class MergingSweeper(Sweeper):
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
-        self.validate_batch_is_legal(jobs)  # composes each, so that no job begins where one cannot
+        if not getattr(self.launcher, "composes_all_first", False):
+            self.validate_batch_is_legal(jobs)  # composes each, so that no job begins where one cannot
         returned = self.launcher.launch(jobs, initial_job_idx=0)
         outcomes = [Outcome(job, _failed(result)) for job, result in zip(jobs, returned, strict=False)]
         if any(outcome.failed for outcome in outcomes):
@@ -99,10 +100,9 @@ class MergingSweeper(Sweeper):
 
 def _failed(result: JobReturn) -> Reasons:
     """Returns what failed of a job, and says it: a launcher of somebody else's does not."""
-    if result.status != JobStatus.FAILED:
-        return {}
-    failed = reasons_of(result._return_value)
-    log.info("%s: %s", " ".join(result.overrides or ()), told(failed))
+    failed = failed_of(result)
+    if failed:
+        log.info("%s: %s", " ".join(result.overrides or ()), told(failed))
     return failed
 
 

@@ -105,9 +105,10 @@ class Analysis(_About):
 
     @property
     def branch(self) -> Mapping[str, Any]:
-        """Returns how the branches are made that it is about: values of the config's node ``branch``, besides the user's.
+        """Returns how the branches are made that it is about: values of the config's node ``branch``.
 
-        A study trains them; an analysis by itself says how to.
+        They take the place of the user's under the same keys; the user's others stay. A study trains such branches; an analysis
+        by itself says how to.
         """
         return {}
 

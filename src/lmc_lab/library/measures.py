@@ -19,7 +19,7 @@ from lmc_lab.landscape.hull import HullProbe
 from lmc_lab.landscape.lines import LineProbe, probe_lines
 from lmc_lab.landscape.predictions import SharedCorrect
 from lmc_lab.landscape.spectrum import EndpointSpectrum
-from lmc_lab.library.objective import Objective, check_model, in_eval_mode
+from lmc_lab.library.objective import Objective, being_measured, check_model
 from lmc_lab.tasks.curvature import spectrum_ends
 from lmc_lab.tasks.layout import StateLayout
 from lmc_lab.tasks.state_dicts import StateDict, endpoints_of
@@ -108,7 +108,7 @@ def extreme_eigenvalues(
         NotSymmetric: a second derivative is wrong, or the loss draws numbers at random.
         NotFinite: a product is NaN or infinite.
     """
-    with in_eval_mode(objective.model):
+    with being_measured(objective.model):
         return spectrum_ends(
             objective.evaluator,
             objective.points([state]),
@@ -148,7 +148,7 @@ def shared_correct(objective: Objective, states: Sequence[StateDict]) -> SharedC
         UserError: a state dict is not of this model, or the objective has no right and wrong.
         NotFinite: the loss of a state dict is NaN or infinite.
     """
-    with in_eval_mode(objective.model):
+    with being_measured(objective.model):
         masks = objective.evaluator.correct_masks(objective.points(states), objective.examples)
     if masks is None:
         raise UserError(

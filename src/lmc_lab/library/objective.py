@@ -1,6 +1,7 @@
 """The loss of any model on fixed examples, as a function of its weights: what the measures beside this file take."""
 
 import copy
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Literal, final
@@ -13,6 +14,7 @@ from lmc_lab.data.from_loader import Data, examples_of
 from lmc_lab.errors import UserError
 from lmc_lab.landscape.hull import Evaluate, Evaluation
 from lmc_lab.landscape.parameters import States
+from lmc_lab.process import leave_out_advice_on_vmap
 from lmc_lab.tasks.arithmetic import float32_products
 from lmc_lab.tasks.device import Device
 from lmc_lab.tasks.evaluation_settings import EvaluationSettings
@@ -20,6 +22,7 @@ from lmc_lab.tasks.mean_loss import LossFunction
 from lmc_lab.tasks.model_with_loss import IsCorrect, ModelWithLoss
 from lmc_lab.tasks.point_evaluator import PointEvaluator
 from lmc_lab.tasks.state_dicts import StateDict, endpoints_of
+from lmc_lab.tasks.torch_internals import buffers_of
 
 
 @final
@@ -71,7 +74,7 @@ class Objective:
         if where != _device_of(model):
             own = copy.deepcopy(model).to(where)  # the user's stays where it is
         self.examples = self.examples.on(where)
-        with in_eval_mode(own), float32_products():
+        with being_measured(own), float32_products():
             module = ModelWithLoss(own, loss, self.examples, is_correct=is_correct)
             self.evaluator = PointEvaluator(module, train, settings, device=Device.of(where))
 
@@ -102,7 +105,7 @@ class Objective:
         evaluate = self.evaluator.evaluate_on(self.examples, _in_module(buffers))
 
         def leaving_the_model(points: Tensor, coefficients: Tensor) -> Evaluation:
-            with in_eval_mode(self.model):
+            with being_measured(self.model):
                 return evaluate(points, coefficients)
 
         return thetas.to(self.evaluator.device.torch_device), leaving_the_model
@@ -137,16 +140,21 @@ def _device_of(model: nn.Module) -> torch.device:
 
 
 @contextmanager
-def in_eval_mode(model: nn.Module) -> Iterator[None]:
-    """Puts a model of the user's into eval mode in this context, and leaves each part as it was: mode and buffers."""
-    parts = [(part, part.training, dict(part._buffers)) for part in model.modules()]
+def being_measured(model: nn.Module) -> Iterator[None]:
+    """Puts a model of the user's into eval mode in this context, and leaves each part as it was: mode and buffers.
+
+    Inside nothing is heard of torch's advice on `vmap`, which a command of the suite leaves out for good.
+    """
+    parts = [(part, part.training, dict(buffers_of(part))) for part in model.modules()]
     model.eval()
     try:
-        yield
+        with warnings.catch_warnings():
+            leave_out_advice_on_vmap()
+            yield
     finally:
         for part, training, buffers in parts:
             part.training = training
-            part._buffers.update(buffers)
+            buffers_of(part).update(buffers)
 
 
 def _in_module(buffers: Mapping[str, Tensor]) -> dict[str, Tensor]:

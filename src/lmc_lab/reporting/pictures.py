@@ -1,7 +1,6 @@
 """Figures as files: drawn only where something changed, by as many processes as there are cores."""
 
 import hashlib
-import logging
 import multiprocessing
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -75,7 +74,6 @@ def _save(figure: Figure, path: Path) -> None:
     }
     settings: Any = {"svg.hashsalt": "lmc_lab", "pdf.fonttype": 42}  # of TrueType, which publishers ask for
     kind = path.suffix[1:]
-    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of each table of a font that it embeds
     with replacing(path) as temporary, matplotlib.rc_context(settings):
         figure.savefig(temporary, format=kind, dpi=150, **own[kind])
 

@@ -12,7 +12,6 @@ from lmc_lab.runs.checkpoint import CALLBACK_GROUP, State
 from lmc_lab.runs.copies_module import CopiesModule
 from lmc_lab.runs.run import Run
 from lmc_lab.runs.stacked_state import shared, stacked, taken
-from lmc_lab.stacked.copies import without_advice
 from lmc_lab.tasks.precision import Precision, precision_of
 from lmc_lab.tasks.supervised import SupervisedTask, only_optimizer
 from lmc_lab.tasks.task import ClipAlgorithm, Task
@@ -43,7 +42,7 @@ def why_alone(run: Run, *, allows_noise: bool) -> str | None:
         return "trainer.max_time is that of one model"
     batches = _batches(run)
     try:
-        with without_advice(), torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]):
             return _why_not_alike(task, batches, allows_noise=allows_noise) or _why_not_here(run, batches)
     except Exception as error:  # whatever a model or an optimizer of the user's cannot do
         return f"a trial of two models together failed ({' '.join(str(error).split())[:200]})"
@@ -213,7 +212,7 @@ def num_on(run: Run, device: torch.device) -> int:
         task = precision.convert_module(run.task.initialise(0))
         module = CopiesModule(task, count, randomness="different").to(device)
         batch = (torch.stack([inputs] * count).to(device), torch.stack([targets] * count).to(device))
-        with precision.forward(device.type), without_advice():
+        with precision.forward(device.type):
             _train(module, [batch, batch])
         return int(torch.cuda.max_memory_allocated(device))
 

@@ -53,7 +53,6 @@ def fit(
     *,
     save_at: Collection[int] = (),
     on_saved: Callable[[int], None] = lambda step: None,
-    callbacks: Sequence[Callback] = (),
     begun: Callable[[State], State] = lambda state: state,
     is_resumable: bool = True,
 ) -> Trained:
@@ -64,7 +63,6 @@ def fit(
         stretch: which of its steps.
         save_at: steps whose whole state is kept.
         on_saved: is told of each of them.
-        callbacks: further ones, which see each step after its place in the trajectory is known.
         begun: makes of the stretch's checkpoint, which is another run's, the state that this one begins with.
         is_resumable: keep a state to go on from, should this run be ended.
 
@@ -91,7 +89,6 @@ def fit(
                 OptimizerLayout(),
                 StepNoise(batches.order),
                 trajectory,
-                *callbacks,
                 SplitCheckpoint(folder, save_at, on_saved),
                 *([resume] if is_resumable else []),
                 Heartbeat({folder: stretch.stop}, name=name),

@@ -19,7 +19,7 @@ from lmc_lab.runs.program_states import IN_MEMORY, InMemory, ProgramStates, Resu
 from lmc_lab.runs.stacked_state import shared, stacked, taken
 from lmc_lab.runs.status import Diverged, Stopped
 from lmc_lab.runs.trajectories import Trajectories
-from lmc_lab.stacked.copies import Randomness, without_advice
+from lmc_lab.stacked.copies import Randomness
 
 
 class Program:
@@ -99,7 +99,7 @@ class Program:
         states = ProgramStates(members, trajectories, self._resume, stop=stop)
         trainer = self._trainer(members, trajectories, states, stop)
         module = CopiesModule(initialised(run), len(members), randomness=self._randomness, capture=settings.capture)
-        with without_advice(), products_of(run):
+        with products_of(run):
             trainer.fit(module, self._batches(members, trainer.strategy.root_device), ckpt_path=IN_MEMORY)
         module.release()
         self._take(members, states.last, trajectories)

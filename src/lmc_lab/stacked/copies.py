@@ -1,8 +1,6 @@
 """n copies of a module as one: any module, by `torch.func`."""
 
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -10,14 +8,6 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 Randomness = Literal["error", "different"]  # of layers that draw numbers: not allowed, or other numbers for each copy
-
-
-@contextmanager
-def without_advice() -> Iterator[None]:
-    """Leaves out what torch says of operations that `vmap` has to do one by one, on a CPU attention: it costs time alone."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="There is a performance drop")
-        yield
 
 
 class Copies:

@@ -8,7 +8,7 @@ grouped, and linear layers are batched matrix products.
 import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,8 @@ from lmc_lab.landscape.parameters import States
 from lmc_lab.stacked.activations import count_models
 from lmc_lab.stacked.graph import UnsupportedModel, trace
 from lmc_lab.stacked.program import Program, StackedState
+
+Result = TypeVar("Result")
 
 _NUM_MODELS = 8
 _STACKED_BYTES = 20 * 2**10  # of an example's largest activation, up to which models run side by side
@@ -33,6 +35,13 @@ class BatchSizes:
     num_models: int
     num_examples: int
     num_map_examples: int
+
+
+class MapModels(Protocol):
+    """Calls a function of each model's index, in this thread or in several."""
+
+    def __call__(self, function: Callable[[int], Result], indices: Iterable[int], /) -> Iterable[Result]:
+        """Returns the results in the order of the indices."""
 
 
 class StackedModel:
@@ -102,7 +111,7 @@ class StackedModel:
         at_least = _MIN_EXAMPLES if self._program.has_maps else _MIN_EXAMPLES_OF_ALL
         return BatchSizes(num_models, max(num_map_examples, at_least), num_map_examples)
 
-    def moments(self, states: States, x: Tensor, map_models: Callable[..., Iterable[Any]] = map) -> dict[str, Tensor]:
+    def moments(self, states: States, x: Tensor, map_models: MapModels = map) -> dict[str, Tensor]:
         """Returns what `moments.batch_moments` does, up to rounding, in less than half the time.
 
         A BatchNorm needs the whole batch of the layer before, so the models run one by one, layer by layer, each layer
@@ -112,7 +121,7 @@ class StackedModel:
         Args:
             states: Every parameter and buffer by its name, (n, *shape).
             x: The batch (B, ...).
-            map_models: Calls a function of each model's index, in this thread or in several.
+            map_models: Calls a function of each model's index.
         """
         states = self._by_every_name(states)
 

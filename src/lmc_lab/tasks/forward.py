@@ -18,6 +18,7 @@ from lmc_lab.stacked.model import StackedModel
 from lmc_lab.stacked.moments import batch_moments
 from lmc_lab.tasks.forward_pass import placed
 from lmc_lab.tasks.threads import map_in_order
+from lmc_lab.tasks.torch_internals import version_of
 
 Inputs = list[Tensor]  # of one batch, in the parts and the memory that a way to run a model wants
 Outputs = Callable[[Inputs], Tensor]  # of n models on such inputs, (n, >= B, ...)
@@ -92,9 +93,9 @@ class _PointByPoint(Forward, ABC):
 
     def _run(self, state: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
         own = inputs.clone() if self._changes_inputs else inputs
-        version = inputs._version
+        version = version_of(inputs)
         outputs: Tensor = functional_call(self._model, placed(self._model, state, self._written), (own,))
-        if inputs._version != version:
+        if version_of(inputs) != version:
             raise UserError(
                 "expected a model that changes its input in place always or never, found one that did not on the first "
                 "examples and does on later ones; begin its forward with a copy, x = x.clone()"
@@ -105,10 +106,10 @@ class _PointByPoint(Forward, ABC):
 def changes_inputs(model: nn.Module, inputs: Tensor) -> bool:
     """Returns whether the model changes its inputs (B, ...) in place, as it does now with a copy of these."""
     own = inputs.clone()
-    version = own._version
+    version = version_of(own)
     with torch.no_grad():
         model(own)
-    return own._version != version
+    return version_of(own) != version
 
 
 @final

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from lmc_lab.tasks.torch_internals import buffers_of, version_of
+
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
 
@@ -51,7 +53,7 @@ def placed(module: nn.Module, state: Mapping[str, Tensor], written: Collection[s
     """
     for name in state.keys() & written:
         owner, _, own = name.rpartition(".")
-        module.get_submodule(owner)._buffers[own] = state[name].clone()
+        buffers_of(module.get_submodule(owner))[own] = state[name].clone()
     return {name: tensor for name, tensor in state.items() if name not in written}
 
 
@@ -75,11 +77,11 @@ class _Recorder(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = [item for item in items([args, kwargs or {}]) if isinstance(item, Tensor)]
-        before = {id(tensor): tensor._version for tensor in given}
+        before = {id(tensor): version_of(tensor) for tensor in given}
         result = func(*args, **(kwargs or {}))
         found = [item for item in items(result) if isinstance(item, Tensor)]
         # What is returned as it was given, by `contiguous` say, is not made here: it may be a parameter.
-        self.tensors += [tensor for tensor in [*found, *given] if before.get(id(tensor)) != tensor._version]
+        self.tensors += [tensor for tensor in [*found, *given] if before.get(id(tensor)) != version_of(tensor)]
         return result
 
 
@@ -104,7 +106,8 @@ def _attributes(module: nn.Module) -> Iterator[tuple[str, _Value]]:
         held = {
             name: value for name, value in vars(part).items() if name not in ("_modules", "_parameters", "_buffers")
         }
-        for name, value in (held | part._parameters | part._buffers).items():
+        parameters = dict(part.named_parameters(recurse=False, remove_duplicate=False))
+        for name, value in (held | parameters | buffers_of(part)).items():
             yield from _values(f"{prefix}.{name}" if prefix else name, value)
 
 
@@ -118,4 +121,4 @@ def _values(name: str, held: Any) -> Iterator[tuple[str, _Value]]:
         for i, value in enumerate(held):
             yield from _values(f"{name}[{i}]", value)
     else:
-        yield name, _Value(held, held._version if isinstance(held, Tensor) else None)
+        yield name, _Value(held, version_of(held) if isinstance(held, Tensor) else None)

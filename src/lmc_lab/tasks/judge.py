@@ -1,7 +1,7 @@
 """Losses and correctness of outputs at points, with each point's own parameters and buffers where the loss has some."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any, final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar, final
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,9 @@ from torch.overrides import TorchFunctionMode
 from lmc_lab.errors import UserError
 from lmc_lab.tasks.forward_pass import ForwardPass, items
 from lmc_lab.tasks.judged_model import JudgedModel
+from lmc_lab.tasks.torch_internals import version_of
 
+Judged = TypeVar("Judged")
 State = Mapping[str, Tensor]  # name -> (*shape), the parameters and buffers of one point
 
 
@@ -55,8 +57,8 @@ class Judge:
         num_points = len(next(iter(states.values())))
         if self.uses_point:
             judged = [self._one(outputs[i], targets, _at(states, i)) for i in range(num_points)]
-            losses, correct = zip(*judged, strict=True)
-            return torch.stack(losses), None if correct[0] is None else torch.stack(correct)
+            each_losses, each_correct = zip(*judged, strict=True)
+            return torch.stack(each_losses), None if each_correct[0] is None else torch.stack(each_correct)
         num_models, num_examples = outputs.shape[:2]
         repeated = targets.expand(num_models, *targets.shape).flatten(0, 1)  # a quarter of the time of repeat()
         flat_losses, flat_correct = _unchanged(self._task.judge, outputs.flatten(0, 1), repeated)
@@ -105,10 +107,10 @@ def _at(states: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
     return {name: values[index] for name, values in states.items()}
 
 
-def _unchanged(judge: Any, outputs: Tensor, targets: Tensor) -> Any:
-    before = outputs._version, targets._version
+def _unchanged(judge: Callable[[Tensor, Tensor], Judged], outputs: Tensor, targets: Tensor) -> Judged:
+    before = version_of(outputs), version_of(targets)
     judged = judge(outputs, targets)
-    if (outputs._version, targets._version) != before:
+    if (version_of(outputs), version_of(targets)) != before:
         raise UserError(
             "expected per_example_loss and is_correct to leave outputs and targets as they are, found one of them changed "
             "in place; let them work on a copy, targets.clone()"

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from lmc_lab.landscape.parameters import States
-from lmc_lab.stacked.copies import Copies, stack, without_advice
+from lmc_lab.stacked.copies import Copies, stack
 from lmc_lab.stacked.graph import UnsupportedModel
 from lmc_lab.stacked.moments import batch_moments
 from lmc_lab.tasks.device import PassSizes
@@ -58,8 +58,7 @@ class Vectorised(Forward):
         return batch_moments(self._model, states, inputs)
 
     def _run(self, states: States, inputs: Inputs) -> Tensor:
-        with without_advice():
-            return self._copies(states, *inputs)
+        return self._copies(states, *inputs)
 
     def _try(self, inputs: Tensor) -> None:
         if changes_inputs(self._model, inputs):

@@ -1,0 +1,13 @@
+"""What torch keeps of tensors and modules and has no public name for: the one place where it is taken from inside."""
+
+from torch import Tensor, nn
+
+
+def version_of(tensor: Tensor) -> int:
+    """Returns how often a tensor's memory was changed in place, by which autograd sees that a saved tensor is not the same."""
+    return tensor._version
+
+
+def buffers_of(module: nn.Module) -> dict[str, Tensor | None]:
+    """Returns the module's own buffers by name, those that are None among them, as the dict in which the module has them."""
+    return module._buffers

@@ -1,0 +1,46 @@
+import pytest
+import torch
+from lightning.pytorch import Callback
+
+from lmc_lab.runs.callbacks import CallbackGroup, Heartbeat, seed_generators
+
+
+class Stateful(Callback):
+    """Has what a group passes on."""
+
+    state_key = "stateful"
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        """Is passed on."""
+
+    def state_dict(self):
+        return {"a": 1}
+
+
+@pytest.mark.parametrize("hook", ["on_before_optimizer_step", "on_validation_end", "setup", "on_save_checkpoint"])
+def test_a_group_refuses_a_callback_with_a_hook_that_it_would_drop(hook):
+    Other = type("Other", (Stateful,), {hook: lambda self, *given: None})
+    with pytest.raises(TypeError, match=f"found Other with {hook}; pass it on there"):
+        CallbackGroup(Heartbeat({}, name="run"), Other())
+
+
+def test_a_group_passes_on_what_its_parts_have():
+    group = CallbackGroup(Stateful(), Heartbeat({}, name="run"))
+    assert group.state_dict()["stateful"] == {"a": 1}
+
+
+def test_a_group_has_the_hooks_that_lightning_calls():
+    """By their names: a hook that Lightning has renamed would never be called."""
+    own = {name for name in vars(CallbackGroup) if not name.startswith("_")}
+    assert own <= vars(Callback).keys() and len(own) == 8
+
+
+@pytest.mark.parametrize("seed", [0, 7, 2**40 + 3, 2**63 - 1])
+def test_seeded_generators_draw_what_they_do_after_manual_seed(seed):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        expected = torch.rand(9), torch.randn(9), torch.randperm(9)
+        torch.manual_seed(1)
+        seed_generators(seed)
+        found = torch.rand(9), torch.randn(9), torch.randperm(9)
+    assert all(map(torch.equal, found, expected))
