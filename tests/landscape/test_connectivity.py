@@ -6,7 +6,7 @@ import torch
 
 from landscape.slow_references import onset_by_trying
 from lmc_lab.landscape.connectivity import LineProfile, line_coefficients
-from lmc_lab.landscape.onset import Onset, onset
+from lmc_lab.landscape.onset import OnsetBracket, onset
 
 
 def profile(values: list[float]) -> LineProfile:
@@ -54,12 +54,12 @@ def test_a_profile_without_its_ends_is_refused() -> None:
 
 def test_onset_is_bracketed() -> None:
     steps = [0, 50, 200, 500, 1000]
-    assert onset(steps, [0.0, 0.1, 0.7, 1.0, 1.0], threshold=0.9) == Onset(failed=200, held=500)
-    assert onset(steps, [0.0, 1.0, 0.7, 0.9, 0.9], threshold=0.9) == Onset(failed=200, held=500)  # it did not last
-    assert onset(steps, [0.9] * 5, threshold=0.9) == Onset(failed=None, held=0)
-    assert onset(steps, [1.0, 1.0, 1.0, 1.0, 0.89], threshold=0.9) == Onset(failed=1000, held=None)
-    assert onset(steps, [1.0, 1.0, nan, 1.0, 1.0], threshold=0.9) == Onset(failed=200, held=500)
-    assert onset(steps, [0.3, 0.02, 0.01, 0, 0], threshold=0.02, at_least=False) == Onset(failed=50, held=200)
+    assert onset(steps, [0.0, 0.1, 0.7, 1.0, 1.0], threshold=0.9) == OnsetBracket(failed=200, held=500)
+    assert onset(steps, [0.0, 1.0, 0.7, 0.9, 0.9], threshold=0.9) == OnsetBracket(failed=200, held=500)  # it did not last
+    assert onset(steps, [0.9] * 5, threshold=0.9) == OnsetBracket(failed=None, held=0)
+    assert onset(steps, [1.0, 1.0, 1.0, 1.0, 0.89], threshold=0.9) == OnsetBracket(failed=1000, held=None)
+    assert onset(steps, [1.0, 1.0, nan, 1.0, 1.0], threshold=0.9) == OnsetBracket(failed=200, held=500)
+    assert onset(steps, [0.3, 0.02, 0.01, 0, 0], threshold=0.02, at_least=False) == OnsetBracket(failed=50, held=200)
 
 
 def test_onset_agrees_with_trying_all_steps() -> None:

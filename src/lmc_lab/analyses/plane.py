@@ -80,7 +80,7 @@ class PlaneOfHull(ModeAnalysis):
             yield from _point("endpoint", place, loss, branch=branch)
         yield from _points("hull_point", coefficients @ plane.endpoints, hull.loss)
         yield from _points("grid", grid, on_grid.loss)
-        yield from _split(plane, evaluator, mode, task)
+        yield from _split_state(plane, evaluator, mode, task)
 
 
 def _mixtures(endpoints: Tensor, coefficients: Tensor, of_buffers: Tensor) -> LazyPoints:
@@ -100,7 +100,7 @@ def _shares(plane: Plane) -> Iterator[Measurement]:
         yield Measurement(quantity="plane_direction_share", value=float(share), index=index)
 
 
-def _split(plane: Plane, evaluator: PointEvaluator, mode: Mode, task: Task) -> Iterator[Measurement | LeftOut]:
+def _split_state(plane: Plane, evaluator: PointEvaluator, mode: Mode, task: Task) -> Iterator[Measurement | LeftOut]:
     """Yields where W_k is on the plane, and its loss."""
     if mode.training is None:
         yield LeftOut("the place and the loss of W_k")

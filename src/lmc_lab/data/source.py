@@ -55,7 +55,7 @@ class Picked:
         return self.source.place(self.numbers[number])
 
 
-def split_off(source: Source, share: float | None, seed: int) -> tuple[Source, Source | None]:
+def hold_out(source: Source, share: float | None, seed: int) -> tuple[Source, Source | None]:
     """Returns a training and a test set: all of `source` and none for None, else a random share of it for the test.
 
     Both keep the source's order, and are the same on every machine: the permutation is a stable argsort of PCG64's raw output.
@@ -76,7 +76,7 @@ def split_off(source: Source, share: float | None, seed: int) -> tuple[Source, S
 
 
 def train_and_test(train: Source, test: Source | None, share: float | None, seed: int) -> tuple[Source, Source | None]:
-    """Returns the sets that there are, or those that `split_off` makes of the first where it is alone.
+    """Returns the sets that there are, or those that `hold_out` makes of the first where it is alone.
 
     Raises:
         UserError: a share is asked for beside a test set.
@@ -85,7 +85,7 @@ def train_and_test(train: Source, test: Source | None, share: float | None, seed
         raise UserError(
             f"expected task.data.test_share=null beside a test set, found {share}; set it to null, or leave the test set out"
         )
-    return (train, test) if test is not None else split_off(train, share, seed)
+    return (train, test) if test is not None else hold_out(train, share, seed)
 
 
 def existing(path: Path) -> Path:

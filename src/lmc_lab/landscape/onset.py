@@ -8,14 +8,14 @@ STABLE_INSTABILITY = 0.02
 
 
 @dataclass(frozen=True)
-class Onset:
+class OnsetBracket:
     """The bracket of the step from which a criterion holds: it lies after `failed` and not after `held`."""
 
     failed: int | None  # the last split that fails the criterion; None: none does
     held: int | None  # the first split from which it holds at this and every later split; None: not even at the last
 
 
-def onset(steps: Sequence[int], values: Sequence[float], *, threshold: float, at_least: bool = True) -> Onset:
+def onset(steps: Sequence[int], values: Sequence[float], *, threshold: float, at_least: bool = True) -> OnsetBracket:
     """Returns from which split step on a criterion holds at every split that was measured.
 
     Args:
@@ -31,6 +31,6 @@ def onset(steps: Sequence[int], values: Sequence[float], *, threshold: float, at
         raise ValueError(f"expected increasing steps, one a value, found {list(steps)} and {len(values)} values")
     failures = [i for i, value in enumerate(values) if not (value >= threshold if at_least else value < threshold)]
     if not failures:
-        return Onset(None, steps[0])
+        return OnsetBracket(None, steps[0])
     after = failures[-1] + 1
-    return Onset(steps[failures[-1]], steps[after] if after < len(steps) else None)
+    return OnsetBracket(steps[failures[-1]], steps[after] if after < len(steps) else None)

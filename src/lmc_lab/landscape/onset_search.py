@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from math import inf, sqrt
 
-from lmc_lab.landscape.onset import Onset, onset
+from lmc_lab.landscape.onset import OnsetBracket, onset
 
 Outcomes = Mapping[int, bool]  # split step k -> whether the criterion holds there
 
@@ -58,7 +58,7 @@ def _ends(outcomes: Outcomes, num_steps: int) -> tuple[float, int] | None:
     return max(bracket.failed, num_steps / _EARLIEST), bracket.held
 
 
-def bracket_of(outcomes: Outcomes) -> Onset:
+def bracket_of(outcomes: Outcomes) -> OnsetBracket:
     """Returns the last split that fails, and the first that holds after it."""
     steps = sorted(outcomes)
     return onset(steps, [float(outcomes[step]) for step in steps], threshold=1)

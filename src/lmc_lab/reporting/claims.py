@@ -26,7 +26,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class Judgement:
     """What was found of a claim: the verdict, and the numbers that it follows from."""
 
     verdict: Verdict
@@ -40,7 +40,7 @@ class Claim:
     statement: str
     source: str
     rule: str
-    judge: Callable[[pd.DataFrame], Finding]
+    judge: Callable[[pd.DataFrame], Judgement]
 
 
 def claims_table(rows: pd.DataFrame) -> pd.DataFrame:
@@ -54,14 +54,14 @@ def claims_table(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["task", "claim", "found", "numbers"])
 
 
-def _judged(is_seen: bool, numbers: str) -> Finding:
-    return Finding(Verdict.SEEN if is_seen else Verdict.NOT_SEEN, numbers)
+def _judged(is_seen: bool, numbers: str) -> Judgement:
+    return Judgement(Verdict.SEEN if is_seen else Verdict.NOT_SEEN, numbers)
 
 
-_NOT_TESTED = Finding(Verdict.NOT_TESTED)
+_NOT_TESTED = Judgement(Verdict.NOT_TESTED)
 
 
-def _hull_is_better(rows: pd.DataFrame) -> Finding:
+def _hull_is_better(rows: pd.DataFrame) -> Judgement:
     onsets = select(rows, "onset_p_conv", "train")
     if onsets.empty:
         return _NOT_TESTED
@@ -72,7 +72,7 @@ def _hull_is_better(rows: pd.DataFrame) -> Finding:
     return _judged(bool(onsets["high"].notna().all()), "; ".join(told))
 
 
-def _perturbations_are_worse(rows: pd.DataFrame) -> Finding:
+def _perturbations_are_worse(rows: pd.DataFrame) -> Judgement:
     found = select(rows, "p_rand", "train")
     if found.empty:
         return _NOT_TESTED
@@ -81,7 +81,7 @@ def _perturbations_are_worse(rows: pd.DataFrame) -> Finding:
     return _judged(bool(worst["value"] <= _RARE), numbers)
 
 
-def _hull_is_large(rows: pd.DataFrame) -> Finding:
+def _hull_is_large(rows: pd.DataFrame) -> Judgement:
     sizes = _at_splits(rows, "endpoint_endpoint", None)
     lengths = _at_splits(rows, "endpoint_start", None)
     ratios = _from_onset_on(rows, (sizes / lengths).dropna())
@@ -92,7 +92,7 @@ def _hull_is_large(rows: pd.DataFrame) -> Finding:
     return _judged(bool(first.between(1 / _SAME_ORDER, _SAME_ORDER).all()), numbers)
 
 
-def _hull_is_high_dimensional(rows: pd.DataFrame) -> Finding:
+def _hull_is_high_dimensional(rows: pd.DataFrame) -> Judgement:
     values = select(rows, "singular_value_centred")
     outputs = select(rows, "num_outputs")["value"]
     if values.empty or outputs.empty:
@@ -106,13 +106,13 @@ def _hull_is_high_dimensional(rows: pd.DataFrame) -> Finding:
     num_endpoints = min(len(spectrum) + 1 for spectrum in spectra)
     numbers = f"centred singular value P - 1 at least {last:.2f} of the largest, P = {num_endpoints}"
     if num_endpoints - 1 <= num_outputs:
-        return Finding(Verdict.NOT_TESTED, f"{numbers}, which is not beyond K = {num_outputs}")
+        return Judgement(Verdict.NOT_TESTED, f"{numbers}, which is not beyond K = {num_outputs}")
     at_classes = min(spectrum[num_outputs] / spectrum[num_outputs - 1] for spectrum in spectra)
     numbers += f"; value K + 1 at least {at_classes:.2f} of value K = {num_outputs}"
     return _judged(min(at_classes, *(min(each[1:] / each[:-1]) for each in spectra)) > _CUT, numbers)
 
 
-def _curvature_tells_nothing(rows: pd.DataFrame) -> Finding:
+def _curvature_tells_nothing(rows: pd.DataFrame) -> Judgement:
     ratios = select(rows, "hessian_ratio")
     along = ratios[ratios["split_step"].isna()].dropna(subset="step")
     if along.empty:
@@ -131,7 +131,7 @@ def _curvature_tells_nothing(rows: pd.DataFrame) -> Finding:
     return _judged(is_small and bool(overlap), numbers)
 
 
-def _updates_look_convex(rows: pd.DataFrame) -> Finding:
+def _updates_look_convex(rows: pd.DataFrame) -> Judgement:
     found = select(rows, "p_gap_negative")
     if found.empty:
         return _NOT_TESTED
@@ -142,17 +142,17 @@ def _updates_look_convex(rows: pd.DataFrame) -> Finding:
     return _judged(bool(worst["value"] >= 1 - _RARE), numbers)
 
 
-def _hull_is_more_accurate(rows: pd.DataFrame) -> Finding:
+def _hull_is_more_accurate(rows: pd.DataFrame) -> Judgement:
     if select(rows, "endpoint_accuracy").empty:
         return _without_accuracy(rows)
     gain = _at_splits(rows, "hull_point_accuracy", "train") - _at_splits(rows, "endpoint_accuracy", "train")
     gain = _from_onset_on(rows, gain.dropna())
     if gain.empty:
-        return Finding(Verdict.NOT_TESTED, "no hull is convex")
+        return Judgement(Verdict.NOT_TESTED, "no hull is convex")
     return _judged(bool((gain > 0).all()), f"{_span(gain, signed=True)} on the training set, from the onset on")
 
 
-def _functions_differ(rows: pd.DataFrame) -> Finding:
+def _functions_differ(rows: pd.DataFrame) -> Judgement:
     if select(rows, "endpoint_accuracy").empty:
         return _without_accuracy(rows)
     within = _from_onset_on(rows, _at_splits(rows, "intra_mode", "train"))
@@ -171,7 +171,7 @@ def _functions_differ(rows: pd.DataFrame) -> Finding:
     return _judged(is_below and bool((between < lowest).all()), numbers)
 
 
-def _onset_is_early(rows: pd.DataFrame) -> Finding:
+def _onset_is_early(rows: pd.DataFrame) -> Judgement:
     onsets = select(rows, "onset_p_conv", "train").dropna(subset="high")
     curves = select(rows[rows["split_step"].isna()], "train_loss")
     told, are_early = [], []
@@ -188,8 +188,8 @@ def _onset_is_early(rows: pd.DataFrame) -> Finding:
     return _judged(all(are_early), "; ".join(told)) if told else _NOT_TESTED
 
 
-def _without_accuracy(rows: pd.DataFrame) -> Finding:
-    return Finding(Verdict.DOES_NOT_APPLY) if not select(rows, "endpoint_loss").empty else _NOT_TESTED
+def _without_accuracy(rows: pd.DataFrame) -> Judgement:
+    return Judgement(Verdict.DOES_NOT_APPLY) if not select(rows, "endpoint_loss").empty else _NOT_TESTED
 
 
 def _at_splits(rows: pd.DataFrame, quantity: str, subset: str | None) -> "pd.Series[float]":

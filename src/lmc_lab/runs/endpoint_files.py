@@ -55,7 +55,7 @@ def read_endpoints(task: Task, patterns: Sequence[str]) -> EndpointFiles:
                 f"expected different weights in each of endpoints, found the same in {first.names[0]} and "
                 f"{second.names[0]}; leave one of them out"
             )
-    return _together(endpoints)
+    return _joined(endpoints)
 
 
 def _matching(pattern: str) -> list[Path]:
@@ -88,7 +88,7 @@ def _with_prefix(module: SupervisedTask) -> tuple[nn.Module, str]:
     return (module.model, prefix) if all(name.startswith(prefix) for name in module.state_dict()) else (module, "")
 
 
-def _together(endpoints: Sequence[EndpointFiles]) -> EndpointFiles:
+def _joined(endpoints: Sequence[EndpointFiles]) -> EndpointFiles:
     thetas, buffers = zip(*(endpoint.endpoints for endpoint in endpoints), strict=True)
     in_all = [name for name in buffers[0] if all(name in own for own in buffers)]
     return EndpointFiles(
