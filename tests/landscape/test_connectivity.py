@@ -55,7 +55,9 @@ def test_a_profile_without_its_ends_is_refused() -> None:
 def test_onset_is_bracketed() -> None:
     steps = [0, 50, 200, 500, 1000]
     assert onset(steps, [0.0, 0.1, 0.7, 1.0, 1.0], threshold=0.9) == OnsetBracket(failed=200, held=500)
-    assert onset(steps, [0.0, 1.0, 0.7, 0.9, 0.9], threshold=0.9) == OnsetBracket(failed=200, held=500)  # it did not last
+    assert onset(steps, [0.0, 1.0, 0.7, 0.9, 0.9], threshold=0.9) == OnsetBracket(
+        failed=200, held=500
+    )  # it did not last
     assert onset(steps, [0.9] * 5, threshold=0.9) == OnsetBracket(failed=None, held=0)
     assert onset(steps, [1.0, 1.0, 1.0, 1.0, 0.89], threshold=0.9) == OnsetBracket(failed=1000, held=None)
     assert onset(steps, [1.0, 1.0, nan, 1.0, 1.0], threshold=0.9) == OnsetBracket(failed=200, held=500)
