@@ -17,8 +17,12 @@ from matplotlib.figure import Figure
 
 import lmc_lab
 from lmc_lab.files import replacing
+from lmc_lab.reporting.figures.style import PAPER
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.results.folder import file_digest
+from lmc_lab.results.select import in_order
+
+_DPI = 300  # of pictures; what printers ask for
 
 
 def draw_all(
@@ -46,7 +50,7 @@ def draw_all(
         The mark of each figure of this package, which says of what its files were drawn, and which files these are.
     """
     files = {name: files_of(folder, name, formats) for name in {**shipped, **own}}
-    sources = {name: _digest_of(figure.rows_of(rows_of(figure))) for name, figure in shipped.items()}
+    sources = {name: _digest_of(in_order(figure.rows_of(rows_of(figure)))) for name, figure in shipped.items()}
     changed = [name for name in shipped if known.get(name) != _mark(sources[name], files[name])]
     _in_processes([partial(_draw, shipped[name], rows_of(shipped[name]), files[name]) for name in changed], num_cores)
     for name, figure in own.items():
@@ -60,10 +64,18 @@ def files_of(folder: Path, name: str, formats: Sequence[str]) -> list[Path]:
 
 
 def _draw(figure: ReportFigure[Figure], rows: pd.DataFrame, paths: Sequence[Path]) -> None:
-    drawn = figure.drawn(rows)
-    for path in paths:
-        _save(drawn, path)
-        drawn.set_layout_engine("none")  # what was laid out for one format stands for the other, in half of the time
+    with matplotlib.rc_context(PAPER):
+        drawn = laid_out(figure.drawn(in_order(rows)))
+        for path in paths:
+            _save(drawn, path)
+
+
+def laid_out(figure: Figure) -> Figure:
+    """Returns the figure as it stays: places are those of one renderer, whichever formats are written, and in which order."""
+    figure.set_dpi(_DPI)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    return figure
 
 
 def _save(figure: Figure, path: Path) -> None:
@@ -77,7 +89,7 @@ def _save(figure: Figure, path: Path) -> None:
     kind = path.suffix[1:]
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of each table of a font that it embeds
     with replacing(path) as temporary, matplotlib.rc_context(settings):
-        figure.savefig(temporary, format=kind, dpi=150, **own[kind])
+        figure.savefig(temporary, format=kind, dpi=_DPI, **own[kind])
 
 
 def _in_processes(tasks: Sequence[Callable[[], None]], number: int) -> None:
