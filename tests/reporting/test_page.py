@@ -1,14 +1,20 @@
 import json
+import re
+from base64 import b64decode
+from html import escape
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from entries import entry
 from lmc_lab.reporting.figures import figure2, figure3, figure4, figure5, pairs
 from lmc_lab.reporting.figures.axes import Marks
-from lmc_lab.reporting.page import Page, write_page
+from lmc_lab.reporting.page import Page, Picture, write_page
+from lmc_lab.reporting.pictures import inlined
 from lmc_lab.reporting.printed import draw_figures
-from lmc_lab.reporting.table import as_text, cost_table, mode_table, onset_table, task_table
+from lmc_lab.reporting.report_figure import ReportFigure
+from lmc_lab.reporting.table import ABOUT_ONSETS, as_text, cost_table, mode_table, onset_table, task_table
 from lmc_lab.results.folder import Result
 from lmc_lab.results.row_file import SCHEMA
 
@@ -335,6 +341,33 @@ def test_branches_that_diverged_are_in_the_modes_table(rows):
     table = mode_table(with_rows(rows, lines)).set_index(["trunk", "k"])
     assert table.loc[(0, 50), "left out"] == "seed 2 (diverged at step 31), seed 4 (diverged at step 31)"
     assert table.loc[(0, 0), "left out"] == "" and "left out" not in mode_table(rows)
+
+
+def test_a_figure_of_ones_own_is_in_the_page_whether_files_are_asked_for_or_not(rows, tmp_path):
+    def draw(rows):
+        figure = Figure(figsize=(1, 1))
+        figure.subplots().plot(rows["value"])
+        return figure
+
+    own = ReportFigure(draw=draw, needs=("hull_radius",), caption="a < b")
+    picture = Picture(own.caption, inlined(own, rows))
+    assert b64decode(picture.source.removeprefix("data:image/png;base64,")).startswith(b"\x89PNG")
+    assert picture.source == inlined(own, rows.sample(frac=1, random_state=0))
+    for formats, links in (([], []), (["png", "pdf"], ["mine.png", "mine.pdf"])):
+        page = Page(
+            title="t", rows=rows.iloc[:0], rows_over_time=rows.iloc[:0], own_figures={"mine": picture}, formats=formats
+        )
+        told = write_page(page, tmp_path).read_text()
+        assert f'<img src="{picture.source}" alt="a &lt; b">' in told
+        assert re.findall('href="(mine.*?)"', told) == links
+
+
+def test_the_onsets_brackets_are_explained(rows, tmp_path):
+    onsets = onset_table(with_rows(rows, onset_lines(None, 0)))
+    write_report(rows, {"Onset": onsets, "Modes": mode_table(rows)}, tmp_path, title="t")
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("An onset is a bracket: the last split that failed .. the first that held") == 1
+    assert escape(ABOUT_ONSETS) in page.partition("<h3>Onset</h3>")[2].partition("</section>")[0]
 
 
 def test_notes_are_on_the_page_and_empty_tables_are_not(rows, tmp_path):
