@@ -1,5 +1,7 @@
 """Figures for papers: as wide as a column, told apart by everybody, and the same file of the same rows."""
 
+import re
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -167,3 +169,5 @@ def test_the_same_rows_make_the_same_file_whatever_their_order_and_the_other_for
     assert len(again) == len(printed.FIGURES)
     for path in again:
         assert path.read_bytes() == (tmp_path / "a" / path.name).read_bytes(), path.name
+        (width,) = re.findall(rb"MediaBox \[ 0 0 ([\d.]+) ", path.read_bytes())
+        assert float(width) in (pytest.approx(72 * ONE_COLUMN), pytest.approx(72 * TWO_COLUMNS))  # points, at 100 %
