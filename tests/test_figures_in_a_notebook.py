@@ -90,12 +90,21 @@ def test_what_cannot_be_drawn_is_said(rows, tmp_path):
         figures.p_conv(two)
 
 
-def test_the_example_of_the_module_runs_without_torch_and_hydra():
-    example = figures.__doc__.split("```python\n")[1].split("```")[0]
+README = (REPOSITORY / "README.md").read_text().split("## Figures in a notebook")[1]
+
+
+@pytest.mark.parametrize("page", [figures.__doc__, README], ids=["module", "README"])
+def test_an_example_runs_without_torch_and_hydra(page, tmp_path):
+    (tmp_path / "docs").symlink_to(REPOSITORY / "docs")
+    example = page.split("```python\n")[1].split("```")[0]
     script = f"import matplotlib; matplotlib.use('agg')\n{example}\nimport sys; print(*sys.modules)"
     command = [sys.executable, "-c", script]
-    result = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True)
+    result = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
     assert not {"torch", "hydra", "lightning", "wandb"} & set(result.stdout.split())
+    assert ("savefig" in example) == (tmp_path / "p_conv.pdf").is_file()
+
+
+def test_every_function_is_public():
     assert set(figures.__all__) == {
         name for name, each in vars(figures).items()
         if inspect.isfunction(each) and each.__module__ == figures.__name__ and not name.startswith("_")
