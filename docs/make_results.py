@@ -1,7 +1,8 @@
 """Draws the figures and fills the tables of docs/results.md from the rows in docs/results/: `make results`.
 
 Each file there is a study with all its rows, as `python -m lmc_lab.report study=… export=docs/results/….parquet` writes it.
-In the page a table stands between ``<!-- <study> <table> -->`` and ``<!-- end -->``; what is between them is written anew.
+The figures of earlier runs are drawn from docs/rows/. In the page a table stands between ``<!-- <study> <table> -->`` and
+``<!-- end -->``; what is between them is written anew.
 """
 
 import re
@@ -19,6 +20,7 @@ from lmc_lab.reporting.question_tables import gap_terms_table
 from lmc_lab.reporting.table import mode_table, onset_table
 from lmc_lab.results.bundle import read_bundle
 from lmc_lab.results.folder import Result, all_rows
+from lmc_lab.results.row_file import SCHEMA
 
 TASKS = ("lenet", "lenet_m", "siren", "resnet20")  # the columns of the paper's Table 1 that are kept here
 _BLOCK = re.compile(r"(<!-- ([\w-]+) ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -27,7 +29,7 @@ _BLOCK = re.compile(r"(<!-- ([\w-]+) ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTAL
 def main(docs: Path) -> None:
     """Draws and writes everything in the folder `docs`."""
     studies = dict(_read(docs / "results"))
-    for name, (rows, over_time) in studies.items():
+    for name, (rows, over_time) in {**studies, **dict(_read_earlier(docs / "rows"))}.items():
         _draw(name, rows, over_time, docs / "figures")
     page = docs / "results.md"
     page.write_text(_BLOCK.sub(lambda match: _filled(match, studies), page.read_text()))
@@ -40,6 +42,13 @@ def _read(folder: Path) -> Iterator[tuple[str, tuple[pd.DataFrame, pd.DataFrame]
     for path in sorted(folder.glob("*.parquet")):
         record, collected = read_bundle(path)
         yield path.stem, (_rows(record.name, collected.with_rows), _rows(record.name, collected.over_time))
+
+
+def _read_earlier(folder: Path) -> Iterator[tuple[str, tuple[pd.DataFrame, pd.DataFrame]]]:
+    """Yields the rows of earlier runs, which have figures and no tables."""
+    for path in sorted(folder.glob("*.csv")):
+        rows = pd.read_csv(path).reindex(columns=list(SCHEMA)).astype(SCHEMA)
+        yield path.stem, (rows, rows.iloc[:0])
 
 
 def _rows(task: str, results: list[Result]) -> pd.DataFrame:

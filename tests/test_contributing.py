@@ -63,7 +63,10 @@ def test_an_analysis_and_its_figure(copy):
     (study,) = commands_in("A figure")
     run(copy, study)
     assert {0, 20} <= set(value_of(copy, "mnist1d", "displacement_cosine").index)
-    assert 'src="alignment.png"' in (copy / "multirun" / "reports" / "alignment" / "report.html").read_text()
+    assert (
+        '<section id="alignment"><h2>alignment</h2><img src="data:image/png;base64,'
+        in (copy / "multirun" / "reports" / "alignment" / "report.html").read_text()
+    )
 
 
 def test_a_task(copy):

@@ -52,7 +52,7 @@ def test_an_analysis_and_a_figure_of_ones_own_are_in_a_study_and_its_report(tmp_
     report = tmp_path / "reports" / "rays"
     assert {path.name for path in report.glob("rays.*")} == {"rays.png", "rays.svg", "rays.pdf"}
     page = (report / "report.html").read_text()
-    assert 'src="rays.png"' in page and "Training loss on rays" in page and "left out" not in printed
+    assert '<img src="data:image/png;base64,' in page and "Training loss on rays" in page and "left out" not in printed
 
     without = f"study=rays 'figure=[rays]' {SMALL} ~study.analyses.rays --config-dir conf {places}"
     succeed(f"python -m lmc_lab.study {without}", cwd=EXAMPLES)

@@ -25,6 +25,7 @@ def test_a_study_is_one_command_from_trunks_to_a_report(tmp_path, shared_cache):
     expected = {f"{name}.{kind}" for name in figures for kind in ("png", "svg", "pdf")} | {
         "report.html",
         "figures.json",
+        "captions.txt",
     }
     assert {path.name for path in report.iterdir()} == expected
     assert_drawn_elsewhere(tmp_path, figures)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-    from lmc_lab.reporting.page import Page
+    from lmc_lab.reporting.page import Page, Picture
     from lmc_lab.reporting.report_figure import ReportFigure
     from lmc_lab.results.folder import Result
     from lmc_lab.study_column import StudyColumn
@@ -37,8 +37,8 @@ def job(config: DictConfig) -> None:
     schema.check(config)
     with heavy_imports():
         from lmc_lab.construct import check_logger
-        from lmc_lab.reporting.page import write_page
-        from lmc_lab.reporting.table import as_text
+        from lmc_lab.reporting.page import ONSET, write_page
+        from lmc_lab.reporting.table import ABOUT_ONSETS, as_text
         from lmc_lab.results.folder import all_rows
         from lmc_lab.runs.paths import reports
 
@@ -52,10 +52,9 @@ def job(config: DictConfig) -> None:
     page = _page(config, columns, results, rows, over_time, figures)
     folder = reports(Path(config.output_dir).absolute(), page.title)
     written = write_page(page, folder)
-    shown = [
-        as_text(page.tables[heading]) for heading in ("Modes", "Onset", "Missing") if not page.tables[heading].empty
-    ]
-    print(*shown, *page.notes, written, sep="\n", flush=True)
+    shown = [as_text(page.tables[heading]) for heading in ("Modes", ONSET, "Missing") if not page.tables[heading].empty]
+    told = [] if page.tables[ONSET].empty else [ABOUT_ONSETS]
+    print(*shown, *told, *page.notes, written, sep="\n", flush=True)
     pictures = _pictures(config, rows, over_time, figures, folder)
     print(*pictures, sep="\n", end="\n" if pictures else "")
     if config.logger:
@@ -77,7 +76,7 @@ def _page(
     from lmc_lab.reporting.answer import answers
     from lmc_lab.reporting.cautions import cautions
     from lmc_lab.reporting.claims import claims_table
-    from lmc_lab.reporting.page import Page
+    from lmc_lab.reporting.page import ONSET, Page
     from lmc_lab.reporting.provenance import settings_table, versions_of
     from lmc_lab.reporting.shown_examples import examples_section
     from lmc_lab.reporting.table import cost_table, missing_table, mode_table, onset_table, task_table
@@ -87,7 +86,7 @@ def _page(
     elsewhere = [result for column in columns for result in _of_column(column, column.collected.elsewhere)]
     tables = {
         "Modes": mode_table(all_rows([*results, *elsewhere])),
-        "Onset": onset_table(rows),
+        ONSET: onset_table(rows),
         "Missing": concat([missing_table(column.record, column.collected) for column in columns]),
         "Table 1: tasks": task_table(configs),
         "Settings": settings_table(rows),
@@ -104,11 +103,7 @@ def _page(
             *cautions(rows),
         ],
         claims=claims_table(rows),
-        own_figures={
-            name: figure.caption
-            for name, figure in figures.items()
-            if figure.can_be_drawn(over_time if figure.over_time else rows)
-        },
+        own_figures=_inlined(figures, rows, over_time),
         formats=list(config.figures),
         examples=examples_section(results),
         tables=tables,
@@ -129,6 +124,24 @@ def _left_out(
         if not figure.can_be_drawn(over_time if figure.over_time else rows):
             on_the_way = " of branches on their way (study.steps)" if figure.over_time else ""
             yield f"The figure {name} is left out, since none of {', '.join(figure.needs)} was measured{on_the_way}."
+
+
+def _inlined(
+    figures: "Mapping[str, ReportFigure[Figure]]", rows: "DataFrame", over_time: "DataFrame"
+) -> "dict[str, Picture]":
+    """Returns the user's figures that have rows, as the page carries them."""
+    if not figures:
+        return {}
+    with heavy_imports():
+        from lmc_lab.reporting.page import Picture
+        from lmc_lab.reporting.pictures import inlined
+
+    of_rows = {name: over_time if figure.over_time else rows for name, figure in figures.items()}
+    return {
+        name: Picture(figure.caption, inlined(figure, of_rows[name]))
+        for name, figure in figures.items()
+        if figure.can_be_drawn(of_rows[name])
+    }
 
 
 def _pictures(

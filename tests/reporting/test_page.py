@@ -1,13 +1,20 @@
 import json
+import re
+from base64 import b64decode
+from html import escape
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from entries import entry
 from lmc_lab.reporting.figures import figure2, figure3, figure4, figure5, pairs
-from lmc_lab.reporting.page import Page, write_page
+from lmc_lab.reporting.figures.axes import Marks
+from lmc_lab.reporting.page import Page, Picture, write_page
+from lmc_lab.reporting.pictures import inlined
 from lmc_lab.reporting.printed import draw_figures
-from lmc_lab.reporting.table import as_text, cost_table, mode_table, onset_table, task_table
+from lmc_lab.reporting.report_figure import ReportFigure
+from lmc_lab.reporting.table import ABOUT_ONSETS, as_text, cost_table, mode_table, onset_table, task_table
 from lmc_lab.results.folder import Result
 from lmc_lab.results.row_file import SCHEMA
 
@@ -51,10 +58,18 @@ def rows():
     return pd.DataFrame(lines).reindex(columns=list(SCHEMA)).astype(SCHEMA)
 
 
+def panels_of(figure):
+    """Returns the axes of a figure that are panels, and not legends."""
+    return [axes for axes in figure.axes if axes.axison]
+
+
 def test_the_figure_shows_every_trunk_at_every_split(rows):
-    top, bottom = figure2.FIGURE.drawn(rows).axes
-    points = {(x, y) for line in top.lines if line.get_marker() == "o" for x, y in zip(*line.get_data(), strict=True)}
-    assert points == {(0.0, 0.0), (50.0, 0.5), (800.0, 1.0)}
+    top, bottom = panels_of(figure2.FIGURE.drawn(rows))
+    for symbol in ("o", "D"):  # of trunk 0 and 1
+        points = {
+            (x, y) for line in top.lines if line.get_marker() == symbol for x, y in zip(*line.get_data(), strict=True)
+        }
+        assert points == {(0.0, 0.0), (50.0, 0.5), (800.0, 1.0)} | {(k, 0.02) for k in (0.0, 50.0, 800.0)}
     assert [label.get_text() for label in bottom.get_xticklabels()] == ["0", "50", "800"]
     assert bottom.get_xscale() == "symlog"
 
@@ -157,13 +172,27 @@ def test_figure_3_has_the_splits_from_which_every_trunks_centre_is_better(rows):
             lines.append(where | {"quantity": "num_outputs", "value": 10})
     for trunk, step in ((0, 0), (1, 50)):
         lines.append({"trunk": trunk, "quantity": "onset_centre_better", "subset": "train", "value": step})
-    raw = figure3.FIGURE.drawn(with_rows(rows, lines)).axes[0]
-    drawn = {line.get_label(): line for line in raw.lines if not line.get_label().startswith("_")}
-    assert set(drawn) == {"k = 50", "k = 800", "number of outputs K"}
-    assert list(drawn["k = 50"].get_ydata()) == [1.0, 0.5]  # normalised; the third is below the floor
-    assert drawn["number of outputs K"].get_xdata()[0] == 10
-    assert [text.get_text() for text in raw.texts] == ["effective rank 1.25 of P = 3, K = 10"]
-    assert raw.get_title() == "lenet"
+    raw, centred = panels_of(figure3.FIGURE.drawn(with_rows(rows, lines)))
+    named = {line.get_label() for line in raw.lines if not line.get_label().startswith("_")}
+    assert named == {"k = 50", "k = 800", "trunk 0", "trunk 1"}
+    drawn = [line for line in raw.lines if len(line.get_xdata()) > 1]
+    assert len(drawn) == 2 * 2 and {line.get_marker() for line in drawn} == {"o", "D"}
+    assert all(list(line.get_ydata()) == [1.0, 0.5] for line in drawn)  # normalised; the third is below the floor
+    assert raw.get_xlim()[1] < 3  # it ends where the values do: K = 10 is not drawn but said
+    assert [text.get_text() for text in centred.texts] == ["effective rank 1.25\nP = 3, K = 10"]
+
+
+def test_figure_3_marks_the_number_of_outputs_where_there_are_so_many_components(rows):
+    where = {"trunk": 0, "split_step": 50}
+    lines = [where | {"quantity": "singular_value_raw", "index": i, "value": 4.0 / i} for i in (1, 2, 3)]
+    lines += [
+        where | {"quantity": "singular_value_floor_raw", "value": 0.1},
+        where | {"quantity": "num_outputs", "value": 2},
+    ]
+    lines += [{"trunk": 0, "quantity": "onset_centre_better", "subset": "train", "value": 0}]
+    raw, _ = panels_of(figure3.FIGURE.drawn(with_rows(rows, lines)))
+    (line,) = [line for line in raw.lines if line.get_label() == "number of outputs K"]
+    assert list(line.get_xdata()) == [2, 2]
 
 
 def test_figure_3_says_once_that_no_split_has_a_better_centre(rows):
@@ -175,13 +204,13 @@ def test_figure_3_says_once_that_no_split_has_a_better_centre(rows):
     lines += [{"trunk": 0, "quantity": "onset_centre_better", "subset": "train", "value": 0, "high": 0}]
     lines += [{"trunk": 1, "quantity": "onset_centre_better", "subset": "train", "value": float("inf"), "low": 800}]
     lines += [{"trunk": 1, "quantity": "onset_centre_better_splits", "subset": "train", "value": 3}]
-    for axis in figure3.FIGURE.drawn(with_rows(rows, lines)).axes:
+    for axis in panels_of(figure3.FIGURE.drawn(with_rows(rows, lines))):
         assert [text.get_text() for text in axis.texts] == ["no split from which the centre is better"]
 
 
 def test_figure_3_says_where_nobody_asked_for_the_onset(rows):
     lines = [{"trunk": 0, "split_step": step, "quantity": "singular_value_raw", "value": 0.1} for step in (0, 50)]
-    for axis in figure3.FIGURE.drawn(with_rows(rows, lines)).axes:
+    for axis in panels_of(figure3.FIGURE.drawn(with_rows(rows, lines))):
         assert [text.get_text() for text in axis.texts] == ["the analysis onset was not run"]
 
 
@@ -200,8 +229,8 @@ def test_a_task_without_accuracy_has_a_column_that_says_so(rows, tmp_path):
     both = with_rows(rows[rows["quantity"].eq("hull_radius")], lines)
     names = {path.stem for path in write_report(both, {}, tmp_path, title="both")}
     assert names == {"figure2", "figure5", "shared_correct", "figure6", "pairs", "report"}
-    for figure, number in ((figure5.FIGURE.drawn(both), 4), (pairs.FIGURE.drawn(both), 6)):
-        texts = [[text.get_text() for text in axes.texts] for axes in figure.axes]
+    for figure, number in ((figure5.FIGURE.drawn(both), 6), (pairs.FIGURE.drawn(both), 6)):
+        texts = [[text.get_text() for text in axes.texts] for axes in panels_of(figure)]
         assert len(texts) == number and any("does not exist" in text for text in texts[-1])  # the last is siren's
     onsets = [{"task": "lenet", "quantity": "onset_instability", "value": 0.0, "high": 0.0}]
     onsets += [{"task": task, "quantity": "onset_p_conv", "value": 0.0, "high": 0.0} for task in ("lenet", "siren")]
@@ -215,7 +244,7 @@ def test_an_end_that_has_not_converged_has_a_ring(rows):
         for quantity, value in (("lambda_min", -1), ("lambda_max", 9), ("hessian_ratio", -0.1)):
             lines.append({"trunk": 0, "step": step, "quantity": quantity, "value": value})
         lines.append({"trunk": 0, "step": step, "quantity": "is_converged", "value": is_converged})
-    ends = figure4.FIGURE.drawn(with_rows(rows, lines)).axes[0]
+    ends = panels_of(figure4.FIGURE.drawn(with_rows(rows, lines)))[0]
     rings = [list(line.get_xdata()) for line in ends.lines if line.get_label() == "not converged"]
     assert rings == [[50], [50]]  # one for either end
 
@@ -253,9 +282,13 @@ def test_figure_4_follows_branches_to_their_endpoints(rows):
         for step in steps
     ]
     extra = pd.DataFrame([*trunk, *branches]).reindex(columns=list(SCHEMA)).astype(SCHEMA)
-    ratio = figure4.FIGURE.drawn(pd.concat([rows, extra], ignore_index=True)).axes[1]
-    drawn = {line.get_label(): list(line.get_xdata()) for line in ratio.lines if line.get_marker() == "x"}
-    assert drawn == {"branches from k = 0": [200, 4680], "branches from k = 50": [200, 4680]}
+    panels = panels_of(figure4.FIGURE.drawn(pd.concat([rows, extra], ignore_index=True)))
+    _, ends_of_branches, _, ratio, _ = panels
+    drawn = {line.get_color(): list(line.get_data()[0]) for line in ratio.lines if line.get_marker() == "o"}
+    colours = Marks.of(extra).splits
+    assert drawn == {colours[0]: [200, 4680], colours[50]: [200, 4680]}
+    assert [label.get_text() for label in ratio.get_xticklabels()] == ["200", "4680"]  # each step has its label
+    assert any("was not measured" in text.get_text() for text in ends_of_branches.texts)
 
 
 def test_table_1_comes_from_the_configs():
@@ -286,7 +319,7 @@ def test_no_number_is_shown_as_missing(rows, tmp_path):
 
 def test_figures_leave_out_what_is_no_number(rows, tmp_path):
     rows.loc[rows["split_step"].eq(50), ["value", "low", "high"]] = float("inf")
-    top, _ = figure2.FIGURE.drawn(rows).axes
+    top, _ = panels_of(figure2.FIGURE.drawn(rows))
     assert all(abs(number) < 9 for line in top.lines for number in line.get_ydata())
     assert len(write_report(rows, {}, tmp_path, title="t")) == 3
 
@@ -308,6 +341,33 @@ def test_branches_that_diverged_are_in_the_modes_table(rows):
     table = mode_table(with_rows(rows, lines)).set_index(["trunk", "k"])
     assert table.loc[(0, 50), "left out"] == "seed 2 (diverged at step 31), seed 4 (diverged at step 31)"
     assert table.loc[(0, 0), "left out"] == "" and "left out" not in mode_table(rows)
+
+
+def test_a_figure_of_ones_own_is_in_the_page_whether_files_are_asked_for_or_not(rows, tmp_path):
+    def draw(rows):
+        figure = Figure(figsize=(1, 1))
+        figure.subplots().plot(rows["value"])
+        return figure
+
+    own = ReportFigure(draw=draw, needs=("hull_radius",), caption="a < b")
+    picture = Picture(own.caption, inlined(own, rows))
+    assert b64decode(picture.source.removeprefix("data:image/png;base64,")).startswith(b"\x89PNG")
+    assert picture.source == inlined(own, rows.sample(frac=1, random_state=0))
+    for formats, links in (([], []), (["png", "pdf"], ["mine.png", "mine.pdf"])):
+        page = Page(
+            title="t", rows=rows.iloc[:0], rows_over_time=rows.iloc[:0], own_figures={"mine": picture}, formats=formats
+        )
+        told = write_page(page, tmp_path).read_text()
+        assert f'<img src="{picture.source}" alt="a &lt; b">' in told
+        assert re.findall('href="(mine.*?)"', told) == links
+
+
+def test_the_onsets_brackets_are_explained(rows, tmp_path):
+    onsets = onset_table(with_rows(rows, onset_lines(None, 0)))
+    write_report(rows, {"Onset": onsets, "Modes": mode_table(rows)}, tmp_path, title="t")
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("An onset is a bracket: the last split that failed .. the first that held") == 1
+    assert escape(ABOUT_ONSETS) in page.partition("<h3>Onset</h3>")[2].partition("</section>")[0]
 
 
 def test_notes_are_on_the_page_and_empty_tables_are_not(rows, tmp_path):

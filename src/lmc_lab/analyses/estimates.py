@@ -40,9 +40,9 @@ def bootstrap_pair_mean(quantity: str, matrix: Tensor, *, subset: str | None = N
     """Returns the mean over all pairs of a symmetric `matrix` (P, P), with the bootstrap's interval over its P members.
 
     Its ends are percentiles of means of the pairs' own values, so that a quantity that is never negative (a barrier) has no
-    interval that is; that of `pair_mean` may. Few members make it too short: of squared distances of normal points, and of
-    what of these is above a threshold, it covered the mean in 56 to 61 % of 1,500 trials for P = 3, 81 to 86 % for P = 5, 87
-    to 91 % for P = 10, 91 to 92 % for P = 20. Two members, or an infinite mean, have none.
+    interval that is; that of `pair_mean` may. Few members make it too short: simulated, it covered the mean in 53 to 62 % of
+    trials for P = 3, 79 to 87 % for P = 5, 87 to 90 % for P = 10 (`benchmarks/bootstrap_coverage.py`). Two members, or an
+    infinite mean, have none.
     """
     value = _pair_mean(matrix)
     found = Measurement(quantity=quantity, value=value, num_samples=len(matrix), subset=subset)

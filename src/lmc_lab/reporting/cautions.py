@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from lmc_lab.reporting.bootstrap_coverage import told_coverage
 from lmc_lab.results.select import select, select_any
 
 _FEW_SAMPLES = 100  # J, at which an interval around p_conv = 0.9 is 0.12 wide
@@ -31,15 +32,12 @@ def _sampling(rows: pd.DataFrame) -> Iterator[str]:
         subset="low"
     )
     if not pairs.empty:
+        known = sorted({int(number) for number in pairs["num_samples"].dropna()})  # those whose pairs were looked at
+        of_endpoints = " to ".join(dict.fromkeys(f"{each}" for each in (*known[:1], *known[-1:])))
         yield (
-            f"intervals of barriers and instabilities are a bootstrap over P = {_at_least(pairs)} endpoints, which covers "
-            "about 83 % where it says 95 at P = 5."
+            f"intervals of barriers and instabilities are a bootstrap over {of_endpoints} endpoints, which covers about "
+            f"{told_coverage(known)} where it says 95."
         )
-
-
-def _at_least(rows: pd.DataFrame) -> str:
-    known = sorted(set(rows["num_endpoints"].dropna()))
-    return " to ".join(dict.fromkeys(f"{each}" for each in (*known[:1], *known[-1:]))) or "few"
 
 
 def _curvature(rows: pd.DataFrame) -> Iterator[str]:

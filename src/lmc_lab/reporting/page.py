@@ -27,6 +27,7 @@ from lmc_lab.reporting.interactive import (
 )
 from lmc_lab.reporting.panel import Panel
 from lmc_lab.reporting.report_figure import ReportFigure
+from lmc_lab.reporting.table import ABOUT_ONSETS
 
 NAME = "report.html"
 FIGURES: Mapping[str, ReportFigure[list[Panel]]] = {
@@ -42,12 +43,26 @@ FIGURES: Mapping[str, ReportFigure[list[Panel]]] = {
     "figure6": figure6.FIGURE,
     "pairs": pairs.FIGURE,
 }
+ONSET = "Onset"  # the heading of a table
 _ONLY_HERE = ("hull", "gap_terms", "gap_terms_over_time")  # and not among the figures for papers
 _HINT = (
     '<p class="caption">In the figures: point at a mark to read it, drag to zoom, double-click to go back; buttons switch '
     "trunks and quantities.</p>"
 )
 _ASSETS = Path(__file__).parent / "assets"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of the user's.
+
+    Args:
+        caption: of it.
+        source: the picture itself, as the URI of its bytes.
+    """
+
+    caption: str
+    source: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +76,7 @@ class Page:
         claims: table.
         rows: of all tasks.
         rows_over_time: of hulls on their way, and at their end.
-        own_figures: the user's: captions by the names of their files, which lie beside the page.
+        own_figures: the user's, by the names of their files.
         formats: of the figures for papers beside the page.
         examples: a section.
         tables: heading -> table.
@@ -75,7 +90,7 @@ class Page:
     answers: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
     claims: pd.DataFrame | None = None
-    own_figures: Mapping[str, str] = field(default_factory=dict)
+    own_figures: Mapping[str, Picture] = field(default_factory=dict)
     formats: Sequence[str] = ()
     examples: str = ""
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
@@ -104,7 +119,7 @@ def _html(page: Page) -> str:
         _answer(page),
         _HINT if figures else "",
         *(_figure(name, figure.caption, page.formats) for name, (figure, _) in figures.items()),
-        *(_own_figure(name, caption) for name, caption in page.own_figures.items()),
+        *(_own_figure(name, picture, page.formats) for name, picture in page.own_figures.items()),
         page.examples,
         _tables(page),
         _origin(page),
@@ -133,24 +148,32 @@ def _answer(page: Page) -> str:
 
 def _figure(name: str, caption: str, formats: Sequence[str]) -> str:
     heading, _, rest = caption.partition(". ")
-    links = [] if name in _ONLY_HERE else [f'<a href="{name}.{kind}">{kind.upper()}</a>' for kind in formats]
-    printed = f" For papers, beside this page: {', '.join(links)}." if links else ""
+    printed = "" if name in _ONLY_HERE else _links(name, formats)
     return (
         f'<section class="figure" id="{name}"><h2>{escape(heading)}</h2><div class="panels"></div>'
         f'<p class="caption">{escape(rest)}{printed}</p></section>'
     )
 
 
-def _own_figure(name: str, caption: str) -> str:
-    text = escape(caption)
+def _own_figure(name: str, picture: Picture, formats: Sequence[str]) -> str:
+    text = escape(picture.caption)
     return (
-        f'<section id="{name}"><h2>{name}</h2><a href="{name}.svg"><img src="{name}.png" alt="{text}"></a>'
-        f'<p class="caption">{text}</p></section>'
+        f'<section id="{name}"><h2>{name}</h2><img src="{picture.source}" alt="{text}">'
+        f'<p class="caption">{text}{_links(name, formats)}</p></section>'
     )
 
 
+def _links(name: str, formats: Sequence[str]) -> str:
+    links = [f'<a href="{name}.{kind}">{kind.upper()}</a>' for kind in formats]
+    return f" For papers, beside this page: {', '.join(links)}." if links else ""
+
+
 def _tables(page: Page) -> str:
-    shown = [html_table(heading, table) for heading, table in page.tables.items() if not table.empty]
+    shown = [
+        html_table(heading, table, ABOUT_ONSETS if heading == ONSET else "")
+        for heading, table in page.tables.items()
+        if not table.empty
+    ]
     return f"<section><h2>Tables</h2>{''.join(shown)}</section>" if shown else ""
 
 

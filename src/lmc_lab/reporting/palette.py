@@ -1,4 +1,4 @@
-"""The colours of the page's figures: one set for quantities, one map for splits. Both can be told apart by the colour-blind."""
+"""Colours that the colour-blind tell apart: one set for quantities, on the page and on paper, and the page's map for splits."""
 
 from collections.abc import Iterable
 

@@ -3,9 +3,11 @@
 import hashlib
 import multiprocessing
 import sys
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from importlib.metadata import version
+from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,8 +18,12 @@ from matplotlib.figure import Figure
 
 import lmc_lab
 from lmc_lab.files import replacing
+from lmc_lab.reporting.figures.style import PAPER
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.results.folder import file_digest
+from lmc_lab.results.select import in_order
+
+_DPI = 300  # of pictures; what printers ask for
 
 
 def draw_all(
@@ -45,12 +51,20 @@ def draw_all(
         The mark of each figure of this package, which says of what its files were drawn, and which files these are.
     """
     files = {name: files_of(folder, name, formats) for name in {**shipped, **own}}
-    sources = {name: _digest_of(figure.rows_of(rows_of(figure))) for name, figure in shipped.items()}
+    sources = {name: _digest_of(in_order(figure.rows_of(rows_of(figure)))) for name, figure in shipped.items()}
     changed = [name for name in shipped if known.get(name) != _mark(sources[name], files[name])]
     _in_processes([partial(_draw, shipped[name], rows_of(shipped[name]), files[name]) for name in changed], num_cores)
     for name, figure in own.items():
         _draw(figure, rows_of(figure), files[name])
     return {name: _mark(sources[name], files[name]) for name in shipped}
+
+
+def inlined(figure: ReportFigure[Figure], rows: pd.DataFrame) -> str:
+    """Returns the picture of a figure as the URI of its bytes, which a page carries in itself."""
+    content = BytesIO()
+    with matplotlib.rc_context(PAPER):
+        laid_out(figure.drawn(in_order(rows))).savefig(content, format="png")
+    return f"data:image/png;base64,{b64encode(content.getvalue()).decode()}"
 
 
 def files_of(folder: Path, name: str, formats: Sequence[str]) -> list[Path]:
@@ -59,23 +73,31 @@ def files_of(folder: Path, name: str, formats: Sequence[str]) -> list[Path]:
 
 
 def _draw(figure: ReportFigure[Figure], rows: pd.DataFrame, paths: Sequence[Path]) -> None:
-    drawn = figure.drawn(rows)
-    for path in paths:
-        _save(drawn, path)
-        drawn.set_layout_engine("none")  # what was laid out for one format stands for the other, in half of the time
+    with matplotlib.rc_context(PAPER):
+        drawn = laid_out(figure.drawn(in_order(rows)))
+        for path in paths:
+            _save(drawn, path)
+
+
+def laid_out(figure: Figure) -> Figure:
+    """Returns the figure as it stays: places are those of one renderer, whichever formats are written, and in which order."""
+    figure.set_dpi(_DPI)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    return figure
 
 
 def _save(figure: Figure, path: Path) -> None:
-    # The salt and no date: the same rows make the same file. Stronger compression takes a tenth of the time of a figure.
+    # The salt and no date: the same rows make the same file.
     own: dict[str, dict[str, Any]] = {
-        "png": {"pil_kwargs": {"compress_level": 1}},
+        "png": {"pil_kwargs": {"compress_level": 6}},
         "svg": {"metadata": {"Date": None}},
         "pdf": {"metadata": {"CreationDate": None}},
     }
     settings: Any = {"svg.hashsalt": "lmc_lab", "pdf.fonttype": 42}  # of TrueType, which publishers ask for
     kind = path.suffix[1:]
     with replacing(path) as temporary, matplotlib.rc_context(settings):
-        figure.savefig(temporary, format=kind, dpi=150, **own[kind])
+        figure.savefig(temporary, format=kind, dpi=_DPI, **own[kind])
 
 
 def _in_processes(tasks: Sequence[Callable[[], None]], number: int) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lmc_lab.files import peek_json, remove_leftovers, write_json
+from lmc_lab.files import peek_json, remove_leftovers, write_json, write_text
 from lmc_lab.reporting.figures import figure2, figure3, figure4, figure5, figure6, over_time, pairs, shared_correct
 from lmc_lab.reporting.pictures import draw_all, files_of
 from lmc_lab.reporting.report_figure import ReportFigure
@@ -22,6 +22,7 @@ FIGURES: Mapping[str, ReportFigure[Figure]] = {
     "pairs": pairs.FIGURE,
 }
 _MARKS = "figures.json"  # of what the files were drawn
+_CAPTIONS = "captions.txt"
 
 
 def draw_figures(
@@ -33,7 +34,7 @@ def draw_figures(
     formats: Sequence[str] = ("png", "svg", "pdf"),
     num_cores: int = 1,
 ) -> list[Path]:
-    """Draws every figure that `rows` have numbers for.
+    """Draws every figure that `rows` have numbers for, and writes their captions beside them.
 
     Args:
         rows: of all tasks.
@@ -44,7 +45,7 @@ def draw_figures(
         num_cores: that draw.
 
     Returns:
-        The files.
+        The files of figures.
     """
     if not formats:
         return []
@@ -62,4 +63,6 @@ def draw_figures(
     marks = draw_all(shipped, users, rows_of, folder, known=known, formats=formats, num_cores=num_cores)
     if marks != known:
         write_json(folder / _MARKS, marks)
+    if drawn:
+        write_text(folder / _CAPTIONS, "\n".join(f"{name}\n{figure.caption}\n" for name, figure in drawn.items()))
     return [path for name in drawn for path in files_of(folder, name, formats)]

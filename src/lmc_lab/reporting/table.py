@@ -16,6 +16,11 @@ from lmc_lab.results.study_results import StudyResults
 _ALGORITHM_1 = "convex_mode"
 _NO_NUMBER = "missing"  # in place of a value that is NaN or infinite
 
+ABOUT_ONSETS = (
+    "An onset is a bracket: the last split that failed .. the first that held, as did all later; - where there is none, so "
+    '"- .. 0" held from k = 0 on, and "1000 .. -" failed at the last split, k = 1000. By p_conv: it is at least the threshold '
+    "of the analysis onset (0.9 by default); by instability: that of pairs in error is below 2 % (Frankle et al. 2020)."
+)
 _CRITERIA = {"p_conv": "onset_p_conv", "instability": "onset_instability"}
 
 _COLUMNS = {  # heading -> (quantity, subset)

@@ -14,3 +14,8 @@ def select(rows: pd.DataFrame, quantity: str, subset: str | None = None) -> pd.D
 def select_any(rows: pd.DataFrame, quantities: Collection[str]) -> pd.DataFrame:
     """Returns the rows of several quantities."""
     return rows[rows["quantity"].isin(list(quantities))]
+
+
+def in_order(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns the rows in an order that follows from them, whichever they came in."""
+    return rows.sort_values(list(rows.columns), ignore_index=True)

@@ -1,137 +1,181 @@
-"""What all figures share: one column a task, split steps on a symlog axis, a point a trunk."""
+"""What figures for papers draw on given axes: points with intervals, a mark for each trunk, steps on a symlog axis."""
 
-import re
-from collections.abc import Collection, Hashable, Iterable, Iterator
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from math import inf
+from math import inf, log10
+from typing import Any
 
 import pandas as pd
-from matplotlib.artist import Artist
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
+
+from lmc_lab.reporting.figures.style import SMALL
+from lmc_lab.reporting.palette import GREY
+
+_SYMBOLS = ("o", "D", "^", "v", "P", "X")  # of trunks
+_OF_ALL = "s"  # of what belongs to no trunk or to all of them
+_APART, _WIDEST = 2.6, 11.0  # points, between neighbours and between the first and the last of those at one step
+_FIRST, _LAST = 0.05, 0.95  # of viridis
+_MANY = 5  # steps, with more of which their labels are turned
+_NEAR_ZERO = 0.5  # decades, that the linear part of a step axis takes
+_MARGIN = 0.09  # of a step axis, on either side, where what stands side by side has room
+ABOUT_TRUNKS = (
+    "Each symbol is a trunk, and its line leads through it; trunks and series stand side by side at each step."
+)
 
 
 @dataclass(frozen=True)
 class Style:
-    """How one quantity is drawn."""
+    """How one quantity is drawn; an empty label is in no legend."""
 
     label: str
     colour: str
-    marker: str = "o"
     line: str = "-"
 
 
-PROBABILITIES = {"p_conv": Style("hull point", "C0", "o"), "p_rand": Style("matched perturbation", "C1", "s")}
+@dataclass(frozen=True)
+class Marks:
+    """How splits and trunks are told apart, in all panels of a figure alike.
+
+    Args:
+        splits: the colour of each split step.
+        trunks: the symbol of each trunk.
+    """
+
+    splits: Mapping[Any, str]
+    trunks: Mapping[int, str]
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame) -> "Marks":
+        """Returns the marks of all splits and trunks in `rows`."""
+        trunks = _known(rows["trunk"])
+        return cls(
+            split_colours(rows["split_step"]),
+            {trunk: _SYMBOLS[number % len(_SYMBOLS)] for number, trunk in enumerate(trunks)},
+        )
+
+    def symbol(self, trunk: Any) -> str:
+        """Returns the symbol of a trunk, of which there may be none."""
+        return _OF_ALL if pd.isna(trunk) else self.trunks[int(trunk)]
+
+    def name(self, axis: Axes, *, splits: Iterable[Any] = (), trunks: Iterable[Any] = ()) -> None:
+        """Adds entries to the legend: for splits, and for trunks where there are several to be told apart."""
+        for split in _known(splits):
+            axis.plot([], [], color=self.splits[split], label=f"k = {split}")
+        for trunk in _known(trunks) if len(self.trunks) > 1 else ():
+            axis.plot([], [], self.symbol(trunk), color=GREY, label=f"trunk {trunk}")
 
 
-def task_columns(
-    rows: pd.DataFrame, num_rows: int, *, share_x: bool = True
-) -> tuple[Figure, list[tuple[list[Axes], pd.DataFrame]]]:
-    """Returns a figure with one column of `num_rows` axes for every task, and each column with its task's rows."""
-    tasks = list(dict.fromkeys(rows["task"]))
-    figure = Figure(figsize=(4.6 * len(tasks) + 2.4, 2.9 * num_rows + 0.5), layout="constrained")
-    axes = figure.subplots(num_rows, len(tasks), sharex="col" if share_x else False, squeeze=False)
-    columns = []
-    for column, task in zip(axes.T, tasks, strict=True):
-        column[0].set_title(task)
-        columns.append((list(column), rows[rows["task"] == task]))
-    return figure, columns
+def split_colours(splits: Iterable[Any]) -> dict[int, str]:
+    """Returns a colour for each split step, from dark for the earliest to light for the latest.
+
+    Of viridis, which the colour-blind see as a scale, too, without its ends, which vanish beside black and on white.
+    """
+    ordered = _known(splits)
+    places = [_FIRST + (_LAST - _FIRST) * number / max(len(ordered) - 1, 1) for number in range(len(ordered))]
+    return {split: to_hex(colormaps["viridis"](place)) for split, place in zip(ordered, places, strict=True)}
+
+
+def _known(numbers: Iterable[Any]) -> list[int]:
+    return sorted({int(number) for number in numbers if not pd.isna(number)})
 
 
 def note(axis: Axes, text: str) -> None:
     """Writes into the middle of an axis why nothing, or less than expected, is drawn there."""
-    axis.text(0.5, 0.5, text, transform=axis.transAxes, ha="center", va="center", color="grey", fontsize=9)
+    axis.text(0.5, 0.5, text, transform=axis.transAxes, ha="center", va="center", color="dimgrey", fontsize=SMALL)
 
 
-def legends(figure: Figure, columns: list[tuple[list[Axes], pd.DataFrame]]) -> Figure:
-    """Puts the legend of each row of axes beside its last column, from the first column that has entries.
+def say_what_is_empty(axis: Axes) -> None:
+    """Writes into an axis without data, and without a note of its own, that there is none."""
+    if not axis.has_data() and not axis.texts:
+        note(axis, "does not exist for this task,\nor was not measured")
 
-    An axis without data, and without a note of its own, says so.
+
+def draw_against_split(
+    axis: Axes,
+    series: Mapping[Style, pd.DataFrame],
+    marks: Marks,
+    *,
+    within: tuple[float, float] = (-inf, inf),
+) -> None:
+    """Draws `value` with its interval against `split_step`, as `draw_points` does."""
+    draw_points(axis, "split_step", series, marks, within=within)
+    steps = {step for rows in series.values() for step in rows["split_step"].dropna()}
+    step_axis(axis, steps, "split step k")
+
+
+def draw_points(
+    axis: Axes,
+    column: str,
+    series: Mapping[Style, pd.DataFrame],
+    marks: Marks,
+    *,
+    within: tuple[float, float] = (-inf, inf),
+) -> None:
+    """Draws `value` with its interval against `column`, a line for every series and trunk.
+
+    What has one place there stands side by side, in points of the page, so that no interval hides another. Trunks are
+    never pooled: an interval covers what was drawn of one trunk.
+
+    Args:
+        axis: that is drawn on.
+        column: of the rows, that is drawn against.
+        series: the rows of each.
+        marks: of the trunks.
+        within: what a value can be; intervals end there.
     """
-    for axes, _ in columns:
-        for axis in axes:
-            if not axis.has_data() and not axis.texts:
-                note(axis, "does not exist for this task,\nor was not measured")
-    for row, last in enumerate(columns[-1][0]):
-        entries: dict[str, Artist] = {}
-        for axes, _ in columns:
-            for handle, label in zip(*axes[row].get_legend_handles_labels(), strict=True):
-                entries.setdefault(label, handle)
-        if entries:
-            labels = sorted(entries, key=_split_of)
-            last.legend(
-                [entries[label] for label in labels],
-                labels,
-                loc="center left",
-                bbox_to_anchor=(1.02, 0.5),
-                frameon=False,
-            )
-    return figure
-
-
-def _split_of(label: str) -> float:
-    """Returns the k that a label ends with; labels without one come last, in their order."""
-    match = re.search(r"k = (\d+)$", label)
-    return int(match[1]) if match else inf
-
-
-def draw_against_split(axis: Axes, rows: pd.DataFrame, style: Style) -> None:
-    """Draws `value` against `split_step`: a point with its interval for every trunk, a line through the trunks' means.
-
-    An interval covers the sampling of one hull; trunks are never pooled with it.
-    """
-    draw_points(axis, rows, "split_step", style)
-
-
-def draw_points(axis: Axes, rows: pd.DataFrame, column: str, style: Style) -> None:
-    """Draws `value` with its interval against `column`, a point for every trunk; nothing if there are no rows."""
-    if rows.empty:
-        return
-    for own, label in _by_trunk(rows, style.label):
-        low, high = own["low"].fillna(own["value"]), own["high"].fillna(own["value"])
-        axis.errorbar(
+    drawn = [(style, rows) for style, rows in series.items() if not rows.empty]
+    for style in (style for style, _ in drawn if style.label):
+        axis.plot([], [], style.line, color=style.colour, label=style.label)
+    lines = [
+        (trunk, number, style, own.sort_values(column, kind="stable"))
+        for number, (style, rows) in enumerate(drawn)
+        for trunk, own in rows.groupby("trunk", dropna=False)
+    ]
+    lines.sort(key=lambda line: (pd.isna(line[0]), 0 if pd.isna(line[0]) else line[0], line[1]))
+    for shift, (trunk, _, style, own) in zip(_side_by_side(len(lines)), lines, strict=True):
+        low, high = own["low"].fillna(own["value"]).clip(*within), own["high"].fillna(own["value"]).clip(*within)
+        drawn_line = axis.errorbar(
             own[column].astype(float),
             own["value"],
             yerr=[(own["value"] - low).clip(lower=0), (high - own["value"]).clip(lower=0)],
-            fmt=style.marker,
+            marker=marks.symbol(trunk),
+            linestyle=style.line,
             color=style.colour,
-            markersize=5,
-            linewidth=1,
-            capsize=2,
-            alpha=0.85,
-            label=label,
+            elinewidth=0.7,
+            clip_on=False,
         )
-    means = rows.groupby(column)["value"].mean()
-    axis.plot(means.index.astype(float), means, style.line, color=style.colour, linewidth=1, alpha=0.6)
+        for artist in drawn_line.get_children():  # moved once the axis has seen where they are
+            artist.set_transform(axis.transData + ScaledTranslation(shift / 72, 0, _figure_of(axis).dpi_scale_trans))
+    marks.name(axis, trunks=(trunk for trunk, *_ in lines))
 
 
-SplitColours = dict[Hashable, tuple[float, float, float]]
+def _side_by_side(number: int) -> list[float]:
+    """Returns by how many points each of a number of things is moved."""
+    apart = min(_APART, _WIDEST / max(number - 1, 1))
+    return [apart * (each - (number - 1) / 2) for each in range(number)]
 
 
-def split_colours(splits: Iterable[int]) -> SplitColours:
-    """Returns a colour for each split step of all tasks, from blue for the earliest to red for the latest."""
-    ordered = sorted(set(splits))
-    shades = [0.85 * number / max(len(ordered) - 1, 1) for number in range(len(ordered))]
-    return {split: (shade, 0.3, 1 - shade) for split, shade in zip(ordered, shades, strict=True)}
+def _figure_of(axis: Axes) -> Figure:
+    figure = axis.get_figure(root=True)
+    assert figure is not None
+    return figure
 
 
-def _by_trunk(rows: pd.DataFrame, label: str) -> Iterator[tuple[pd.DataFrame, str | None]]:
-    """Yields the rows of each trunk, with a label for the first only."""
-    for number, (_, own) in enumerate(rows.groupby("trunk", dropna=False)):
-        yield own, label if number == 0 else None
-
-
-def step_axis(axis: Axes, steps: Collection[int], label: str) -> None:
-    """Makes the horizontal axis one of steps: logarithmic from the first positive one on, linear below, with 0."""
-    ticks = sorted(int(step) for step in steps)
-    first = min((step for step in ticks if step > 0), default=1)
-    axis.set_xscale("symlog", linthresh=first, linscale=0.5)
-    axis.set_xticks(ticks, [str(tick) for tick in ticks], rotation=45 if len(ticks) > 5 else 0)
-    axis.minorticks_off()
-    axis.set_xlim(left=-0.1 * first)
+def step_axis(axis: Axes, steps: Collection[float], label: str) -> None:
+    """Makes the horizontal axis one of steps: logarithmic from the first positive one on, linear below, each labelled."""
     axis.set_xlabel(label)
-
-
-def split_axis(axis: Axes, rows: pd.DataFrame) -> None:
-    """Makes the horizontal axis one of the split steps in `rows`."""
-    step_axis(axis, rows["split_step"].dropna().unique(), "split step k")
+    ticks = sorted({int(step) for step in steps})
+    if not ticks:
+        return
+    first = min((step for step in ticks if step > 0), default=1)
+    last = max(ticks[-1], first)
+    axis.set_xscale("symlog", linthresh=first, linscale=_NEAR_ZERO)
+    turned: dict[str, Any] = {"rotation": 45, "rotation_mode": "anchor", "ha": "right", "va": "center_baseline"}
+    axis.set_xticks(ticks, [str(tick) for tick in ticks], **(turned if len(ticks) > _MANY else {}))
+    axis.minorticks_off()
+    margin = _MARGIN * (log10(last / first) + _NEAR_ZERO)  # decades
+    axis.set_xlim(-margin / _NEAR_ZERO * first if ticks[0] == 0 else ticks[0] / 10**margin, last * 10**margin)

@@ -1,39 +1,49 @@
 """Figure 2: how probable a better point of the hull is, and how large the hull is."""
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lmc_lab.reporting.figures.axes import PROBABILITIES, Style, draw_against_split, legends, split_axis, task_columns
+from lmc_lab.reporting.figures.axes import ABOUT_TRUNKS, Marks, Style, draw_against_split
+from lmc_lab.reporting.figures.layout import compose
+from lmc_lab.reporting.palette import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.results.select import select
 
+PROBABILITIES = {
+    "p_conv": Style(r"hull point, $p_{\mathrm{conv}}$", BLUE),
+    "p_rand": Style(r"perturbation, $p_{\mathrm{rand}}$", ORANGE, "--"),
+}
 _DISTANCES = {
-    "endpoint_endpoint": Style("endpoint to endpoint", "C0", "o"),
-    "endpoint_hull_point": Style("endpoint to hull point", "C2", "^"),
-    "hull_radius": Style("hull radius", "C9", "v"),
-    "endpoint_split": Style("endpoint to $W_k$", "C3", "D"),
-    "endpoint_start": Style("endpoint to $W_0$", "C4", "P"),
-    "split_start": Style("$W_k$ to $W_0$", "C5", "X"),
-    "path_length": Style("length of the path", "C7", "."),
+    "endpoint_endpoint": Style("endpoint to endpoint", BLUE),
+    "endpoint_hull_point": Style("endpoint to hull point", GREEN),
+    "hull_radius": Style("hull radius", SKY),
+    "endpoint_split": Style("endpoint to $W_k$", RED, "--"),
+    "endpoint_start": Style("endpoint to $W_0$", PINK, "--"),
+    "split_start": Style("$W_k$ to $W_0$", ORANGE, "--"),
+    "path_length": Style("length of the path", GREY, ":"),
 }
 
 
 def draw(rows: pd.DataFrame) -> Figure:
     """Returns Figure 2: `p_conv` and `p_rand` (top) and distances (bottom) against the split step."""
-    figure, columns = task_columns(rows, 2)
-    for (top, bottom), own in columns:
-        for quantity, style in PROBABILITIES.items():
-            draw_against_split(top, select(own, quantity, "train"), style)
-        top.set_ylim(-0.05, 1.05)
-        for quantity, style in _DISTANCES.items():
-            distances = select(own, quantity)
-            draw_against_split(bottom, distances[distances["value"] > 0], style)  # W_0 to itself has no logarithm
-        bottom.set_yscale("log")
-        split_axis(bottom, select(own, "p_conv"))
-    first = columns[0][0]
-    first[0].set_ylabel("probability of lower training loss\nthan the nearest endpoint")
-    first[1].set_ylabel("Euclidean distance")
-    return legends(figure, columns)
+    return compose(rows, [[p_conv], [distances]])
+
+
+def p_conv(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
+    """Draws `p_conv` and `p_rand` against the split step."""
+    series = {style: select(rows, quantity, "train") for quantity, style in PROBABILITIES.items()}
+    draw_against_split(axis, series, marks)
+    axis.set_ylim(-0.05, 1.05)
+    axis.set_ylabel("P(lower training loss\nthan nearest endpoint)")
+
+
+def distances(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
+    """Draws how far endpoints are from each other, from the hull's points, and from where they began."""
+    positive = rows[rows["value"] > 0]  # W_0 to itself has no logarithm
+    draw_against_split(axis, {style: select(positive, quantity) for quantity, style in _DISTANCES.items()}, marks)
+    axis.set_yscale("log")
+    axis.set_ylabel("Euclidean distance")
 
 
 FIGURE = ReportFigure(
@@ -41,8 +51,10 @@ FIGURE = ReportFigure(
     needs=("p_conv",),
     also=(*PROBABILITIES, *_DISTANCES),
     caption=(
-        "Figure 2. Top: the probability that a random point of the hull, or an equally long perturbation, has lower "
-        "training loss than the nearest endpoint, with 95 % Wilson intervals over the samples of one hull. Bottom: "
-        "distances. Points are trunks."
+        "Figure 2. Top: the probability that a random point of the hull (solid), or an equally long random perturbation "
+        "(dashed), has lower training loss than the nearest endpoint; bars: 95 % Wilson intervals over the points drawn of "
+        "one hull. Bottom: distances in the hull (solid), to where training or the branches began (dashed) and along the "
+        "path (dotted), means with bars: 95 % intervals (Student's t; over pairs of endpoints, the jackknife over endpoints). "
+        f"{ABOUT_TRUNKS}"
     ),
 )

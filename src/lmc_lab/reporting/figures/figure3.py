@@ -1,59 +1,93 @@
 """Figure 3: of how many dimensions the hull is."""
 
+from functools import partial
+from math import log10
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lmc_lab.reporting.figures.axes import SplitColours, legends, note, split_colours, task_columns
+from lmc_lab.reporting.figures.axes import Marks, note
+from lmc_lab.reporting.figures.layout import compose
+from lmc_lab.reporting.figures.style import SMALL
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.results.select import select
 
+KINDS = ("raw", "centred")
+_MODE = ["split_step", "trunk"]
+_WIDE = 0.1  # a smallest value, of the largest, below which the axis is logarithmic
+_ROOM = 0.45  # of what the values take, for the remark below centred ones
+
 
 def draw(rows: pd.DataFrame) -> Figure:
-    """Returns Figure 3: normalised singular values of the stacked endpoints, raw (top) and centred (bottom).
+    """Returns Figure 3: normalised singular values of the stacked endpoints, raw (top) and centred (bottom)."""
+    return compose(rows, [[partial(singular_values, kind=kind)] for kind in KINDS])
+
+
+def singular_values(axis: Axes, rows: pd.DataFrame, marks: Marks, *, kind: str) -> None:
+    """Draws singular values over the largest.
 
     As in the paper, of the splits from which on the hull's centre is better than the endpoints.
     """
-    figure, columns = task_columns(rows, 2)
-    colours = split_colours(select(rows, "singular_value_raw")["split_step"])
-    for axes, own in columns:
-        chosen = own[own["split_step"].isin(_splits_with_better_centre(own))]
-        for axis, kind in zip(axes, ("raw", "centred"), strict=True):
-            if chosen.empty:
-                note(axis, _why_none(own))
-            else:
-                _draw_spectrum(axis, chosen, kind, colours)
-        axes[-1].set_xlabel("component")
-    for axis, kind in zip(columns[0][0], ("raw", "centred"), strict=True):
-        axis.set_ylabel(f"singular value / largest, {kind}")
-    return legends(figure, columns)
-
-
-def _draw_spectrum(axis: Axes, rows: pd.DataFrame, kind: str, colours: SplitColours) -> None:
-    values = select(rows, f"singular_value_{kind}")
+    axis.set_xlabel("component")
+    axis.set_ylabel(f"singular value / largest,\n{kind}")
+    chosen = rows[rows["split_step"].isin(_splits_with_better_centre(rows))]
+    values = _normalised(chosen, kind)
     if values.empty:
+        if chosen.empty:
+            note(axis, _why_none(rows))
         return
-    for (trunk, split), own in values.groupby(["trunk", "split_step"]):
-        label = f"k = {split}" if trunk == values["trunk"].min() else None
-        own = own.sort_values("index")
-        # The last centred value is zero but for rounding: P points span P - 1 dimensions.
-        floor = (
-            select(rows, f"singular_value_floor_{kind}")
-            .query("trunk == @trunk and split_step == @split")["value"]
-            .max()
-        )
-        own = own[own["value"] > floor]
-        axis.plot(own["index"], own["value"] / own["value"].max(), ".-", color=colours[split], alpha=0.7, label=label)
+    for (split, trunk), own in values.groupby(_MODE):
+        axis.plot(own["index"], own["share"], f"{marks.symbol(trunk)}-", color=marks.splits[split])
+    marks.name(axis, splits=values["split_step"], trunks=values["trunk"])
+    last = int(values["index"].max())
+    num_outputs = select(chosen, "num_outputs")["value"].max()
+    if num_outputs <= last:
+        axis.axvline(num_outputs, color="grey", linestyle=":", label="number of outputs K")
+    axis.set_xlim(0.8, max(last, 2) + 0.2)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    _scale(axis, float(values["share"].min()), has_room_above=kind == "raw")
+    _remark(axis, chosen, kind)
+
+
+def _normalised(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """Returns the singular values with their shares of the largest of their mode, by their numbers.
+
+    The last centred value is zero but for rounding, since P points span P - 1 dimensions, and is left out.
+    """
+    values = select(rows, f"singular_value_{kind}")
+    floors = select(rows, f"singular_value_floor_{kind}").groupby(_MODE)["value"].max().rename("floor")
+    values = values.join(floors, on=_MODE).sort_values([*_MODE, "index"])
+    values = values[~(values["value"] <= values["floor"])]
+    return values.assign(share=values["value"] / values.groupby(_MODE)["value"].transform("max"))
+
+
+def _scale(axis: Axes, smallest: float, *, has_room_above: bool) -> None:
+    """Lets the values fill the axis but for where the remark stands: above what falls at once, below what hardly falls."""
+    if smallest < _WIDE:
+        axis.set_yscale("log")
+        room = (1 / smallest) ** 0.08
+        axis.set_ylim(smallest / room / (1 if has_room_above else 10 ** (-_ROOM * log10(smallest))), room)
+    else:
+        taken = max(1 - smallest, 0.1)
+        axis.set_ylim(1 - taken * (1.1 + (0 if has_room_above else _ROOM)), 1 + 0.08 * taken)
+
+
+def _remark(axis: Axes, rows: pd.DataFrame, kind: str) -> None:
     ranks = select(rows, f"effective_rank_{kind}")["value"]
-    num_outputs, num_endpoints = select(rows, "num_outputs")["value"].max(), values["index"].max()
-    axis.axvline(num_outputs, color="grey", linestyle=":", label="number of outputs K")
-    effective = " to ".join(dict.fromkeys(f"{rank:.2f}" for rank in (ranks.min(), ranks.max())))
-    remark = f"effective rank {effective} of P = {num_endpoints}, K = {num_outputs:.0f}"
-    axis.text(0.5, 0.03, remark, transform=axis.transAxes, ha="center", fontsize=9, color="grey")
-    axis.set_yscale("log")
-    axis.set_ylim(0.5 * min(0.1, axis.dataLim.y0), 2)  # a whole decade at least, and room for the remark
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    counts = sorted(set(select(rows, f"singular_value_{kind}").groupby(_MODE).size()))
+    outputs = sorted(set(select(rows, "num_outputs")["value"]))
+    told = [f"effective rank {_span([f'{rank:.2f}' for rank in (ranks.min(), ranks.max())])}"] if len(ranks) else []
+    of_modes = [f"P = {_span([str(counts[0]), str(counts[-1])])}", *(f"K = {number:.0f}" for number in outputs)]
+    x, y, align = (0.98, 0.95, ("right", "top")) if kind == "raw" else (0.03, 0.04, ("left", "bottom"))
+    axis.text(
+        x, y, "\n".join([*told, ", ".join(of_modes)]), transform=axis.transAxes, ha=align[0], va=align[1], fontsize=SMALL
+    )  # fmt: skip
+
+
+def _span(numbers: list[str]) -> str:
+    return " to ".join(dict.fromkeys(numbers))
 
 
 def _why_none(rows: pd.DataFrame) -> str:
@@ -84,8 +118,9 @@ FIGURE = ReportFigure(
         "onset_centre_better_splits",
     ),
     caption=(
-        "Figure 3. Singular values of the stacked endpoints, for the splits from which on the hull's centre is better than "
-        "the mean endpoint, of every trunk; dotted: the number K of outputs (classes). Centred, P points span at most P - 1 "
-        "dimensions."
+        "Figure 3. Singular values of the P stacked endpoints over the largest, as they are (raw) and less their mean "
+        "(centred), for the splits k from which on the hull's centre is better than the mean endpoint. A line is one hull: its "
+        "colour is the split, its symbol the trunk. Dotted, where there are so many components: the number K of outputs "
+        "(classes). Centred, P points span at most P - 1 dimensions; values that are zero but for rounding are left out."
     ),
 )

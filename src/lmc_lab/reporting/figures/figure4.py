@@ -1,65 +1,110 @@
 """Figure 4: what the curvature and convexity between updates show along training."""
 
+from collections.abc import Mapping
+from math import inf
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lmc_lab.reporting.figures.axes import (
-    SplitColours,
-    Style,
-    draw_points,
-    legends,
-    split_colours,
-    step_axis,
-    task_columns,
-)
+from lmc_lab.reporting.figures.axes import ABOUT_TRUNKS, Marks, Style, draw_points, step_axis
+from lmc_lab.reporting.figures.layout import compose
+from lmc_lab.reporting.palette import BLUE, GREEN, GREY, RED
 from lmc_lab.reporting.report_figure import ReportFigure
-from lmc_lab.results.select import select
+from lmc_lab.results.select import select, select_any
 
-_CURVATURE = {"lambda_max": Style(r"$\lambda_{max}$", "C3", "^"), "lambda_min": Style(r"$\lambda_{min}$", "C0", "v")}
+_CURVATURE = {
+    "lambda_max": Style(r"$\lambda_{\mathrm{max}}$", RED),
+    "lambda_min": Style(r"$\lambda_{\mathrm{min}}$", BLUE),
+}
+_RATIO = {"hessian_ratio": Style("", GREEN)}
+_GAPS = {
+    "p_gap_negative": Style("P(g < 0)", RED),
+    "p_gap_resolved": Style("P(|g| above rounding)", GREY, ":"),
+}
+_RATIO_LABEL = r"$\lambda_{\mathrm{min}}\,/\,\lambda_{\mathrm{max}}$"
+_PLACE = ["trunk", "split_step", "branch", "step"]
 
 
 def draw(rows: pd.DataFrame) -> Figure:
     """Returns Figure 4: the ends of the Hessian's spectrum, their ratio, and P(g < 0), along trunks and branches."""
-    figure, columns = task_columns(rows, 3)
-    colours = split_colours(select(rows, "hessian_ratio")["split_step"].dropna())
-    for (ends, ratio, gap), own in columns:
-        trunk, branches = own[own["split_step"].isna()], own[own["split_step"].notna()]
-        for quantity, style in _CURVATURE.items():
-            draw_points(ends, select(trunk, quantity), "step", style)
-            _draw_branches(ends, select(branches, quantity), colours)
-            _mark_unconverged(ends, own, quantity)
-        ends.set_yscale("symlog", linthresh=0.1)
-        draw_points(ratio, select(trunk, "hessian_ratio"), "step", Style("trunk", "C0", "o"))
-        _draw_branches(ratio, select(branches, "hessian_ratio"), colours)
-        _mark_unconverged(ratio, own, "hessian_ratio")
-        for axis in (ends, ratio):
-            axis.axhline(0, color="grey", linewidth=0.5)
-        draw_points(gap, select(trunk, "p_gap_negative"), "step", Style("P(g < 0)", "C2", "o"))
-        draw_points(gap, select(trunk, "p_gap_resolved"), "step", Style("P(|g| above rounding)", "C7", ".", ":"))
-        gap.set_ylim(-0.05, 1.05)
-        step_axis(gap, trunk[trunk["quantity"].isin(("hessian_ratio", "p_gap_negative"))]["step"].unique(), "step")
-    ends, ratio, gap = columns[0][0]
-    ends.set_ylabel("eigenvalue")
-    ratio.set_ylabel(r"$\lambda_{min} / \lambda_{max}$")
-    gap.set_ylabel("probability that the loss is convex\nbetween two updates")
-    return legends(figure, columns)
+    return compose(rows, [[eigenvalues, eigenvalues_of_branches], [hessian_ratio, ratio_of_branches], [p_gap_negative]])
 
 
-def _draw_branches(axis: Axes, rows: pd.DataFrame, colours: SplitColours) -> None:
-    """Draws a quantity along each branch, to its endpoint, in the colour of its split."""
-    for (split, _, _), own in rows.sort_values("step").groupby(["split_step", "trunk", "branch"]):
-        label = f"branches from k = {split}"
-        axis.plot(own["step"], own["value"], "x-", color=colours[split], linewidth=0.7, alpha=0.7, label=label)
+def eigenvalues(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
+    """Draws the ends of the Hessian's spectrum along the trunks."""
+    axis.set_yscale("symlog", linthresh=0.1)
+    _draw_along_trunks(axis, rows, _CURVATURE, marks)
+    axis.set_ylabel("eigenvalue")
 
 
-def _mark_unconverged(axis: Axes, rows: pd.DataFrame, quantity: str) -> None:
+def eigenvalues_of_branches(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
+    """Draws the ends of the Hessian's spectrum along branches, to their endpoints."""
+    axis.set_yscale("symlog", linthresh=0.1)
+    _draw_along_branches(axis, rows, _CURVATURE, marks)
+    axis.set_ylabel("eigenvalue")
+
+
+def hessian_ratio(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
+    """Draws the ratio of the spectrum's ends along the trunks."""
+    _draw_along_trunks(axis, rows, _RATIO, marks)
+    axis.set_ylabel(_RATIO_LABEL)
+
+
+def ratio_of_branches(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
+    """Draws the ratio of the spectrum's ends along branches, to their endpoints."""
+    _draw_along_branches(axis, rows, _RATIO, marks)
+    axis.set_ylabel(_RATIO_LABEL)
+
+
+def p_gap_negative(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
+    """Draws how probable it is that the loss is convex between two updates (Appendix B), along the trunks."""
+    _draw_along_trunks(axis, rows, _GAPS, marks, within=(0, 1))
+    axis.set_ylim(-0.05, 1.05)
+    axis.set_ylabel("P(convex between\ntwo updates)")
+
+
+def _draw_along_trunks(
+    axis: Axes,
+    rows: pd.DataFrame,
+    styles: Mapping[str, Style],
+    marks: Marks,
+    *,
+    within: tuple[float, float] = (-inf, inf),
+) -> None:
+    trunks = rows[rows["split_step"].isna()]
+    draw_points(axis, "step", {style: select(trunks, name) for name, style in styles.items()}, marks, within=within)
+    _finish(axis, trunks, styles, "step of the trunk")
+
+
+def _draw_along_branches(axis: Axes, rows: pd.DataFrame, styles: Mapping[str, Style], marks: Marks) -> None:
+    """Draws quantities along each branch, in the colour of its split, with the symbol of its trunk."""
+    branches = rows[rows["split_step"].notna()]
+    found = select_any(branches, styles).sort_values("step", kind="stable")
+    for (split, trunk, _, _), own in found.groupby(["split_step", "trunk", "branch", "quantity"]):
+        axis.plot(own["step"], own["value"], f"{marks.symbol(trunk)}-", color=marks.splits[split])
+    marks.name(axis, splits=found["split_step"], trunks=found["trunk"])
+    _finish(axis, branches, styles, "step of the branch")
+
+
+def _finish(axis: Axes, rows: pd.DataFrame, styles: Mapping[str, Style], label: str) -> None:
+    """Rings what has not converged, marks zero, and labels each step that was measured."""
+    found = select_any(rows, styles)
+    for name in styles:
+        _ring(axis, rows, select(rows, name))
+    if not found.empty and found["value"].min() < 0:
+        axis.axhline(0, color="grey", linewidth=0.5, zorder=0)
+    step_axis(axis, set(found["step"].dropna()), label)
+
+
+def _ring(axis: Axes, rows: pd.DataFrame, found: pd.DataFrame) -> None:
     """Draws a ring around each value from a run of which an end of the spectrum had not converged."""
-    keys = ["trunk", "split_step", "branch", "step"]
-    failed = select(rows, "is_converged").query("value == 0")[keys]
-    found = select(rows, quantity).merge(failed, on=keys)
-    if not found.empty:
-        axis.plot(found["step"], found["value"], "o", mfc="none", color="black", markersize=9, label="not converged")
+    failed = select(rows, "is_converged").query("value == 0")[_PLACE]
+    ringed = found.merge(failed, on=_PLACE)
+    if not ringed.empty:
+        style: dict[str, Any] = {"mfc": "none", "color": "black", "markersize": 7, "markeredgewidth": 0.6}
+        axis.plot(ringed["step"], ringed["value"], "o", **style, label="not converged")
 
 
 FIGURE = ReportFigure(
@@ -67,8 +112,10 @@ FIGURE = ReportFigure(
     needs=("lambda_max", "p_gap_negative"),
     also=("lambda_min", "hessian_ratio", "is_converged", "p_gap_resolved"),
     caption=(
-        "Figure 4. The ends of the Hessian's spectrum on a fixed part of the training set and their ratio, along trunks "
-        "and branches; and the probability that the loss is convex between two candidate updates (Appendix B), along "
-        "the trunks."
+        "Figure 4. The ends of the Hessian's spectrum on a fixed part of the training set, and their ratio, along the trunks "
+        "(left) and along branches to their endpoints (right, a line a branch, coloured by its split k); rings: not converged. "
+        "Bottom: the probability that the loss is convex between two candidate updates (Appendix B), along the trunks; dotted, "
+        "that the difference is above rounding; bars: 95 % Wilson intervals over pairs of updates. "
+        f"{ABOUT_TRUNKS}"
     ),
 )

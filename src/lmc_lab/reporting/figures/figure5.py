@@ -1,44 +1,59 @@
 """Figure 5: the functions at a hull's corners, their accuracy and their shared correct predictions."""
 
+from functools import partial
+
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lmc_lab.reporting.figures.axes import Style, draw_against_split, legends, split_axis, task_columns
+from lmc_lab.reporting.figures.axes import ABOUT_TRUNKS, Marks, Style, draw_against_split
+from lmc_lab.reporting.figures.layout import compose
+from lmc_lab.reporting.palette import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.results.select import select
 
-_KINDS = {"endpoint": "C3", "hull_point": "C0", "centre": "C4", "perturbation": "C1"}
-_SUBSETS = {"train": ("o", "-"), "test": ("s", "--")}
+SUBSETS = {"train": "training", "test": "test"}
+_ACCURACIES = {
+    "endpoint_accuracy": Style("endpoint", RED),
+    "hull_point_accuracy": Style("hull point", BLUE),
+    "centre_accuracy": Style("centre", PINK),
+    "perturbation_accuracy": Style("perturbation", ORANGE, "--"),
+}
 _SHARES = {
-    "endpoint_accuracy": Style("mean accuracy of endpoints", "C3", "o"),
-    "intra_mode": Style("right by all of a mode, $|S_j|$", "C0", "s"),
-    "inter_mode": Style("right by all of all modes, $|S^*|$", "C2", "D"),
-    "equal_count_control": Style("as many, drawn from all modes", "C7", "x", ":"),
+    "endpoint_accuracy": Style("endpoint", RED),
+    "intra_mode": Style("all of a mode, $|S_j|$", SKY),
+    "inter_mode": Style("all of all modes, $|S^*|$", GREEN),
+    "equal_count_control": Style("as many, from all modes", GREY, ":"),
 }
 
 
 def draw(rows: pd.DataFrame) -> Figure:
-    """Returns Figure 5: accuracies (top), and the share of examples that endpoints have right in common (bottom)."""
-    figure, columns = task_columns(rows, 2)
-    for (top, bottom), own in columns:
-        for kind, colour in _KINDS.items():
-            for subset, (marker, line) in _SUBSETS.items():
-                style = Style(f"{kind.replace('_', ' ')}, {subset}", colour, marker, line)
-                draw_against_split(top, select(own, f"{kind}_accuracy", subset), style)
-        for quantity, style in _SHARES.items():
-            draw_against_split(bottom, select(own, quantity, "train"), style)
-        split_axis(bottom, select(own, "p_conv"))
-    columns[0][0][0].set_ylabel("accuracy")
-    columns[0][0][1].set_ylabel("share of the training set")
-    return legends(figure, columns)
+    """Returns Figure 5: accuracies, and the share of examples that endpoints have right in common."""
+    return compose(rows, [[*(partial(accuracy, subset=subset) for subset in SUBSETS), right_in_common]])
+
+
+def accuracy(axis: Axes, rows: pd.DataFrame, marks: Marks, *, subset: str) -> None:
+    """Draws the accuracies of endpoints, hull points, the centre and perturbations."""
+    series = {style: select(rows, quantity, subset) for quantity, style in _ACCURACIES.items()}
+    draw_against_split(axis, series, marks, within=(0, 1))
+    axis.set_ylabel(f"accuracy, {SUBSETS[subset]} set")
+
+
+def right_in_common(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
+    """Draws the share of the training set that all endpoints of a mode, and of all modes, have right."""
+    series = {style: select(rows, quantity, "train") for quantity, style in _SHARES.items()}
+    draw_against_split(axis, series, marks, within=(0, 1))
+    axis.set_ylabel("right by all, training set")
 
 
 FIGURE = ReportFigure(
     draw=draw,
     needs=("endpoint_accuracy",),
-    also=(*(f"{kind}_accuracy" for kind in _KINDS), *_SHARES, "p_conv"),
+    also=(*_ACCURACIES, *_SHARES, "p_conv"),  # which gives a task without accuracy its column
     caption=(
-        "Figure 5. Accuracies, and the share of the training set that all endpoints of a mode, of all modes, and of as "
-        "many endpoints drawn from all modes have right."
+        "Figure 5. Accuracies on both sets, with 95 % intervals (Student's t, cut at 0 and 1) over endpoints or over points "
+        "drawn of one hull; dashed: perturbations as long. Right: the share of the training set that all endpoints of a mode, "
+        "all of all modes, and (dotted) as many endpoints drawn from all modes have right; bars: the range of 95 % of draws. "
+        f"{ABOUT_TRUNKS} Squares belong to all trunks."
     ),
 )

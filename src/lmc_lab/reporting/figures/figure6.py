@@ -1,35 +1,49 @@
 """Figure 6: the loss of training."""
 
+from functools import partial
+
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lmc_lab.reporting.figures.axes import legends, task_columns
+from lmc_lab.reporting.figures.axes import Marks
+from lmc_lab.reporting.figures.layout import compose
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.results.select import select
 
 
 def draw(rows: pd.DataFrame) -> Figure:
-    """Returns Figure 6: training loss of trunks and branches, with the splits marked."""
-    figure, columns = task_columns(rows, 1)
-    for (axis,), own in columns:
-        losses = select(own, "train_loss")
-        for _, curve in losses[losses["branch"].notna()].groupby(["trunk", "split_step", "branch"]):
-            curve = curve.sort_values("step")
-            axis.plot(curve["step"], curve["value"], color="C1", linewidth=0.5, alpha=0.25, label="branches")
-        for _, curve in losses[losses["branch"].isna()].groupby("trunk"):
-            curve = curve.sort_values("step")
-            axis.plot(curve["step"], curve["value"], color="C0", linewidth=1.2, label="trunk")
-        for step in select(own, "p_conv")["split_step"].unique():
-            axis.axvline(float(step), color="grey", linewidth=0.7, linestyle=":", label="splits")
-        axis.set_yscale("log")
-        axis.set_xlabel("step")
-    columns[0][0][0].set_ylabel("training loss")
-    return legends(figure, columns)
+    """Returns Figure 6: training loss of trunks and branches, a panel for each trunk."""
+    trunks = sorted(select(rows, "train_loss")["trunk"].dropna().unique())
+    return compose(rows, [[partial(train_loss, trunk=trunk)] for trunk in trunks])
+
+
+def train_loss(axis: Axes, rows: pd.DataFrame, marks: Marks, *, trunk: int) -> None:
+    """Draws the training loss of a trunk and of its branches, which have the colour of their split."""
+    losses = select(rows, "train_loss").query("trunk == @trunk").sort_values("step", kind="stable")
+    axis.set_xlabel("step")
+    axis.set_ylabel(f"training loss, trunk {trunk}")
+    if losses.empty:
+        return
+    branches, along = losses[losses["branch"].notna()], losses[losses["branch"].isna()]
+    for (split, _), curve in branches.groupby(["split_step", "branch"]):
+        axis.plot(curve["step"], curve["value"], color=marks.splits[split], linewidth=0.5, alpha=0.6)
+    if not along.empty:
+        axis.plot(along["step"], along["value"], color="black", label="trunk")
+    splits = sorted({int(step) for step in select(rows, "p_conv")["split_step"].dropna()})
+    for split in splits:
+        axis.axvline(split, color=marks.splits[split], linestyle=":", zorder=0)
+    marks.name(axis, splits=[*splits, *branches["split_step"]])
+    axis.set_yscale("log")
+    axis.set_xlim(0, 1.02 * losses["step"].max())
 
 
 FIGURE = ReportFigure(
     draw=draw,
     needs=("train_loss",),
     also=("p_conv",),
-    caption=("Figure 6. Training loss of trunks and branches; dotted: the splits."),
+    caption=(
+        "Figure 6. Training loss of each trunk (black) and of its branches, in the colour of their split k (dotted); "
+        "means over windows of steps."
+    ),
 )

@@ -1,44 +1,51 @@
 """Linear mode connectivity of pairs beside the hull that generalises it."""
 
+from functools import partial
+from math import inf
+
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lmc_lab.landscape.onset import STABLE_INSTABILITY
-from lmc_lab.reporting.figures.axes import PROBABILITIES, Style, draw_against_split, legends, split_axis, task_columns
+from lmc_lab.reporting.figures.axes import ABOUT_TRUNKS, Marks, Style, draw_against_split
+from lmc_lab.reporting.figures.figure2 import PROBABILITIES, p_conv
+from lmc_lab.reporting.figures.layout import compose
+from lmc_lab.reporting.palette import GREEN, PINK, RED
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.results.select import select
 
-_LEVELS = ("loss", "error")
+LEVELS = ("loss", "error")
+_SERIES = {
+    ("barrier", "train"): Style("barrier", GREEN),
+    ("instability", "train"): Style("instability", RED),
+    ("instability", "test"): Style("instability, test", PINK, "--"),
+}
 
 
 def draw(rows: pd.DataFrame) -> Figure:
-    """Returns `p_conv` (top) above barrier and instability of pairs in loss (middle) and in error (bottom)."""
-    figure, columns = task_columns(rows, 3)
-    for (top, loss, error), own in columns:
-        for quantity, style in PROBABILITIES.items():
-            draw_against_split(top, select(own, quantity, "train"), style)
-        for axis, level in ((loss, "loss"), (error, "error")):
-            draw_against_split(axis, select(own, f"barrier_{level}", "train"), Style("barrier", "C2", "^"))
-            draw_against_split(axis, select(own, f"instability_{level}", "train"), Style("instability", "C3", "o"))
-            draw_against_split(
-                axis, select(own, f"instability_{level}", "test"), Style("instability, test", "C5", "s", "--")
-            )
-        if not select(own, "instability_error").empty:
-            error.axhline(STABLE_INSTABILITY, color="grey", linestyle=":", label="2 % criterion")
-        split_axis(error, select(own, "p_conv"))
-    top, loss, error = columns[0][0]
-    top.set_ylabel("probability of lower training loss\nthan the nearest endpoint")
-    loss.set_ylabel("mean over pairs, loss")
-    error.set_ylabel("mean over pairs, error")
-    return legends(figure, columns)
+    """Returns `p_conv` beside barrier and instability of pairs in loss and in error."""
+    return compose(rows, [[p_conv, *(partial(pairs, level=level) for level in LEVELS)]])
+
+
+def pairs(axis: Axes, rows: pd.DataFrame, marks: Marks, *, level: str) -> None:
+    """Draws barrier and instability of pairs of endpoints in loss or in error, neither of which is ever negative."""
+    series = {style: select(rows, f"{name}_{level}", subset) for (name, subset), style in _SERIES.items()}
+    draw_against_split(axis, series, marks, within=(0, inf))
+    if level == "error" and axis.has_data():
+        axis.axhline(STABLE_INSTABILITY, color="grey", linestyle=":", label="stable below 2 % of error")
+    axis.set_ylabel(f"mean over pairs, {level}")
 
 
 FIGURE = ReportFigure(
     draw=draw,
     needs=("instability_loss",),
-    also=(*PROBABILITIES, *(f"{name}_{level}" for name in ("barrier", "instability") for level in _LEVELS)),
+    also=(*PROBABILITIES, *(f"{name}_{level}" for name in ("barrier", "instability") for level in LEVELS)),
     caption=(
-        "Linear mode connectivity of pairs of endpoints (Frankle et al. 2020), beside the hull's probabilities. "
-        "Intervals: bootstrap over endpoints."
+        "Linear mode connectivity of pairs of endpoints. Left: Figure 2, top, with 95 % Wilson intervals. Then the largest "
+        "excess of the loss, or of the error, on the line between two endpoints over the chord (barrier) or over the mean of "
+        "both ends (instability, dashed on the test set), and (dotted) the 2 % of error below which Frankle et al. (2020) "
+        "call a network stable. Means over pairs; bars: 95 % intervals of a bootstrap over endpoints, which few endpoints make "
+        f"too short. {ABOUT_TRUNKS}"
     ),
 )

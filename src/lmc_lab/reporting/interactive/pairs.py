@@ -47,6 +47,6 @@ FIGURE = ReportFigure(
     caption=(
         "Pairs of endpoints: linear mode connectivity. Barrier: the largest excess of the loss on the line over the chord; "
         "instability: over the mean of both ends (Frankle et al. 2020, who call less than 2 % of error stable). Means over "
-        "pairs; intervals: bootstrap over endpoints, which covers about 83 % where it says 95 at P = 5."
+        "pairs; intervals: a bootstrap over endpoints, which few make too short; how much is said above."
     ),
 )

@@ -1,0 +1,198 @@
+"""The figures of a report in a notebook: each panel is drawn from a frame of rows, on axes that are given.
+
+```python
+import matplotlib.pyplot as plt
+from lmc_lab import figures
+
+rows = figures.read_rows("docs/results/mnist1d.parquet")
+_, (left, right) = plt.subplots(1, 2)
+figures.p_conv(rows, ax=left)
+figures.distances(rows, ax=right)
+```
+
+On axes that are given the letters are those of your settings, and `ax.legend()` puts the legend where you want it; without axes
+a panel has a figure of its own, `….figure`, as wide as a column of a paper, with its legend below. The frame may have any rows
+of one task, in any order; each panel takes what it draws, and where nothing is there it says so. Neither torch nor Hydra nor
+Lightning is imported.
+"""
+
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lmc_lab.errors import UserError
+from lmc_lab.reporting.figures import figure2, figure3, figure4, figure5, figure6
+from lmc_lab.reporting.figures import over_time as over_time_
+from lmc_lab.reporting.figures import pairs as pairs_
+from lmc_lab.reporting.figures import shared_correct as shared_correct_
+from lmc_lab.reporting.figures.axes import Marks, say_what_is_empty
+from lmc_lab.reporting.figures.layout import Panel
+from lmc_lab.reporting.figures.style import ONE_COLUMN, PANEL_HEIGHT, PAPER, SMALL
+from lmc_lab.reporting.hull_maps import HULL_MAPS
+from lmc_lab.reporting.report_figure import finite
+from lmc_lab.results.bundle import read_bundle
+from lmc_lab.results.folder import all_rows
+from lmc_lab.results.select import in_order, select
+
+Subset = Literal["train", "test"]
+
+__all__ = [
+    "accuracy",
+    "distances",
+    "eigenvalues",
+    "hessian_ratio",
+    "hull_map",
+    "p_conv",
+    "p_gap_negative",
+    "pairs",
+    "read_rows",
+    "right_in_common",
+    "shared_correct",
+    "singular_values",
+    "train_loss",
+]
+
+
+def read_rows(place: str | Path, *, over_time: bool = False) -> pd.DataFrame:
+    """Returns the rows of a study.
+
+    Args:
+        place: the file that `python -m lmc_lab.report study=… export=….parquet` wrote.
+        over_time: the rows of hulls on their way, and at their end, which `hull_map` draws; else those of endpoints.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    path = Path(place)
+    if not path.is_file():
+        raise UserError(
+            f"expected the file of a study, found nothing at {path}; write one with python -m lmc_lab.report export={path}"
+        )
+    record, collected = read_bundle(path)
+    return all_rows(collected.over_time if over_time else collected.with_rows).assign(task=record.name)
+
+
+def p_conv(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws `p_conv` and `p_rand` against the split step (Figure 2, top)."""
+    return _drawn(figure2.p_conv, rows, ax)
+
+
+def distances(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws the hull's radius and distances of endpoints against the split step (Figure 2, bottom)."""
+    return _drawn(figure2.distances, rows, ax)
+
+
+def singular_values(rows: pd.DataFrame, *, centred: bool = True, ax: Axes | None = None) -> Axes:
+    """Draws the singular values of the stacked endpoints over the largest (Figure 3)."""
+    return _drawn(partial(figure3.singular_values, kind=figure3.KINDS[centred]), rows, ax)
+
+
+def eigenvalues(rows: pd.DataFrame, *, of_branches: bool = False, ax: Axes | None = None) -> Axes:
+    """Draws the ends of the Hessian's spectrum along the trunks, or along branches (Figure 4, top)."""
+    return _drawn(figure4.eigenvalues_of_branches if of_branches else figure4.eigenvalues, rows, ax)
+
+
+def hessian_ratio(rows: pd.DataFrame, *, of_branches: bool = False, ax: Axes | None = None) -> Axes:
+    """Draws lambda_min / lambda_max along the trunks, or along branches (Figure 4, middle)."""
+    return _drawn(figure4.ratio_of_branches if of_branches else figure4.hessian_ratio, rows, ax)
+
+
+def p_gap_negative(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws how probable it is that the loss is convex between two updates, along the trunks (Figure 4, bottom)."""
+    return _drawn(figure4.p_gap_negative, rows, ax)
+
+
+def accuracy(rows: pd.DataFrame, *, subset: Subset = "train", ax: Axes | None = None) -> Axes:
+    """Draws accuracies of endpoints, hull points, centre and perturbations against the split step (Figure 5, top)."""
+    return _drawn(partial(figure5.accuracy, subset=subset), rows, ax)
+
+
+def right_in_common(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws the share of the training set that all endpoints of a mode, and of all modes, have right (Figure 5, bottom)."""
+    return _drawn(figure5.right_in_common, rows, ax)
+
+
+def train_loss(rows: pd.DataFrame, *, trunk: int | None = None, ax: Axes | None = None) -> Axes:
+    """Draws the training loss of a trunk and its branches (Figure 6); None: the only one.
+
+    Raises:
+        UserError: there is no such trunk, or there are several and none is named.
+    """
+    chosen = _only_trunk(select(rows, "train_loss"), trunk)
+    return _drawn(partial(figure6.train_loss, trunk=chosen), rows, ax)
+
+
+def pairs(rows: pd.DataFrame, *, level: Literal["loss", "error"] = "loss", ax: Axes | None = None) -> Axes:
+    """Draws barrier and instability between pairs of endpoints against the split step (Frankle et al. 2020)."""
+    return _drawn(partial(pairs_.pairs, level=level), rows, ax)
+
+
+def shared_correct(rows: pd.DataFrame, *, subset: Subset = "train", ax: Axes | None = None) -> Axes:
+    """Draws the share of examples that all of a number of endpoints have right."""
+    return _drawn(partial(shared_correct_.shared_correct, subset=subset), rows, ax)
+
+
+def hull_map(
+    rows: pd.DataFrame,
+    quantity: Literal["p_conv", "p_jensen_negative", "hull_radius"] = "p_conv",
+    *,
+    trunk: int | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draws a quantity over split k and step t, of one trunk (None: the only one), from rows of hulls on their way.
+
+    Raises:
+        UserError: there is no such quantity or trunk, or there are several trunks and none is named.
+    """
+    maps = {each.quantity: each for each in HULL_MAPS}
+    if quantity not in maps:
+        raise UserError(f"expected one of {', '.join(maps)}, found {quantity}; name one of them")
+    which = maps[quantity]
+    on_the_way = select(rows, quantity, which.subset).dropna(subset=["split_step", "step"])
+    chosen = _only_trunk(on_the_way, trunk)
+
+    def panel(axis: Axes, own: pd.DataFrame, marks: Marks) -> None:
+        over_time_.hull_map(axis, own, which)
+
+    return _drawn(panel, on_the_way[on_the_way["trunk"].eq(chosen)], ax)
+
+
+def _drawn(panel: Panel, rows: pd.DataFrame, ax: Axes | None) -> Axes:
+    tasks = sorted(set(rows["task"].dropna()))
+    if len(tasks) > 1:
+        raise UserError(
+            f"expected rows of one task, found {', '.join(tasks)}; choose one: rows[rows['task'] == '{tasks[0]}']"
+        )
+    own = in_order(finite(rows))
+    if ax is not None:
+        return _with_entries(panel, own, ax)
+    with mpl.rc_context(PAPER):
+        figure = Figure(figsize=(ONE_COLUMN, 1.3 * PANEL_HEIGHT), layout="constrained")
+        axis = _with_entries(panel, own, figure.subplots())
+        handles, labels = axis.get_legend_handles_labels()
+        if labels:
+            figure.legend(handles, labels, loc="outside lower center", ncols=2)
+        axis.tick_params(labelsize=SMALL)  # of ticks that are made when it is drawn, too
+    return axis
+
+
+def _with_entries(panel: Panel, rows: pd.DataFrame, axis: Axes) -> Axes:
+    """Draws a panel on an axis, whose artists have labels for a legend."""
+    panel(axis, rows, Marks.of(rows))
+    say_what_is_empty(axis)
+    return axis
+
+
+def _only_trunk(rows: pd.DataFrame, trunk: int | None) -> int:
+    trunks = sorted({int(each) for each in rows["trunk"].dropna()})
+    if trunk is None and len(trunks) == 1:
+        return trunks[0]
+    if trunk is None or trunk not in trunks:
+        found = ", ".join(map(str, trunks)) or "none"
+        raise UserError(f"expected trunk=… to be one of those with rows, found {trunk} (there: {found}); name one")
+    return trunk

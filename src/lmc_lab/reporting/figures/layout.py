@@ -1,0 +1,99 @@
+"""Panels on a sheet: the widths of a paper's columns, a column a task, legends below their rows."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from math import ceil
+
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec, SubplotSpec
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from lmc_lab.reporting.figures.axes import Marks, say_what_is_empty
+from lmc_lab.reporting.figures.style import ONE_COLUMN, PANEL_HEIGHT, SMALL, TWO_COLUMNS
+
+Panel = Callable[[Axes, pd.DataFrame, Marks], None]
+_LINE = 0.14  # inches, of a legend
+_LETTER, _HANDLE = 0.54 * SMALL / 72, 0.32  # inches, of a letter and of what stands before a label
+Entries = dict[str, Artist]
+
+
+def compose(rows: pd.DataFrame, panels: Sequence[Sequence[Panel]]) -> Figure:
+    """Returns a figure of panels.
+
+    Args:
+        rows: of all tasks.
+        panels: in rows, as one task has them; several tasks have a column each, with all panels one below the other.
+    """
+    tasks = {str(task): own for task, own in rows.groupby("task", sort=True)}
+    if len(tasks) == 1:
+        return _filled([[(panel, rows) for panel in line] for line in panels], Marks.of(rows))
+    lines = [[(panel, own) for own in tasks.values()] for line in panels for panel in line]
+    return _filled(lines, Marks.of(rows), list(tasks))
+
+
+def _filled(lines: Sequence[Sequence[tuple[Panel, pd.DataFrame]]], marks: Marks, titles: Sequence[str] = ()) -> Figure:
+    across = max(map(len, lines))
+    figure = Figure(layout=ConstrainedLayoutEngine(h_pad=0.02, w_pad=0.02, hspace=0, wspace=0))
+    grid = GridSpec(2 * len(lines) + 1, across, figure=figure)  # each line with its legend, and one of the figure
+    found = []
+    for number, line in enumerate(lines):
+        axes = [figure.add_subplot(place) for place in _places(grid, 2 * number, len(line), across)]
+        for column, (axis, (panel, own)) in enumerate(zip(axes, line, strict=True)):
+            panel(axis, own, marks)
+            if titles and number == 0:
+                axis.set_title(titles[column])
+            if titles and column > 0:
+                axis.set_ylabel("")
+            say_what_is_empty(axis)
+        found.append(_entries(axes))
+    return _with_legends(figure, grid, found, ONE_COLUMN if across == 1 else TWO_COLUMNS)
+
+
+def _places(grid: GridSpec, row: int, number: int, across: int) -> list[SubplotSpec]:
+    """Returns the places of a number of panels in a row; the last has what is left."""
+    return [grid[row, each] for each in range(number - 1)] + [grid[row, number - 1 : across]]
+
+
+def _entries(axes: Sequence[Axes]) -> Entries:
+    found: Entries = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    return found
+
+
+def _with_legends(figure: Figure, grid: GridSpec, found: Sequence[Entries], width: float) -> Figure:
+    """Gives each row of panels the legend of what is there alone, and the figure one of what is in several."""
+    labels = [label for entries in found for label in entries]
+    shared = {label: entries[label] for entries in found for label in entries if labels.count(label) > 1}
+    alone = [{label: entries[label] for label in entries if label not in shared} for entries in found]
+    heights: list[float] = []
+    for number, entries in enumerate(alone):
+        heights += [PANEL_HEIGHT, _legend(figure, grid, 2 * number + 1, entries, width)]
+    heights.append(_legend(figure, grid, 2 * len(found), shared, width))
+    grid.set_height_ratios([max(height, 1e-3) for height in heights])
+    figure.set_size_inches(width, sum(heights))
+    return figure
+
+
+def _legend(figure: Figure, grid: GridSpec, row: int, entries: Mapping[str, Artist], width: float) -> float:
+    """Draws a legend across the figure, and returns the height that it takes, in inches."""
+    if not entries:
+        return 0.0
+    labels = sorted(entries, key=_order)
+    longest = max(len(re.sub(r"\\\w+|[${}_^]", "", label)) for label in labels)
+    columns = min(len(labels), max(1, int((width - 0.1) / (longest * _LETTER + _HANDLE))))
+    lines = ceil(len(labels) / columns)
+    axis = figure.add_subplot(grid[row, :])
+    axis.set_axis_off()
+    axis.legend([entries[label] for label in labels], labels, loc="center", ncols=columns)
+    return lines * _LINE + 0.06
+
+
+def _order(label: str) -> tuple[int, int]:
+    """Returns what orders entries: series as they come, then splits by their k, then trunks by their number."""
+    match = re.fullmatch(r"(k =|trunk) (\d+)", label)
+    return (0, 0) if match is None else (1 + (match[1] == "trunk"), int(match[2]))

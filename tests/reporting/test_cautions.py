@@ -1,0 +1,42 @@
+"""What the report says of how sure its numbers are."""
+
+import pandas as pd
+import pytest
+from benchmarks.bootstrap_coverage import above_the_mean, coverage, squared_distances
+
+from lmc_lab.reporting.bootstrap_coverage import COVERAGE, told_coverage
+from lmc_lab.reporting.cautions import cautions
+from lmc_lab.results.row_file import SCHEMA
+
+
+def told(*nums_samples, low=0.1):
+    common = {"task": "t", "trunk": 0, "quantity": "barrier_loss", "value": 0.2, "low": low, "num_endpoints": 6}
+    rows = pd.DataFrame([common | {"num_samples": number} for number in nums_samples])
+    return cautions(rows.reindex(columns=list(SCHEMA)).astype(SCHEMA))
+
+
+def test_intervals_of_pairs_say_what_they_cover_at_the_endpoints_that_were_looked_at():
+    """Three of the six endpoints of the mode, or three and more in other modes."""
+    low, high = (f"{share * 100:.0f}" for share in COVERAGE[3])
+    start = "t: intervals of barriers and instabilities are a bootstrap over"
+    (sentence,) = told(3, 3)
+    assert sentence == f"{start} 3 endpoints, which covers about {low} to {high} % where it says 95."
+    (sentence,) = told(3, 20)
+    assert sentence.startswith(f"{start} 3 to 20 endpoints, which covers about {low} to ")
+    assert told(3, low=None) == []
+
+
+def test_coverage_grows_with_the_endpoints_and_that_of_more_is_said_by_the_most():
+    lows = [low for low, _ in COVERAGE.values()]
+    assert list(COVERAGE) == list(range(3, 21)) and lows[0] < lows[1] < lows[2] < min(lows[8:])
+    assert told_coverage([50]) == told_coverage([20]) != told_coverage([3])
+
+
+@pytest.mark.parametrize("num_endpoints", [3, 10])
+@pytest.mark.parametrize("quantity", [squared_distances, above_the_mean])
+def test_the_table_is_what_the_bootstrap_covers(quantity, num_endpoints):
+    """In 100 trials of 1,000 of the table: within three standard deviations."""
+    low, high = COVERAGE[num_endpoints]
+    found = coverage(quantity, num_endpoints, num_trials=100)
+    noise = 3 * (0.25 / 100) ** 0.5
+    assert low - noise < found < high + noise
