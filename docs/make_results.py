@@ -28,11 +28,11 @@ _BLOCK = re.compile(r"(<!-- ([\w-]+) ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTAL
 
 def main(docs: Path) -> None:
     """Draws and writes everything in the folder `docs`."""
-    studies = dict(_read(docs / "results"))
+    studies, page = dict(_read(docs / "results")), docs / "results.md"
+    text = page.read_text()
     for name, (rows, over_time) in {**studies, **dict(_read_earlier(docs / "rows"))}.items():
-        _draw(name, rows, over_time, docs / "figures")
-    page = docs / "results.md"
-    page.write_text(_BLOCK.sub(lambda match: _filled(match, studies), page.read_text()))
+        _draw(name, rows, over_time, docs / "figures", text)
+    page.write_text(_BLOCK.sub(lambda match: _filled(match, studies), text))
 
 
 Studies = Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]  # name -> rows of endpoints, rows of hulls on the way
@@ -55,11 +55,13 @@ def _rows(task: str, results: list[Result]) -> pd.DataFrame:
     return all_rows(results).assign(task=task)
 
 
-def _draw(name: str, rows: pd.DataFrame, over_time: pd.DataFrame, folder: Path) -> None:
+def _draw(name: str, rows: pd.DataFrame, over_time: pd.DataFrame, folder: Path, text: str) -> None:
+    """Draws the figures of a study that the text shows."""
     folder.mkdir(exist_ok=True)
     with TemporaryDirectory() as temporary:
         for path in draw_figures(rows, Path(temporary), rows_over_time=over_time, formats=["png"]):
-            shutil.copy(path, folder / f"{name}-{path.name}")
+            if (own := f"{name}-{path.name}") in text:
+                shutil.copy(path, folder / own)
 
 
 def _filled(match: "re.Match[str]", studies: Studies) -> str:

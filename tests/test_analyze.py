@@ -153,8 +153,8 @@ SMALL = "task.data.num_train=400 analysis.convex_mode.num_samples=5 analysis.dis
 
 
 def test_weights_from_elsewhere_are_a_mode_and_what_they_do_not_have_is_left_out(tmp_path, places, weights):
-    analyses = "convex_mode,distances,spectrum,pairs,predictions,branch_curves,inter_mode,trunk_curve"
-    settings = f"{SMALL} 'analysis=[{analyses}]' {places}"
+    analyses = "convex_mode,distances,spectrum,pairs,predictions,branch_curves,inter_mode,trunk_curve,plane"
+    settings = f"{SMALL} analysis.plane.num_samples=5 analysis.plane.num_grid=3 'analysis=[{analyses}]' {places}"
     lines = succeed(f"python -m lmc_lab.analyze {settings} 'endpoints=*'", cwd=weights).splitlines()
     told = [line for line in lines if "left out" in line]
     assert told == [
@@ -162,9 +162,10 @@ def test_weights_from_elsewhere_are_a_mode_and_what_they_do_not_have_is_left_out
         "branch_curves: left out are loss curves, which weights from elsewhere do not have",
         "inter_mode: left out, since weights from elsewhere are one mode without a trunk",
         "trunk_curve: left out, since weights from elsewhere are one mode without a trunk",
+        "plane: left out are the place and the loss of W_k, which weights from elsewhere do not have",
     ]
     results = {line for line in lines if line.endswith(".parquet")}
-    assert results == set(map(str, tmp_path.glob("mnist1d-*/results/*.parquet"))) and len(results) == 6
+    assert results == set(map(str, tmp_path.glob("mnist1d-*/results/*.parquet"))) and len(results) == 7
 
     listed = "endpoints=['net=2.pt','net=1.safetensors','net=0.pt']"
     again = succeed(f'python -m lmc_lab.analyze {settings} "{listed}"', cwd=weights).splitlines()
@@ -178,6 +179,10 @@ def test_weights_from_elsewhere_are_a_mode_and_what_they_do_not_have_is_left_out
     (value,) = rows.query("quantity == 'p_conv' and subset == 'train'")["value"]
     for text in (printed, page):
         assert "weights from" in text and "net=1.safetensors" in text and f"{value:.2f} [" in text
+    drawn = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
+    assert drawn.keys() == {"hull", "figure3"} and len(drawn["figure3"]) == 2
+    (hull,) = drawn["hull"]
+    assert hull["title"].startswith("the plane holds") and len(hull["traces"][3]["x"]) == 3  # endpoints
 
 
 def test_weights_of_another_model_are_told_by_the_first_names_of_both(places, weights):

@@ -27,6 +27,7 @@ from matplotlib.figure import Figure
 
 from lmc_lab.errors import UserError
 from lmc_lab.reporting.figures import figure2, figure3, figure4, figure5, figure6
+from lmc_lab.reporting.figures import gap_terms as gap_terms_
 from lmc_lab.reporting.figures import over_time as over_time_
 from lmc_lab.reporting.figures import pairs as pairs_
 from lmc_lab.reporting.figures import shared_correct as shared_correct_
@@ -45,6 +46,7 @@ __all__ = [
     "accuracy",
     "distances",
     "eigenvalues",
+    "gap_terms",
     "hessian_ratio",
     "hull_map",
     "p_conv",
@@ -130,6 +132,11 @@ def train_loss(rows: pd.DataFrame, *, trunk: int | None = None, ax: Axes | None 
 def pairs(rows: pd.DataFrame, *, level: Literal["loss", "error"] = "loss", ax: Axes | None = None) -> Axes:
     """Draws barrier and instability between pairs of endpoints against the split step (Frankle et al. 2020)."""
     return _drawn(partial(pairs_.pairs, level=level), rows, ax)
+
+
+def gap_terms(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws why a hull point is better: the terms of its Jensen gap against the split step."""
+    return _drawn(gap_terms_.gap_terms, rows, ax)
 
 
 def shared_correct(rows: pd.DataFrame, *, subset: Subset = "train", ax: Axes | None = None) -> Axes:

@@ -96,6 +96,7 @@ def _page(
         title="+".join(column.name for column in columns),
         rows=rows,
         rows_over_time=over_time,
+        rows_elsewhere=all_rows([_of_weights(result) for result in elsewhere]),
         answers=answers(all_rows([*results, *elsewhere]), {name: _last_step(each) for name, each in configs.items()}),
         notes=[
             *(note for column in columns for note in _notes(column)),
@@ -110,6 +111,15 @@ def _page(
         commands=[column.record.command for column in columns if column.record],
         versions=versions_of([*results, *elsewhere]),
     )
+
+
+def _of_weights(result: "Result") -> "Result":
+    """Returns a result of weights from elsewhere, which are a task of their own in figures, called by their files."""
+    from dataclasses import replace
+    from textwrap import shorten
+
+    names = ", ".join(name for part in result.entry.subject for name, _ in part.files)
+    return replace(result, rows=result.rows.assign(task=shorten(names, 60, placeholder=" …")))
 
 
 def _last_step(config: "Mapping[str, Any]") -> int:

@@ -28,6 +28,7 @@ from lmc_lab.reporting.interactive import (
 from lmc_lab.reporting.panel import Panel
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.reporting.table import ABOUT_ONSETS
+from lmc_lab.results.row_file import empty_frame
 
 NAME = "report.html"
 FIGURES: Mapping[str, ReportFigure[list[Panel]]] = {
@@ -44,7 +45,7 @@ FIGURES: Mapping[str, ReportFigure[list[Panel]]] = {
     "pairs": pairs.FIGURE,
 }
 ONSET = "Onset"  # the heading of a table
-_ONLY_HERE = ("hull", "gap_terms", "gap_terms_over_time")  # and not among the figures for papers
+_ONLY_HERE = ("hull", "gap_terms_over_time")  # and not among the figures for papers
 _HINT = (
     '<p class="caption">In the figures: point at a mark to read it, drag to zoom, double-click to go back; buttons switch '
     "trunks and quantities.</p>"
@@ -76,6 +77,7 @@ class Page:
         claims: table.
         rows: of all tasks.
         rows_over_time: of hulls on their way, and at their end.
+        rows_elsewhere: of weights from elsewhere, each set of them a task of its own.
         own_figures: the user's, by the names of their files.
         formats: of the figures for papers beside the page.
         examples: a section.
@@ -87,6 +89,7 @@ class Page:
     title: str
     rows: pd.DataFrame
     rows_over_time: pd.DataFrame
+    rows_elsewhere: pd.DataFrame = field(default_factory=empty_frame)
     answers: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
     claims: pd.DataFrame | None = None
@@ -110,7 +113,7 @@ def _html(page: Page) -> str:
     figures = {
         name: (figure, figure.drawn(rows))
         for name, figure in FIGURES.items()
-        for rows in [page.rows_over_time if figure.over_time else page.rows]
+        for rows in [_rows_for(figure, page)]
         if figure.can_be_drawn(rows)
     }
     data = {name: [panel.to_plain() for panel in panels] for name, (_, panels) in figures.items()}
@@ -134,6 +137,12 @@ def _html(page: Page) -> str:
         f'<script type="application/json" id="data">{_embedded(data)}</script>\n'
         f"<script>{_plotly() if data else ''}</script>\n<script>{_asset('page.js')}</script></body></html>\n"
     )
+
+
+def _rows_for(figure: ReportFigure[list[Panel]], page: Page) -> pd.DataFrame:
+    if figure.over_time:
+        return page.rows_over_time
+    return pd.concat([page.rows, page.rows_elsewhere], ignore_index=True) if figure.of_elsewhere else page.rows
 
 
 def _answer(page: Page) -> str:

@@ -7,7 +7,17 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lmc_lab.files import peek_json, remove_leftovers, write_json, write_text
-from lmc_lab.reporting.figures import figure2, figure3, figure4, figure5, figure6, over_time, pairs, shared_correct
+from lmc_lab.reporting.figures import (
+    figure2,
+    figure3,
+    figure4,
+    figure5,
+    figure6,
+    gap_terms,
+    over_time,
+    pairs,
+    shared_correct,
+)
 from lmc_lab.reporting.pictures import draw_all, files_of
 from lmc_lab.reporting.report_figure import ReportFigure
 
@@ -20,6 +30,7 @@ FIGURES: Mapping[str, ReportFigure[Figure]] = {
     "shared_correct": shared_correct.FIGURE,
     "figure6": figure6.FIGURE,
     "pairs": pairs.FIGURE,
+    "gap_terms": gap_terms.FIGURE,
 }
 _MARKS = "figures.json"  # of what the files were drawn
 _CAPTIONS = "captions.txt"

@@ -23,6 +23,7 @@ class ReportFigure(Generic[Drawn]):
         caption: what it shows, as plain text; its first sentence is the heading on the page.
         also: further quantities that it draws.
         over_time: whether its rows are those of hulls on their way, too, each with its step; else of endpoints alone.
+        of_elsewhere: whether it also draws weights from elsewhere, whose rows have no trunk and no split.
     """
 
     draw: Callable[[pd.DataFrame], Drawn]
@@ -30,6 +31,7 @@ class ReportFigure(Generic[Drawn]):
     caption: str
     also: Sequence[str] = ()
     over_time: bool = False
+    of_elsewhere: bool = False
 
     @property
     def quantities(self) -> set[str]:

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from lmc_lab.reporting.palette import split_colours
+from lmc_lab.reporting.palette import GREY, split_colours
 from lmc_lab.reporting.panel import Panel, Series, Trace, by_trunk, log_axis, steps_in, tasks_in, whole_numbers
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.results.select import select
-
-_MODE = ["trunk", "split_step"]
 
 
 def draw(rows: pd.DataFrame) -> list[Panel]:
@@ -39,19 +37,25 @@ def _panel(title: str, rows: pd.DataFrame, kind: str, colours: dict[int, str]) -
 
 
 def _traces(rows: pd.DataFrame, kind: str, colours: dict[int, str]) -> list[Trace]:
-    values = select(rows, f"singular_value_{kind}")
-    # The last centred value is zero but for rounding: P points span P - 1 dimensions.
-    floors = select(rows, f"singular_value_floor_{kind}").groupby(_MODE)["value"].max().rename("floor")
-    values = values.join(floors, on=_MODE)
-    values = values[~(values["value"] <= values["floor"])]
-    largest = values.groupby(_MODE)["value"].transform("max")
-    values = values.assign(value=values["value"] / largest)
-    return [
-        trace
-        for split in steps_in(values)
-        for own in [values[values["split_step"] == split]]
-        for trace in by_trunk(own, Series(f"k = {split}", colours[split]), x="index", group="split_step")
-    ]
+    traces = []
+    for split, of_split in rows.groupby("split_step", dropna=False):
+        shown = pd.concat([_over_largest(mode, kind) for _, mode in of_split.groupby("trunk", dropna=False)])
+        is_elsewhere = pd.isna(split)
+        series = Series(
+            "weights from elsewhere" if is_elsewhere else f"k = {split}", GREY if is_elsewhere else colours[split]
+        )
+        traces += by_trunk(shown, series, x="index", group="split_step")
+    return traces
+
+
+def _over_largest(mode: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """Returns the singular values of one mode over the largest of them.
+
+    Those that are rounding are left out: the last centred value is zero but for it, since P points span P - 1 dimensions.
+    """
+    values, floor = select(mode, f"singular_value_{kind}"), select(mode, f"singular_value_floor_{kind}")["value"].max()
+    values = values[~(values["value"] <= floor)]
+    return values.assign(value=values["value"] / values["value"].max())
 
 
 def _remark(rows: pd.DataFrame, kind: str, outputs: Sequence[float]) -> str:
@@ -65,6 +69,7 @@ def _remark(rows: pd.DataFrame, kind: str, outputs: Sequence[float]) -> str:
 FIGURE = ReportFigure(
     draw=draw,
     needs=("singular_value_raw",),
+    of_elsewhere=True,
     also=(
         "singular_value_centred",
         "singular_value_floor_raw",

@@ -4,17 +4,11 @@ from itertools import cycle
 
 import pandas as pd
 
-from lmc_lab.reporting.palette import BLUE, GREEN, GREY, RED
+from lmc_lab.reporting.hull_terms import TERMS, Term, of_sum
 from lmc_lab.reporting.panel import SYMBOLS, Panel, Series, Trace, by_trunk, short, steps_in, tasks_in
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.results.select import select
 
-TERMS = {
-    "bend": Series("bend of the network", RED),
-    "averaging": Series("less: gain of averaging outputs", GREEN),
-    "corner": Series("advantage of the nearest endpoint", GREY, "dot"),
-    "excess": Series("sum: above the nearest endpoint", BLUE),
-}
 OF_POINTS = ("bend", "averaging")
 
 
@@ -26,9 +20,7 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
             Panel(
                 title=f"{task}loss of a hull point, less that of its nearest endpoint",
                 traces=[
-                    trace
-                    for name, series in TERMS.items()
-                    for trace in by_trunk(signed(select(own, f"gap_{name}", "train"), name), series)
+                    trace for name, term in TERMS.items() for trace in by_trunk(of_sum(own, name), series_of(term))
                 ],
                 x="split step k",
                 y="mean over hull points",
@@ -48,11 +40,9 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
     return panels
 
 
-def signed(rows: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Returns rows as they enter the sum: what averaging gains is taken off."""
-    if name != "averaging":
-        return rows
-    return rows.assign(value=-rows["value"], low=-rows["high"], high=-rows["low"])
+def series_of(term: Term) -> Series:
+    """Returns how a term is drawn on the page."""
+    return Series(term.label, term.colour, "dot" if term.is_dashed else "solid")
 
 
 def _points(rows: pd.DataFrame, trunks: list[int]) -> list[Trace]:
@@ -61,8 +51,8 @@ def _points(rows: pd.DataFrame, trunks: list[int]) -> list[Trace]:
         own = rows[rows["trunk"] == trunk]
         distances = select(own, "point_distance").set_index("index")["value"]
         for name in OF_POINTS:
-            values = signed(select(own, f"point_{name}", "train"), name).set_index("index")["value"]
-            series = TERMS[name]
+            values = of_sum(own, name, "point").set_index("index")["value"]
+            series = series_of(TERMS[name])
             traces.append(
                 {
                     "type": "scatter",

@@ -2,10 +2,10 @@
 
 import pandas as pd
 
-from lmc_lab.reporting.interactive.gap_terms import OF_POINTS, TERMS, signed
+from lmc_lab.reporting.hull_terms import TERMS, of_sum
+from lmc_lab.reporting.interactive.gap_terms import OF_POINTS, series_of
 from lmc_lab.reporting.panel import Panel, by_trunk, steps_in, tasks_in
 from lmc_lab.reporting.report_figure import ReportFigure
-from lmc_lab.results.select import select
 
 
 def draw(rows: pd.DataFrame) -> list[Panel]:
@@ -16,7 +16,7 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
             traces=[
                 trace
                 for name in OF_POINTS
-                for trace in by_trunk(signed(select(of_split, f"gap_{name}", "train"), name), TERMS[name], x="step")
+                for trace in by_trunk(of_sum(of_split, name), series_of(TERMS[name]), x="step")
             ],
             x="step t of training",
             y="mean over hull points",

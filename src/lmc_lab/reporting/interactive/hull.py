@@ -1,6 +1,7 @@
 """The hull itself: endpoints, W_k and hull points on the plane of their first two principal directions, with the loss."""
 
 from math import floor, log10
+from typing import Any
 
 import pandas as pd
 
@@ -18,16 +19,20 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
     """Returns a map for each mode; of one split at a time."""
     return [
         Panel(
-            title=f"{task}trunk {trunk}, k = {split}: the plane holds {_share(own):.0%} of the endpoints' variance",
+            title=f"{task}{_mode(trunk, split)}the plane holds {_share(own):.0%} of the endpoints' variance",
             traces=_traces(own),
             x="first principal direction",
             y="second",
             layout={"xaxis": _LENGTHS, "yaxis": {**_LENGTHS, "scaleanchor": "x"}},
-            choice=f"k = {split}",
+            choice="weights from elsewhere" if pd.isna(split) else f"k = {split}",
         )
         for task, of_task in tasks_in(rows)
-        for (split, trunk), own in of_task.groupby(["split_step", "trunk"])
+        for (split, trunk), own in of_task.groupby(["split_step", "trunk"], dropna=False)
     ]
+
+
+def _mode(trunk: Any, split: Any) -> str:
+    return "" if pd.isna(split) else f"trunk {trunk}, k = {split}: "
 
 
 def _share(rows: pd.DataFrame) -> float:
@@ -152,6 +157,7 @@ def _turn(a: Place, b: Place, c: Place) -> float:
 FIGURE = ReportFigure(
     draw=draw,
     needs=("plane_share",),
+    of_elsewhere=True,
     also=tuple(f"plane_{kind}_{name}" for kind in _KINDS for name in ("x", "y", "loss")),
     caption=(
         "The hull seen on a plane. The plane goes through the hull's centre along the first two principal directions of "
