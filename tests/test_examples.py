@@ -1,12 +1,15 @@
 """An analysis and a figure of one's own, outside the package, started as their own comments say."""
 
 import json
+import shutil
 from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
@@ -19,6 +22,26 @@ from shell import shell, succeed
 
 EXAMPLES = REPOSITORY / "examples"
 SMALL = """'overrides=["task.max_steps=60","task.data.num_train=400"]' study.splits=[0,20] study.branches=3"""
+
+
+OWN = {
+    "image_folder": "shapes",
+    "hugging_face": "vit",
+    "language_model": "language_model",
+}  # folders, with their studies
+EVALUATED = {"image_folder": "stacked", "hugging_face": "loop", "language_model": "loop"}
+TINY = {
+    "image_folder": ("task.max_steps=4", "task.batch_size=8", "task.data.num_train=24", "task.data.num_test=8"),
+    "hugging_face": ("task.max_steps=8", "task.data.num_train=120", "task.data.num_test=40"),
+    "language_model": ("task.max_steps=8", "task.data.num_train=60", "task.data.num_test=20"),
+}
+FEW = (
+    "study.splits=[0,2] study.trunks=[0] study.analyses.convex_mode.num_samples=3 study.analyses.distances.num_samples=3 "
+    "study.analyses.hulls.num_samples=2 study.analyses.hulls.num_hulls=2 study.analyses.pairs.num_points=3 "
+    "study.analyses.plane.num_samples=2 study.analyses.plane.num_grid=2 study.analyses.branch_hessian.num_examples=8 "
+    "study.analyses.trunk_hessian.num_examples=8 study.analyses.trunk_midpoint_gap.num_pairs=2 "
+    "study.analyses.branch_hessian.max_products=4 study.analyses.trunk_hessian.max_products=4"
+)
 
 
 def the_command_in(path):
@@ -89,6 +112,39 @@ def test_three_lenets_of_a_plain_loop_give_the_same_numbers_by_command_and_by_li
     assert of["singular_value_centred", ""] == spectrum.values.tolist()
     objective = lmc_lab.Objective(LeNet(), F.cross_entropy, train)
     assert of["lambda_max", ""] == [lmc_lab.extreme_eigenvalues(objective, states[0], num_examples=128).lambda_max]
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", OWN)
+def test_models_of_ones_own_go_from_a_yaml_to_a_report(tmp_path, name, places, request):
+    """The commands in the example's README, in a copy of it, with small numbers; all analyses answer with finite numbers."""
+    if name == "hugging_face":
+        pytest.importorskip("transformers")
+    data = request.getfixturevalue("real_data") if name == "hugging_face" else "."
+    folder = shutil.copytree(EXAMPLES / name, tmp_path / name)
+    commands = [
+        line.strip() for line in (folder / "README.md").read_text().splitlines() if line.startswith("    python ")
+    ]
+    for command in commands[:-1]:
+        succeed(command, cwd=folder)
+    overrides = ",".join(f'"{override}"' for override in TINY[name])
+    succeed(f"{commands[-1]} 'overrides=[{overrides}]' {FEW} {places}", cwd=folder, timeout=580, LMC_DATA_DIR=str(data))
+    study = yaml.safe_load((folder / "conf" / "study" / f"{OWN[name]}.yaml").read_text())
+    rows = pd.concat(pd.read_parquet(path) for path in tmp_path.glob("*/results/*.parquet"))
+    assert set(rows["analysis"]) == study["analyses"].keys() - {"inter_mode"}  # which takes two trunks
+    assert np.isfinite(rows["value"]).all()
+    settings = map(json.loads, rows.query("analysis == 'convex_mode'")["settings"])
+    assert {each["evaluation"].partition(":")[0] for each in settings} == {EVALUATED[name]}
+    assert (tmp_path / "reports" / OWN[name] / "report.html").exists()
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_the_study_of_an_example_says_its_command(name):
+    first = (EXAMPLES / name / "conf" / "study" / f"{OWN[name]}.yaml").read_text().splitlines()[0]
+    commands = [
+        line.strip() for line in (EXAMPLES / name / "README.md").read_text().splitlines() if line.startswith("    ")
+    ]
+    assert first.removeprefix("# ").split("; ") == [line for line in commands if not line.startswith("pip ")]
 
 
 def test_a_figure_whose_node_is_misspelt_is_refused_before_anything_is_trained(tmp_path, places):

@@ -1,6 +1,7 @@
 """Stacked models against the plain loop over models."""
 
 import copy
+import re
 from collections.abc import Callable
 
 import pytest
@@ -10,12 +11,14 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from conftest import REPOSITORY
 from lmc_lab.models.conv1d import ConvNet1d
 from lmc_lab.models.lenet import LeNet
 from lmc_lab.models.resnet20 import ResNet20
 from lmc_lab.models.siren import Siren
 from lmc_lab.stacked.activations import batch_first, batch_last
-from lmc_lab.stacked.graph import UnsupportedModel, trace
+from lmc_lab.stacked.graph import NOTHING, UnsupportedModel, trace
+from lmc_lab.stacked.layers import BUILDERS
 from lmc_lab.stacked.model import BatchSizes, StackedModel
 from lmc_lab.stacked.moments import batch_moments
 
@@ -518,3 +521,9 @@ def test_batches_fit_the_cache(name, expected):
 @pytest.mark.parametrize(("make", "count"), [(LeNet, 62_006), (ConvNet1d, 5_210)])
 def test_small_nets_have_their_published_size(make, count):
     assert sum(parameter.numel() for parameter in make().parameters()) == count
+
+
+def test_the_docs_name_the_layers_that_are_stacked():
+    table = (REPOSITORY / "docs" / "models.md").read_text().partition("| layers | note |")[2].partition("\n\n")[0]
+    known = {kind.__name__ for kind in [*BUILDERS, *NOTHING] if isinstance(kind, type)}
+    assert set(re.findall(r"`([A-Z]\w+)`", table)) == known

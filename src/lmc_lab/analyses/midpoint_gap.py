@@ -15,6 +15,7 @@ from lmc_lab.analyses.evaluation import how
 from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.data.examples import Examples
 from lmc_lab.data.order import DataOrder, Role, StepBatches
+from lmc_lab.inputs import each
 from lmc_lab.landscape.convexity import MidpointGap, midpoint_gap
 from lmc_lab.runs.states import RunState, Trunk
 from lmc_lab.tasks.batch_norm import Buffers
@@ -100,7 +101,7 @@ def candidate_update(
     order = DataOrder(Role.CANDIDATE, trunk_seed, seed, len(examples), task.batch_size)
     torch.manual_seed(order.noise_seed(state.step))
     inputs, targets = StepBatches(examples, order, 0, task.dataset.augment, task.transform).at(state.step)
-    batch = precision.convert(inputs.to(device)), precision.convert(targets.to(device))
+    batch = precision.convert(each(lambda tensor: tensor.to(device), inputs)), precision.convert(targets.to(device))
 
     def closure() -> Tensor:  # an optimizer may ask for it several times
         optimizer.zero_grad()
@@ -132,7 +133,7 @@ def _divide(task: Task, num_examples: int) -> tuple[Examples, Examples]:
 
 
 def _in_double(examples: Examples) -> Examples:
-    return Examples(examples.inputs, _double(examples.targets), lambda inputs: _double(examples.prepare(inputs)))
+    return Examples(examples.inputs, _double(examples.targets), lambda inputs: each(_double, examples.prepare(inputs)))
 
 
 def _double(values: Tensor) -> Tensor:

@@ -65,7 +65,8 @@ class Predictions(ModeAnalysis):
         index = draw_examples(masks, self.num_examples, generator=torch.Generator().manual_seed(0))
         if len(index):
             shown = examples.at(index)
-            yield Record(f"{subset}_examples", thumbnails(shown.inputs))
+            if isinstance(shown.inputs, Tensor):  # several inputs are no picture
+                yield Record(f"{subset}_examples", thumbnails(shown.inputs))
             yield Record(f"{subset}_examples_index", index)
             yield Record(f"{subset}_examples_target", shown.targets)
             yield Record(f"{subset}_examples_num_right", masks[:, index].sum(dim=0))

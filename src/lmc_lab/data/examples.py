@@ -7,20 +7,21 @@ from torch import Tensor
 
 from lmc_lab.data.sound import check_examples
 from lmc_lab.errors import UserError
+from lmc_lab.inputs import Inputs, device_of, each
 
 
 @dataclass(frozen=True)
 class Examples:
     """Examples in memory as they are stored; `prepare` turns a batch of them into what the model takes."""
 
-    inputs: Tensor  # (N, ...) e.g. uint8 images
+    inputs: Inputs  # (N, ...) e.g. uint8 images, or a dict of such for a model of several inputs
     targets: Tensor  # (N,) classes or (N, outputs) values
-    prepare: Callable[[Tensor], Tensor]  # (B, ...) stored -> (B, ...) float
+    prepare: Callable[[Inputs], Inputs]  # (B, ...) stored -> (B, ...) float
 
     def __len__(self) -> int:
-        return len(self.inputs)
+        return len(self.targets)
 
-    def batch(self, index: Tensor | slice) -> tuple[Tensor, Tensor]:
+    def batch(self, index: Tensor | slice) -> tuple[Inputs, Tensor]:
         """Returns the model inputs and targets of the examples at `index`, whole numbers (B,) or a slice.
 
         Both are in memory of their own: `prepare`, a model or a loss that works in place does not change the data.
@@ -28,19 +29,19 @@ class Examples:
         inputs, targets = self.stored(index)
         return self.prepare(inputs), targets
 
-    def stored(self, index: Tensor | slice) -> tuple[Tensor, Tensor]:
+    def stored(self, index: Tensor | slice) -> tuple[Inputs, Tensor]:
         """Returns what `batch` does, inputs as they are stored."""
-        return _rows(self.inputs, index), _rows(self.targets, index)
+        return each(lambda tensor: _rows(tensor, index), self.inputs), _rows(self.targets, index)
 
     def on(self, device: torch.device) -> "Examples":
         """Returns the examples on the device, as they are stored, if they fit there and `prepare` works there.
 
         Else, where `prepare` has tensors of its own, say, they stay where they are, and so do their batches.
         """
-        if self.inputs.device == self.targets.device == device:
+        if device_of(self.inputs) == self.targets.device == device:
             return self
         with suppress(RuntimeError, TypeError):  # memory that runs out is a RuntimeError, too
-            there = Examples(self.inputs.to(device), self.targets.to(device), self.prepare)
+            there = Examples(each(lambda tensor: tensor.to(device), self.inputs), self.targets.to(device), self.prepare)
             there.batch(slice(0, 1))
             return there
         return self
@@ -51,7 +52,7 @@ class Examples:
 
     def first(self, count: int) -> "Examples":
         """Returns the first `count` examples."""
-        return Examples(self.inputs[:count], self.targets[:count], self.prepare)
+        return self._cut(slice(count))
 
     def draw(self, count: int) -> "Examples":
         """Returns `count` examples, chosen at random once and for all, in their order.
@@ -69,7 +70,10 @@ class Examples:
 
     def at(self, index: Tensor) -> "Examples":
         """Returns the examples at `index`, int64 (n,)."""
-        return Examples(self.inputs[index], self.targets[index], self.prepare)
+        return self._cut(index)
+
+    def _cut(self, index: Tensor | slice) -> "Examples":
+        return Examples(each(lambda tensor: tensor[index], self.inputs), self.targets[index], self.prepare)
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ class Chunks:
     def __len__(self) -> int:
         return -(-len(self.examples) // self.size)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[tuple[Inputs, Tensor]]:
         for start in range(0, len(self.examples), self.size):
             yield self.examples.batch(slice(start, start + self.size))
 
@@ -94,7 +98,7 @@ def _rows(tensor: Tensor, index: Tensor | slice) -> Tensor:
     return tensor.index_select(0, index.to(tensor.device))
 
 
-Augment = Callable[[Tensor, torch.Generator], Tensor]  # inputs (B, ...), and all their randomness -> the same shape
+Augment = Callable[[Inputs, torch.Generator], Inputs]  # inputs (B, ...), and all their randomness -> the same shape
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from torch import Tensor
 from lmc_lab.data.examples import Examples
 from lmc_lab.data.sound import check_examples
 from lmc_lab.errors import UserError
+from lmc_lab.inputs import Inputs, by_name, each, joined
 
-Batch = tuple[Tensor, Tensor]  # inputs (B, ...) and targets (B, ...)
-Data = tuple[Tensor, Tensor] | Iterable[Batch]  # all inputs (N, ...) and targets (N, ...), or their batches
+Batch = tuple[Inputs, Tensor]  # inputs (B, ...), or a dict of such, and targets (B, ...)
+Data = Batch | Iterable[Batch]  # all inputs (N, ...) and targets (N, ...), or their batches
 
 
 def examples_of(data: Data, name: str) -> Examples:
@@ -21,7 +22,8 @@ def examples_of(data: Data, name: str) -> Examples:
     losses decides, so that all points must see the same examples. Neither pass changes torch's random numbers.
 
     Args:
-        data: the tensors (inputs, targets), or a DataLoader (anything that can be iterated over) of such batches.
+        data: the tensors (inputs, targets), of several inputs a dict, or a DataLoader (anything that can be iterated over) of
+            such batches.
         name: of the argument, for the sentences.
 
     Raises:
@@ -40,40 +42,48 @@ def examples_of(data: Data, name: str) -> Examples:
                 f"example {start} on; set shuffle=False, and leave augmentation out"
             )
     check_examples(inputs, targets, name)
-    return Examples(inputs.detach().cpu(), targets.detach().cpu(), _as_they_are)
+    return Examples(each(lambda tensor: tensor.detach().cpu(), inputs), targets.detach().cpu(), _as_they_are)
 
 
-def _as_they_are(inputs: Tensor) -> Tensor:
+def _as_they_are(inputs: Inputs) -> Inputs:
     return inputs
 
 
 def _is_pair(data: Any) -> TypeGuard[Batch]:
-    return isinstance(data, tuple | list) and len(data) == 2 and all(isinstance(part, Tensor) for part in data)
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        return False
+    return all(isinstance(part, Tensor) for part in _tensors(data))
+
+
+def _tensors(batch: Any) -> list[Tensor]:
+    """Returns inputs and targets."""
+    return [*by_name(batch[0]).values(), batch[1]]
 
 
 def _read(data: Any, name: str) -> Batch:
     batches = list(_batches(data, name))
     if not batches:
         raise UserError(f"expected batches in {name}, found none; an iterator gives them only once: give its source")
-    for parts in zip(*batches, strict=True):
+    for parts in zip(*map(_tensors, batches), strict=True):
         shapes = sorted({tuple(part.shape[1:]) for part in parts})
         if len(shapes) > 1:
             raise UserError(
                 f"expected examples of one shape in {name}, found {shapes[0]} and {shapes[1]}; pad or cut them to one length"
             )
-    inputs, targets = (torch.cat(parts) for parts in zip(*batches, strict=True))
-    return inputs, targets
+    inputs, targets = zip(*batches, strict=True)
+    return joined(torch.cat, inputs), torch.cat(targets)
 
 
-def _first_difference(batches: Iterable[Batch], inputs: Tensor, targets: Tensor) -> int | None:
+def _first_difference(batches: Iterable[Batch], inputs: Inputs, targets: Tensor) -> int | None:
     """Returns the first example of the first batch that is not that of these, or None if all are the same and as many."""
     start = 0
     for batch in batches:
-        cut = slice(start, start + len(batch[0]))
-        if not all(torch.equal(part, known[cut]) for part, known in zip(batch, (inputs, targets), strict=True)):
+        cut = slice(start, start + len(batch[1]))
+        known = _tensors((inputs, targets))
+        if not all(torch.equal(part, whole[cut]) for part, whole in zip(_tensors(batch), known, strict=True)):
             return start
         start = cut.stop
-    return None if start == len(inputs) else start
+    return None if start == len(targets) else start
 
 
 def _batches(data: Any, name: str) -> Iterator[Batch]:
@@ -87,12 +97,16 @@ def _batches(data: Any, name: str) -> Iterator[Batch]:
             f"expected {name} to be two tensors or a DataLoader, found {type(data).__name__}; give one of them"
         )
     for batch in data:
-        if not _is_pair(batch) or min(part.dim() for part in batch) == 0 or len(batch[0]) != len(batch[1]):
+        if not _is_pair(batch) or not _have_as_many_rows(_tensors(batch)):
             raise UserError(
                 f"expected batches (inputs, targets) of {name}, two tensors with as many rows, found {_in_words(batch)}; "
                 "let the DataLoader's collate_fn return these two"
             )
         yield batch[0], batch[1]
+
+
+def _have_as_many_rows(tensors: list[Tensor]) -> bool:
+    return all(tensor.dim() > 0 and len(tensor) == len(tensors[-1]) for tensor in reversed(tensors))
 
 
 def _in_words(batch: Any) -> str:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lmc_lab.data.examples import Augment, Examples
+from lmc_lab.inputs import Inputs
 
 
 class Role(IntEnum):
@@ -89,10 +90,10 @@ class StepBatches:
     augment: Augment | None = None
     transform: Augment | None = None
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[tuple[Inputs, Tensor]]:
         return map(self.at, count(self.start))
 
-    def at(self, step: int) -> tuple[Tensor, Tensor]:
+    def at(self, step: int) -> tuple[Inputs, Tensor]:
         """Returns the inputs and targets of batch `step`, a pure function of order and step."""
         inputs, targets = self.examples.stored(self.order.indices(step))
         generator = self.order.augmentation(step)

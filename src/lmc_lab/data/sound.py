@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lmc_lab.errors import UserError
+from lmc_lab.inputs import by_name
 
 _BLOCK = 1024  # examples that are compared at a time
 
@@ -14,28 +15,33 @@ def check_examples(inputs: Any, targets: Any, subset: str) -> None:
     """Refuses examples that nothing can be learned from; it costs one sum over floating-point data, less over images.
 
     Args:
-        inputs: (N, ...).
+        inputs: (N, ...), or a dict of such.
         targets: (N, ...), labels where they are whole numbers.
         subset: of which these are the examples, for the sentence.
 
     Raises:
         UserError: they are no tensors, empty, of different length, not finite, all equal, or labels below 0.
     """
-    for what, values in (("inputs", inputs), ("targets", targets)):
+    given = {f"inputs {name}".strip(): values for name, values in by_name(inputs).items()}
+    for what, values in (given | {"targets": targets}).items():
         if not isinstance(values, Tensor) or values.dim() == 0:
             found = "a single number" if isinstance(values, Tensor) else type(values).__name__
             raise UserError(f"expected the {what} of {subset} to be a tensor (N, ...), found {found}; make it one")
-    if len(inputs) != len(targets):
-        raise UserError(
-            f"expected a target for each of the {len(inputs)} inputs of {subset}, found {len(targets)} targets; mend the data"
-        )
-    if inputs.numel() == 0:
-        raise UserError(f"expected examples in {subset}, found inputs of shape {tuple(inputs.shape)}; mend the data")
-    for what, values in (("inputs", inputs), ("targets", targets)):
+    for what, values in given.items():
+        if len(values) != len(targets):
+            raise UserError(
+                f"expected a target for each of the {len(values)} {what} of {subset}, found {len(targets)} targets; "
+                "mend the data"
+            )
+        if values.numel() == 0:
+            raise UserError(
+                f"expected examples in {subset}, found {what} of shape {tuple(values.shape)}; mend the data"
+            )
+    for what, values in (given | {"targets": targets}).items():
         _check_finite(values, f"{what} of {subset}")
-    if len(inputs) > 1 and _are_all_equal(inputs):
+    if len(targets) > 1 and all(map(_are_all_equal, given.values())):
         raise UserError(
-            f"expected inputs of {subset} that differ, found that all {len(inputs)} examples are equal; mend the data"
+            f"expected inputs of {subset} that differ, found that all {len(targets)} examples are equal; mend the data"
         )
     if is_whole(targets) and int(targets.min()) < 0:
         raise UserError(

@@ -3,12 +3,14 @@
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
+from operator import itemgetter
 
 import torch
 from torch import Tensor
 
 from lmc_lab.data.examples import Augment, Examples
 from lmc_lab.data.order import DataOrder
+from lmc_lab.inputs import Inputs, each, joined
 
 
 class BatchesTogether:
@@ -44,7 +46,7 @@ class BatchesTogether:
         self._transform = transform
         self._device = device
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[tuple[Inputs, Tensor]]:
         size, steps = self._orders[0].batch_size, self._orders[0].steps_per_epoch
         with ThreadPoolExecutor(1) as thread:
             first = self._start // steps
@@ -60,16 +62,17 @@ class BatchesTogether:
         """Returns the examples of all steps of an epoch, int64 (n, N)."""
         return torch.stack([order.permutation(epoch) for order in self._orders])
 
-    def _batch(self, index: Tensor, step: int) -> tuple[Tensor, Tensor]:
+    def _batch(self, index: Tensor, step: int) -> tuple[Inputs, Tensor]:
         shape = index.shape
         generators = [order.augmentation(step) for order in self._orders]
         inputs, targets = self._examples.stored(index.flatten())
         if self._transform is not None:
             inputs = torch.cat(list(map(self._transform, torch.split(inputs, shape[1]), generators)))
-        inputs, targets = (
-            part.to(self._device).contiguous().view(*shape, *part.shape[1:])
-            for part in (self._examples.prepare(inputs), targets)
-        )
+        inputs = each(lambda tensor: self._by_run(tensor, shape), self._examples.prepare(inputs))
         if self._augment is not None:
-            inputs = torch.stack(list(map(self._augment, inputs, generators)))
-        return inputs, targets
+            of_runs = [each(itemgetter(run), inputs) for run in range(len(generators))]
+            inputs = joined(torch.stack, list(map(self._augment, of_runs, generators)))
+        return inputs, self._by_run(targets, shape)
+
+    def _by_run(self, tensor: Tensor, shape: torch.Size) -> Tensor:
+        return tensor.to(self._device).contiguous().view(*shape, *tensor.shape[1:])

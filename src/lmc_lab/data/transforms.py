@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lmc_lab.errors import UserError
+from lmc_lab.inputs import Inputs
 
 Transform = Callable[
     [Tensor], Tensor
@@ -23,12 +24,16 @@ class Transforms:
 
     transforms: Sequence[Transform]
 
-    def __call__(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, inputs: Inputs, generator: torch.Generator) -> Tensor:
         """Returns the changed inputs (B, ...), pictures (B, H, W, C) as they are stored.
 
         Raises:
-            UserError: a transform changes the shape or the type.
+            UserError: there are several inputs, or a transform changes the shape or the type.
         """
+        if not isinstance(inputs, Tensor):
+            raise UserError(
+                f"expected one input for task.augmentation, found {', '.join(inputs)}; change them by the Dataset's augment"
+            )
         is_picture = inputs.dtype == torch.uint8 and inputs.dim() == 4
         examples = inputs.cpu().movedim(-1, 1) if is_picture else inputs.cpu()
         with torch.random.fork_rng(devices=[]):

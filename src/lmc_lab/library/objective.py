@@ -33,13 +33,14 @@ class Objective:
     in float64. The model is left as it is, in its mode and with its weights; it may be trained on.
 
     Args:
-        model: any module that maps one tensor (B, ...) to one tensor (B, ...), on one device. Its parameters are the
-            coordinates of a point; their values do not matter.
+        model: any module that maps one tensor (B, ...), or several by the names of its arguments, to one tensor (B, ...), or to
+            a dict or an object that has it as `logits`, on one device. Its parameters are the coordinates of a point; their
+            values do not matter.
         loss: `loss(outputs, targets)`, the mean over the examples of a batch, a scalar, like
             `torch.nn.functional.cross_entropy`. That it is a mean is tried on 64 examples. The loss of an example is
             that of a batch of it alone; it is fast where `torch.func.vmap` can compute it.
-        data: inputs (N, ...) and targets (N, ...), or a DataLoader of such batches. It is read once, into memory, and once
-            more to see that it gives the same examples in the same order.
+        data: inputs (N, ...) and targets (N, ...), or a DataLoader of such batches; several inputs are a dict. It is read
+            once, into memory, and once more to see that it gives the same examples in the same order.
         train_data: the training set, from which `reestimate` takes its batch; `data` for None.
         is_correct: `is_correct(outputs, targets)` -> bool (B,), which examples are right. None: where targets are whole
             numbers (N,) and outputs (N, classes), those whose largest output is the target; else there is no accuracy.

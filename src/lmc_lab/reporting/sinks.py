@@ -139,8 +139,10 @@ def _log_examples(run: wandb.Run, results: Sequence[Result], examples: Examples)
 
 def _with_pictures(table: pd.DataFrame, examples: Examples) -> wandb.Table:
     """Returns the table, with the pictures of the examples if they are pictures (H, W, 3)."""
-    shown = [examples.inputs[index] for index in table["example"]]
     logged = wandb.Table(dataframe=table)
+    if not isinstance(examples.inputs, torch.Tensor):
+        return logged
+    shown = [examples.inputs[index] for index in table["example"]]
     if shown[0].dtype == torch.uint8 and shown[0].shape[-1:] == (3,):
         logged.add_column("picture", [wandb.Image(picture.numpy()) for picture in shown])
     return logged

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lmc_lab.inputs import Inputs, by_name, joined
 from lmc_lab.runs.checkpoint import CALLBACK_GROUP, State
 from lmc_lab.runs.copies_module import CopiesModule
 from lmc_lab.runs.run import Run
@@ -21,7 +22,7 @@ _NUM_EXAMPLES = 8  # of a batch, or as many as it has if these are fewer
 _AGREEMENT = 1e-10
 _SHARE_OF_MEMORY = 0.85  # the rest is for what the optimizer's step and the saving of states need for a moment
 
-Batch = tuple[Tensor, Tensor]
+Batch = tuple[Inputs, Tensor]
 
 
 def why_alone(run: Run, *, allows_noise: bool) -> str | None:
@@ -89,10 +90,9 @@ def _why_not_here(run: Run, batches: list[Batch]) -> str | None:
     device, precision = torch.device(run.experiment.device), precision_of(run.task.precision)
     task = precision.convert_module(run.task.initialise(0))
     module = CopiesModule(task, 2, randomness="different").to(device)
-    converted = [_converted(batch, precision) for batch in batches]
-    inputs, targets = (torch.stack(parts).to(device) for parts in zip(*converted, strict=True))
+    batch = _stacked_on(device, [_converted(batch, precision) for batch in batches])
     with precision.forward(device.type):
-        _train(module, [(inputs, targets)])
+        _train(module, [batch])
     return None
 
 
@@ -135,8 +135,7 @@ class _Together:
         self._optimizer.load_state_dict(both["optimizer_states"][0])
 
     def step(self, batches: list[Batch]) -> None:
-        inputs, targets = (torch.stack([batch[part] for batch in batches]) for part in range(2))
-        self._module.training_step((inputs, targets), 0)
+        self._module.training_step(_stacked_on(torch.device("cpu"), batches), 0)
         self._optimizer.step()
 
     def state(self) -> State:
@@ -179,6 +178,12 @@ def _converted(batch: Batch, precision: Precision) -> Batch:
     return inputs, targets
 
 
+def _stacked_on(device: torch.device, batches: list[Batch]) -> Batch:
+    """Returns the batches of n models as one, (n, B, ...)."""
+    inputs, targets = zip(*batches, strict=True)
+    return joined(lambda parts: torch.stack(parts).to(device), inputs), torch.stack(targets).to(device)
+
+
 def _train(module: CopiesModule, batches: list[Batch]) -> None:
     optimizer = only_optimizer(module.configure_optimizers())
     for batch in batches:
@@ -203,7 +208,7 @@ def num_on(run: Run, device: torch.device) -> int:
     if device.type != "cuda":
         return 1
     precision = precision_of(run.task.precision)
-    inputs, targets = _converted(run.batches(0).at(0), precision)
+    own = _converted(run.batches(0).at(0), precision)
 
     def peak(count: int) -> int:
         gc.collect()
@@ -211,10 +216,10 @@ def num_on(run: Run, device: torch.device) -> int:
         torch.cuda.reset_peak_memory_stats(device)
         task = precision.convert_module(run.task.initialise(0))
         module = CopiesModule(task, count, randomness="different").to(device)
-        batch = (torch.stack([inputs] * count).to(device), torch.stack([targets] * count).to(device))
+        batch = _stacked_on(device, [own] * count)
         with precision.forward(device.type):
             _train(module, [batch, batch])
         return int(torch.cuda.max_memory_allocated(device))
 
-    of_data = run.examples.inputs.nbytes  # which will lie there, too
+    of_data = sum(tensor.nbytes for tensor in by_name(run.examples.inputs).values())  # which will lie there, too
     return num_that_fit(peak, torch.cuda.get_device_properties(device).total_memory - of_data)

@@ -6,6 +6,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
+from lmc_lab.inputs import Inputs
 from lmc_lab.runs.gradients import CapturedGradients, EagerGradients, Gradients
 from lmc_lab.stacked.copies import Copies, Randomness, stack
 from lmc_lab.tasks.supervised import SupervisedTask, only_optimizer
@@ -49,7 +50,7 @@ class CopiesModule(LightningModule):
         for i, value in enumerate(buffers.values()):
             self.register_buffer(f"buffer_{i}", value)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: tuple[Inputs, Tensor], batch_idx: int) -> Tensor:
         """Computes gradients, and returns the sum of the copies' losses: each leaf's row has the gradient of its own loss.
 
         Args:
@@ -65,7 +66,7 @@ class CopiesModule(LightningModule):
         """Returns what computes gradients, made when all tensors are where they are trained."""
         tensors = {f"task.{name}": value for name, value in self._tensors().items()}
 
-        def losses(batch: tuple[Tensor, Tensor]) -> Tensor:
+        def losses(batch: tuple[Inputs, Tensor]) -> Tensor:
             return self._copies(tensors, *batch)
 
         if self._capture and self.device.type == "cuda":
@@ -128,5 +129,5 @@ class _TrainingLoss(nn.Module):
         super().__init__()
         self.task = task
 
-    def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
+    def forward(self, inputs: Inputs, targets: Tensor) -> Tensor:
         return self.task.training_loss((inputs, targets))

@@ -8,9 +8,11 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from lmc_lab.inputs import Inputs, by_name, each
+
 log = logging.getLogger(__name__)
 
-Batch = tuple[Tensor, Tensor]
+Batch = tuple[Inputs, Tensor]
 Losses = Callable[[Batch], Tensor]  # of n models, (n,)
 
 _NUM_WARM_UP = 3  # steps before a capture, in which libraries choose their algorithms and allocate what they need
@@ -87,13 +89,14 @@ class CapturedGradients(Gradients):
         if self._graph is None:
             return self._computed(batch)
         for static, given in zip(self._batch, batch, strict=True):
-            static.copy_(given)
+            for name, tensor in by_name(given).items():
+                by_name(static)[name].copy_(tensor)
         self._graph.replay()
         return self._recorded
 
     def _record(self, batch: Batch) -> None:
         """Records a step; buffers, and what random layers draw from, stay as they were."""
-        self._batch = (batch[0].clone(), batch[1].clone())
+        self._batch = (each(Tensor.clone, batch[0]), batch[1].clone())
         before = [buffer.clone() for buffer in self._buffers]
         noise = torch.cuda.get_rng_state()
         graph = torch.cuda.CUDAGraph()

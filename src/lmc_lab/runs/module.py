@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from lmc_lab.errors import UserError
+from lmc_lab.inputs import Inputs
 from lmc_lab.tasks.supervised import SupervisedTask, only_optimizer
 
 _STEPS = ("training_step", "validation_step", "test_step", "predict_step")
@@ -32,11 +33,11 @@ class TrainingModule(LightningModule):
         self.register_state_dict_post_hook(_with_names_of_the_task)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_with_names_of_the_module)  # type: ignore[no-untyped-call]
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: tuple[Inputs, Tensor], batch_idx: int) -> Tensor:
         """Returns the loss of a batch."""
         return self.task.training_loss(batch)
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: tuple[Inputs, Tensor], batch_idx: int) -> None:
         """Adds a batch of the test set to the mean loss and, where the task has right and wrong, to the accuracy."""
         inputs, targets = batch
         outputs = self.task(inputs)

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from lmc_lab.inputs import Inputs
+
 Randomness = Literal["error", "different"]  # of layers that draw numbers: not allowed, or other numbers for each copy
 
 
@@ -33,7 +35,7 @@ class Copies:
         self._randomness = randomness
         self._argument_dim = None if shares_arguments else 0
 
-    def __call__(self, tensors: Mapping[str, Tensor], *arguments: Tensor) -> Tensor:
+    def __call__(self, tensors: Mapping[str, Tensor], *arguments: Inputs) -> Tensor:
         """Returns what each copy returns, stacked (n, ...).
 
         Args:
@@ -46,7 +48,7 @@ class Copies:
         outputs: Tensor = call(dict(tensors), *arguments)
         return outputs
 
-    def _one(self, tensors: dict[str, Tensor], *arguments: Tensor) -> Tensor:
+    def _one(self, tensors: dict[str, Tensor], *arguments: Inputs) -> Tensor:
         outputs: Tensor = functional_call(self._module, tensors, arguments)
         return outputs
 

@@ -17,7 +17,7 @@ BATCH_NORMS = {nn.BatchNorm1d, nn.BatchNorm2d}
 FLATTENS = {nn.Flatten, torch.flatten, "flatten", "view", "reshape", torch.reshape}
 _VIEWS = FLATTENS | {operator.getitem, "unsqueeze", torch.unsqueeze}
 _IN_PLACE_OPERATORS = {operator.iadd, operator.isub, operator.imul, operator.itruediv}
-_NOTHING = {nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout, nn.FeatureAlphaDropout, "contiguous"}
+NOTHING = {nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout, nn.FeatureAlphaDropout, "contiguous"}
 
 
 class UnsupportedModel(UserError):  # noqa: N818  it says what the model is, and a caller goes on without stacking
@@ -134,7 +134,7 @@ def _with_calls(given: Any, by_node: dict[fx.Node, Call]) -> Any:
 
 def _does_nothing(call: Call) -> bool:
     is_off = call.kwargs.get("training", (*call.args, True, True, True)[2]) is False  # dropout(x, p, training)
-    return call.kind in _NOTHING or (call.kind is F.dropout and is_off)
+    return call.kind in NOTHING or (call.kind is F.dropout and is_off)
 
 
 def _refuse_overwriting(call: Call) -> None:

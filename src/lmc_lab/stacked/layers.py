@@ -7,7 +7,7 @@ from lmc_lab.stacked import pointwise, pooling, shapes, weighted
 from lmc_lab.stacked.activations import Layer, Source
 from lmc_lab.stacked.graph import Call
 
-_BUILDERS: dict[Any, Callable[..., Layer]] = weighted.BUILDERS | pointwise.BUILDERS | pooling.BUILDERS | shapes.BUILDERS
+BUILDERS: dict[Any, Callable[..., Layer]] = weighted.BUILDERS | pointwise.BUILDERS | pooling.BUILDERS | shapes.BUILDERS
 _OF_SEVERAL_INPUTS = (pointwise.arithmetic, shapes.flatten)
 
 
@@ -17,7 +17,7 @@ def build_layer(call: Call, sources: list[Source]) -> Layer:
     Raises:
         UnsupportedModel: there is none.
     """
-    builder = _BUILDERS.get(call.kind)
+    builder = BUILDERS.get(call.kind)
     if builder is None or not sources or (len(sources) > 1 and builder not in _OF_SEVERAL_INPUTS):
         call.unsupported("this operation is not known")
     return builder(call, *sources)

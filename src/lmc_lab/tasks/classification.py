@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lmc_lab.errors import UserError
+from lmc_lab.inputs import Inputs
 from lmc_lab.tasks.supervised import OptimizerFactory, SupervisedTask
 from lmc_lab.values import Count, Share
 
@@ -35,7 +36,7 @@ class Classification(SupervisedTask):
         self._num_classes = num_classes
         self._label_smoothing = label_smoothing
 
-    def training_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+    def training_loss(self, batch: tuple[Inputs, Tensor]) -> Tensor:
         """Returns the mean cross-entropy of a batch with smoothed labels."""
         inputs, targets = batch
         return self._losses(self(inputs), targets, self._label_smoothing).mean()

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from lmc_lab.data.examples import Examples
+from lmc_lab.inputs import Inputs, each
 from lmc_lab.landscape.curvature import PartialLoss
 from lmc_lab.landscape.parameters import ParameterLayout, States
 from lmc_lab.tasks.derivatives import twice_differentiable
@@ -50,13 +51,13 @@ class DifferentiableLoss:
 
         def losses() -> Iterator[PartialLoss]:
             for batch in there.chunks(self._num_examples):
-                inputs, targets = (part.to(self._device) for part in batch)
+                inputs, targets = (each(lambda tensor: tensor.to(self._device), part) for part in batch)
                 yield partial(self._partial_loss, constants, inputs, targets, len(examples))
 
         return losses
 
     def _partial_loss(
-        self, constants: Mapping[str, Tensor], inputs: Tensor, targets: Tensor, num_examples: int, trained: Tensor
+        self, constants: Mapping[str, Tensor], inputs: Inputs, targets: Tensor, num_examples: int, trained: Tensor
     ) -> Tensor:
         state = self._layout.unflatten(trained) | dict(constants)
         with twice_differentiable():

@@ -5,23 +5,25 @@ from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
 from functools import partial
 from textwrap import shorten
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from lmc_lab.errors import UserError
+from lmc_lab.inputs import Inputs, device_of, each
 from lmc_lab.landscape.parameters import States
 from lmc_lab.process import num_cores
+from lmc_lab.stacked.graph import UnsupportedModel
 from lmc_lab.stacked.model import StackedModel
 from lmc_lab.stacked.moments import batch_moments
 from lmc_lab.tasks.forward_pass import placed
 from lmc_lab.tasks.threads import map_in_order
-from lmc_lab.tasks.torch_internals import version_of
+from lmc_lab.tasks.torch_internals import versions_of
 
-Inputs = list[Tensor]  # of one batch, in the parts and the memory that a way to run a model wants
-Outputs = Callable[[Inputs], Tensor]  # of n models on such inputs, (n, >= B, ...)
+Arranged = list[Any]  # the inputs of one batch, in the parts and the memory that a way to run a model wants
+Outputs = Callable[[Arranged], Tensor]  # of n models on such inputs, (n, >= B, ...)
 
 # Models side by side have a multiple of so many examples. Else a model's numbers may begin in the middle of a vector register,
 # and the last bit of its outputs depend on its place: of equal endpoints three quarters of the hull had lower losses.
@@ -61,16 +63,16 @@ class Forward(ABC):
         last example, which `inputs` may add.
         """
 
-    def inputs(self, inputs: Tensor) -> Inputs:
+    def inputs(self, inputs: Inputs) -> Arranged:
         """Returns `inputs` (B, ...) as the model is to have them, on its device, once for all points."""
-        return [inputs.to(self.device)]
+        return [each(lambda tensor: tensor.to(self.device), inputs)]
 
     def targets(self, targets: Tensor) -> Tensor:
         """Returns `targets` (B, ...) on the device, perhaps with copies of the last: those that outputs are judged with."""
         return targets.to(self.device)
 
     @abstractmethod
-    def moments(self, states: States, inputs: Tensor) -> dict[str, Tensor]:
+    def moments(self, states: States, inputs: Inputs) -> dict[str, Tensor]:
         """Returns the running moments of every BatchNorm, (n, C) by name, as the batch `inputs` alone would set them."""
 
 
@@ -80,22 +82,22 @@ class _PointByPoint(Forward, ABC):
     A model that changes its inputs in place gets a copy of them each time; buffers that it writes are placed in the model.
     """
 
-    def __init__(self, model: nn.Module, inputs: Tensor, written: Collection[str] = ()) -> None:
-        self.device = inputs.device
+    def __init__(self, model: nn.Module, inputs: Inputs, written: Collection[str] = ()) -> None:
+        self.device = device_of(inputs)
         self._model = model
         self._written = written
         self._changes_inputs = changes_inputs(model, inputs)
 
     @final
-    def moments(self, states: States, inputs: Tensor) -> dict[str, Tensor]:
+    def moments(self, states: States, inputs: Inputs) -> dict[str, Tensor]:
         """Returns the moments (n, C), of one point after another."""
         return batch_moments(self._model, states, inputs)
 
-    def _run(self, state: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
-        own = inputs.clone() if self._changes_inputs else inputs
-        version = version_of(inputs)
+    def _run(self, state: Mapping[str, Tensor], inputs: Inputs) -> Tensor:
+        own = each(Tensor.clone, inputs) if self._changes_inputs else inputs
+        before = versions_of(inputs)
         outputs: Tensor = functional_call(self._model, placed(self._model, state, self._written), (own,))
-        if version_of(inputs) != version:
+        if versions_of(inputs) != before:
             raise UserError(
                 "expected a model that changes its input in place always or never, found one that did not on the first "
                 "examples and does on later ones; begin its forward with a copy, x = x.clone()"
@@ -103,13 +105,13 @@ class _PointByPoint(Forward, ABC):
         return outputs
 
 
-def changes_inputs(model: nn.Module, inputs: Tensor) -> bool:
+def changes_inputs(model: nn.Module, inputs: Inputs) -> bool:
     """Returns whether the model changes its inputs (B, ...) in place, as it does now with a copy of these."""
-    own = inputs.clone()
-    version = version_of(own)
+    own = each(Tensor.clone, inputs)
+    before = versions_of(own)
     with torch.no_grad():
         model(own)
-    return version_of(own) != version
+    return versions_of(own) != before
 
 
 @final
@@ -121,7 +123,7 @@ class Loop(_PointByPoint):
     def __init__(
         self,
         model: nn.Module,
-        inputs: Tensor,
+        inputs: Inputs,
         *,
         reason: str = "",
         written: Collection[str] = (),
@@ -148,7 +150,9 @@ class Stacked(Forward):
 
     method = "stacked"
 
-    def __init__(self, model: nn.Module, inputs: Tensor) -> None:
+    def __init__(self, model: nn.Module, inputs: Inputs) -> None:
+        if not isinstance(inputs, Tensor):
+            raise UnsupportedModel("one of several inputs")
         self.device = inputs.device
         self._stacked = StackedModel(model)
         self._sizes = self._stacked.batch_sizes(inputs)
@@ -159,12 +163,12 @@ class Stacked(Forward):
         """Returns what runs all points at once, their weights as wide layers."""
         return partial(self._stacked, self._stacked.prepare(dict(states)))
 
-    def inputs(self, inputs: Tensor) -> Inputs:
+    def inputs(self, inputs: Inputs) -> Arranged:
         """Returns the inputs in parts, with copies of the last one behind it."""
         padded_inputs = padded(inputs.to(self.device), _ALIGNED_EXAMPLES)
         return self._stacked.prepare_inputs(padded_inputs, self._sizes.num_map_examples)
 
-    def moments(self, states: States, inputs: Tensor) -> dict[str, Tensor]:
+    def moments(self, states: States, inputs: Inputs) -> dict[str, Tensor]:
         """Returns the moments (n, C)."""
         in_threads = partial(map_in_order, num_threads=self.num_threads)
         return self._stacked.moments(dict(states), inputs, in_threads)

@@ -2,8 +2,9 @@
 
 from collections.abc import Collection
 
-from torch import Tensor, nn
+from torch import nn
 
+from lmc_lab.inputs import Inputs
 from lmc_lab.stacked.graph import UnsupportedModel
 from lmc_lab.tasks.device import PassSizes
 from lmc_lab.tasks.forward import EXAMPLES_IN_CACHE, EvaluationPath, Forward, Loop, Stacked
@@ -14,7 +15,7 @@ _MOST_EXAMPLES_OF_ONE = 8192  # of one model at a time on a GPU
 
 def build_forward(
     model: nn.Module,
-    inputs: Tensor,
+    inputs: Inputs,
     path: EvaluationPath,
     *,
     sizes: PassSizes | None = None,
@@ -48,7 +49,7 @@ def build_forward(
 
 
 def one_by_one(
-    model: nn.Module, inputs: Tensor, *, sizes: PassSizes | None, reason: str = "", written: Collection[str] = ()
+    model: nn.Module, inputs: Inputs, *, sizes: PassSizes | None, reason: str = "", written: Collection[str] = ()
 ) -> Loop:
     """Returns the way that evaluates one point after another; arguments as of `build_forward`, and why it is taken."""
     num_examples = EXAMPLES_IN_CACHE

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from lmc_lab.inputs import Inputs, by_name, each
 from lmc_lab.tasks.torch_internals import buffers_of, version_of
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
@@ -33,16 +34,18 @@ class ForwardPass:
         return sum(tensor.nbytes for tensor in self.tensors)
 
     @classmethod
-    def of(cls, module: nn.Module, inputs: Tensor) -> "ForwardPass":
+    def of(cls, module: nn.Module, inputs: Inputs) -> "ForwardPass":
         """Runs `module` on a copy of `inputs` (B, ...); what the module stores on the way stays in it."""
-        given = inputs.clone()
+        given = each(Tensor.clone, inputs)
         before = dict(_attributes(module))
         with torch.no_grad(), _Recorder() as recorder:
             outputs = module(given)
         after = dict(_attributes(module))
         changed = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
         written = [name for name, _ in module.named_buffers() if name in changed]
-        return cls(outputs, (given, *recorder.tensors), tuple(sorted(changed)), tuple(sorted(written)))
+        return cls(
+            outputs, (*by_name(given).values(), *recorder.tensors), tuple(sorted(changed)), tuple(sorted(written))
+        )
 
 
 def placed(module: nn.Module, state: Mapping[str, Tensor], written: Collection[str]) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
 from lmc_lab.errors import UserError
+from lmc_lab.inputs import Inputs
 from lmc_lab.tasks.forward_pass import ForwardPass, items
 from lmc_lab.tasks.judged_model import JudgedModel
 from lmc_lab.tasks.torch_internals import version_of
@@ -30,7 +31,7 @@ class Judge:
         targets: of these, (B, ...).
     """
 
-    def __init__(self, task: JudgedModel, inputs: Tensor, targets: Tensor) -> None:
+    def __init__(self, task: JudgedModel, inputs: Inputs, targets: Tensor) -> None:
         self._task = task
         self._judging = _Judging(task)
         passed = ForwardPass.of(task, inputs)
@@ -40,7 +41,7 @@ class Judge:
             task.judge(outputs, targets)
         self.uses_point = point.has_seen
         self.stored = ", ".join(passed.changed) or ("what its loss reads" if left.has_seen else "")
-        self.bytes_per_example = -(-passed.num_bytes // len(inputs))  # of all that a forward pass computes
+        self.bytes_per_example = -(-passed.num_bytes // len(targets))  # of all that a forward pass computes
         self.written = passed.written  # buffers that stay in the module between a forward pass and its judgement
 
     def __call__(self, outputs: Tensor, targets: Tensor, states: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:

@@ -1,7 +1,11 @@
 from abc import ABC, abstractmethod
-from typing import final
+from collections.abc import Mapping
+from typing import Any, final
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
+
+from lmc_lab.errors import UserError
+from lmc_lab.inputs import Inputs
 
 
 class JudgedModel(nn.Module, ABC):
@@ -10,7 +14,8 @@ class JudgedModel(nn.Module, ABC):
     This is all that a `PointEvaluator` needs; how the model is trained is a matter of `supervised.SupervisedTask`.
 
     Args:
-        model: its parameters, and those of a subclass, are the coordinates of a point.
+        model: its parameters, and those of a subclass, are the coordinates of a point. It takes one tensor, or the several of a
+            dict by name, and returns one, or a dict or an object that has it as `logits`.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -39,6 +44,25 @@ class JudgedModel(nn.Module, ABC):
         losses = self.per_example_loss(outputs, targets)
         return losses, None if correct is None else correct.logical_and(losses.isnan().logical_not())
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Returns the model's outputs."""
-        return self.model(inputs)
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Returns the model's outputs.
+
+        Raises:
+            UserError: it returns something else than a tensor, and no logits in it.
+        """
+        return _outputs_in(self.model(**inputs) if isinstance(inputs, Mapping) else self.model(inputs))
+
+
+def _outputs_in(returned: Any) -> Any:
+    if isinstance(returned, Tensor | fx.Proxy):  # the latter while the model is traced
+        return returned
+    logits = returned.get("logits") if isinstance(returned, Mapping) else getattr(returned, "logits", None)
+    if logits is None:
+        found = (
+            f"a dict of {', '.join(map(str, returned))}" if isinstance(returned, Mapping) else type(returned).__name__
+        )
+        raise UserError(
+            f"expected the model to return one tensor (or a dict or an object with logits), found {found}; wrap it in a module "
+            "that does"
+        )
+    return logits

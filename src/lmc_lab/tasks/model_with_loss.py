@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from lmc_lab.data.examples import Examples
 from lmc_lab.data.sound import is_whole
 from lmc_lab.errors import UserError
+from lmc_lab.inputs import Inputs, each
 from lmc_lab.tasks.judged_model import JudgedModel
 from lmc_lab.tasks.mean_loss import LossFunction, per_example
 
@@ -20,7 +21,7 @@ class ModelWithLoss(JudgedModel):
     """A model with a loss function, whose own parameters, if it has some, are constants.
 
     Args:
-        model: one tensor (B, ...) in, one tensor (B, ...) out; in eval mode.
+        model: one tensor (B, ...) in, or several by name, one tensor (B, ...) out, or what has it as `logits`; in eval mode.
         loss: see `tasks.mean_loss`.
         examples: on some of which the functions are tried.
         is_correct: which examples are right. None: where targets are whole numbers (N,) and outputs (N, classes), those
@@ -35,8 +36,10 @@ class ModelWithLoss(JudgedModel):
     ) -> None:
         super().__init__(model)
         device = next(model.parameters()).device
-        inputs, targets = (part.to(device) for part in examples.draw(_NUM_TRIED).batch(slice(None)))
-        outputs = _outputs(model, inputs)
+        inputs, targets = (
+            each(lambda tensor: tensor.to(device), part) for part in examples.draw(_NUM_TRIED).batch(slice(None))
+        )
+        outputs = _outputs(self, inputs, len(targets))
         # Functions, not modules, which would be registered: their parameters would be coordinates of a point.
         self._is_correct = _checked(is_correct, outputs, targets) or _largest(outputs, examples.targets)
         self._losses = per_example(loss, outputs, targets)
@@ -51,12 +54,12 @@ class ModelWithLoss(JudgedModel):
 
 
 @torch.no_grad()
-def _outputs(model: nn.Module, inputs: Tensor) -> Tensor:
-    outputs = model(inputs.clone())
-    if not isinstance(outputs, Tensor) or outputs.shape[:1] != inputs.shape[:1]:
-        found = f"a tensor {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
+def _outputs(module: JudgedModel, inputs: Inputs, num_examples: int) -> Tensor:
+    outputs = module(each(Tensor.clone, inputs))
+    if outputs.shape[:1] != (num_examples,):
         raise UserError(
-            f"expected the model to return one tensor with a row for each of {len(inputs)} examples, found {found}; "
+            f"expected the model to return one tensor with a row for each of {num_examples} examples, found a tensor "
+            f"{tuple(outputs.shape)}; "
             "wrap it in a module whose forward does"
         )
     return outputs

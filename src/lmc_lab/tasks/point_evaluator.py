@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lmc_lab.data.examples import Examples
 from lmc_lab.errors import UserError
+from lmc_lab.inputs import Inputs, each
 from lmc_lab.landscape.finite import check_losses
 from lmc_lab.landscape.hull import Evaluate, Evaluation
 from lmc_lab.landscape.parameters import ParameterLayout, States
@@ -60,14 +61,16 @@ class PointEvaluator:
         train = train.on(self.device.torch_device)
         self._layout = ParameterLayout.of(dict(module.named_parameters()))
         self._buffer_policy = BufferPolicy(module, train, settings)
-        inputs, targets = (part.to(self.device.torch_device) for part in train.batch(slice(0, _NUM_TRIED)))
+        inputs, targets = (
+            each(lambda tensor: tensor.to(self.device.torch_device), part) for part in train.batch(slice(0, _NUM_TRIED))
+        )
         self._judge = Judge(module, inputs, targets)
         self._forward = self._built(module, inputs, train, settings)
         num_examples = EXAMPLES_IN_CACHE if self.device.total_memory is None else self._forward.num_examples
         self.differentiable = DifferentiableLoss(module, self._judge, self.device.torch_device, num_examples)
         _log_once(self.method if self.device.total_memory is None else f"{self.method} on {self.device.name}")
 
-    def _built(self, module: JudgedModel, inputs: Tensor, train: Examples, settings: EvaluationSettings) -> Forward:
+    def _built(self, module: JudgedModel, inputs: Inputs, train: Examples, settings: EvaluationSettings) -> Forward:
         """Returns the way to run the module; where sums are a library's, one in which equal points have equal losses."""
         judge, path = self._judge, EvaluationPath(settings.path)
         if self.device.total_memory is None:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lmc_lab.errors import UserError, nearest
+from lmc_lab.inputs import Inputs, each
 from lmc_lab.tasks.arithmetic import float32_products
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -30,9 +31,9 @@ class Precision:
     autocast: torch.dtype | None = None
     tf32: bool = False
 
-    def convert(self, tensor: Tensor) -> Tensor:
+    def convert(self, given: Inputs) -> Inputs:
         """Returns inputs or targets as a step takes them; whole numbers stay whole."""
-        return tensor.to(self.weights) if tensor.is_floating_point() else tensor
+        return each(lambda tensor: tensor.to(self.weights) if tensor.is_floating_point() else tensor, given)
 
     def convert_module(self, module: Module) -> Module:
         """Returns the module with its tensors as they are trained."""

@@ -7,6 +7,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lmc_lab.errors import UserError
+from lmc_lab.inputs import Inputs
 from lmc_lab.tasks.judged_model import JudgedModel
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -24,7 +25,7 @@ class SupervisedTask(JudgedModel, ABC):
         super().__init__(model)
         self._optimizer = optimizer
 
-    def training_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+    def training_loss(self, batch: tuple[Inputs, Tensor]) -> Tensor:
         """Returns what a training step lowers: the mean loss of a batch."""
         inputs, targets = batch
         return self.per_example_loss(self(inputs), targets).mean()

@@ -2,10 +2,17 @@
 
 from torch import Tensor, nn
 
+from lmc_lab.inputs import Inputs, by_name
+
 
 def version_of(tensor: Tensor) -> int:
     """Returns how often a tensor's memory was changed in place, by which autograd sees that a saved tensor is not the same."""
     return tensor._version
+
+
+def versions_of(inputs: Inputs) -> list[int]:
+    """Returns the version of each tensor of a model's inputs."""
+    return [version_of(tensor) for tensor in by_name(inputs).values()]
 
 
 def buffers_of(module: nn.Module) -> dict[str, Tensor | None]:

@@ -4,12 +4,13 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from lmc_lab.inputs import Inputs, device_of, each
 from lmc_lab.landscape.parameters import States
 from lmc_lab.stacked.copies import Copies, stack
 from lmc_lab.stacked.graph import UnsupportedModel
 from lmc_lab.stacked.moments import batch_moments
 from lmc_lab.tasks.device import PassSizes
-from lmc_lab.tasks.forward import Forward, Inputs, Outputs, changes_inputs, padded
+from lmc_lab.tasks.forward import Arranged, Forward, Outputs, changes_inputs, padded
 
 
 @final
@@ -30,8 +31,8 @@ class Vectorised(Forward):
 
     method = "vectorised"
 
-    def __init__(self, model: nn.Module, inputs: Tensor, sizes: PassSizes) -> None:
-        self.device = inputs.device
+    def __init__(self, model: nn.Module, inputs: Inputs, sizes: PassSizes) -> None:
+        self.device = device_of(inputs)
         self.num_models, self.num_examples = sizes.num_models, sizes.num_examples
         self._model = model
         self._copies = Copies(model, shares_arguments=True)
@@ -45,22 +46,22 @@ class Vectorised(Forward):
         own = {name: values.clone(memory_format=torch.contiguous_format) for name, values in states.items()}
         return partial(self._run, own)
 
-    def inputs(self, inputs: Tensor) -> Inputs:
+    def inputs(self, inputs: Inputs) -> Arranged:
         """Returns as many inputs as every pass has."""
-        return [padded(inputs.to(self.device), self.num_examples)]
+        return [each(lambda tensor: padded(tensor.to(self.device), self.num_examples), inputs)]
 
     def targets(self, targets: Tensor) -> Tensor:
         """Returns as many targets."""
         return padded(targets.to(self.device), self.num_examples)
 
-    def moments(self, states: States, inputs: Tensor) -> dict[str, Tensor]:
+    def moments(self, states: States, inputs: Inputs) -> dict[str, Tensor]:
         """Returns the moments (n, C), of one point after another: a batch of 2,048 keeps a GPU busy."""
         return batch_moments(self._model, states, inputs)
 
-    def _run(self, states: States, inputs: Inputs) -> Tensor:
+    def _run(self, states: States, inputs: Arranged) -> Tensor:
         return self._copies(states, *inputs)
 
-    def _try(self, inputs: Tensor) -> None:
+    def _try(self, inputs: Inputs) -> None:
         if changes_inputs(self._model, inputs):
             raise UnsupportedModel("one that changes its inputs in place")
         own = dict(self._model.named_parameters()) | dict(self._model.named_buffers())
