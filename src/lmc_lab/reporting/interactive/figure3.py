@@ -1,6 +1,7 @@
 """Figure 3: of how many dimensions the hull is."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -40,12 +41,12 @@ def _traces(rows: pd.DataFrame, kind: str, colours: dict[int, str]) -> list[Trac
     traces = []
     for split, of_split in rows.groupby("split_step", dropna=False):
         shown = pd.concat([_over_largest(mode, kind) for _, mode in of_split.groupby("trunk", dropna=False)])
-        is_elsewhere = pd.isna(split)
-        series = Series(
-            "weights from elsewhere" if is_elsewhere else f"k = {split}", GREY if is_elsewhere else colours[split]
-        )
-        traces += by_trunk(shown, series, x="index", group="split_step")
+        traces += by_trunk(shown, _series(split, colours), x="index", group="split_step")
     return traces
+
+
+def _series(split: Any, colours: dict[int, str]) -> Series:
+    return Series("weights from elsewhere", GREY) if pd.isna(split) else Series(f"k = {split}", colours[split])
 
 
 def _over_largest(mode: pd.DataFrame, kind: str) -> pd.DataFrame:

@@ -24,7 +24,7 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
             x="first principal direction",
             y="second",
             layout={"xaxis": _LENGTHS, "yaxis": {**_LENGTHS, "scaleanchor": "x"}},
-            choice="weights from elsewhere" if pd.isna(split) else f"k = {split}",
+            choice=_choice(split),
         )
         for task, of_task in tasks_in(rows)
         for (split, trunk), own in of_task.groupby(["split_step", "trunk"], dropna=False)
@@ -33,6 +33,10 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
 
 def _mode(trunk: Any, split: Any) -> str:
     return "" if pd.isna(split) else f"trunk {trunk}, k = {split}: "
+
+
+def _choice(split: Any) -> str:
+    return "weights from elsewhere" if pd.isna(split) else f"k = {split}"
 
 
 def _share(rows: pd.DataFrame) -> float:
