@@ -16,6 +16,7 @@ from lmc_lab.analyses.base import Measurement
 from lmc_lab.analyses.convex_mode import ConvexMode
 from lmc_lab.analyses.curves import BranchCurves, TrunkCurve
 from lmc_lab.analyses.distances import Distances
+from lmc_lab.analyses.gap_terms import GapTermsOfHull
 from lmc_lab.analyses.hessian import BranchHessian, TrunkHessian
 from lmc_lab.analyses.hulls import Hulls
 from lmc_lab.analyses.midpoint_gap import TrunkMidpointGap
@@ -212,6 +213,7 @@ ANALYSES = [
     ConvexMode(num_samples=10),
     Hulls(num_samples=5, num_hulls=2),
     Distances(num_samples=5),
+    GapTermsOfHull(num_samples=4),
     Spectrum(),
     Pairs(),
     PlaneOfHull(num_samples=5, num_grid=3),
