@@ -127,14 +127,14 @@ def test_models_of_ones_own_go_from_a_yaml_to_a_report(tmp_path, name, places, r
     ]
     for command in commands[:-1]:
         succeed(command, cwd=folder)
-    overrides = ",".join(f'"{override}"' for override in TINY[name])
+    overrides = ",".join(f'"{override}"' for override in (*TINY[name], "run.log_every=2"))
     succeed(f"{commands[-1]} 'overrides=[{overrides}]' {FEW} {places}", cwd=folder, timeout=580, LMC_DATA_DIR=str(data))
     study = yaml.safe_load((folder / "conf" / "study" / f"{OWN[name]}.yaml").read_text())
     rows = pd.concat(pd.read_parquet(path) for path in tmp_path.glob("*/results/*.parquet"))
     assert set(rows["analysis"]) == study["analyses"].keys() - {"inter_mode"}  # which takes two trunks
     assert np.isfinite(rows["value"]).all()
     settings = map(json.loads, rows.query("analysis == 'convex_mode'")["settings"])
-    assert {each["evaluation"].partition(":")[0] for each in settings} == {EVALUATED[name]}
+    assert {each["chosen"]["evaluation"].partition(":")[0] for each in settings} == {EVALUATED[name]}
     assert (tmp_path / "reports" / OWN[name] / "report.html").exists()
 
 
