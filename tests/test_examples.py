@@ -31,12 +31,19 @@ OWN = {
 }  # folders, with their studies
 EVALUATED = {"image_folder": "stacked", "hugging_face": "loop", "language_model": "loop"}
 TINY = {
-    "image_folder": ("task.max_steps=4", "task.batch_size=8", "task.data.num_train=24", "task.data.num_test=8"),
+    "image_folder": (
+        "task.max_steps=4",
+        "task.batch_size=4",
+        "task.data.num_train=12",
+        "task.data.num_test=4",
+        "task.data.side=32",
+    ),
     "hugging_face": ("task.max_steps=8", "task.data.num_train=120", "task.data.num_test=40"),
     "language_model": ("task.max_steps=8", "task.data.num_train=60", "task.data.num_test=20"),
 }
 FEW = (
-    "study.splits=[0,2] study.trunks=[0] study.analyses.convex_mode.num_samples=3 study.analyses.distances.num_samples=3 "
+    "study.splits=[0,2] study.trunks=[0] study.branches=3 "
+    "study.analyses.convex_mode.num_samples=3 study.analyses.distances.num_samples=3 "
     "study.analyses.hulls.num_samples=2 study.analyses.hulls.num_hulls=2 study.analyses.pairs.num_points=3 "
     "study.analyses.plane.num_samples=2 study.analyses.plane.num_grid=2 study.analyses.branch_hessian.num_examples=8 "
     "study.analyses.trunk_hessian.num_examples=8 study.analyses.trunk_midpoint_gap.num_pairs=2 "
@@ -132,7 +139,8 @@ def test_models_of_ones_own_go_from_a_yaml_to_a_report(tmp_path, name, places, r
     study = yaml.safe_load((folder / "conf" / "study" / f"{OWN[name]}.yaml").read_text())
     rows = pd.concat(pd.read_parquet(path) for path in tmp_path.glob("*/results/*.parquet"))
     assert set(rows["analysis"]) == study["analyses"].keys() - {"inter_mode"}  # which takes two trunks
-    assert np.isfinite(rows["value"]).all()
+    is_onset = rows["quantity"].str.startswith("onset_")  # infinite where the last split fails
+    assert np.isfinite(rows.loc[~is_onset, "value"]).all()
     settings = map(json.loads, rows.query("analysis == 'convex_mode'")["settings"])
     assert {each["chosen"]["evaluation"].partition(":")[0] for each in settings} == {EVALUATED[name]}
     assert (tmp_path / "reports" / OWN[name] / "report.html").exists()
