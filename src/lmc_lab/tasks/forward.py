@@ -43,7 +43,7 @@ class EvaluationPath(StrEnum):
 
     AUTO = "auto"  # stacked where the model's layers allow it, else loop
     LOOP = "loop"  # one after another: works for any model
-    STACKED = "stacked"  # side by side as one wide network (`stacked`)
+    STACKED = "stacked"  # side by side: on a CPU as one wide network, on a GPU by torch.func (`stacked`)
 
 
 class Forward(ABC):
