@@ -80,7 +80,8 @@ def test_the_pages_tables_are_filled_from_files(exported, tmp_path):
     shutil.copy(exported / "one.parquet", tmp_path / "results" / "lenet.parquet")
     page = tmp_path / "results.md"
     page.write_text(
-        "Before.\n<!-- all claims -->\n<!-- end -->\nBetween.\n<!-- lenet modes -->\nold\n<!-- end -->\nAfter.\n"
+        "Before.\n<!-- figures/lenet-figure2.png figures/lenet-over_time.png -->\n"
+        "<!-- all claims -->\n<!-- end -->\nBetween.\n<!-- lenet modes -->\nold\n<!-- end -->\nAfter.\n"
     )
     command = [sys.executable, str(REPOSITORY / "docs" / "make_results.py"), str(tmp_path)]
     for _ in range(2):

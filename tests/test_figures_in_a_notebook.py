@@ -20,7 +20,8 @@ OPTIONS = {"train_loss": {"trunk": 1}, "hull_map": {"quantity": "hull_radius", "
 @pytest.fixture(scope="module")
 def rows():
     of_endpoints, over_time = figures.read_rows(DEMO), figures.read_rows(DEMO, over_time=True)
-    return {name: over_time if name == "hull_map" else of_endpoints for name in PANELS}
+    others = {"hull_map": over_time, "gap_terms": figures.read_rows(DEMO.with_stem("mnist1d_questions"))}
+    return {name: others.get(name, of_endpoints) for name in PANELS}
 
 
 @pytest.mark.parametrize("name", PANELS)

@@ -10,6 +10,7 @@ from lmc_lab.analyses.base import Measurement
 from lmc_lab.analyses.convex_mode import ConvexMode
 from lmc_lab.analyses.curves import BranchCurves, TrunkCurve
 from lmc_lab.analyses.distances import Distances
+from lmc_lab.analyses.gap_terms import GapTermsOfHull
 from lmc_lab.analyses.hessian import BranchHessian, TrunkHessian
 from lmc_lab.analyses.hulls import Hulls
 from lmc_lab.analyses.midpoint_gap import TrunkMidpointGap
@@ -38,7 +39,7 @@ def rows(tmp_path_factory):
         ConvexMode(num_samples=5), Distances(num_samples=5), Spectrum(), Pairs(), Predictions(), BranchCurves(),
         BranchHessian(num_examples=50), TrunkCurve(), TrunkHessian(num_examples=50),
         TrunkMidpointGap(num_pairs=2, num_examples=50), InterMode(), Onset(),
-        PlaneOfHull(num_samples=5, num_grid=3), Hulls(num_endpoints=2, num_samples=5),
+        PlaneOfHull(num_samples=5, num_grid=3), Hulls(num_endpoints=2, num_samples=5), GapTermsOfHull(num_samples=5),
     ]  # fmt: skip
     for analysis in analyses:
         is_of_modes = analysis.subject.has_branches and analysis.subject.has_tensors

@@ -32,9 +32,15 @@ _SIGHT = {
 @pytest.fixture(scope="module")
 def demo():
     """The rows of the demo, of endpoints and over time, by whether a figure is over time."""
-    _, collected = read_bundle(REPOSITORY / "docs" / "results" / "mnist1d.parquet")
+    results = REPOSITORY / "docs" / "results"
+    _, collected = read_bundle(results / "mnist1d.parquet")
+    questions = [
+        each
+        for each in read_bundle(results / "mnist1d_questions.parquet")[1].with_rows
+        if each.entry.analysis == "gap_terms"
+    ]
     return {
-        False: all_rows(collected.with_rows).assign(task="mnist1d"),
+        False: all_rows([*collected.with_rows, *questions]).assign(task="mnist1d"),
         True: all_rows(collected.over_time).assign(task="mnist1d"),
     }
 
