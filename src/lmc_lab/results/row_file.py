@@ -84,17 +84,23 @@ def write_sealed(rows: pd.DataFrame, content: Mapping[str, Any], path: Path) -> 
 
 
 def read_rows(path: Path) -> tuple[pd.DataFrame, Entry]:
-    """Returns what `write_rows` wrote.
+    """Returns what `write_rows` wrote; errors as of `read_table`."""
+    table, entry = read_table(path)
+    return table.to_pandas(), entry
+
+
+def read_table(path: Path) -> tuple[pa.Table, Entry]:
+    """Returns what `write_rows` wrote, not yet as pandas has it, whose making takes most of the time of a small file.
 
     Raises:
         DamagedFile: it is something else, or another result under this one's name.
         OtherFormat: another version wrote it.
         FileNotFoundError: there is none.
     """
-    rows, entry = read_sealed(path)
+    table, entry = _read(path)
     if (place := entry.pop("place", None)) != path.name:
         raise DamagedFile(f"expected {path} to be {path.name}, found that it is {place or 'no result'}")
-    return rows, Entry.of_plain(entry)
+    return table, Entry.of_plain(entry)
 
 
 def read_sealed(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -107,6 +113,11 @@ def read_sealed(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         OtherFormat: another version wrote it.
         FileNotFoundError: there is none.
     """
+    table, own = _read(path)
+    return table.to_pandas(), own
+
+
+def _read(path: Path) -> tuple[pa.Table, dict[str, Any]]:
     content = path.read_bytes()
     if _is_parquet_without_entry(content):
         check_format(None, path)
@@ -115,7 +126,7 @@ def read_sealed(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     table = parquet.ParquetFile(pa.BufferReader(content)).read()
     own: dict[str, Any] = json.loads(table.schema.metadata[_ENTRY])
     check_format(own.pop("format"), path)
-    return table.to_pandas(), own
+    return table, own
 
 
 def empty_frame() -> pd.DataFrame:
