@@ -4,7 +4,7 @@ Python has no part in plotly here: its traces are dicts, and its JavaScript is o
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -46,7 +46,7 @@ class Panel:
 
     def to_plain(self) -> dict[str, Any]:
         """Returns the panel as JSON holds it."""
-        return {**asdict(self), "layout": self.layout or {}}
+        return {**vars(self), "layout": self.layout or {}}
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,8 @@ def mode_table(rows: pd.DataFrame) -> pd.DataFrame:
     Probabilities stand with their intervals. A mode that Algorithm 1 was run on with several settings has a line for each,
     which says in what they differ.
     """
-    modes = rows.assign(endpoints=[" ".join(_endpoints(settings).values()) for settings in rows["settings"]])
+    digests = {settings: " ".join(_endpoints(settings).values()) for settings in rows["settings"].unique()}
+    modes = rows.assign(endpoints=rows["settings"].map(digests))
     lines = []
     for (task, trunk, split_step, _), same in modes.groupby(["task", "trunk", "split_step", "endpoints"], dropna=False):
         for settings, found in _by_settings(select(same, "p_conv", "train")):
