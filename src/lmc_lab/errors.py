@@ -34,7 +34,7 @@ def nearest(name: str, valid: Iterable[str], otherwise: str | None = None) -> st
     if not close:
         return otherwise or f"choose one of: {', '.join(names)}"
     *others, last = [f"'{each}'" for each in close]
-    return f"did you mean {' or '.join([', '.join(others), last] if others else [last])}?"
+    return f"did you mean {' or '.join(filter(None, [', '.join(others), last]))}?"
 
 
 def closest(name: str, valid: Iterable[str]) -> str | None:

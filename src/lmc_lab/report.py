@@ -131,7 +131,7 @@ def _left_out(
 ) -> "Iterator[str]":
     """Yields a sentence about each figure of the user's that has no rows."""
     for name, figure in figures.items():
-        if not figure.can_be_drawn(over_time if figure.over_time else rows):
+        if not figure.can_be_drawn(figure.source(rows, over_time)):
             on_the_way = " of branches on their way (study.steps)" if figure.over_time else ""
             yield f"The figure {name} is left out, since none of {', '.join(figure.needs)} was measured{on_the_way}."
 
@@ -146,11 +146,11 @@ def _inlined(
         from lmc_lab.reporting.page import Picture
         from lmc_lab.reporting.pictures import inlined
 
-    of_rows = {name: over_time if figure.over_time else rows for name, figure in figures.items()}
     return {
-        name: Picture(figure.caption, inlined(figure, of_rows[name]))
+        name: Picture(figure.caption, inlined(figure, own))
         for name, figure in figures.items()
-        if figure.can_be_drawn(of_rows[name])
+        for own in [figure.source(rows, over_time)]
+        if figure.can_be_drawn(own)
     }
 
 

@@ -140,9 +140,8 @@ def _html(page: Page) -> str:
 
 
 def _rows_for(figure: ReportFigure[list[Panel]], page: Page) -> pd.DataFrame:
-    if figure.over_time:
-        return page.rows_over_time
-    return pd.concat([page.rows, page.rows_elsewhere], ignore_index=True) if figure.of_elsewhere else page.rows
+    rows = pd.concat([page.rows, page.rows_elsewhere], ignore_index=True) if figure.of_elsewhere else page.rows
+    return figure.source(rows, page.rows_over_time)
 
 
 def _answer(page: Page) -> str:

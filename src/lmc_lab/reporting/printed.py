@@ -65,7 +65,7 @@ def draw_figures(
     of_users, over_time_ = own or {}, rows.iloc[:0] if rows_over_time is None else rows_over_time
 
     def rows_of(figure: ReportFigure[Figure]) -> pd.DataFrame:
-        return over_time_ if figure.over_time else rows
+        return figure.source(rows, over_time_)
 
     drawn = {name: figure for name, figure in {**FIGURES, **of_users}.items() if figure.can_be_drawn(rows_of(figure))}
     users = {name: figure for name, figure in drawn.items() if name in of_users}

@@ -33,6 +33,10 @@ class ReportFigure(Generic[Drawn]):
     over_time: bool = False
     of_elsewhere: bool = False
 
+    def source(self, rows: pd.DataFrame, rows_over_time: pd.DataFrame) -> pd.DataFrame:
+        """Returns those of the rows of endpoints, and of hulls on their way, that it is drawn from."""
+        return rows_over_time if self.over_time else rows
+
     @property
     def quantities(self) -> set[str]:
         """Returns all that it draws."""

@@ -106,8 +106,6 @@ def read_table(path: Path) -> tuple[pa.Table, Entry]:
 def read_sealed(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Returns what `write_sealed` wrote.
 
-    No parser sees a byte of the file before the seal over all of them was compared.
-
     Raises:
         DamagedFile: it is something else.
         OtherFormat: another version wrote it.
@@ -118,6 +116,7 @@ def read_sealed(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
 
 
 def _read(path: Path) -> tuple[pa.Table, dict[str, Any]]:
+    """Returns rows and entry of a file; no parser sees a byte of it before the seal over all of them was compared."""
     content = path.read_bytes()
     if _is_parquet_without_entry(content):
         check_format(None, path)

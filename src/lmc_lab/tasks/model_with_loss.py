@@ -59,8 +59,7 @@ def _outputs(module: JudgedModel, inputs: Inputs, num_examples: int) -> Tensor:
     if outputs.shape[:1] != (num_examples,):
         raise UserError(
             f"expected the model to return one tensor with a row for each of {num_examples} examples, found a tensor "
-            f"{tuple(outputs.shape)}; "
-            "wrap it in a module whose forward does"
+            f"{tuple(outputs.shape)}; wrap it in a module whose forward does"
         )
     return outputs
 

@@ -191,15 +191,16 @@ class PointEvaluator:
         """
         examples = examples.on(self.device.torch_device)
         groups = list(self._groups(points))
-        judged = []
+        loss_sums, nums_correct = [], []
         for inputs, targets in examples.chunks(self._forward.num_examples):
-            arranged, num_examples = self._forward.inputs(inputs), len(targets)
-            outputs = torch.cat([run(arranged)[: cut.stop - cut.start, :num_examples] for cut, _, run in groups])
-            own = further(outputs)
-            losses, correct = self._judge(own, targets, {"": own})
-            right = None if correct is None else correct.sum(dim=1, dtype=torch.float64)
-            judged.append(Evaluation(losses.sum(dim=1, dtype=torch.float64), right))
-        return _mean(judged, len(examples))
+            arranged, own_targets = self._forward.inputs(inputs), self._forward.targets(targets)[: len(targets)]
+            outputs = torch.cat([run(arranged)[: cut.stop - cut.start, : len(targets)] for cut, _, run in groups])
+            judged = further(outputs)
+            losses, correct = self._judge(judged, own_targets, {"": judged})
+            loss_sums.append(losses.sum(dim=1, dtype=torch.float64))
+            nums_correct += [] if correct is None else [correct.sum(dim=1, dtype=torch.float64)]
+        accuracy = (torch.stack(nums_correct).sum(dim=0) / len(examples)).cpu() if nums_correct else None
+        return Evaluation((torch.stack(loss_sums).sum(dim=0) / len(examples)).cpu(), accuracy)
 
     @torch.no_grad()
     def _losses(self, points: States, examples: Examples) -> Iterator[tuple[slice, slice, Tensor, Tensor | None]]:
@@ -237,13 +238,6 @@ class PointEvaluator:
             cut = slice(start, min(start + size, num_points))
             own = {name: values[cut] for name, values in points.items()}
             yield cut, own, self._forward.at({name: padded(values, size) for name, values in own.items()})
-
-
-def _mean(sums: list[Evaluation], num_examples: int) -> Evaluation:
-    """Returns the mean over all examples, of sums over some of them."""
-    losses = torch.stack([each.loss for each in sums]).sum(dim=0) / num_examples
-    right = [each.accuracy for each in sums if each.accuracy is not None]
-    return Evaluation(losses.cpu(), (torch.stack(right).sum(dim=0) / num_examples).cpu() if right else None)
 
 
 @cache
