@@ -48,8 +48,9 @@ def claims_table(rows: pd.DataFrame) -> pd.DataFrame:
     lines = [
         {"task": task, "claim": f"{number}. {claim.statement}", "found": found.verdict, "numbers": found.numbers}
         for task in dict.fromkeys(rows["task"])
+        for of_task in [rows[rows["task"] == task]]
         for number, claim in enumerate(CLAIMS, start=1)
-        for found in [claim.judge(rows[rows["task"] == task])]
+        for found in [claim.judge(of_task)]
     ]
     return pd.DataFrame(lines, columns=["task", "claim", "found", "numbers"])
 

@@ -25,4 +25,4 @@ HULL_MAPS = (
 def hull_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns the values of one quantity of one trunk by t (rows) and k (columns), NaN where t <= k."""
     whole = rows.astype({"split_step": int, "step": int})
-    return whole.pivot_table(index="step", columns="split_step", values="value")
+    return whole.groupby(["step", "split_step"])["value"].mean().unstack()

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from math import isfinite
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -14,6 +14,7 @@ from lmc_lab.results.select import select, select_any
 from lmc_lab.results.study_results import StudyResults
 
 _ALGORITHM_1 = "convex_mode"
+_DIVERGED = "diverged_at"
 _NO_NUMBER = "missing"  # in place of a value that is NaN or infinite
 
 ABOUT_ONSETS = (
@@ -37,14 +38,21 @@ _COLUMNS = {  # heading -> (quantity, subset)
 }
 
 
+class _Interval(NamedTuple):
+    value: float
+    low: float
+    high: float
+
+
 def mode_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns one line a mode: trunk and k, or the files of weights from elsewhere, P, J, and what Algorithm 1 found.
 
     Probabilities stand with their intervals. A mode that Algorithm 1 was run on with several settings has a line for each,
     which says in what they differ.
     """
-    digests = {settings: " ".join(_endpoints(settings).values()) for settings in rows["settings"].unique()}
-    modes = rows.assign(endpoints=rows["settings"].map(digests))
+    shown = select_any(rows, {quantity for quantity, _ in _COLUMNS.values()} | {_DIVERGED})
+    digests = {settings: " ".join(_endpoints(settings).values()) for settings in shown["settings"].unique()}
+    modes = shown.assign(endpoints=shown["settings"].map(digests))
     lines = []
     for (task, trunk, split_step, _), same in modes.groupby(["task", "trunk", "split_step", "endpoints"], dropna=False):
         for settings, found in _by_settings(select(same, "p_conv", "train")):
@@ -57,7 +65,8 @@ def mode_table(rows: pd.DataFrame) -> pd.DataFrame:
                 "with": settings,
             }
             line |= {"P": found["num_endpoints"], "J": found["num_samples"]}
-            line |= {heading: _cell(own, *what) for heading, what in _COLUMNS.items()}
+            last = _last_rows(own)
+            line |= {heading: _cell(what[0], last.get(what)) for heading, what in _COLUMNS.items()}
             lines.append(line | {"left out": _left_out(own)})
     return _without_empty_columns(pd.DataFrame(lines))
 
@@ -219,16 +228,23 @@ def _or_empty(value: Any) -> Any:
     return "" if pd.isna(value) else value
 
 
-def _cell(rows: pd.DataFrame, quantity: str, subset: str | None) -> str:
-    chosen = select(rows, quantity, subset)
-    if chosen.empty:
+def _last_rows(rows: pd.DataFrame) -> dict[tuple[str, str | None], _Interval]:
+    """Returns the last value of each quantity with its interval, on each subset of the examples, and on whichever (None)."""
+    found: dict[tuple[str, str | None], _Interval] = {}
+    columns = (rows[name].tolist() for name in ("quantity", "subset", "value", "low", "high"))
+    for quantity, subset, *interval in zip(*columns, strict=True):
+        found[quantity, subset] = found[quantity, None] = _Interval(*interval)
+    return found
+
+
+def _cell(quantity: str, found: _Interval | None) -> str:
+    if found is None:
         return ""
-    row = chosen.iloc[-1]
     if not quantity.startswith("p_"):
-        return _number(row["value"])
-    if not all(map(isfinite, (row["value"], row["low"], row["high"]))):
+        return _number(found.value)
+    if not all(map(isfinite, found)):
         return _NO_NUMBER
-    return f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+    return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
 
 
 def _number(value: float) -> str:
@@ -239,7 +255,7 @@ def _number(value: float) -> str:
 
 def _left_out(rows: pd.DataFrame) -> str:
     """Returns the branches that a mode is without since their training diverged."""
-    branches = select(rows, "diverged_at")[["branch", "value"]].drop_duplicates().sort_values("branch")
+    branches = select(rows, _DIVERGED)[["branch", "value"]].drop_duplicates().sort_values("branch")
     cells = zip(branches["branch"], branches["value"], strict=True)
     return ", ".join(f"seed {seed} (diverged at step {step:.0f})" for seed, step in cells)
 

@@ -31,12 +31,10 @@ class Wanted:
 
     def fits(self, entry: Entry) -> bool:
         """Returns whether a result is this one, perhaps of fewer branches."""
+        if (entry.analysis, entry.version, entry.settings) != (self.analysis, self.version, self.settings):
+            return False
         own, other = _by_place(self.subject), _by_place(entry.subject)
-        return (
-            (entry.analysis, entry.version, entry.settings) == (self.analysis, self.version, self.settings)
-            and own.keys() == other.keys()
-            and all(other[place].seeds <= set(own[place].branches) for place in own)
-        )
+        return own.keys() == other.keys() and all(other[place].seeds <= set(own[place].branches) for place in own)
 
     def is_whole(self, entry: Entry) -> bool:
         """Returns whether a result that fits is of all branches, but for those that diverged."""

@@ -10,6 +10,8 @@ from lmc_lab.reporting.panel import Panel, Series, Trace, by_trunk, log_axis, st
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.results.select import select
 
+_MODE = ["split_step", "trunk"]
+
 
 def draw(rows: pd.DataFrame) -> list[Panel]:
     """Returns the singular values of the stacked endpoints of every split, raw and centred, over the largest."""
@@ -38,25 +40,26 @@ def _panel(title: str, rows: pd.DataFrame, kind: str, colours: dict[int, str]) -
 
 
 def _traces(rows: pd.DataFrame, kind: str, colours: dict[int, str]) -> list[Trace]:
-    traces = []
-    for split, of_split in rows.groupby("split_step", dropna=False):
-        shown = pd.concat([_over_largest(mode, kind) for _, mode in of_split.groupby("trunk", dropna=False)])
-        traces += by_trunk(shown, _series(split, colours), x="index", group="split_step")
-    return traces
+    return [
+        trace
+        for split, shown in _over_largest(rows, kind).groupby("split_step", dropna=False)
+        for trace in by_trunk(shown, _series(split, colours), x="index", group="split_step")
+    ]
 
 
 def _series(split: Any, colours: dict[int, str]) -> Series:
     return Series("weights from elsewhere", GREY) if pd.isna(split) else Series(f"k = {split}", colours[split])
 
 
-def _over_largest(mode: pd.DataFrame, kind: str) -> pd.DataFrame:
-    """Returns the singular values of one mode over the largest of them.
+def _over_largest(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """Returns the singular values of each mode over the largest of them.
 
     Those that are rounding are left out: the last centred value is zero but for it, since P points span P - 1 dimensions.
     """
-    values, floor = select(mode, f"singular_value_{kind}"), select(mode, f"singular_value_floor_{kind}")["value"].max()
-    values = values[~(values["value"] <= floor)]
-    return values.assign(value=values["value"] / values["value"].max())
+    floors = select(rows, f"singular_value_floor_{kind}").groupby(_MODE, dropna=False)["value"].max().rename("floor")
+    values = select(rows, f"singular_value_{kind}").merge(floors.reset_index(), on=_MODE, how="left")
+    values = values[~(values["value"] <= values["floor"])]
+    return values.assign(value=values["value"] / values.groupby(_MODE, dropna=False)["value"].transform("max"))
 
 
 def _remark(rows: pd.DataFrame, kind: str, outputs: Sequence[float]) -> str:

@@ -53,7 +53,8 @@ def _panel(title: str, label: str, rows: pd.DataFrame, series: dict[str, Series]
 
 def _unconverged(rows: pd.DataFrame, shown: pd.DataFrame) -> list[Trace]:
     """Returns a ring around each value from a run of which an end of the spectrum had not converged."""
-    failed = select(rows, "is_converged").query("value == 0")[_PLACE]
+    judged = select(rows, "is_converged")
+    failed = judged.loc[judged["value"].eq(0), _PLACE]
     curvature = select_any(shown, [*_CURVATURE, *_RATIO])
     rings = by_trunk(curvature.merge(failed, on=_PLACE), Series("not converged", GREY), x="step", mode="markers")
     for ring in rings:

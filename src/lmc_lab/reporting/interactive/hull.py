@@ -1,7 +1,8 @@
 """The hull itself: endpoints, W_k and hull points on the plane of their first two principal directions, with the loss."""
 
+from collections.abc import Mapping, Sequence
 from math import floor, log10
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -13,6 +14,14 @@ from lmc_lab.results.select import select
 _KINDS = ("endpoint", "hull_point", "grid", "split")
 Place = tuple[float, float]
 _LENGTHS = {"zeroline": False, "constrain": "domain"}  # both axes have one scale, and end where the grid does
+
+
+class Point(NamedTuple):
+    """A place on the plane, and the loss of what is drawn there."""
+
+    x: float
+    y: float
+    loss: float
 
 
 def draw(rows: pd.DataFrame) -> list[Panel]:
@@ -44,11 +53,10 @@ def _share(rows: pd.DataFrame) -> float:
 
 
 def _traces(rows: pd.DataFrame) -> list[Trace]:
-    table = _table(rows)
-    points = {kind: _points(table, kind) for kind in _KINDS}
-    shown = pd.concat(points.values())
-    heights = _heights(shown["loss"])
-    colours = {"zmin": heights.min(), "zmax": heights.max(), "colorscale": LENGTHS}
+    values = _values(rows)
+    points = {kind: _points(values, kind) for kind in _KINDS}
+    heights = [_height(point.loss) for own in points.values() for point in own]
+    colours = {"zmin": min(heights), "zmax": max(heights), "colorscale": LENGTHS}
     as_markers = {"cmin": colours["zmin"], "cmax": colours["zmax"], "colorscale": LENGTHS}
     traces = [_contours(points["grid"], colours), _edge(points["endpoint"])]
     for kind, name, symbol, size in (
@@ -57,15 +65,15 @@ def _traces(rows: pd.DataFrame) -> list[Trace]:
         ("split", "W_k", "star", 14),
     ):
         own = points[kind]
-        if not own.empty:
-            marker = {**as_markers, "color": _heights(own["loss"]).tolist(), "symbol": symbol, "size": size}
+        if own:
+            marker = {**as_markers, "color": [_height(loss) for *_, loss in own], "symbol": symbol, "size": size}
             traces.append(
                 {
                     "type": "scatter",
                     "mode": "markers",
-                    "x": [short(x) for x in own["x"]],
-                    "y": [short(y) for y in own["y"]],
-                    "text": [f"<b>{name}</b><br>training loss {loss:.4g}" for loss in own["loss"]],
+                    "x": [short(x) for x, _, _ in own],
+                    "y": [short(y) for _, y, _ in own],
+                    "text": [f"<b>{name}</b><br>training loss {loss:.4g}" for *_, loss in own],
                     "hoverinfo": "text",
                     "marker": {**marker, "line": {"color": "white", "width": 1}},
                     "meta": {"series": name, "trunk": None, "symbol": symbol, "shift": 0},
@@ -74,35 +82,36 @@ def _traces(rows: pd.DataFrame) -> list[Trace]:
     return traces
 
 
-def _table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Returns the last value of each quantity (columns) at each place: a branch, a number of its own, or the only one."""
+def _values(rows: pd.DataFrame) -> dict[str, dict[int, float]]:
+    """Returns the last value of each quantity at each place: a branch, a number of its own, or the only one."""
     places = rows["branch"].fillna(rows["index"]).fillna(0)
-    found = pd.DataFrame({"place": places, "quantity": rows["quantity"].astype(object), "value": rows["value"]})
-    return found.drop_duplicates(["place", "quantity"], keep="last").pivot(
-        index="place", columns="quantity", values="value"
-    )
+    values: dict[str, dict[int, float]] = {}
+    for quantity, place, value in zip(rows["quantity"], places, rows["value"], strict=True):
+        values.setdefault(quantity, {})[place] = value
+    return values
 
 
-def _points(table: pd.DataFrame, kind: str) -> pd.DataFrame:
-    """Returns x, y and loss of the points of a kind, one a line."""
-    columns = {f"plane_{kind}_{name}": name for name in ("x", "y", "loss")}
-    return table.reindex(columns=list(columns)).rename(columns=columns).dropna()
+def _points(values: Mapping[str, Mapping[int, float]], kind: str) -> list[Point]:
+    """Returns the points of a kind that have all three numbers, in the order of their places."""
+    xs, ys, losses = (values.get(f"plane_{kind}_{name}", {}) for name in Point._fields)
+    return [Point(xs[place], ys[place], losses[place]) for place in sorted(xs.keys() & ys.keys() & losses.keys())]
 
 
-def _heights(losses: "pd.Series[float]") -> "pd.Series[float]":
+def _height(loss: float) -> float:
     """Returns what the colour of a loss stands for: its logarithm, since losses off the hull are many times higher."""
-    return losses.clip(lower=1e-30).map(lambda loss: short(log10(loss)))
+    return short(log10(max(loss, 1e-30)))
 
 
-def _contours(grid: pd.DataFrame, colours: Trace) -> Trace:
-    table = grid.astype(float).round(9).pivot_table(index="y", columns="x", values="loss")
+def _contours(grid: Sequence[Point], colours: Trace) -> Trace:
+    losses = {(round(x, 9), round(y, 9)): loss for x, y, loss in grid}
+    xs, ys = sorted({x for x, _ in losses}), sorted({y for _, y in losses})
     ticks = _ticks(colours["zmin"], colours["zmax"])
     return {
         "type": "contour",
-        "x": [short(float(x)) for x in table.columns.to_numpy()],
-        "y": [short(float(y)) for y in table.index.to_numpy()],
-        "z": [_heights(line).tolist() for _, line in table.iterrows()],
-        "text": [[f"{loss:.4g}" for loss in line] for line in table.to_numpy()],
+        "x": [short(x) for x in xs],
+        "y": [short(y) for y in ys],
+        "z": [[_height(losses[x, y]) for x in xs] for y in ys],
+        "text": [[f"{losses[x, y]:.4g}" for x in xs] for y in ys],
         "hovertemplate": "<b>on the plane</b><br>training loss %{text}<extra></extra>",
         "contours": {"coloring": "heatmap", "showlabels": False},
         "line": {"width": 0.5, "color": "white"},
@@ -122,9 +131,9 @@ def _ticks(low: float, high: float) -> list[float]:
     return inside if len(inside) > 1 else [10**low, 10**high]
 
 
-def _edge(endpoints: pd.DataFrame) -> Trace:
+def _edge(endpoints: Sequence[Point]) -> Trace:
     """Returns the edge of the hull on the plane: of what the hull casts on it."""
-    around = convex_polygon(list(zip(endpoints["x"], endpoints["y"], strict=True)))
+    around = convex_polygon([(x, y) for x, y, _ in endpoints])
     closed = [*around, around[0]]
     return {
         "type": "scatter",
