@@ -83,7 +83,7 @@ def all_rows(results: Collection[Result]) -> pd.DataFrame:
 
 
 def _in_one_piece(rows: pd.DataFrame) -> pd.DataFrame:
-    """Returns the same rows, each column in one piece of memory: text has one for each result, which slows what chooses rows."""
+    """Returns the same rows with each column in one piece of memory; a piece for each result slows whatever chooses rows."""
     return pa.Table.from_pandas(rows, preserve_index=False).combine_chunks().to_pandas()
 
 
