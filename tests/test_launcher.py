@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import forkserver
 
 import pytest
@@ -11,7 +12,8 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from hydra_plugins.lmc_pool.failed import Outcome, failed_of, failure
 from hydra_plugins.lmc_pool.names import job_name
-from hydra_plugins.lmc_pool.processes import run_jobs
+from hydra_plugins.lmc_pool.processes import run_in_processes
+from hydra_plugins.lmc_pool.sweep_launcher import all_outcomes
 from lmc_lab.errors import UserError
 from lmc_lab.process import num_cores
 
@@ -28,6 +30,10 @@ class Question:
 
     def __call__(self):
         return {"": self.ask()}
+
+
+def run_jobs(jobs, **where):
+    return all_outcomes(jobs, partial(run_in_processes, **where))
 
 
 def all_answers(*asks, num_workers=4):
@@ -200,7 +206,7 @@ def test_ctrl_c_is_the_sweeps_to_answer_and_not_its_workers():
     """In a fresh process, where the resource tracker is not running either, whose start unblocks the signal."""
     script = """
 import os, signal
-from hydra_plugins.lmc_pool.processes import run_jobs
+from hydra_plugins.lmc_pool.processes import run_in_processes
 
 def is_blocked(pid):
     (line,) = [line for line in open(f"/proc/{pid}/status") if line.startswith("SigBlk")]
@@ -213,7 +219,8 @@ class Job:
     def __call__(self):
         return {"worker": is_blocked(os.getpid()), "server": is_blocked(os.getppid())}
 
-print(run_jobs([Job()], num_workers=1), is_blocked(os.getpid()))
+((place, found),) = run_in_processes([Job()], [0], num_workers=1)
+print([found], is_blocked(os.getpid()))
 """
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[{'worker': True, 'server': True}] False", told.stderr

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from lmc_lab import cli, schema
+from lmc_lab.locks import use_locks
 from lmc_lab.process import heavy_imports, prepare_process
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def job(config: DictConfig) -> None:
     """
     schema.check(config)
     prepare_process()
+    use_locks(config.locks)
     with heavy_imports():
         from lmc_lab.analyses.store import ensure_rows
         from lmc_lab.compose import build_analyses, build_experiment, build_experiment_of

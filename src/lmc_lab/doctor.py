@@ -84,15 +84,16 @@ def _merged(commands: "Sequence[str]") -> list[str]:
 
 def _repair(findings: "Sequence[Finding]") -> None:
     """Sets damaged files aside, unless somebody is at work on them, and removes what killed processes left."""
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
     from lmc_lab.diagnosis import State
     from lmc_lab.files import is_left_behind, set_aside
+    from lmc_lab.locks import locked
 
     for finding in findings:
         if finding.state is State.DAMAGED:
             try:
-                with FileLock(_lock_of(finding.path), timeout=0):
+                with locked(_lock_of(finding.path), timeout=0):
                     if finding.is_still_so():
                         set_aside(finding.path, finding.detail)  # and says so
             except Timeout:

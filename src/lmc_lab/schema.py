@@ -22,6 +22,7 @@ KINDS: Mapping[str, Any] = {
     "cache_dir": str,
     "carry_optimizer_state": bool,
     "data_dir": str,
+    "locks": bool,
     "endpoints": str | Sequence[str] | None,
     "export": str | None,
     "figures": Sequence[Literal["png", "svg", "pdf"]],

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lmc_lab.failures import Failures
-    from lmc_lab.study_plan import StudyPlan
+    from lmc_lab.study_plan import StudyPlan, launcher_of
 
 
 def main() -> None:
@@ -30,6 +30,7 @@ def job(config: DictConfig) -> None:
     from hydra.core.hydra_config import HydraConfig
 
     from lmc_lab.failures import Failures
+    from lmc_lab.locks import use_locks
     from lmc_lab.report import own_figures
     from lmc_lab.results.manifest import keep_study
     from lmc_lab.runs.paths import logs
@@ -39,7 +40,9 @@ def job(config: DictConfig) -> None:
     from lmc_lab.study_record import record_of
     from lmc_lab.study_search import bracket_splits, search
 
-    plan = StudyPlan.of(config, given=HydraConfig.get().overrides.task)
+    use_locks(config.locks)
+    given = HydraConfig.get().overrides
+    plan = StudyPlan.of(config, given=given.task, launcher=launcher_of(given.hydra))
     check_stages(plan)
     own_figures(config)  # the report's, which would refuse them when all is trained
     failures = Failures("stage of the study")

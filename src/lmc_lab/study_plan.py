@@ -1,5 +1,6 @@
 """What a study consists of: its trunks, splits, branches and analyses, and what each analysis is asked of."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -59,8 +60,13 @@ class StudyPlan:
     bracket: tuple[int, ...] = ()  # the splits between which the onset was found to lie
 
     @classmethod
-    def of(cls, config: DictConfig, given: Sequence[str] = ()) -> "StudyPlan":
+    def of(cls, config: DictConfig, given: Sequence[str] = (), launcher: Sequence[str] = ()) -> "StudyPlan":
         """Returns the plan in the config of the entry point ``study``.
+
+        Args:
+            config: composed.
+            given: the overrides on its command line, without Hydra's own.
+            launcher: Hydra's own that are for the sweeps.
 
         Raises:
             UserError: a key of the study is what it cannot be.
@@ -73,7 +79,7 @@ class StudyPlan:
             given=tuple(given),
             asked=asked(config),
             shared=(*study.overrides, *config.overrides, *_lenience(config), *places(config)),
-            sweep=tuple(config.sweep),
+            sweep=(*launcher, *config.sweep),
             trunks=tuple(study.trunks),
             splits=() if is_searched else tuple(study.splits),
             branches=study.branches,
@@ -235,6 +241,11 @@ class StudyPlan:
             for key, value in self.analyses[name].items()
         ]
         return [*own, *(f"evaluation.{key}={override_value(value)}" for key, value in self.evaluation.items())]
+
+
+def launcher_of(overrides: Iterable[str]) -> list[str]:
+    """Returns those of Hydra's own overrides that say how sweeps run: ``hydra/launcher=slurm`` and what is below it."""
+    return [item for item in overrides if re.match(r"[+~]*hydra[./](launcher|sweeper)\b", item)]
 
 
 def _analyses(study: DictConfig, *, is_searched: bool) -> dict[str, dict[str, Any]]:

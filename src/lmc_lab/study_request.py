@@ -21,7 +21,7 @@ def asked(config: DictConfig) -> dict[str, Any]:
 
 def places(config: DictConfig) -> list[str]:
     """Returns the overrides that say where things are."""
-    return [f"{key}={quoted(config[key])}" for key in _PLACES]
+    return [*(f"{key}={quoted(config[key])}" for key in _PLACES), *([] if config.locks else ["locks=false"])]
 
 
 def quoted(path: str) -> str:

@@ -1,4 +1,4 @@
-"""SIGTERM, by which schedulers end a job: training ends after its step and saves its state, everything else ends at once."""
+"""Signals by which schedulers end a job: training ends after its step and saves its state, everything else ends at once."""
 
 import signal
 from collections.abc import Iterator
@@ -9,43 +9,51 @@ EXIT_CODE = 128 + signal.SIGTERM
 
 
 class _Request:
-    """Whether this process was asked to end, and whether what it does now ends by itself."""
+    """Whether this process was asked to end, by which signal first, and whether what it does now ends by itself."""
 
     def __init__(self) -> None:
-        self.is_made = False
+        self.signal: int | None = None
         self.num_waiting = 0
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        is_first, self.is_made = not self.is_made, True
-        if is_first and not self.num_waiting:  # the next would come between while the first is being answered
+        if self.signal is not None:  # it would come between while the first is being answered
+            return
+        self.signal = number
+        if not self.num_waiting:
             raise SystemExit(EXIT_CODE)
 
 
 _request = _Request()
 
 
-def handle_sigterm() -> None:
-    """Makes SIGTERM an exit with 143; must be called in the main thread."""
-    _request.is_made = False
-    signal.signal(signal.SIGTERM, _request)
+def handle_sigterm(*others: int) -> None:
+    """Makes SIGTERM, and other signals that are named, an exit with 143; must be called in the main thread."""
+    _request.signal = None
+    for number in (signal.SIGTERM, *others):
+        signal.signal(number, _request)
 
 
 def is_requested() -> bool:
-    """Returns whether SIGTERM came, for what ends by itself."""
-    return _request.is_made
+    """Returns whether such a signal came, for what ends by itself."""
+    return _request.signal is not None
+
+
+def requested_by() -> int | None:
+    """Returns the signal that came first, None if none did."""
+    return _request.signal
 
 
 @contextmanager
 def after_the_step() -> Iterator[None]:
-    """Lets what is inside end by itself after SIGTERM: for training, which Lightning ends between two steps.
+    """Lets what is inside end by itself after such a signal: for training, which Lightning ends between two steps.
 
     Raises:
-        SystemExit: SIGTERM came meanwhile.
+        SystemExit: one came meanwhile.
     """
     _request.num_waiting += 1
     try:
         yield
     finally:
         _request.num_waiting -= 1
-        if _request.is_made:
+        if is_requested():
             raise SystemExit(EXIT_CODE)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from lmc_lab import cli, schema
+from lmc_lab.locks import use_locks
 from lmc_lab.process import heavy_imports, num_cores, num_gpus, prepare_process
 from lmc_lab.quick import QuickJob
 
@@ -53,6 +54,7 @@ def _answer(config: DictConfig) -> bool:
 def _work(config: DictConfig) -> None:
     """Trains what the config asks for."""
     prepare_process()
+    use_locks(config.locks)
     with heavy_imports():
         from lmc_lab.addresses import listed
         from lmc_lab.compose import build_experiment, split_steps

@@ -1,77 +1,37 @@
 """The processes of a sweep, its workers: forked from one that has the imports, each for one job after another."""
 
-import logging
 import multiprocessing
 import signal
 import time
-import traceback
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
-from typing import Protocol, cast
+from typing import cast
 
-from hydra_plugins.lmc_pool.failed import Reasons, told
+from hydra_plugins.lmc_pool.failed import Reasons
+from hydra_plugins.lmc_pool.sweep_launcher import Job, Outcomes, reasons_of_job
 from lmc_lab import termination
 from lmc_lab.process import end_after, num_cores, take_cores, take_gpu
-
-log = logging.getLogger(__name__)
 
 _SECONDS_TO_END = 15  # that a job has to save its state when the sweep is ended
 
 
-class Job(Protocol):
-    """What a worker runs."""
-
-    @property
-    def name(self) -> str:
-        """Returns what tells it from the others."""
-
-    def is_answered(self) -> bool:
-        """Does it in this process if that takes no time; returns whether it is done."""
-
-    def __call__(self) -> Reasons:
-        """Runs it; returns what failed."""
-
-
-def run_jobs(jobs: Sequence[Job], *, num_workers: int, gpus: Sequence[str] = ()) -> list[Reasons]:
-    """Runs `jobs`, those that take time in worker processes; returns for each what failed.
-
-    Args:
-        jobs: in their order.
-        num_workers: processes at a time.
-        gpus: of which each of them sees one, as ``CUDA_VISIBLE_DEVICES`` names it; none for jobs that use none.
-    """
-    reasons: list[Reasons] = [{}] * len(jobs)
-    with closing(_outcomes(jobs, num_workers, gpus)) as outcomes:
-        for number, (place, failed) in enumerate(outcomes, 1):
-            reasons[place] = failed
-            log.info("%d/%d %s: %s", number, len(jobs), jobs[place].name, told(failed))
-    return reasons
-
-
-def _outcomes(jobs: Sequence[Job], num_workers: int, gpus: Sequence[str]) -> Generator[tuple[int, Reasons], None, None]:
-    """Yields the place of each job when it ends, and what failed.
-
-    Jobs are asked for an answer in turn, until one has none: it and those behind it are the workers'. Who has something to
-    train so waits for one job to be looked at, and who has nothing for no worker.
-    """
-    for place, job in enumerate(jobs):
-        if not job.is_answered():
-            yield from _of_workers(jobs, range(place, len(jobs)), num_workers, gpus)
-            return
-        yield place, {}
-
-
-def _of_workers(
-    jobs: Sequence[Job], places: Sequence[int], num_workers: int, gpus: Sequence[str]
-) -> Generator[tuple[int, Reasons], None, None]:
-    """Yields the place of each of the jobs at `places` when it ends, and what failed; at most `num_workers` run at a time.
+def run_in_processes(
+    jobs: Sequence[Job], places: Sequence[int], *, num_workers: int, gpus: Sequence[str] = ()
+) -> Outcomes:
+    """Runs the jobs at `places`; yields the place of each when it ends, and what failed.
 
     A worker that dies costs the job that it runs. It has nothing but the end of a pipe from here: a pool would hand semaphores
     to workers, and start one more after the last job, which may look for them when they are gone already.
+
+    Args:
+        jobs: in their order.
+        places: of those that are run.
+        num_workers: processes at a time.
+        gpus: of which each of them sees one, as ``CUDA_VISIBLE_DEVICES`` names it; none for jobs that use none.
     """
     context = _preloaded_processes()
     share = max(1, num_cores() // min(num_workers, len(places)))
@@ -187,12 +147,4 @@ def _work(share: int, gpu: str | None, pipe: Connection) -> None:
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the sweep is gone
         while True:
             job = cloudpickle.loads(pipe.recv_bytes())
-            pipe.send(_reasons(job))
-
-
-def _reasons(job: Job) -> Reasons:
-    """Runs a job; returns what failed."""
-    try:
-        return job()
-    except Exception as error:
-        return {"": "".join(traceback.format_exception(error))}
+            pipe.send(reasons_of_job(job))

@@ -13,11 +13,11 @@ from typing import Any
 
 import pandas as pd
 import torch
-from filelock import FileLock
 
 from lmc_lab.analyses.base import Analysis, Answer, Choice, LeftOut, Measurement, Record
 from lmc_lab.errors import UserError
 from lmc_lab.files import DamagedFile, remove_leftovers, set_aside
+from lmc_lab.locks import locked
 from lmc_lab.results.folder import file_digest, read_result, records_of
 from lmc_lab.results.manifest import index
 from lmc_lab.results.row_file import SCHEMA, Entry, write_rows
@@ -43,7 +43,7 @@ def ensure_rows(experiment: Experiment, subject: Subject, analysis: Analysis) ->
     path = experiment.paths.result(analysis.name, key)
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path.parent)
-    with FileLock(path.with_name(f".{path.name}.lock")):
+    with locked(path.with_name(f".{path.name}.lock")):
         known = _entry_of(path)
         entry = known or _measure(experiment, subject, analysis, path)
     index(path.parent, anew=set() if known else {path.name})

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from filelock import FileLock
 from xxhash import xxh3_128
 
 from lmc_lab.errors import UserError
 from lmc_lab.files import DamagedFile, read_json, write_json
+from lmc_lab.locks import locked
 
 Arrays = dict[str, np.ndarray]
 
@@ -73,7 +73,7 @@ def written_once(folder: Path, write: Callable[[NewArrays], None]) -> DecodedDat
     another version of this package, is removed and made again: whoever has its files mapped keeps them as they are.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f".{folder.name}.lock")):
+    with locked(folder.with_name(f".{folder.name}.lock")):
         try:
             return _opened(folder)
         except FileNotFoundError:

@@ -7,9 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from lmc_lab.files import DamagedFile, OtherFormat, peek_json, read_json_or_set_aside, write_json
+from lmc_lab.locks import locked
 from lmc_lab.results.row_file import read_rows
 from lmc_lab.results.wanted import Wanted
 
@@ -78,7 +77,7 @@ def _rewriting(folder: Path) -> Iterator[dict[str, Any]]:
     """Yields the manifest, alone on this machine, and writes it back if it was changed; a damaged one is made anew."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / NAME
-    with FileLock(path.with_name(".manifest.lock")):
+    with locked(path.with_name(".manifest.lock")):
         before = read_json_or_set_aside(path, place=NAME)
         manifest = {"studies": [], "results": {}, **before}
         yield manifest

@@ -2,9 +2,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
 from torch import Tensor
 
+from lmc_lab.locks import locked
 from lmc_lab.process import heavy_imports
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.curve_check import set_aside_unless_whole
@@ -39,7 +39,7 @@ def train_from(experiment: Experiment, split: Split, seed: Seed) -> RunFolder:
     run = Run(experiment, split.step, seed)
     folder = run.folder
     folder.path.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.lock), outcome_recorded(folder, experiment.circumstances):
+    with locked(folder.lock), outcome_recorded(folder, experiment.circumstances):
         check_divergence(folder, str(run.name), stop=run.last_step, circumstances=experiment.circumstances)
         if is_finished(folder, steps_to_save(run)):
             return folder

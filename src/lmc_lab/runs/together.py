@@ -5,10 +5,11 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from lmc_lab.errors import UserError
 from lmc_lab.files import remove_leftovers
+from lmc_lab.locks import locked
 from lmc_lab.runs.branch import begin_state, complete, steps_to_save, where_to_begin
 from lmc_lab.runs.checkpoint import CALLBACK_GROUP, TRAJECTORY, State
 from lmc_lab.runs.curve import CURVE_COLUMNS, read_rows
@@ -81,7 +82,7 @@ def _locked(make: Callable[[Run], Member | None], run: Run, locks: ExitStack) ->
     run.folder.path.mkdir(parents=True, exist_ok=True)
     with ExitStack() as own:
         try:
-            own.enter_context(FileLock(run.folder.lock, timeout=0))
+            own.enter_context(locked(run.folder.lock, timeout=0))
             member = make(run)
         except (Timeout, UserError):
             return None

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Collection
 from functools import partial
 
-from filelock import FileLock
-
+from lmc_lab.errors import UserError
+from lmc_lab.locks import are_used, locked
 from lmc_lab.process import heavy_imports
 from lmc_lab.runs.curve_check import set_aside_unless_whole
 from lmc_lab.runs.experiment import Experiment
@@ -25,6 +25,11 @@ def ensure_split(experiment: Experiment, step: int) -> Split:
     split = experiment.split(step)
     if is_reached(split, experiment.paths):
         return split  # without the lock, which a trunk on its way to T may hold for hours
+    if not are_used():
+        raise UserError(
+            f"expected trunk {experiment.trunk_seed} to have come to step {step}, found that it has not, and without locks no "
+            "branch trains it, since others might at the same time; train it first, by the same command without seed"
+        )
     ensure_trunk(experiment, {0, step}, splits={step})
     return split
 
@@ -41,7 +46,7 @@ def ensure_trunk(experiment: Experiment, steps: Collection[int], *, splits: Coll
     folder = experiment.trunk_folder
     publish = partial(publish_split, experiment, splits)
     folder.path.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.lock), outcome_recorded(folder, experiment.circumstances):
+    with locked(folder.lock), outcome_recorded(folder, experiment.circumstances):
         check_divergence(folder, str(Run(experiment).name), stop=max(steps), circumstances=experiment.circumstances)
         claim(Run(experiment))
         if not set_aside_unless_whole(folder):

@@ -1,0 +1,185 @@
+"""What launchers of a sweep share: every job is composed before the first begins, and those that are done need no process.
+
+A job that fails or is killed costs only itself; whoever repeats the sweep computes only what is missing. Imports are
+light, since Hydra imports every plugin before it answers ``--help``.
+"""
+
+import copy
+import logging
+import traceback
+from abc import abstractmethod
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+
+from hydra_plugins.lmc_pool.failed import Outcome, Reasons, failed_of, failure, told
+from hydra_plugins.lmc_pool.names import job_name
+
+log = logging.getLogger(__name__)
+
+Outcomes = Generator[tuple[int, Reasons], None, None]  # the place of a job that ended, and what of it failed
+
+
+class Job(Protocol):
+    """What a process runs."""
+
+    @property
+    def name(self) -> str:
+        """Returns what tells it from the others."""
+
+    def is_answered(self) -> bool:
+        """Does it in this process if that takes no time; returns whether it is done."""
+
+    def __call__(self) -> Reasons:
+        """Runs it; returns what failed."""
+
+
+class RunsJobs(Protocol):
+    """What runs the jobs at some places of a list, each in a process of its own."""
+
+    def __call__(self, jobs: Sequence[Job], places: Sequence[int]) -> Outcomes:
+        """Yields the place of each when it ends, and what failed."""
+
+
+@dataclass(frozen=True)
+class ComposedJob:
+    """A job of a sweep, with what another process needs to run it; its config is composed already.
+
+    `name` tells it from the others.
+    """
+
+    name: str
+    context: HydraContext
+    task_function: TaskFunction
+    config: DictConfig
+    singletons: dict[Any, Any]
+
+    def is_answered(self) -> bool:
+        """Returns whether it is done by a quick answer, which is given here and now (`lmc_lab.quick`)."""
+        answer = getattr(self.task_function, "answer", None)
+        if answer is None:
+            return False
+        HydraConfig.instance().set_config(self.config)
+        config = copy.deepcopy(self.config)
+        with open_dict(config):
+            del config["hydra"]
+        try:
+            return bool(answer(config))
+        except Exception:  # whatever it is, it is said by the process that runs the job
+            return False
+
+    def __call__(self) -> Reasons:
+        """Runs the job here; returns what failed."""
+        Singleton.set_state(self.singletons)
+        setup_globals()
+        result = run_job(
+            hydra_context=self.context,
+            task_function=self.task_function,
+            config=self.config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+        return failed_of(result)
+
+
+class SweepLauncher(Launcher):
+    """Runs the jobs of a sweep; subclasses say where, in `outcomes`."""
+
+    composes_all_first = True  # and sees before any job begins if one cannot
+
+    @property
+    @abstractmethod
+    def num_workers(self) -> int:
+        """Returns how many jobs run at a time."""
+
+    @abstractmethod
+    def outcomes(self, jobs: Sequence[Job], places: Sequence[int]) -> Outcomes:
+        """Runs the jobs at `places`; yields the place of each when it ends, and what failed.
+
+        Closed before all have ended, it ends those that are left.
+        """
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Keeps what Hydra gives."""
+        self.context, self.task_function, self.config = hydra_context, task_function, config
+
+    @property
+    def sweep(self) -> Path | None:
+        """Returns the sweep's folder, whose lock its jobs may try from other machines; None without locks."""
+        return Path(str(self.config.hydra.sweep.dir)).absolute() if self.config.get("locks", True) else None
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Runs all jobs and returns when the last is done.
+
+        Raises:
+            HydraException: one cannot be composed; none has begun.
+            UserError: jobs failed; it says which, and how to repeat them.
+        """
+        setup_globals()
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
+        if not job_overrides:  # seed=range(0)
+            return []
+        given = self.config.hydra.overrides.task
+        jobs = [
+            ComposedJob(
+                name=job_name(overrides, given),
+                context=self.context,
+                task_function=self.task_function,
+                config=self._composed(overrides, index),
+                singletons=Singleton.get_state(),
+            )
+            for index, overrides in enumerate(job_overrides, initial_job_idx)
+        ]
+        failed = all_outcomes(jobs, self.outcomes)
+        if any(failed):
+            raise failure(list(map(Outcome, job_overrides, failed)), given)
+        return [JobReturn(overrides=overrides, status=JobStatus.COMPLETED) for overrides in job_overrides]
+
+    def _composed(self, overrides: Sequence[str], index: int) -> DictConfig:
+        """Returns the config of a job, with Hydra's own keys."""
+        config = self.context.config_loader.load_sweep_config(self.config, list(overrides))
+        with open_dict(config):
+            config.hydra.job.id = f"{config.hydra.job.name}_{index}"
+            config.hydra.job.num = index
+        return config
+
+
+def all_outcomes(jobs: Sequence[Job], run: RunsJobs) -> list[Reasons]:
+    """Runs all jobs, those that take time by `run`; returns for each what failed, and says it when it ends."""
+    reasons: list[Reasons] = [{}] * len(jobs)
+    with closing(_outcomes(jobs, run)) as outcomes:
+        for number, (place, failed) in enumerate(outcomes, 1):
+            reasons[place] = failed
+            log.info("%d/%d %s: %s", number, len(jobs), jobs[place].name, told(failed))
+    return reasons
+
+
+def _outcomes(jobs: Sequence[Job], run: RunsJobs) -> Outcomes:
+    """Yields the place of each job when it ends, and what failed.
+
+    Jobs are asked for an answer in turn, until one has none: it and those behind it are `run`. Who has something to train
+    so waits for one job to be looked at, and who has nothing for no process.
+    """
+    for place, job in enumerate(jobs):
+        if not job.is_answered():
+            yield from run(jobs, range(place, len(jobs)))
+            return
+        yield place, {}
+
+
+def reasons_of_job(job: Job) -> Reasons:
+    """Runs a job; returns what failed, be it the job itself."""
+    try:
+        return job()
+    except Exception as error:
+        return {"": "".join(traceback.format_exception(error))}

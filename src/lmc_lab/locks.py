@@ -1,0 +1,120 @@
+"""Locks between processes, by which one at a time computes a thing; a file system of a cluster may have none."""
+
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+
+from lmc_lab.errors import UserError
+
+
+class _Setting:
+    are_used = True
+
+
+def use_locks(are_used: bool) -> None:
+    """Sets whether this process takes locks; without them, whoever starts jobs sees to it that no two do the same."""
+    _Setting.are_used = are_used
+
+
+def are_used() -> bool:
+    """Returns whether this process takes locks."""
+    return _Setting.are_used
+
+
+@contextmanager
+def locked(path: Path, *, timeout: float = -1) -> Iterator[None]:
+    """Holds the lock of a file; waits for it, but no longer than `timeout` seconds if that is not negative.
+
+    Raises:
+        filelock.Timeout: another process holds it still.
+    """
+    if not _Setting.are_used:
+        yield
+        return
+    with FileLock(path, timeout=timeout):
+        yield
+
+
+def check_locks(folder: Path) -> None:
+    """Has a second process try to take a lock in a folder while this one holds it.
+
+    Raises:
+        UserError: it gets it, or there are no locks.
+    """
+    path = folder / ".lock-check"
+    ask = "import fcntl, sys; fcntl.flock(open(sys.argv[1]), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return  # another process checks, and so it holds
+        except OSError as error:
+            raise _no_locks(folder, f"none ({os.strerror(error.errno or 0)})") from error
+        second = subprocess.run([sys.executable, "-S", "-c", ask, str(path)], capture_output=True, check=False)
+    path.unlink(missing_ok=True)
+    if second.returncode == 0:
+        raise _no_locks(folder, "that two processes had the same one")
+
+
+def _no_locks(folder: Path, found: str) -> UserError:
+    return UserError(
+        f"expected a file system with locks at {folder}, found {found}; use another output_dir, or locks=false, with which "
+        "no two jobs may do the same: train the trunks first"
+    )
+
+
+class HeldLock:
+    """The lock of a sweep, which its jobs try from other machines.
+
+    Args:
+        folder: of the sweep, which all machines see.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / _NAME
+
+    def __enter__(self) -> "HeldLock":
+        """Takes the lock."""
+        self._file = self._path.open("w")
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        return self
+
+    def show(self) -> None:
+        """Shows that the sweep is still there, by the time of its file."""
+        os.utime(self._path)
+
+    def __exit__(self, *exception: object) -> None:
+        """Gives it back."""
+        self._file.close()
+
+
+_NAME = ".sweep.lock"
+_SECONDS_SINCE_SHOWN = 60.0
+
+
+def check_lock_is_held(folder: Path) -> None:
+    """Tries to take the lock that a sweep holds, perhaps on another machine.
+
+    Raises:
+        UserError: it can be taken, although the sweep is there: locks do not reach from one machine to the other.
+    """
+    path = folder / _NAME
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise _no_locks(folder, f"none ({os.strerror(error.errno or 0)})") from error
+    now = folder / f".now-{os.getpid()}"  # a file's time is the server's, whatever the clock here says
+    now.touch()
+    age = now.stat().st_mtime - path.stat().st_mtime
+    now.unlink()
+    if age < _SECONDS_SINCE_SHOWN:
+        raise _no_locks(folder, "locks that other machines do not see")
