@@ -2,12 +2,13 @@
 # make test   all tests
 # make bench  the suite beside a plain Lightning script and bare loops -> docs/performance.md, docs/measurements.csv
 # make soak   kills, races, mutated files, full disks: what docs/reliability.md promises, 40 minutes (SOAK='--kills 4 --studies 2')
+# make docs   the documentation as a site, in site/
 # make results  figures and tables of docs/results.md from the rows in docs/results/
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 BIN = .venv/bin
 
-.PHONY: demo test bench soak results lint
+.PHONY: demo test bench soak docs results lint
 
 demo: .venv/installed
 	$(BIN)/python -m lmc_lab.study study=mnist1d
@@ -21,6 +22,10 @@ bench: .venv/installed
 
 soak: .venv/installed
 	PYTHONPATH=tests $(BIN)/python -m soak $(SOAK)
+
+docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	$(BIN)/python -m mkdocs build --strict --quiet
 
 results: .venv/installed
 	$(BIN)/python docs/make_results.py

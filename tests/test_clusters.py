@@ -1,10 +1,17 @@
 """Sweeps on clusters: real ones, of this machine. What they make is compared with the bits that the pool makes."""
 
+import os
+import subprocess
+
 import pytest
+from hydra import compose, initialize_config_dir
 
 import slurm_cluster
+from lmc_lab.configs import config_dir
 from lmc_lab.runs import checkpoint
-from shell import succeed
+from lmc_lab.study_commands import commands
+from lmc_lab.study_plan import StudyPlan, launcher_of
+from shell import shell, start, succeed, wait_for
 
 TASK = "task.max_steps=400 task.data.num_train=400 task.data.num_test=100 run.resume_seconds=0.05"
 SWEEP = f"python -m lmc_lab.train {TASK} split_step=20 -m 'seed=range(4)' hydra.launcher.n_jobs=2"
@@ -29,6 +36,11 @@ def cluster(tmp_path_factory):
         yield variables
 
 
+def seen(cluster):
+    """Returns what makes commands see the cluster."""
+    return {"SLURM_CONF": cluster["SLURM_CONF"]}
+
+
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory, shared_cache):
     """Returns the digests that the pool makes."""
@@ -50,9 +62,9 @@ def test_processes_of_submitit_make_the_same_bits(tmp_path, shared_cache, expect
 
 @needs_slurm
 def test_slurm_makes_the_same_bits(tmp_path, shared_cache, expected, cluster):
-    printed = sweep(tmp_path, shared_cache, "slurm", **cluster)
+    printed = sweep(tmp_path, shared_cache, "slurm", **seen(cluster))
     assert digests(tmp_path) == expected and printed.count(": done") == 2
-    again = sweep(tmp_path, shared_cache, "slurm", **cluster)  # finished branches are no jobs
+    again = sweep(tmp_path, shared_cache, "slurm", **seen(cluster))  # finished branches are no jobs
     assert again.count(": done") == 2 and len(list(tmp_path.glob("sweeps/*/jobs"))) == 1
 
 
@@ -67,21 +79,22 @@ def test_a_warned_job_goes_back_to_the_queue_and_a_killed_one_costs_itself(tmp_p
     def on_the_way(seed):
         return [path for path in slurm.rglob(f"branch-{seed}/metrics.csv") if len(path.read_text()) > 200]
 
-    with start(command, **cluster) as process:
+    with start(command, **seen(cluster)) as process:
         wait_for(lambda: on_the_way(0) and on_the_way(1))
         first, second = sorted(_jobs(cluster))
         _ask(cluster, f"scontrol update nodename={_node(cluster)} state=drain reason=test")
         _ask(cluster, f"scancel --signal=USR2 {first}")
         _ask(cluster, f"scancel --signal=KILL {second}")
-        wait_for(lambda: first not in _jobs(cluster, "RUNNING"))
+        wait_for(lambda: first in _jobs(cluster, "PENDING"))
         _ask(cluster, f"scontrol update nodename={_node(cluster)} state=resume")
+        _ask(cluster, f"scontrol update jobid={first} starttime=now")  # Slurm would wait two minutes
         printed, errors = process.communicate(timeout=200)
     assert process.returncode == 1, printed + errors
     assert "seed=[0,2]: done" in printed and f"its job {second} ended before it was done" in printed
     assert "up to 2 of 4 branches failed" in errors and "seed=[1,3]" in errors
-    told = (next(slurm.glob(f"sweeps/*/jobs/{first}/*.err"))).read_text()
+    told = "".join(path.read_text() for path in slurm.glob(f"sweeps/*/jobs/{first}/*.[eo]*"))
     assert "Caught signal SIGUSR2" in told and "Requeued job" in told
-    succeed(command, **cluster)
+    succeed(command, **seen(cluster))
     assert digests(slurm) == digests(pool) and len(digests(pool)) == 4
 
 
@@ -93,7 +106,9 @@ def _ask(cluster, command):
 
 def _jobs(cluster, states="all"):
     """Returns the jobs of the newest array, by the states they are in."""
-    lines = [line.split() for line in _ask(cluster, f"squeue -h --array --states={states} --format='%i %T'").splitlines()]
+    lines = [
+        line.split() for line in _ask(cluster, f"squeue -h --array --states={states} --format='%i %T'").splitlines()
+    ]
     newest = max((int(name.partition("_")[0]) for name, _ in lines), default=0)
     return {name for name, _ in lines if name.startswith(f"{newest}_")}
 
@@ -117,7 +132,10 @@ def test_without_submitit_one_is_told_what_to_install(tmp_path, shared_cache):
     hidden = tmp_path / "hidden"
     (hidden / "submitit").mkdir(parents=True)
     (hidden / "submitit" / "__init__.py").write_text("raise ImportError")
-    failed = shell(f"{SWEEP} {LAUNCHERS['local']} output_dir={tmp_path} cache_dir={shared_cache}", PYTHONPATH=str(hidden))
+    failed = shell(
+        f"{SWEEP} {LAUNCHERS['local']} output_dir={tmp_path} cache_dir={shared_cache}",
+        PYTHONPATH=f"{hidden}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+    )
     assert failed.returncode == 1 and "pip install 'lmc_lab[slurm]'" in failed.stderr
     assert len(failed.stderr.strip().splitlines()) == 1
 
@@ -137,14 +155,12 @@ def test_a_wrong_key_is_one_sentence(tmp_path, shared_cache, given, told):
     assert len(failed.stderr.strip().splitlines()) == 1
 
 
-def test_a_study_hands_its_launcher_on(tmp_path, shared_cache):
-    pytest.importorskip("submitit")
-    small = 'overrides=["task.max_steps=30","task.data.num_train=400"]'
-    printed = succeed(
-        f"python -m lmc_lab.study '{small}' study.trunks=[0] study.splits=[0] study.branches=2 study.steps=[] "
-        f"'study.analyses={{distances: {{}}}}' {LAUNCHERS['local']} hydra.launcher.n_jobs=2 output_dir={tmp_path} "
-        f"cache_dir={shared_cache}"
-    )
-    sweeps = [line for line in printed.splitlines() if line.startswith("$ ") and " -m" in line.partition("lmc_lab.")[2]]
-    assert len(sweeps) == 3 and all("hydra/launcher=slurm" in line for line in sweeps)
-    assert len(list(tmp_path.glob("sweeps/*/jobs"))) == 3
+def test_a_study_hands_its_launcher_on():
+    own = ["hydra/launcher=slurm", "hydra.launcher.n_jobs=2", "+hydra.sweeper.num_workers=2"]
+    others = ["hydra.verbose=true", "hydra.run.dir=x", "hydra/job_logging=stdout"]
+    assert launcher_of([*own, *others]) == own
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        plan = StudyPlan.of(compose("study"), launcher=own)
+        *sweeps, report = commands(plan).values()
+    assert len(sweeps) > 3 and all(set(own) < set(command) for command in sweeps)
+    assert not set(own) & set(report)

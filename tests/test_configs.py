@@ -44,7 +44,8 @@ def test_every_task_becomes_a_model_that_trains_a_step(task, request, tmp_path):
 
 @pytest.mark.parametrize("logger", names("logger"))
 @pytest.mark.parametrize("trainer", names("trainer"))
-def test_every_trainer_and_logger_composes(trainer, logger):
+def test_every_trainer_and_logger_composes(trainer, logger, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")  # online wants a key
     build_experiment(compose("train", [f"trainer={trainer}", f"logger={logger}"]))
 
 

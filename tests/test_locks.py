@@ -25,7 +25,9 @@ def test_a_folder_with_locks_passes(tmp_path):
 
 
 def test_a_folder_in_which_two_processes_get_the_same_lock_is_refused(tmp_path, no_locks):
-    with pytest.raises(UserError, match="found that two processes had the same one; use another output_dir, or locks=false"):
+    with pytest.raises(
+        UserError, match="found that two processes had the same one; use another output_dir, or locks=false"
+    ):
         locks.check_locks(tmp_path)
 
 
@@ -63,7 +65,9 @@ def test_a_job_goes_on_whose_sweep_is_gone(tmp_path):
 
 
 def test_without_locks_none_is_taken_and_no_branch_trains_the_trunk(tmp_path, shared_cache):
-    command = f"python -m lmc_lab.train {SMALL} split_step=10 locks=false output_dir={tmp_path} cache_dir={shared_cache}"
+    command = (
+        f"python -m lmc_lab.train {SMALL} split_step=10 locks=false output_dir={tmp_path} cache_dir={shared_cache}"
+    )
     failed = shell(f"{command} seed=0")
     assert failed.returncode == 1 and "expected trunk 0 to have come to step 10, found that it has not" in failed.stderr
     succeed(command)

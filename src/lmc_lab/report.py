@@ -57,7 +57,7 @@ def job(config: DictConfig) -> None:
     print(*shown, *told, *page.notes, written, sep="\n", flush=True)
     pictures = _pictures(config, rows, over_time, figures, folder)
     print(*pictures, sep="\n", end="\n" if pictures else "")
-    if config.logger:
+    if "project" in (config.logger or {}):  # of Weights & Biases; TensorBoard has training curves alone
         for column in columns:
             _mirror(config, column, pictures)
 
@@ -244,11 +244,14 @@ def _mirror(config: DictConfig, column: "StudyColumn", pictures: "Sequence[Path]
     from omegaconf import OmegaConf
 
     from lmc_lab.compose import data_loader
-    from lmc_lab.reporting.sinks import ResultsMirror
+    from lmc_lab.reporting.sinks import ResultsMirror, way_of
 
-    where = (config.logger.project, config.logger.mode, Path(config.output_dir).absolute())
+    mode = way_of(config.logger.mode)
+    if mode is None:
+        return
+    where = (config.logger.project, mode, Path(config.output_dir).absolute())
     own = OmegaConf.create(column.collected.config | {"data_dir": config.data_dir, "cache_dir": config.cache_dir})
-    mirror = ResultsMirror(column.name, *where, column.collected.config)
+    mirror = ResultsMirror(column.name, column.collected.fingerprint, *where, column.collected.config)
     mirror.log(column.collected.with_rows, data_loader(own)().train, pictures)
 
 

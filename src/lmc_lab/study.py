@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lmc_lab.failures import Failures
-    from lmc_lab.study_plan import StudyPlan, launcher_of
+    from lmc_lab.study_plan import StudyPlan
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def job(config: DictConfig) -> None:
     from lmc_lab.runs.paths import logs
     from lmc_lab.study_check import check_stages
     from lmc_lab.study_commands import bracket_commands, commands, plan_at_bracket
-    from lmc_lab.study_plan import StudyPlan
+    from lmc_lab.study_plan import StudyPlan, launcher_of
     from lmc_lab.study_record import record_of
     from lmc_lab.study_search import bracket_splits, search
 

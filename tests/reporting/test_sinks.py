@@ -65,7 +65,7 @@ def results(tmp_path):
         for step in (0, 50):
             where = {"trunk": trunk, "split_step": step, "analysis": "convex_mode"}
             lines = [
-                {"quantity": "p_conv", "subset": "train", "value": step / 50},
+                {"quantity": "p_conv", "subset": "train", "value": step / 50, "low": 0.0, "high": 1.0},
                 {"quantity": "hull_radius", "value": 3.0},
             ]
             lines += [{"quantity": "branch_loss", "subset": "train", "value": 9.0, "branch": 0}]
@@ -95,17 +95,18 @@ def picture(tmp_path):
 def test_a_run_a_trunk_with_its_splits_as_points_and_one_of_the_study(runs, results, picture, tmp_path):
     images = torch.randint(256, (20, 4, 4, 3), dtype=torch.uint8)
     examples = Examples(images, torch.arange(20) % 3, lambda x: x)
-    ResultsMirror("small", "lmc", "offline", tmp_path, {"task": "tiny"}).log(results, examples, [picture])
+    ResultsMirror("small", "0a1b2c3d", "lmc", "offline", tmp_path, {"task": "tiny"}).log(results, examples, [picture])
 
     assert [run.keywords["name"] for run in runs] == [
-        "small/trunk-0/analysis",
-        "small/trunk-1/analysis",
-        "small/study/report",
+        "small-0a1b2c3d/trunk-0/analysis",
+        "small-0a1b2c3d/trunk-1/analysis",
+        "small-0a1b2c3d/study/report",
     ]
     assert all(run.is_finished and run.axes["mode/*"] == "split_step" and run.axes["trunk/*"] == "step" for run in runs)
+    interval = {"mode/p_conv/train/low": 0.0, "mode/p_conv/train/high": 1.0}
     assert runs[1].logged[:4] == [
-        {"split_step": 0, "mode/p_conv/train": 0.0, "mode/hull_radius": 3.0},
-        {"split_step": 50, "mode/p_conv/train": 1.0, "mode/hull_radius": 3.0},
+        {"split_step": 0, "mode/p_conv/train": 0.0, **interval, "mode/hull_radius": 3.0},
+        {"split_step": 50, "mode/p_conv/train": 1.0, **interval, "mode/hull_radius": 3.0},
         {"step": 5, "trunk/train_loss": 0.2},
         {"step": 10, "trunk/train_loss": 0.1},
     ]
@@ -133,8 +134,14 @@ def test_examples_run_from_never_right_to_always_right():
 
 def test_a_disabled_mirror_writes_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    logger = wandb_logger(RunName("tiny", 0), project="lmc", mode="disabled", output_dir=str(tmp_path), config={})
+    logger = wandb_logger(
+        RunName("tiny", 0, place="tiny-0a1b2c3d/trunk-0"),
+        project="lmc",
+        mode="disabled",
+        output_dir=str(tmp_path),
+        config={},
+    )
     logger.log_metrics({"loss": 1.0}, step=3)
     logger.finalize("success")
-    ResultsMirror("small", "lmc", "disabled", tmp_path, {}).log([result([{"trunk": 0}])], None, [])
+    ResultsMirror("small", "0a1b2c3d", "lmc", "disabled", tmp_path, {}).log([result([{"trunk": 0}])], None, [])
     assert not list(tmp_path.iterdir())

@@ -1,10 +1,15 @@
 """Weights & Biases, a mirror of what is on disk; the only file that imports it."""
 
+import hashlib
+import os
+import re
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Annotated, Any, Literal, cast, final
 
 import pandas as pd
 import torch
@@ -17,13 +22,45 @@ from lmc_lab.reporting.examples import example_table
 from lmc_lab.results.folder import Result, all_rows
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.experiment import RunName
+from lmc_lab.values import Condition, check_value
 
-Mode = Literal["online", "offline", "disabled"]
+Way = Literal["online", "offline", "disabled"]
+Mode = Literal["auto", "online", "offline", "disabled"]
+_MODES = {"run": "online", "dryrun": "offline"}  # older names, which WANDB_MODE may still have
+_HAS_ACCOUNT = Condition(
+    "for online with a key of Weights & Biases (`wandb login`, or WANDB_API_KEY)",
+    lambda mode: mode != "online" or _has_key(),
+)
+
+
+def _has_key() -> bool:
+    """Returns whether there is a key of Weights & Biases; asks for none."""
+    with redirect_stderr(StringIO()):  # it would tell that it found none
+        return wandb.login(prompt=False)
+
+
+def way_of(mode: Mode) -> Way | None:
+    """Returns how is logged: ``auto`` as WANDB_MODE says, else online where there is a key; None for not at all."""
+    if mode != "auto":
+        return mode
+    if given := os.environ.get("WANDB_MODE"):
+        found = _MODES.get(given, given)
+        check_value(found, Way, "WANDB_MODE")
+        return cast("Way", found)
+    return "online" if _has_key() else None
 
 
 @final
 class _WandbRun(WandbLogger):
-    """A logger whose run ends with its trunk or branch: the next run of this process would go on in it otherwise."""
+    """A logger whose run ends with its trunk or branch: the next run of this process would go on in it otherwise.
+
+    Offline, what was written of the same run before is replaced, so that ``wandb sync`` finds one of it: the server takes
+    the last of several for the whole. The curve up to here is then to be told again.
+    """
+
+    def __init__(self, *, takes_whole_curve: bool, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.takes_whole_curve = takes_whole_curve
 
     def finalize(self, status: str) -> None:
         """Ends the run."""
@@ -31,18 +68,47 @@ class _WandbRun(WandbLogger):
         self.experiment.finish(exit_code=0 if status == "success" else 1)
 
 
-def wandb_logger(name: RunName, *, project: str, mode: Mode, output_dir: str, config: Mapping[str, Any]) -> Logger:
-    """Returns a logger for one run: grouped by mode, its job type trunk or branch, its files below `output_dir`."""
-    group = str(name).rpartition("/")[0] if name.seed is not None else str(name)
+def wandb_logger(
+    name: RunName,
+    *,
+    project: str,
+    mode: Annotated[Mode, _HAS_ACCOUNT],
+    output_dir: str,
+    config: Mapping[str, Any],
+) -> Logger | None:
+    """Returns a logger for one run, grouped with those of its split, its files below `output_dir`; None for none.
+
+    Its id is its address: resumed, it goes on online, and is replaced offline. Two learning rates have two addresses.
+    """
+    found = way_of(mode)
+    if found is None:
+        return None
+    run_id = id_of(name.place)
+    if found == "offline":
+        remove_offline(Path(output_dir), run_id)
     return _WandbRun(
+        takes_whole_curve=found == "offline",
         project=project,
-        name=str(name),
-        group=group,
+        name=name.place,
+        id=run_id,
+        resume="allow",
+        group=name.place.rpartition("/")[0] if name.seed is not None else name.place,
         job_type=name.job_type,
         save_dir=output_dir,
-        mode=mode,
+        mode=found,
         config=dict(config),
     )
+
+
+def id_of(place: str) -> str:
+    """Returns the id of the run at an address, which can be read and is no other address's."""
+    return f"{re.sub(r'[^A-Za-z0-9_-]+', '-', place)[:80]}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
+
+
+def remove_offline(output_dir: Path, run_id: str) -> None:
+    """Removes what was written of a run offline, which another is about to replace."""
+    for folder in (output_dir / "wandb").glob(f"offline-run-*-{run_id}"):
+        shutil.rmtree(folder)
 
 
 @dataclass(frozen=True)
@@ -51,6 +117,7 @@ class ResultsMirror:
 
     Args:
         study: whose results they are.
+        fingerprint: of its task.
         project: of Weights & Biases.
         mode: of Weights & Biases; ``disabled`` logs nothing.
         output_dir: below which its files lie.
@@ -58,8 +125,9 @@ class ResultsMirror:
     """
 
     study: str
+    fingerprint: str
     project: str
-    mode: Mode
+    mode: Way
     output_dir: Path
     config: Mapping[str, Any]
 
@@ -79,10 +147,16 @@ class ResultsMirror:
 
     @contextmanager
     def _run(self, part: str, job_type: str) -> Iterator[wandb.Run]:
+        place = f"{self.study}-{self.fingerprint}/{part}"
+        run_id = id_of(f"{place}/{job_type}")
+        if self.mode == "offline":
+            remove_offline(self.output_dir, run_id)
         run = wandb.init(
             project=self.project,
-            name=f"{self.study}/{part}/{job_type}",
-            group=f"{self.study}/{part}",
+            name=f"{place}/{job_type}",
+            id=run_id,
+            resume="allow",
+            group=place,
             job_type=job_type,
             dir=self.output_dir,
             mode=self.mode,
@@ -110,10 +184,18 @@ def _log_rows(run: wandb.Run, rows: pd.DataFrame) -> None:
     for column, kind in (("split_step", "mode"), ("step", "trunk")):
         for place in sorted(curves[column].dropna().unique()):
             own = curves[curves[column] == place]
-            values = {f"{kind}/{name}": value for name, value in zip(own["name"], own["value"], strict=True)}
-            run.log({column: int(place), **values})
+            run.log({column: int(place), **_values(own, kind)})
     alone = curves[curves["split_step"].isna() & curves["step"].isna()]
     run.summary.update(dict(zip(alone["name"], alone["value"], strict=True)))
+
+
+def _values(rows: pd.DataFrame, kind: str) -> dict[str, float]:
+    """Returns the values of rows by their names, with the ends of their intervals where they have some."""
+    found = {}
+    for name, value, low, high in rows[["name", "value", "low", "high"]].itertuples(index=False):
+        found[f"{kind}/{name}"] = value
+        found |= {f"{kind}/{name}/{end}": bound for end, bound in (("low", low), ("high", high)) if bound == bound}
+    return found
 
 
 def _log_records(run: wandb.Run, results: Sequence[Result]) -> None:

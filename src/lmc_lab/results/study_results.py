@@ -41,6 +41,11 @@ class StudyResults:
         return dict(max(self.found or self.elsewhere, key=lambda result: result.entry.created).entry.config)
 
     @property
+    def fingerprint(self) -> str:
+        """Returns that of the task."""
+        return (self.found or self.elsewhere)[0].entry.fingerprint
+
+    @property
     def left_out(self) -> list[str]:
         """Returns which branches are in no result since their training diverged, as ``trunk 0, k = 20: seed 1 (…)``."""
         parts = {part for result in self.found for part in result.entry.subject if part.diverged}

@@ -23,6 +23,7 @@ class RunName:
     trunk_seed: int
     split_step: int | None = None  # None for the trunk
     seed: Seed | None = None
+    place: str = ""  # its address, by which no other run is known: ``lenet-0a1b2c3d/trunk-0/split-2000/branch-3``
 
     @property
     def job_type(self) -> str:

@@ -74,7 +74,7 @@ def fit(
     write_config(run)
     module = TrainingModule(initialised(run))
     batches = run.batches(stretch.start)
-    trajectory = Trajectory(folder.metrics, name=name, log_every=settings.log_every)
+    trajectory = Trajectory(folder.metrics, name=name, log_every=settings.log_every, last_step=run.last_step)
     resume = ResumeCheckpoint(folder, stop=stretch.stop, seconds=settings.resume_seconds)
     logger = run.experiment.make_logger(run.name, run.config)
     trainer = make_trainer(

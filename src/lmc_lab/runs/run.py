@@ -22,7 +22,8 @@ class Run:
     @property
     def name(self) -> RunName:
         """What the run is, for those who log it."""
-        return RunName(self.experiment.task.name, self.experiment.trunk_seed, self.split_step, self.seed)
+        place = self.folder.path.relative_to(self.experiment.paths.root.parent).as_posix()
+        return RunName(self.experiment.task.name, self.experiment.trunk_seed, self.split_step, self.seed, place)
 
     @property
     def folder(self) -> RunFolder:

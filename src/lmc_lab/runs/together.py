@@ -114,7 +114,7 @@ def _trunk(run: Run, *, steps: Collection[int], splits: Collection[int]) -> Memb
         _check_finite(run, state, stretch.stop)
         run.folder.resume.unlink(missing_ok=True)
         note_trained(run, stretch.stop, together=together)
-        _show(run)
+        _show(run, state)
 
     publish = partial(publish_split, run.experiment, splits)
     return _member(run, begin, stretch.stop, steps, publish, complete_trunk)
@@ -140,7 +140,7 @@ def _complete(run: Run, state: State, together: int) -> None:
     """
     trajectory = _check_finite(run, state, run.last_step)
     complete(run, state["state_dict"], trajectory["path_length"], together=together)
-    _show(run)
+    _show(run, state)
 
 
 def _check_finite(run: Run, state: State, step: int) -> Mapping[str, Any]:
@@ -154,14 +154,22 @@ def _check_finite(run: Run, state: State, step: int) -> Mapping[str, Any]:
     return trajectory
 
 
-def _show(run: Run) -> None:
-    """Gives the logger a finished run: one at a time, since a program may have hundreds."""
+def _show(run: Run, state: State) -> None:
+    """Gives the logger a run as it is in `state`: one at a time, since a program may have hundreds."""
     logger = run.experiment.make_logger(run.name, run.config)
     if logger is not None:
-        for row in read_rows(run.folder.metrics):
-            step, *values = map(float, row.values())
-            logger.log_metrics(dict(zip(CURVE_COLUMNS, [step, *values], strict=True)), int(step))
+        rows = [{name: float(row[name]) for name in CURVE_COLUMNS} for row in read_rows(run.folder.metrics)]
+        for row in [*rows, *_last_window(run, state)]:
+            logger.log_metrics(row, int(row["step"]))
         logger.finalize("success")
+
+
+def _last_window(run: Run, state: State) -> list[dict[str, float]]:
+    """Returns the row of a last window that is shorter than the others, of which the curve has none."""
+    trajectory, step = state["callbacks"][CALLBACK_GROUP][TRAJECTORY], int(state["global_step"])
+    if step != run.last_step or not (losses := trajectory["losses"]):
+        return []
+    return [{"step": step, "train_loss": sum(losses) / len(losses), "path_length": trajectory["path_length"]}]
 
 
 def _note_divergence(member: Member, error: Diverged) -> None:

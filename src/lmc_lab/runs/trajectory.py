@@ -1,5 +1,6 @@
 """What is recorded at every step of a run: the loss, the length of the path, and whether both are finite."""
 
+from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from lmc_lab.runs.checkpoint import TRAJECTORY
+from lmc_lab.runs.curve import CURVE_COLUMNS
 from lmc_lab.runs.curve_file import CurveFile
 from lmc_lab.runs.status import Diverged
 
@@ -22,10 +24,11 @@ class Trajectory(Callback):
 
     state_key = TRAJECTORY
 
-    def __init__(self, path: Path, *, name: str, log_every: int) -> None:
+    def __init__(self, path: Path, *, name: str, log_every: int, last_step: int) -> None:
         self._path = path
         self._name = name
         self._log_every = log_every
+        self._last_step = last_step  # of the run, whose last window may be shorter than the others
         self._losses: list[float] = []
         self.last_loss: float | None = None
         self.path_length = 0.0
@@ -35,6 +38,9 @@ class Trajectory(Callback):
         """Opens the curve where this stretch begins."""
         self._curve = CurveFile(self._path, start=trainer.global_step, stop=trainer.max_steps)
         self._step = trainer.global_step
+        if getattr(trainer.logger, "takes_whole_curve", False):
+            for row in self._curve.rows:
+                self._tell(trainer, {name: float(row[name]) for name in CURVE_COLUMNS})
         self._parameters = list(pl_module.parameters())  # a walk over modules takes 50 us
         self._previous = self._theta()
 
@@ -58,17 +64,27 @@ class Trajectory(Callback):
         if trainer.global_step % self._log_every == 0:
             self._log(trainer)
 
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tells the logger of the last window, too, which the curve has no row of if it is shorter than the others."""
+        if self._losses and trainer.global_step == self._last_step:
+            self._tell(trainer, self._row(trainer.global_step))
+
     def _log(self, trainer: Trainer) -> None:
-        row = {
-            "step": trainer.global_step,
+        row = self._row(trainer.global_step)
+        self._losses = []
+        if self._curve.add(row):
+            self._tell(trainer, row)
+
+    def _row(self, step: int) -> dict[str, float]:
+        return {
+            "step": step,
             "train_loss": sum(self._losses) / len(self._losses),
             "path_length": self.path_length,
         }
-        self._losses = []
-        if not self._curve.add(row):
-            return
+
+    def _tell(self, trainer: Trainer, row: Mapping[str, float]) -> None:
         if trainer.logger:
-            trainer.logger.log_metrics({name: float(value) for name, value in row.items()}, trainer.global_step)
+            trainer.logger.log_metrics({name: float(value) for name, value in row.items()}, int(row["step"]))
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what a checkpoint keeps; `num_rows` is for those who look whether the curve is whole up to there."""
