@@ -11,7 +11,7 @@ import wandb_workspaces.workspaces as ws
 FIGURES = {
     "Figure 2: is the hull convex?": (
         "split_step",
-        ["p_conv/train", "p_rand/train", "hull_radius", "endpoint_loss/train"],
+        ["p_conv/train", "p_rand/train", "hull_radius", "endpoint_endpoint"],
     ),
     "Figure 5: accuracy and agreement": (
         "split_step",
