@@ -69,6 +69,7 @@ def test_slurm_makes_the_same_bits(tmp_path, shared_cache, expected, cluster):
 
 
 @needs_slurm
+@pytest.mark.timeout(700)
 def test_a_warned_job_goes_back_to_the_queue_and_a_killed_one_costs_itself(tmp_path, shared_cache, cluster):
     """The node is drained and resumed meanwhile, as by who looks after it."""
     long = SWEEP.replace("max_steps=400", "max_steps=2500")
@@ -88,7 +89,7 @@ def test_a_warned_job_goes_back_to_the_queue_and_a_killed_one_costs_itself(tmp_p
         wait_for(lambda: first in _jobs(cluster, "PENDING"))
         _ask(cluster, f"scontrol update nodename={_node(cluster)} state=resume")
         _ask(cluster, f"scontrol update jobid={first} starttime=now")  # Slurm would wait two minutes
-        printed, errors = process.communicate(timeout=200)
+        printed, errors = process.communicate(timeout=400)
     assert process.returncode == 1, printed + errors
     assert "seed=[0,2]: done" in printed and f"its job {second} ended before it was done" in printed
     assert "up to 2 of 4 branches failed" in errors and "seed=[1,3]" in errors
@@ -117,13 +118,14 @@ def _node(cluster):
     return _ask(cluster, "sinfo -h -o %n").strip()
 
 
+@pytest.mark.timeout(700)
 def test_ray_makes_the_same_bits_and_starts_a_job_again_whose_worker_died(tmp_path, shared_cache, expected):
     pytest.importorskip("ray")
     command = f"{SWEEP} {LAUNCHERS['ray']} output_dir={tmp_path} cache_dir={shared_cache}"
     with start(command) as process:
         wait_for(lambda: [path for path in tmp_path.rglob("branch-1/metrics.csv") if len(path.read_text()) > 100])
         subprocess.run(["pkill", "-KILL", "-o", "-f", "ray::_run"], check=True)
-        printed, errors = process.communicate(timeout=200)
+        printed, errors = process.communicate(timeout=400)
     assert process.returncode == 0, printed + errors
     assert digests(tmp_path) == expected and printed.count(": done") == 2
 
