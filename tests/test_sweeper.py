@@ -170,10 +170,11 @@ def test_each_job_of_a_pool_is_composed_once(tmp_path, monkeypatch):
 
     task.answer = lambda config: asked.append((config.seed, "hydra" in config)) or False
 
-    def run(jobs, **workers):
-        return [{} if job.is_answered() else job() for job in jobs]
+    def run(jobs, places, **workers):
+        for place in places:  # the first was asked before
+            yield place, {} if place > places[0] and jobs[place].is_answered() else jobs[place]()
 
-    monkeypatch.setattr(launcher, "run_jobs", run)
+    monkeypatch.setattr(launcher, "run_in_processes", run)
     with initialize_config_dir(str(config_dir()), version_base="1.3", job_name="train"):
         loader = GlobalHydra.instance().config_loader()
         given = [f"hydra.sweep.dir={tmp_path}", "split_step=3", "seed=range(6)", "hydra.launcher.n_jobs=3"]

@@ -26,6 +26,7 @@ from hydra_plugins.lmc_pool.names import job_name
 
 log = logging.getLogger(__name__)
 
+_NUM_SHOWN = 4  # jobs that are named when a sweep begins
 Outcomes = Generator[tuple[int, Reasons], None, None]  # the place of a job that ended, and what of it failed
 
 
@@ -140,10 +141,17 @@ class SweepLauncher(Launcher):
             )
             for index, overrides in enumerate(job_overrides, initial_job_idx)
         ]
-        failed = all_outcomes(jobs, self.outcomes)
+        failed = all_outcomes(jobs, self._told_outcomes)
         if any(failed):
             raise failure(list(map(Outcome, job_overrides, failed)), given)
         return [JobReturn(overrides=overrides, status=JobStatus.COMPLETED) for overrides in job_overrides]
+
+    def _told_outcomes(self, jobs: Sequence[Job], places: Sequence[int]) -> Outcomes:
+        """Says what is about to run, which may take hours until the first job ends, and runs it."""
+        names = [jobs[place].name for place in places]
+        shown = "; ".join([*names[:_NUM_SHOWN], *(["…"] if len(names) > _NUM_SHOWN else [])])
+        log.info("running %d of %d jobs, %d at a time: %s", len(names), len(jobs), self.num_workers, shown)
+        yield from self.outcomes(jobs, places)
 
     def _composed(self, overrides: Sequence[str], index: int) -> DictConfig:
         """Returns the config of a job, with Hydra's own keys."""
