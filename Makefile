@@ -24,7 +24,6 @@ soak: .venv/installed
 	PYTHONPATH=tests $(BIN)/python -m soak $(SOAK)
 
 docs: .venv/installed
-	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	$(BIN)/python -m mkdocs build --strict --quiet
 
 results: .venv/installed

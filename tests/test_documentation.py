@@ -90,5 +90,5 @@ def test_the_tutorials_model_of_ones_own_and_checkpoints(tmp_path):
     (command,) = _commands(6)
     succeed(command, cwd=tmp_path)
     (program,) = _code(6)
-    printed = succeed(f"python - <<'END'\nimport numpy as np\n{program}\nEND", cwd=tmp_path)
+    printed = succeed(f"python - <<'END'\n{program}\nEND", cwd=tmp_path)
     assert re.fullmatch(r"\d\.\d\d \[\d\.\d\d, \d\.\d\d\]\n", printed)

@@ -199,7 +199,7 @@ def test_files_of_weights_are_judged(answer, overrides, expected):
     assert expected in answer("analyze", overrides.split())
 
 
-LOGGER = "(`wandb login`, or WANDB_API_KEY), found 'offlin'; did you mean 'offline'?"
+LOGGER = "expected logger.mode to be one of auto, online, offline, disabled, found 'offlin'; did you mean 'offline'?"
 
 
 @pytest.mark.parametrize("entry_point", ["train", "study", "report"])

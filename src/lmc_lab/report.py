@@ -57,7 +57,7 @@ def job(config: DictConfig) -> None:
     print(*shown, *told, *page.notes, written, sep="\n", flush=True)
     pictures = _pictures(config, rows, over_time, figures, folder)
     print(*pictures, sep="\n", end="\n" if pictures else "")
-    if "project" in (config.logger or {}):  # of Weights & Biases; TensorBoard has training curves alone
+    if _is_of_wandb(config.logger):  # TensorBoard has training curves alone
         for column in columns:
             _mirror(config, column, pictures)
 
@@ -237,8 +237,14 @@ def _notes(column: "StudyColumn") -> "Iterator[str]":
         yield f"Some of what {name} asks for is missing. This makes it: {column.record.command}"
 
 
+def _is_of_wandb(logger: DictConfig | None) -> bool:
+    return bool(logger) and logger.get("_target_") == "lmc_lab.reporting.sinks.wandb_logger"
+
+
 def _mirror(config: DictConfig, column: "StudyColumn", pictures: "Sequence[Path]") -> None:
     """Logs the results of one study to Weights & Biases."""
+    import hashlib
+    import json
     from pathlib import Path
 
     from omegaconf import OmegaConf
@@ -251,7 +257,9 @@ def _mirror(config: DictConfig, column: "StudyColumn", pictures: "Sequence[Path]
         return
     where = (config.logger.project, mode, Path(config.output_dir).absolute())
     own = OmegaConf.create(column.collected.config | {"data_dir": config.data_dir, "cache_dir": config.cache_dir})
-    mirror = ResultsMirror(column.name, column.collected.fingerprint, *where, column.collected.config)
+    asked = None if column.record is None else column.record.asked
+    key = hashlib.sha256(json.dumps([column.collected.fingerprint, asked], sort_keys=True).encode()).hexdigest()[:8]
+    mirror = ResultsMirror(column.name, key, *where, column.collected.config)
     mirror.log(column.collected.with_rows, data_loader(own)().train, pictures)
 
 

@@ -97,8 +97,7 @@ def words(kind: Any) -> str:
     """Returns what an annotation asks for: ``a whole number >= 1 or null``."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated and choices(kind):
-        conditions = [item.words for item in arguments[1:] if isinstance(item, Condition)]
-        return ", ".join([f"one of {', '.join(choices(kind))}", *conditions])
+        return f"one of {', '.join(choices(kind))}"
     if origin is Annotated:
         return " ".join([words(arguments[0]), *(item.words for item in arguments[1:] if isinstance(item, Condition))])
     if origin in (Union, UnionType):
@@ -129,8 +128,7 @@ def check_value(value: Any, kind: Any, key: str) -> None:
     """
     if not fits(value, kind):
         names = choices(kind)
-        is_unknown = names and isinstance(value, str) and value not in names
-        what_to_do = nearest(value, names, "change it") if is_unknown else "change it"
+        what_to_do = nearest(value, names, "change it") if names and isinstance(value, str) else "change it"
         raise UserError(f"expected {key} to be {words(kind)}, found {shown(value)}; {what_to_do}")
 
 

@@ -110,7 +110,7 @@ def test_a_run_a_trunk_with_its_splits_as_points_and_one_of_the_study(runs, resu
         {"step": 5, "trunk/train_loss": 0.2},
         {"step": 10, "trunk/train_loss": 0.1},
     ]
-    assert runs[1].summary == {"onset_p_conv/train": 50.0} and not runs[2].summary
+    assert runs[1].summary == {"study/onset_p_conv/train": 50.0} and not runs[2].summary
     assert [artifact.name for artifact in runs[1].artifacts] == ["predictions-1-0", "predictions-1-50"]
     table = runs[1].logged[4]["examples"]
     assert table.columns == ["example", "target", "right at k=0", "right at k=50", "picture"] and len(table.data) == 20

@@ -69,11 +69,22 @@ def test_a_run_is_known_by_its_address_and_tells_its_whole_curve_and_the_last_wi
 
 
 def test_a_run_that_goes_on_offline_replaces_what_was_written_of_it(tmp_path, shared_cache):
-    command = f"python -m lmc_lab.train {SMALL} logger=wandb output_dir={tmp_path} cache_dir={shared_cache}"
-    for split in (20, 30):  # the trunk is trained to 20, then on to 30
-        succeed(f"{command} split_step={split}  seed=0", WANDB_MODE="offline")
+    """The trunk is trained to its end, then again up to a new split, only to save its state there."""
+    command = f"python -m lmc_lab.train {SMALL} logger=wandb run.evaluate_every=10 output_dir={tmp_path}"
+    for which in ("'split_step=[20]'", "split_step=33 seed=0"):
+        succeed(f"{command} {which} cache_dir={shared_cache}", WANDB_MODE="offline")
     (trunk,) = [rows for run_id, rows in written(tmp_path) if "split" not in run_id]
-    assert [step for step, _ in curve(trunk)] == [10, 20, 30]
+    assert [step for step, _ in curve(trunk)] == [10, 20, 30, 40, 45]
+    assert [step for step, _ in curve(trunk, "test_loss")] == [10, 20, 30, 40]
+
+
+def test_branches_that_are_trained_together_tell_each_step_once(tmp_path, shared_cache):
+    command = (
+        f"python -m lmc_lab.train {SMALL} logger=wandb run.together=2 output_dir={tmp_path} cache_dir={shared_cache}"
+    )
+    succeed(f"{command} split_step=20 'seed=[0,1]'", WANDB_MODE="offline")
+    branches = [rows for run_id, rows in written(tmp_path) if "branch" in run_id]
+    assert len(branches) == 2 and all([step for step, _ in curve(rows)] == [30, 40, 45] for rows in branches)
 
 
 def test_two_learning_rates_are_two_runs(tmp_path, shared_cache):
@@ -81,8 +92,10 @@ def test_two_learning_rates_are_two_runs(tmp_path, shared_cache):
         f"python -m lmc_lab.train {SMALL} logger=wandb output_dir={tmp_path} cache_dir={shared_cache} split_step=10"
     )
     succeed(f"{command} -m task.optimizer.lr=0.01,0.02", WANDB_MODE="offline")
-    ids = [run_id for run_id, _ in written(tmp_path)]
-    assert len(set(ids)) == 2
+    paths = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    first, second = [next(r.run for r in records(path) if r.WhichOneof("record_type") == "run") for path in paths]
+    assert first.run_id != second.run_id and first.display_name != second.display_name
+    assert first.run_group != second.run_group
 
 
 @pytest.mark.parametrize("mode", ["disabled", "offline"])
@@ -100,25 +113,36 @@ def test_without_a_key_one_is_told_before_anything_starts(tmp_path, shared_cache
         f"python -m lmc_lab.{program} {' '.join(rest)} logger=wandb {where}",
         HOME=str(tmp_path), WANDB_API_KEY="", WANDB_MODE="online", is_warm=False,
     )  # fmt: skip
-    assert (
-        failed.returncode == 1
-        and "for online with a key of Weights & Biases (`wandb login`, or WANDB_API_KEY), found 'online'"
-        in failed.stderr
-    )
+    assert failed.returncode == 1 and "expected a key of Weights & Biases to log online, found none" in failed.stderr
     assert "Traceback" not in failed.stderr and not list(tmp_path.rglob("*.safetensors"))
 
 
 def test_auto_is_nothing_without_a_key_and_what_wandb_mode_says(monkeypatch):
     monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.setattr(sinks, "_has_key", lambda: False)
-    assert sinks.way_of("auto") is None and sinks.way_of("online") == "online"
-    monkeypatch.setattr(sinks, "_has_key", lambda: True)
-    assert sinks.way_of("auto") == "online"
-    monkeypatch.setenv("WANDB_MODE", "dryrun")
+    assert sinks.way_of("auto") is None and sinks.way_of("disabled") == "disabled"
+    for mode, given in (("online", None), ("auto", "online")):
+        if given:
+            monkeypatch.setenv("WANDB_MODE", given)
+        with pytest.raises(UserError, match="expected a key of Weights & Biases to log online, found none; run"):
+            sinks.way_of(mode)
+    monkeypatch.setenv("WANDB_MODE", "offline")
     assert sinks.way_of("auto") == "offline"
     monkeypatch.setenv("WANDB_MODE", "of")
     with pytest.raises(UserError, match="expected WANDB_MODE to be one of online, offline, disabled, found 'of'"):
         sinks.way_of("auto")
+    monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.setattr(sinks, "_has_key", lambda: True)
+    assert sinks.way_of("auto") == "online" == sinks.way_of("online")
+
+
+def test_a_key_that_cannot_be_one_is_one_sentence(tmp_path, shared_cache):
+    failed = shell(
+        f"python -m lmc_lab.train logger=wandb split_step=10 output_dir={tmp_path} cache_dir={shared_cache}",
+        WANDB_API_KEY="not a key", WANDB_MODE="online", HOME=str(tmp_path), is_warm=False,
+    )  # fmt: skip
+    assert failed.returncode == 1 and "Traceback" not in failed.stderr, failed.stderr
+    assert "key of Weights & Biases" in failed.stderr
 
 
 def test_auto_trains_without_a_key(tmp_path, shared_cache):

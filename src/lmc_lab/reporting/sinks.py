@@ -1,15 +1,16 @@
 """Weights & Biases, a mirror of what is on disk; the only file that imports it."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast, final
+from typing import Annotated, Any, Literal, cast, final, get_args
 
 import pandas as pd
 import torch
@@ -17,6 +18,7 @@ import wandb
 from lightning.pytorch.loggers import Logger, WandbLogger
 
 from lmc_lab.data.examples import Examples
+from lmc_lab.errors import UserError
 from lmc_lab.landscape.predictions import unpack_mask
 from lmc_lab.reporting.examples import example_table
 from lmc_lab.results.folder import Result, all_rows
@@ -25,54 +27,107 @@ from lmc_lab.runs.experiment import RunName
 from lmc_lab.values import Condition, check_value
 
 Way = Literal["online", "offline", "disabled"]
-Mode = Literal["auto", "online", "offline", "disabled"]
-_MODES = {"run": "online", "dryrun": "offline"}  # older names, which WANDB_MODE may still have
-_HAS_ACCOUNT = Condition(
-    "for online with a key of Weights & Biases (`wandb login`, or WANDB_API_KEY)",
-    lambda mode: mode != "online" or _has_key(),
-)
-
-
-def _has_key() -> bool:
-    """Returns whether there is a key of Weights & Biases; asks for none."""
-    with redirect_stderr(StringIO()):  # it would tell that it found none
-        return wandb.login(prompt=False)
+Mode = Literal["auto", "online", "offline", "disabled"]  # auto: one of the others, or not at all, as `way_of` finds
 
 
 def way_of(mode: Mode) -> Way | None:
-    """Returns how is logged: ``auto`` as WANDB_MODE says, else online where there is a key; None for not at all."""
-    if mode != "auto":
-        return mode
-    if given := os.environ.get("WANDB_MODE"):
-        found = _MODES.get(given, given)
-        check_value(found, Way, "WANDB_MODE")
-        return cast("Way", found)
-    return "online" if _has_key() else None
+    """Returns how is logged: ``auto`` as WANDB_MODE says, else online where there is a key; None for not at all.
+
+    Raises:
+        UserError: WANDB_MODE is something else, or nothing is to be logged online since there is no key.
+    """
+    given = os.environ.get("WANDB_MODE")
+    if mode == "auto" and not given:
+        return "online" if _has_key() else None
+    found = given if mode == "auto" else mode
+    check_value(found, Way, "WANDB_MODE")
+    if found == "online" and not _has_key():
+        raise UserError(
+            "expected a key of Weights & Biases to log online, found none; run `wandb login`, set WANDB_API_KEY, or "
+            "log offline (WANDB_MODE=offline)"
+        )
+    return cast("Way", found)
+
+
+def _has_key() -> bool:
+    """Returns whether there is a key of Weights & Biases; asks nobody, neither the user nor the server.
+
+    Raises:
+        UserError: it cannot be one.
+    """
+    try:
+        with redirect_stderr(StringIO()):  # it would tell that it found none
+            return wandb.login(prompt=False, verify=False)
+    except wandb.errors.Error as error:
+        raise UserError(
+            f"expected a key of Weights & Biases, found one that it refuses ({error}); change it"
+        ) from error
+
+
+_CAN_BE = Condition("", lambda mode: way_of(mode) in (None, *get_args(Way)))  # says itself what is wrong
 
 
 @final
 class _WandbRun(WandbLogger):
-    """A logger whose run ends with its trunk or branch: the next run of this process would go on in it otherwise.
+    """A logger of one trunk or branch, which tells a step once, however often it is trained.
 
-    Offline, what was written of the same run before is replaced, so that ``wandb sync`` finds one of it: the server takes
-    the last of several for the whole. The curve up to here is then to be told again.
+    Offline, it replaces what was written of the run before, and tells all of it again: the server would take the last of
+    several files for the whole.
+
+    Args:
+        told: what the run was told before; None for a run that writes nothing.
+        is_new: whether that is to be told again.
+        arguments: of Lightning's logger.
     """
 
-    def __init__(self, *, takes_whole_curve: bool, **arguments: Any) -> None:
+    def __init__(self, *, told: "Told | None", is_new: bool, **arguments: Any) -> None:
         super().__init__(**arguments)
-        self.takes_whole_curve = takes_whole_curve
+        self._told = told
+        if is_new and told is not None:
+            for step, metrics in told.rows:
+                super().log_metrics(metrics, step)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Logs metrics at a step, unless they were."""
+        if self._told is None or self._told.add(metrics, step):
+            super().log_metrics(metrics, step)
 
     def finalize(self, status: str) -> None:
-        """Ends the run."""
+        """Ends the run: the next of this process would go on in it otherwise."""
         super().finalize(status)
         self.experiment.finish(exit_code=0 if status == "success" else 1)
+
+
+class Told:
+    """What was logged of a run: a file of a line for each step and its metrics."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        lines = path.read_text().splitlines() if path.exists() else []
+        self.rows: list[tuple[int | None, dict[str, float]]] = []
+        for line in lines:
+            with suppress(ValueError):  # a line that a kill cut off; it is told again
+                step, metrics = json.loads(line)
+                self.rows.append((step, metrics))
+        self._known = {(step, *sorted(metrics)) for step, metrics in self.rows}
+
+    def add(self, metrics: Mapping[str, float], step: int | None) -> bool:
+        """Adds a line, unless metrics of these names were logged at this step; returns whether it did."""
+        key = (step, *sorted(metrics))
+        if key in self._known:
+            return False
+        self._known.add(key)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("a") as file:
+            file.write(json.dumps([step, {name: float(value) for name, value in metrics.items()}]) + "\n")
+        return True
 
 
 def wandb_logger(
     name: RunName,
     *,
     project: str,
-    mode: Annotated[Mode, _HAS_ACCOUNT],
+    mode: Annotated[Mode, _CAN_BE],
     output_dir: str,
     config: Mapping[str, Any],
 ) -> Logger | None:
@@ -80,14 +135,15 @@ def wandb_logger(
 
     Its id is its address: resumed, it goes on online, and is replaced offline. Two learning rates have two addresses.
     """
-    found = way_of(mode)
-    if found is None:
+    way = way_of(mode)
+    if way is None:
         return None
     run_id = id_of(name.place)
-    if found == "offline":
+    if way == "offline":
         remove_offline(Path(output_dir), run_id)
     return _WandbRun(
-        takes_whole_curve=found == "offline",
+        told=Told(Path(output_dir) / "wandb" / f"told-{run_id}.jsonl") if way != "disabled" else None,
+        is_new=way == "offline",
         project=project,
         name=name.place,
         id=run_id,
@@ -95,7 +151,7 @@ def wandb_logger(
         group=name.place.rpartition("/")[0] if name.seed is not None else name.place,
         job_type=name.job_type,
         save_dir=output_dir,
-        mode=found,
+        mode=way,
         config=dict(config),
     )
 
@@ -117,7 +173,7 @@ class ResultsMirror:
 
     Args:
         study: whose results they are.
-        fingerprint: of its task.
+        key: of its task and what it asks for, by which it is told from others of its name.
         project: of Weights & Biases.
         mode: of Weights & Biases; ``disabled`` logs nothing.
         output_dir: below which its files lie.
@@ -125,7 +181,7 @@ class ResultsMirror:
     """
 
     study: str
-    fingerprint: str
+    key: str
     project: str
     mode: Way
     output_dir: Path
@@ -147,7 +203,7 @@ class ResultsMirror:
 
     @contextmanager
     def _run(self, part: str, job_type: str) -> Iterator[wandb.Run]:
-        place = f"{self.study}-{self.fingerprint}/{part}"
+        place = f"{self.study}-{self.key}/{part}"
         run_id = id_of(f"{place}/{job_type}")
         if self.mode == "offline":
             remove_offline(self.output_dir, run_id)
@@ -186,15 +242,18 @@ def _log_rows(run: wandb.Run, rows: pd.DataFrame) -> None:
             own = curves[curves[column] == place]
             run.log({column: int(place), **_values(own, kind)})
     alone = curves[curves["split_step"].isna() & curves["step"].isna()]
-    run.summary.update(dict(zip(alone["name"], alone["value"], strict=True)))
+    run.summary.update(_values(alone, "study"))
 
 
 def _values(rows: pd.DataFrame, kind: str) -> dict[str, float]:
     """Returns the values of rows by their names, with the ends of their intervals where they have some."""
-    found = {}
+    found: dict[str, float] = {}
     for name, value, low, high in rows[["name", "value", "low", "high"]].itertuples(index=False):
         found[f"{kind}/{name}"] = value
-        found |= {f"{kind}/{name}/{end}": bound for end, bound in (("low", low), ("high", high)) if bound == bound}
+        for end, bound in (("low", low), ("high", high)):
+            found.pop(f"{kind}/{name}/{end}", None)  # of an earlier row of the same name
+            if bound == bound:
+                found[f"{kind}/{name}/{end}"] = bound
     return found
 
 

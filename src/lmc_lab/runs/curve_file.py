@@ -21,7 +21,6 @@ class CurveFile:
             self._covered = start
             rows = [row for row in rows if int(row["step"]) <= start]
             self._checksum = write_rows(path, rows)
-        self.rows = rows  # that are there when it is opened
         self._logged = [int(row["step"]) for row in rows]
 
     def add(self, row: Mapping[str, float]) -> bool:

@@ -1,6 +1,6 @@
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,9 @@ class RunName:
     trunk_seed: int
     split_step: int | None = None  # None for the trunk
     seed: Seed | None = None
-    place: str = ""  # its address, by which no other run is known: ``lenet-0a1b2c3d/trunk-0/split-2000/branch-3``
+    place: str = field(
+        kw_only=True
+    )  # its address, which no other run has: ``lenet-0a1b2c3d/trunk-0/split-2000/branch-3``
 
     @property
     def job_type(self) -> str:

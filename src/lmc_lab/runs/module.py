@@ -44,7 +44,8 @@ class TrainingModule(LightningModule):
         losses, correct = self.task.judge(outputs, targets)
         self.test_loss.update(losses)
         self.log("test_loss", self.test_loss)
-        self.log("step", float(self.global_step))  # by which Lightning places them: it would count a step less
+        # By it Lightning places them, which would count a step less; the mean over batches that it takes else is rounded.
+        self.log("step", float(self.global_step), reduce_fx="max")
         if correct is not None:
             self.test_accuracy.update(correct.float())
             self.log("test_accuracy", self.test_accuracy)

@@ -23,7 +23,7 @@ class Run:
     def name(self) -> RunName:
         """What the run is, for those who log it."""
         place = self.folder.path.relative_to(self.experiment.paths.root.parent).as_posix()
-        return RunName(self.experiment.task.name, self.experiment.trunk_seed, self.split_step, self.seed, place)
+        return RunName(self.experiment.task.name, self.experiment.trunk_seed, self.split_step, self.seed, place=place)
 
     @property
     def folder(self) -> RunFolder:

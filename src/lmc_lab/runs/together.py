@@ -23,6 +23,7 @@ from lmc_lab.runs.program import Program
 from lmc_lab.runs.program_state import claim, remove_needless
 from lmc_lab.runs.run import Run
 from lmc_lab.runs.status import Diverged, Stopped, check_divergence, peek_status, write_diverged, write_status
+from lmc_lab.runs.trajectory import window
 from lmc_lab.runs.trunk import ensure_trunk, note_trained, publish_split, trunk_stretches
 from lmc_lab.stacked.copies import Randomness
 
@@ -169,7 +170,7 @@ def _last_window(run: Run, state: State) -> list[dict[str, float]]:
     trajectory, step = state["callbacks"][CALLBACK_GROUP][TRAJECTORY], int(state["global_step"])
     if step != run.last_step or not (losses := trajectory["losses"]):
         return []
-    return [{"step": step, "train_loss": sum(losses) / len(losses), "path_length": trajectory["path_length"]}]
+    return [window(step, losses, trajectory["path_length"])]
 
 
 def _note_divergence(member: Member, error: Diverged) -> None:

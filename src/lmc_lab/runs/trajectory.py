@@ -1,6 +1,6 @@
 """What is recorded at every step of a run: the loss, the length of the path, and whether both are finite."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,13 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from lmc_lab.runs.checkpoint import TRAJECTORY
-from lmc_lab.runs.curve import CURVE_COLUMNS
 from lmc_lab.runs.curve_file import CurveFile
 from lmc_lab.runs.status import Diverged
+
+
+def window(step: int, losses: Sequence[float], path_length: float) -> dict[str, float]:
+    """Returns the row of the loss curve for the steps that have these losses, the last of which is `step`."""
+    return {"step": step, "train_loss": sum(losses) / len(losses), "path_length": path_length}
 
 
 class Trajectory(Callback):
@@ -38,9 +42,6 @@ class Trajectory(Callback):
         """Opens the curve where this stretch begins."""
         self._curve = CurveFile(self._path, start=trainer.global_step, stop=trainer.max_steps)
         self._step = trainer.global_step
-        if getattr(trainer.logger, "takes_whole_curve", False):
-            for row in self._curve.rows:
-                self._tell(trainer, {name: float(row[name]) for name in CURVE_COLUMNS})
         self._parameters = list(pl_module.parameters())  # a walk over modules takes 50 us
         self._previous = self._theta()
 
@@ -67,20 +68,13 @@ class Trajectory(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Tells the logger of the last window, too, which the curve has no row of if it is shorter than the others."""
         if self._losses and trainer.global_step == self._last_step:
-            self._tell(trainer, self._row(trainer.global_step))
+            self._tell(trainer, window(trainer.global_step, self._losses, self.path_length))
 
     def _log(self, trainer: Trainer) -> None:
-        row = self._row(trainer.global_step)
+        row = window(trainer.global_step, self._losses, self.path_length)
         self._losses = []
         if self._curve.add(row):
             self._tell(trainer, row)
-
-    def _row(self, step: int) -> dict[str, float]:
-        return {
-            "step": step,
-            "train_loss": sum(self._losses) / len(self._losses),
-            "path_length": self.path_length,
-        }
 
     def _tell(self, trainer: Trainer, row: Mapping[str, float]) -> None:
         if trainer.logger:
