@@ -1,6 +1,7 @@
 """Sweeps on clusters: real ones, of this machine. What they make is compared with the bits that the pool makes."""
 
 import os
+import signal
 import subprocess
 
 import pytest
@@ -8,6 +9,7 @@ from hydra import compose, initialize_config_dir
 
 import slurm_cluster
 from lmc_lab.configs import config_dir
+from lmc_lab.files import read_json
 from lmc_lab.runs import checkpoint
 from lmc_lab.study_commands import commands
 from lmc_lab.study_plan import StudyPlan, launcher_of
@@ -87,6 +89,9 @@ def test_a_warned_job_goes_back_to_the_queue_and_a_killed_one_costs_itself(tmp_p
         _ask(cluster, f"scancel --signal=USR2 {first}")
         _ask(cluster, f"scancel --signal=KILL {second}")
         wait_for(lambda: first in _jobs(cluster, "PENDING"))
+        assert not list(slurm.rglob("branch-0/endpoint.safetensors"))  # training did not wait for its end
+        (state,) = slurm.rglob("branch-0/resume*.safetensors")
+        assert 20 < checkpoint.load(state).state["global_step"] < 2500
         _ask(cluster, f"scontrol update nodename={_node(cluster)} state=resume")
         _ask(cluster, f"scontrol update jobid={first} starttime=now")  # Slurm would wait two minutes
         printed, errors = process.communicate(timeout=400)
@@ -124,10 +129,21 @@ def test_ray_makes_the_same_bits_and_starts_a_job_again_whose_worker_died(tmp_pa
     command = f"{SWEEP} {LAUNCHERS['ray']} output_dir={tmp_path} cache_dir={shared_cache}"
     with start(command) as process:
         wait_for(lambda: [path for path in tmp_path.rglob("branch-1/metrics.csv") if len(path.read_text()) > 100])
-        subprocess.run(["pkill", "-KILL", "-o", "-f", "ray::_run"], check=True)
+        (status,) = tmp_path.rglob("branch-1/status.json")
+        os.kill(read_json(status)["pid"], signal.SIGKILL)
         printed, errors = process.communicate(timeout=400)
     assert process.returncode == 0, printed + errors
     assert digests(tmp_path) == expected and printed.count(": done") == 2
+
+
+@needs_slurm
+def test_what_slurm_refuses_is_one_sentence(tmp_path, shared_cache, cluster):
+    command = (
+        f"{SWEEP} {LAUNCHERS['slurm']} hydra.launcher.partition=typo output_dir={tmp_path} cache_dir={shared_cache}"
+    )
+    failed = shell(command, **seen(cluster))
+    assert failed.returncode == 1 and "expected Slurm to take the jobs, found that it does not" in failed.stderr
+    assert "Traceback" not in failed.stderr and "partition" in failed.stderr
 
 
 def test_without_submitit_one_is_told_what_to_install(tmp_path, shared_cache):
@@ -148,6 +164,7 @@ def test_without_submitit_one_is_told_what_to_install(tmp_path, shared_cache):
         ("hydra.launcher.cluster=pbs", "expected hydra.launcher.cluster to be one of slurm, local, found 'pbs'"),
         ("hydra.launcher.n_jobs=0", "expected hydra.launcher.n_jobs to be a whole number >= 1, found 0"),
         ("hydra.launcher.timeout=5", "timeout"),
+        ("hydra.launcher.poll_seconds=0", "expected hydra.launcher.poll_seconds to be above 0 and at most 30, found 0"),
     ],
 )
 def test_a_wrong_key_is_one_sentence(tmp_path, shared_cache, given, told):

@@ -60,6 +60,17 @@ def test_for_one_worker_all_splits_and_trunks_are_one_job(swept, num_workers, ex
     assert [" ".join(job) for job in merged(overrides, num_workers, keys)] == expected
 
 
+@pytest.mark.parametrize(("num_others", "num_jobs"), [(1, 16), (10, 20), (60, 60)])
+def test_a_cluster_gets_as_few_jobs_as_give_each_worker_one(num_others, num_jobs):
+    overrides = OverridesParser.create().parse_overrides([f"k=range({num_others})", "seed=range(20)"])
+    found = merged(overrides, 16, is_few=True)
+    assert len(found) == num_jobs
+    seeds = sorted(
+        int(seed) for k, own in found if k == "k=0" for seed in own.removeprefix("seed=").strip("[]").split(",")
+    )
+    assert seeds == list(range(20))
+
+
 @pytest.mark.parametrize("num_others", [1, 2, 3, 7, 10])
 @pytest.mark.parametrize("num_workers", [1, 2, 3, 4, 16])
 def test_no_seed_is_lost_and_every_worker_gets_as_many_jobs(num_others, num_workers):

@@ -2,15 +2,23 @@
 
 import fcntl
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock
-
 from lmc_lab.errors import UserError
+
+_IS_HELD = 3
+_ASK = f"""
+import fcntl, sys
+try:
+    fcntl.flock(open(sys.argv[1], "r+"), fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    sys.exit({_IS_HELD})
+"""
 
 
 class _Setting:
@@ -37,6 +45,8 @@ def locked(path: Path, *, timeout: float = -1) -> Iterator[None]:
     if not _Setting.are_used:
         yield
         return
+    from filelock import FileLock  # here: who answers --help does without it
+
     with FileLock(path, timeout=timeout):
         yield
 
@@ -48,7 +58,6 @@ def check_locks(folder: Path) -> None:
         UserError: it gets it, or there are no locks.
     """
     path = folder / ".lock-check"
-    ask = "import fcntl, sys; fcntl.flock(open(sys.argv[1]), fcntl.LOCK_EX | fcntl.LOCK_NB)"
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -56,10 +65,13 @@ def check_locks(folder: Path) -> None:
             return  # another process checks, and so it holds
         except OSError as error:
             raise _no_locks(folder, f"none ({os.strerror(error.errno or 0)})") from error
-        second = subprocess.run([sys.executable, "-S", "-c", ask, str(path)], capture_output=True, check=False)
+        second = subprocess.run(
+            [sys.executable, "-S", "-c", _ASK, str(path)], capture_output=True, text=True, check=False
+        )
     path.unlink(missing_ok=True)
-    if second.returncode == 0:
-        raise _no_locks(folder, "that two processes had the same one")
+    if second.returncode != _IS_HELD:
+        found = second.stderr.strip().splitlines()[-1:] or ["that two processes had the same one"]
+        raise _no_locks(folder, found[0])
 
 
 def _no_locks(folder: Path, found: str) -> UserError:
@@ -81,13 +93,16 @@ class HeldLock:
 
     def __enter__(self) -> "HeldLock":
         """Takes the lock."""
-        self._file = self._path.open("w")
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        self._file = self._path.open("a+")
+        fcntl.flock(
+            self._file, fcntl.LOCK_SH
+        )  # another sweep of the same second may hold it, too; a job wants it alone
         return self
 
     def show(self) -> None:
         """Shows that the sweep is still there, by the time of its file."""
-        os.utime(self._path)
+        with suppress(OSError):  # no reason to end a sweep of hours
+            os.utime(self._path)
 
     def __exit__(self, *exception: object) -> None:
         """Gives it back."""
@@ -105,14 +120,16 @@ def check_lock_is_held(folder: Path) -> None:
         UserError: it can be taken, although the sweep is there: locks do not reach from one machine to the other.
     """
     path = folder / _NAME
-    with path.open() as file:
+    with path.open("r+") as file:  # a file system of a network gives no lock of a file that is only read
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return
         except OSError as error:
             raise _no_locks(folder, f"none ({os.strerror(error.errno or 0)})") from error
-    now = folder / f".now-{os.getpid()}"  # a file's time is the server's, whatever the clock here says
+    now = (
+        folder / f".now-{socket.gethostname()}-{os.getpid()}"
+    )  # a file's time is the server's, whatever the clock here says
     now.touch()
     age = now.stat().st_mtime - path.stat().st_mtime
     now.unlink()

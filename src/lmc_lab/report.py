@@ -238,7 +238,7 @@ def _notes(column: "StudyColumn") -> "Iterator[str]":
 
 
 def _is_of_wandb(logger: DictConfig | None) -> bool:
-    return bool(logger) and logger.get("_target_") == "lmc_lab.reporting.sinks.wandb_logger"
+    return logger is not None and logger.get("_target_") == "lmc_lab.reporting.sinks.wandb_logger"
 
 
 def _mirror(config: DictConfig, column: "StudyColumn", pictures: "Sequence[Path]") -> None:
@@ -250,7 +250,8 @@ def _mirror(config: DictConfig, column: "StudyColumn", pictures: "Sequence[Path]
     from omegaconf import OmegaConf
 
     from lmc_lab.compose import data_loader
-    from lmc_lab.reporting.sinks import ResultsMirror, way_of
+    from lmc_lab.reporting.sinks import ResultsMirror
+    from lmc_lab.reporting.wandb_account import way_of
 
     mode = way_of(config.logger.mode)
     if mode is None:

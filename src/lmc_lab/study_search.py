@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from lmc_lab.landscape.onset_search import Outcomes, bracket_of, first_splits, next_split, num_reversals, width
+from lmc_lab.locks import are_used
 from lmc_lab.results.select import select
 from lmc_lab.results.study_results import collect
 from lmc_lab.study_commands import search_commands, trunk_command
@@ -32,6 +33,8 @@ def search(plan: StudyPlan, run: Run, keep: Callable[[StudyPlan], None]) -> Stud
     while new:
         keep(plan)
         part = plan.with_splits(new)
+        if not are_used() and not run("trunks", trunk_command(part), part):  # without locks no branch trains its trunk
+            return plan
         for stage, command in search_commands(part).items():
             if not run(stage, command, part):
                 return plan

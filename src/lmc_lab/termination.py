@@ -9,18 +9,20 @@ EXIT_CODE = 128 + signal.SIGTERM
 
 
 class _Request:
-    """Whether this process was asked to end, by which signal first, and whether what it does now ends by itself."""
+    """By which signals this process was asked to end, and whether what it does now ends by itself."""
 
     def __init__(self) -> None:
-        self.signal: int | None = None
+        self.signals: list[int] = []
         self.num_waiting = 0
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        if self.signal is not None:  # it would come between while the first is being answered
+        self.signals.append(number)
+        if len(self.signals) > 1:  # it would come between while the first is being answered
             return
-        self.signal = number
         if not self.num_waiting:
             raise SystemExit(EXIT_CODE)
+        if number != signal.SIGTERM:
+            signal.raise_signal(signal.SIGTERM)  # the one by which Lightning ends training
 
 
 _request = _Request()
@@ -28,19 +30,19 @@ _request = _Request()
 
 def handle_sigterm(*others: int) -> None:
     """Makes SIGTERM, and other signals that are named, an exit with 143; must be called in the main thread."""
-    _request.signal = None
+    _request.signals = []
     for number in (signal.SIGTERM, *others):
         signal.signal(number, _request)
 
 
 def is_requested() -> bool:
     """Returns whether such a signal came, for what ends by itself."""
-    return _request.signal is not None
+    return bool(_request.signals)
 
 
-def requested_by() -> int | None:
-    """Returns the signal that came first, None if none did."""
-    return _request.signal
+def is_requested_by(number: int) -> bool:
+    """Returns whether this signal came, first or later."""
+    return number in _request.signals
 
 
 @contextmanager

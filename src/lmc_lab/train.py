@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from lmc_lab import cli, schema
-from lmc_lab.locks import use_locks
+from lmc_lab.locks import are_used, use_locks
 from lmc_lab.process import heavy_imports, num_cores, num_gpus, prepare_process
 from lmc_lab.quick import QuickJob
 
@@ -59,7 +59,7 @@ def _work(config: DictConfig) -> None:
         from lmc_lab.addresses import listed
         from lmc_lab.compose import build_experiment, split_steps
         from lmc_lab.runs.side_by_side import train_trunks_side_by_side
-        from lmc_lab.runs.trunk import ensure_split
+        from lmc_lab.runs.trunk import ensure_trunk
 
     first = build_experiment(config)
     trunks = [replace(first, trunk_seed=seed) for seed in listed(config.trunk_seed)]
@@ -73,7 +73,7 @@ def _work(config: DictConfig) -> None:
         with _left_out_if_diverged(allowed=config.allow_diverged):
             for trunk in trunks:
                 for step in sorted(steps):
-                    ensure_split(trunk, step)
+                    ensure_trunk(trunk, {0, step}, splits={step})
             _branch_out(sorted(steps), config.branches)
 
 
@@ -108,6 +108,10 @@ def _train_branches(
     from lmc_lab.runs.trunk import ensure_split
 
     runs = [Run(trunk, step, seed) for trunk in trunks for step in steps for seed in seeds]
+    if not are_used():  # no branch trains a trunk, which others might at the same time
+        for trunk in trunks:
+            for step in steps:
+                ensure_split(trunk, step)
     if (
         len(trunks) == len(steps) == 1
     ):  # what goes wrong before the one split is the error of the job, not of its branches
@@ -187,19 +191,16 @@ def _check(config: DictConfig) -> None:
 
 def _branch_out(steps: Sequence[int], num_branches: int) -> None:
     """Starts the sweep over data-order seeds as a command of its own and waits for it: Hydra does not nest."""
-    import multiprocessing
-
     from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
 
     from lmc_lab.stages import command, run
 
     given = HydraConfig.get().overrides
     kept = [item for item in given.task if item.lstrip("+~").split("=")[0] not in ("branches", "split_step")]
     hydra = [item for item in given.hydra if not item.startswith("hydra.mode")]
-    if (
-        multiprocessing.parent_process() is not None and not num_gpus()
-    ):  # a job of a local sweep has its share of the cores
-        hydra = ["hydra/launcher=pool", f"hydra.launcher.n_jobs={num_cores()}"]
+    if HydraConfig.get().mode == RunMode.MULTIRUN:  # a job of a sweep has its share of a machine, and asks for no other
+        hydra = ["hydra/launcher=pool", *([] if num_gpus() else [f"hydra.launcher.n_jobs={num_cores()}"])]
     run(
         command(
             "train",

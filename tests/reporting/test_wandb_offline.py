@@ -7,7 +7,7 @@ import pytest
 from wandb.proto import wandb_internal_pb2
 
 from lmc_lab.errors import UserError
-from lmc_lab.reporting import sinks
+from lmc_lab.reporting import wandb_account
 from shell import shell, succeed
 
 SMALL = "task.max_steps=45 task.data.num_train=400 task.data.num_test=100 run.log_every=10"
@@ -119,21 +119,21 @@ def test_without_a_key_one_is_told_before_anything_starts(tmp_path, shared_cache
 
 def test_auto_is_nothing_without_a_key_and_what_wandb_mode_says(monkeypatch):
     monkeypatch.delenv("WANDB_MODE", raising=False)
-    monkeypatch.setattr(sinks, "_has_key", lambda: False)
-    assert sinks.way_of("auto") is None and sinks.way_of("disabled") == "disabled"
+    monkeypatch.setattr(wandb_account, "_has_key", lambda: False)
+    assert wandb_account.way_of("auto") is None and wandb_account.way_of("disabled") == "disabled"
     for mode, given in (("online", None), ("auto", "online")):
         if given:
             monkeypatch.setenv("WANDB_MODE", given)
         with pytest.raises(UserError, match="expected a key of Weights & Biases to log online, found none; run"):
-            sinks.way_of(mode)
+            wandb_account.way_of(mode)
     monkeypatch.setenv("WANDB_MODE", "offline")
-    assert sinks.way_of("auto") == "offline"
+    assert wandb_account.way_of("auto") == "offline"
     monkeypatch.setenv("WANDB_MODE", "of")
     with pytest.raises(UserError, match="expected WANDB_MODE to be one of online, offline, disabled, found 'of'"):
-        sinks.way_of("auto")
+        wandb_account.way_of("auto")
     monkeypatch.delenv("WANDB_MODE")
-    monkeypatch.setattr(sinks, "_has_key", lambda: True)
-    assert sinks.way_of("auto") == "online" == sinks.way_of("online")
+    monkeypatch.setattr(wandb_account, "_has_key", lambda: True)
+    assert wandb_account.way_of("auto") == "online" == wandb_account.way_of("online")
 
 
 def test_a_key_that_cannot_be_one_is_one_sentence(tmp_path, shared_cache):

@@ -11,14 +11,20 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
-from hydra_plugins.lmc_clusters.sharing import ended_after, held, missing_lock
+from hydra_plugins.lmc_clusters.cluster_launcher import (
+    ClusterLauncher,
+    answered,
+    not_installed,
+    plain_settings,
+    run_on_node,
+)
+from hydra_plugins.lmc_clusters.sharing import SharedFolder
 from hydra_plugins.lmc_pool.failed import Reasons
-from hydra_plugins.lmc_pool.sweep_launcher import Job, Outcomes, SweepLauncher, reasons_of_job
+from hydra_plugins.lmc_pool.sweep_launcher import Job, Outcomes
 from lmc_lab import termination
 from lmc_lab.errors import UserError
 
@@ -30,7 +36,7 @@ class RayLauncherConf:
     """The node ``hydra.launcher``; `options` are further ones of `ray.remote`, such as `resources`."""
 
     _target_: str = "hydra_plugins.lmc_clusters.ray.RayLauncher"
-    n_jobs: int = 16  # at a time; points of a sweep that differ in seeds alone are merged into as many
+    n_jobs: int = 16  # at a time; branches of a split are merged, so that a sweep is about as many
     address: str | None = None
     num_cpus: float = 1  # that a job needs
     num_gpus: float = 0
@@ -41,11 +47,11 @@ class RayLauncherConf:
 ConfigStore.instance().store(group="hydra/launcher", name="ray", node=RayLauncherConf, provider="lmc_lab")
 
 
-class RayLauncher(SweepLauncher):
-    """See the module.
+class RayLauncher(ClusterLauncher):
+    """Gives a Ray cluster a task for each job.
 
     Raises:
-        UserError: `n_jobs` is no number of jobs.
+        UserError: Ray is not installed or not there, or refuses a key.
     """
 
     def __init__(
@@ -58,32 +64,41 @@ class RayLauncher(SweepLauncher):
         max_retries: int,
         options: Mapping[str, Any],
     ) -> None:
-        if n_jobs < 1:
-            raise UserError(f"expected hydra.launcher.n_jobs to be a whole number >= 1, found {n_jobs}; change it")
-        self._n_jobs, self._address = n_jobs, address
+        super().__init__(n_jobs)
+        self._address = address
         needs = {"num_cpus": num_cpus, "num_gpus": num_gpus, "max_retries": max_retries}
-        self._options = needs | {str(name): value for name, value in options.items()}
-
-    @property
-    def num_workers(self) -> int:
-        """Returns how many jobs run at a time."""
-        return self._n_jobs
+        self._options = needs | plain_settings(options)
 
     def outcomes(self, jobs: Sequence[Job], places: Sequence[int]) -> Outcomes:
-        """Gives the cluster as many jobs as may run at a time; those that are left when the sweep ends are cancelled."""
-        with _cluster(self._address) as ray:
-            remote = ray.remote(_run).options(**self._options)
-            waiting = deque(places)
-            running: dict[int, Any] = {}
-            with ended_after(running, lambda task: ray.cancel(task, force=True)), held(self.sweep) as lock:
+        """Gives the cluster as many jobs as may run at a time; those that are left when the sweep ends are killed."""
+        waiting = deque((yield from answered(jobs, places)))
+        cores = max(1, int(self._options["num_cpus"]))
+        running: dict[int, Any] = {}
+        with _cluster(self._address) as ray, self.folder.held() as show:
+            run = _task(ray, self._options)
+            try:
                 while waiting or running:
                     while waiting and len(running) < self._n_jobs:
                         place = waiting.popleft()
-                        running[place] = remote.remote(_packed(jobs[place]), self.sweep, os.getcwd())
+                        running[place] = run.remote(_packed(jobs[place]), self.folder, os.getcwd(), cores)
                     done, _ = ray.wait(list(running.values()), num_returns=1, timeout=_SECONDS_BETWEEN_SIGNS)
-                    lock.show()
+                    show()
                     for place in [place for place, task in running.items() if task in done]:
                         yield place, _answer(ray, running.pop(place))
+            finally:
+                for task in running.values():
+                    ray.cancel(task, force=True)
+
+
+def _task(ray: Any, options: Mapping[str, Any]) -> Any:
+    """Returns what runs a job on the cluster; a worker that had a GPU is not used again, since it keeps it."""
+    try:
+        return ray.remote(**options)(_run)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"expected options that Ray takes in hydra.launcher, found others ({error}); change num_cpus, num_gpus, "
+            "max_retries or options"
+        ) from error
 
 
 @contextmanager
@@ -91,22 +106,22 @@ def _cluster(address: str | None) -> Iterator[Any]:
     """Gives Ray, which has no types worth the name, joined to a cluster.
 
     Raises:
-        UserError: Ray is not installed, or there is no such cluster.
+        UserError: Ray is not installed, or cannot join.
     """
     try:
         import ray
     except ImportError:
-        raise UserError(
-            "expected Ray for hydra/launcher=ray, found that it is not installed; install it with: "
-            "pip install 'lmc_lab[ray]'"
-        ) from None
+        raise not_installed("Ray", "ray") from None
     try:
         ray.init(address=address, logging_level=logging.WARNING)
-    except (ConnectionError, ValueError) as error:
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        where = "this machine" if address is None else f"hydra.launcher.address={address}"
+        why = str(error).splitlines()[0]
         raise UserError(
-            f"expected a Ray cluster at hydra.launcher.address={address}, found none ({str(error).splitlines()[0]}); "
-            "start one (ray start --head), or leave the address out for one of this machine"
+            f"expected to join a Ray cluster at {where}, found that this cannot be ({why}); start one of "
+            "this version of Ray (ray start --head), or leave the address out for one of this machine"
         ) from error
+    termination.handle_sigterm()  # Ray has taken it over
     try:
         yield ray
     finally:
@@ -120,29 +135,31 @@ def _packed(job: Job) -> bytes:
     return packed
 
 
-def _run(packed: bytes, sweep: Path | None, folder: str) -> Reasons:
+def _run(packed: bytes, shared: SharedFolder, folder: str, num_cores: int) -> Reasons:
     """Runs a job in a worker of the cluster.
 
     Args:
         packed: the job.
-        sweep: the folder whose lock is tried; None without locks.
+        shared: the folder of the sweep.
         folder: which the sweep was started in, where the job finds its own modules, and places that are relative.
+        num_cores: that it has.
     """
     import cloudpickle
 
+    termination.handle_sigterm()
+    if reason := shared.why_unusable():
+        return {"": reason}
     os.chdir(folder)
     sys.path.insert(0, folder)
-
-    termination.handle_sigterm()
-    if reason := missing_lock(sweep):
-        return {"": reason}
-    return reasons_of_job(cloudpickle.loads(packed))
+    return run_on_node(cloudpickle.loads(packed), shared, num_cores)
 
 
 def _answer(ray: Any, task: Any) -> Reasons:
     """Returns what a task says, or how it ended."""
     try:
         failed: Reasons = ray.get(task)
+    except ray.exceptions.RayTaskError as error:
+        return {"": f"its task failed: {type(error.cause).__name__}: {error.cause}"}
     except ray.exceptions.RayError as error:
-        return {"": f"its worker ended before it was done: {str(error).strip().splitlines()[0]}"}
+        return {"": f"its worker ended before it was done ({str(error).strip().splitlines()[0]})"}
     return failed

@@ -1,57 +1,57 @@
 """What a sweep and its jobs on other machines share: a folder, and its lock."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 from lmc_lab.errors import UserError
-from lmc_lab.locks import HeldLock, check_lock_is_held, check_locks
 
 
-class Shown(Protocol):
-    """What shows the jobs of a sweep that it is still there."""
+@dataclass(frozen=True)
+class SharedFolder:
+    """The folder of a sweep.
 
-    def show(self) -> None:
-        """Shows it."""
-
-
-class _Unlocked:
-    def show(self) -> None:
-        """Shows nothing: nobody looks."""
-
-
-@contextmanager
-def held(sweep: Path | None) -> Iterator[Shown]:
-    """Holds the lock of a sweep's folder, which its jobs try (`missing_lock`); nothing for None.
-
-    Raises:
-        UserError: there are no locks.
+    Args:
+        path: of it.
+        is_locked: whether the sweep holds its lock, which its jobs try; false without locks.
+        others: further folders in which the sweep tries locks before it starts jobs.
     """
-    if sweep is None:
-        yield _Unlocked()
-        return
-    check_locks(sweep)
-    with HeldLock(sweep) as lock:
-        yield lock
 
+    path: Path
+    is_locked: bool
+    others: tuple[Path, ...] = ()
 
-def missing_lock(sweep: Path | None) -> str | None:
-    """Returns what is wrong with locks where a job runs; None if nothing is, or none are used."""
-    if sweep is None:
+    @contextmanager
+    def held(self) -> Iterator[Callable[[], None]]:
+        """Holds the lock; gives what shows the jobs, when it is called, that the sweep is still there.
+
+        Raises:
+            UserError: there are no locks.
+        """
+        from lmc_lab.locks import HeldLock, check_locks
+
+        if not self.is_locked:
+            yield lambda: None
+            return
+        for folder in {self.path, *self.others}:
+            folder.mkdir(parents=True, exist_ok=True)
+            check_locks(folder)
+        with HeldLock(self.path) as lock:
+            yield lock.show
+
+    def why_unusable(self) -> str | None:
+        """Returns what is wrong with the folder as a job sees it, None if nothing is."""
+        from lmc_lab.locks import check_lock_is_held
+
+        if not self.path.is_dir():
+            return (
+                f"expected the machine of the job to see {self.path}, found no such folder there; use an output_dir on a disk "
+                "that all machines see"
+            )
+        if self.is_locked:
+            try:
+                check_lock_is_held(self.path)
+            except UserError as error:
+                return str(error)
         return None
-    try:
-        check_lock_is_held(sweep)
-    except (UserError, FileNotFoundError) as error:
-        return str(error)
-    return None
-
-
-@contextmanager
-def ended_after(running: Mapping[int, Any], end: Callable[[Any], object]) -> Iterator[None]:
-    """Ends what is left in `running` when the sweep is left."""
-    try:
-        yield
-    finally:
-        for job in running.values():
-            end(job)

@@ -1,29 +1,35 @@
-"""``hydra/launcher=slurm``: the jobs of a sweep as an array of Slurm's, through submitit (extra ``lmc_lab[slurm]``).
+"""``hydra/launcher=slurm``: the jobs of a sweep as arrays of Slurm's, through submitit (extra ``lmc_lab[slurm]``).
 
-The sweep stays where it was started and waits. A job that Slurm ends for its time or for others saves its state, goes back
-to the queue, and resumes. Which jobs are there the queue says: accounting is not needed. What a job prints, and why it
-died, is in its folder.
+The sweep stays where it was started and waits. A job that is warned of its end saves its state, goes back to the queue, and
+resumes. Which jobs are there the queue says: accounting is not needed. What a job prints, and why it died, is in its folder.
 """
 
+import os
 import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 from hydra.core.config_store import ConfigStore
 
-from hydra_plugins.lmc_clusters.sharing import ended_after, held, missing_lock
+from hydra_plugins.lmc_clusters.cluster_launcher import (
+    ClusterLauncher,
+    answered,
+    not_installed,
+    plain_settings,
+)
+from hydra_plugins.lmc_clusters.job_on_node import JobOnNode
+from hydra_plugins.lmc_clusters.slurm_queue import Processes, Queue, Submitted
 from hydra_plugins.lmc_pool.failed import Reasons
-from hydra_plugins.lmc_pool.sweep_launcher import Job, Outcomes, SweepLauncher, reasons_of_job
-from lmc_lab import termination
+from hydra_plugins.lmc_pool.sweep_launcher import Job, Outcomes
 from lmc_lab.errors import UserError
 
 _CLUSTERS = ("slurm", "local")
-_SECONDS_UNTIL_LOST = 30  # that the result of a job which has left the queue may take to appear on a shared file system
+_LARGEST_ARRAY = 1000  # MaxArraySize is 1001 by default
 
 
 @dataclass
@@ -35,7 +41,7 @@ class SlurmLauncherConf:
     """
 
     _target_: str = "hydra_plugins.lmc_clusters.slurm.SlurmLauncher"
-    n_jobs: int = 16  # at a time; points of a sweep that differ in seeds alone are merged into as many
+    n_jobs: int = 16  # at a time; branches of a split are merged, so that a sweep is about as many
     cluster: str = "slurm"
     folder: str = "${hydra.sweep.dir}/jobs/%j"  # on a file system that all nodes see
     timeout_min: int = 240
@@ -49,7 +55,7 @@ class SlurmLauncherConf:
     exclude: str | None = None
     setup: list[str] | None = None  # commands before the job, such as ``module load cuda``
     signal_delay_s: int = 120  # before its time is over a job is told so
-    max_num_timeout: int = 1000  # how often it may go back to the queue for its time
+    max_num_timeout: int = 100  # how often it may go back to the queue for its time
     additional_parameters: dict[str, Any] = field(default_factory=dict)
     poll_seconds: float = 10.0
 
@@ -58,7 +64,6 @@ ConfigStore.instance().store(group="hydra/launcher", name="slurm", node=SlurmLau
 
 _OF_ALL = ("timeout_min", "cpus_per_task", "gpus_per_node", "mem_gb")  # that submitit takes for whichever cluster
 _OF_SLURM = ("partition", "account", "qos", "constraint", "exclude", "setup", "signal_delay_s")
-_Submitted: TypeAlias = Any  # a job of submitit's, which has no types
 
 
 class Executor(Protocol):
@@ -67,47 +72,12 @@ class Executor(Protocol):
     def update_parameters(self, **parameters: Any) -> None:
         """Sets what jobs are submitted with."""
 
-    def submit_array(self, functions: Sequence[Callable[[], Reasons]]) -> list[_Submitted]:
+    def submit_array(self, functions: Sequence[Callable[[], Reasons]]) -> list[Submitted]:
         """Submits one job for each function."""
 
 
-@dataclass(frozen=True)
-class RequeuedJob:
-    """A job of a sweep on a node, which goes back to the queue where Slurm takes the node away.
-
-    submitit's own handler does that at once, in the middle of a step. Here it has to wait until training has ended its
-    step and saved its state.
-    """
-
-    job: Job
-    sweep: Path | None  # the folder of the sweep, whose lock is tried; None without locks
-
-    def __call__(self) -> Reasons:
-        """Runs the job; returns what failed."""
-        from submitit import JobEnvironment
-
-        if reason := missing_lock(self.sweep):
-            return {"": reason}
-
-        warning = JobEnvironment._usr_sig()
-        give_back = signal.getsignal(warning)
-        termination.handle_sigterm(warning)
-        try:
-            return reasons_of_job(self.job)
-        except SystemExit:
-            if termination.requested_by() == warning and callable(give_back):
-                give_back(warning, None)
-            raise
-
-    def checkpoint(self) -> Any:
-        """Returns what the queue gets back: the same job, which goes on from its states."""
-        from submitit.helpers import DelayedSubmission
-
-        return DelayedSubmission(self)
-
-
-class SlurmLauncher(SweepLauncher):
-    """See the module.
+class SlurmLauncher(ClusterLauncher):
+    """Submits arrays, and asks the queue for them.
 
     Raises:
         UserError: submitit is not installed, or a key is not what it may be.
@@ -124,141 +94,113 @@ class SlurmLauncher(SweepLauncher):
         poll_seconds: float,
         **parameters: Any,
     ) -> None:
-        if n_jobs < 1:
-            raise UserError(f"expected hydra.launcher.n_jobs to be a whole number >= 1, found {n_jobs}; change it")
+        super().__init__(n_jobs)
         if cluster not in _CLUSTERS:
             raise UserError(
                 f"expected hydra.launcher.cluster to be one of {', '.join(_CLUSTERS)}, found '{cluster}'; change it"
             )
-        self._n_jobs, self._cluster, self._folder = n_jobs, cluster, folder
+        if not 0 < poll_seconds <= 30:
+            raise UserError(
+                f"expected hydra.launcher.poll_seconds to be above 0 and at most 30, found {poll_seconds}; change it"
+            )
+        self._is_slurm, self._folder_of_jobs = (
+            cluster == "slurm",
+            folder if cluster == "slurm" else folder.replace("%j", "local"),
+        )
         self._max_num_timeout, self._poll_seconds = max_num_timeout, poll_seconds
-        self._parameters, self._additional = parameters, dict(additional_parameters)
-
-    @property
-    def num_workers(self) -> int:
-        """Returns how many jobs run at a time."""
-        return self._n_jobs
+        self._parameters, self._additional = plain_settings(parameters), plain_settings(additional_parameters)
 
     def outcomes(self, jobs: Sequence[Job], places: Sequence[int]) -> Outcomes:
         """Submits the jobs and waits for them; those that are left when the sweep ends are cancelled."""
-        executor, waiting = self._executor(), deque(places)
-        running: dict[int, _Submitted] = {}
-        watch = _Queue() if self._cluster == "slurm" else _Processes()
-        with ended_after(running, lambda job: job.cancel(check=False)), held(self.sweep) as lock:
+        waiting = deque((yield from answered(jobs, places)))
+        executor, running = self._executor(), dict[int, Submitted]()
+        watch = Queue() if self._is_slurm else Processes()
+        with self.folder.held() as show, _cancelled_after(running, is_slurm=self._is_slurm):
             while waiting or running:
                 # An array of Slurm's keeps to its parallelism by itself, processes of this machine do not.
-                room = len(waiting) if self._cluster == "slurm" else self._n_jobs - len(running)
+                room = _LARGEST_ARRAY if self._is_slurm else self._n_jobs - len(running)
                 if new := [waiting.popleft() for _ in range(min(room, len(waiting)))]:
-                    jobs_of_new = executor.submit_array([RequeuedJob(jobs[place], self.sweep) for place in new])
-                    running |= zip(new, jobs_of_new, strict=True)
+                    with _uninterrupted():  # or jobs that nobody knows of would be left behind
+                        running |= zip(new, self._submitted(executor, [jobs[place] for place in new]), strict=True)
                 for place, failed in watch.ended(running).items():
                     del running[place]
                     yield place, failed
                 if running:
                     time.sleep(self._poll_seconds)
-                    lock.show()
+                    show()
 
     def _executor(self) -> Executor:
         try:
             from submitit import AutoExecutor
         except ImportError:
-            raise UserError(
-                "expected submitit for hydra/launcher=slurm, found that it is not installed; install it with: "
-                "pip install 'lmc_lab[slurm]'"
-            ) from None
-        try:
-            executor = AutoExecutor(self._folder, self._cluster, slurm_max_num_timeout=self._max_num_timeout)
+            raise not_installed("submitit", "slurm") from None
+        cluster = "slurm" if self._is_slurm else "local"
+        with _refusals():
+            executor: Executor = AutoExecutor(
+                self._folder_of_jobs, cluster, slurm_max_num_timeout=self._max_num_timeout
+            )
             executor.update_parameters(**self._submitted_with())
-        except (RuntimeError, NameError, ValueError, AssertionError) as error:
-            raise UserError(
-                f"expected a cluster that takes the keys of hydra.launcher, found: {str(error).splitlines()[0]}; "
-                "hydra.launcher.cluster=local runs the jobs on this machine"
-            ) from error
         return executor
+
+    def _submitted(self, executor: Executor, jobs: Sequence[Job]) -> list[Submitted]:
+        """Submits jobs; from a job of Slurm's, too, whose variables would be taken for theirs."""
+        from submitit.helpers import clean_env
+
+        cores = int(self._parameters["cpus_per_task"])
+        on_nodes = [JobOnNode(job, self.folder, cores, self._is_slurm) for job in jobs]
+        kept = {name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ}  # where the cluster is
+        with _refusals(), clean_env():
+            os.environ |= kept
+            return executor.submit_array(on_nodes)
 
     def _submitted_with(self) -> dict[str, Any]:
         """Returns the parameters as submitit calls them; those of Slurm alone begin with its name."""
-        given = {name: _plain(value) for name, value in self._parameters.items() if value is not None}
+        given = {name: value for name, value in self._parameters.items() if value is not None}
         of_slurm = {f"slurm_{name}": given[name] for name in _OF_SLURM if name in given}
         # a job that loses its node comes back, whatever the cluster's default is
-        further = {"requeue": True, **{name: _plain(value) for name, value in self._additional.items()}}
+        further = {"requeue": True, **self._additional}
         return {
             "name": "lmc_lab",
             **{name: given[name] for name in _OF_ALL if name in given},
             **of_slurm,
             "slurm_array_parallelism": self._n_jobs,
-            "slurm_additional_parameters": further,
+            "slurm_additional_parameters": {name: value for name, value in further.items() if value is not False},
         }
 
 
-def _plain(value: Any) -> Any:
-    from omegaconf import OmegaConf
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Turns what submitit and sbatch refuse into one sentence."""
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-
-
-class _Processes:
-    """Jobs that are processes of this machine."""
-
-    def ended(self, running: Mapping[int, _Submitted]) -> dict[int, Reasons]:
-        """Returns what failed of those that have ended, by their places."""
-        over = [(place, job) for place, job in running.items() if job.done()]
-        results = {place: _result(job) for place, job in over}
-        return {place: _lost(job) if results[place] is None else results[place] or {} for place, job in over}
-
-
-class _Queue:
-    """Jobs in Slurm's queue."""
-
-    def __init__(self) -> None:
-        self._gone_since: dict[int, float] = {}
-
-    def ended(self, running: Mapping[int, _Submitted]) -> dict[int, Reasons]:
-        """Returns what failed of those that have ended, by their places.
-
-        The result of a job that has left the queue may take a while to be seen from here.
-        """
-        present, now = _present(running.values()), time.monotonic()
-        found = {place: failed for place, job in running.items() if (failed := _result(job)) is not None}
-        for place, job in running.items():
-            if present is None or job.job_id in present:
-                self._gone_since.pop(place, None)
-            elif now - self._gone_since.setdefault(place, now) >= _SECONDS_UNTIL_LOST and place not in found:
-                found[place] = _lost(job)
-        return found
-
-
-def _result(job: _Submitted) -> Reasons | None:
-    """Returns what a job says of its end, None if it has not said it."""
-    from submitit.core.utils import FailedJobError
-
-    if not job.paths.result_pickle.exists():
-        return None
     try:
-        found: Reasons = job.result()
-    except FailedJobError as error:
-        return {"": str(error)}
-    return found
+        yield
+    except (RuntimeError, NameError, ValueError, AssertionError, FailedJobError, FailedSubmissionError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        raise UserError(
+            f"expected Slurm to take the jobs, found that it does not ({lines[-1]}); "
+            "change the keys of hydra.launcher, or run the jobs on this machine with hydra.launcher.cluster=local"
+        ) from error
 
 
-def _present(jobs: Collection[_Submitted]) -> set[str] | None:
-    """Returns which jobs are in the queue, running or waiting; None where it does not answer, which is no reason to give up."""
-    arrays = ",".join(sorted({job.job_id.partition("_")[0] for job in jobs}))
-    command = ["squeue", "--noheader", "--array", "--states=all", "--format=%i %T", f"--jobs={arrays}"]
-    told = subprocess.run(command, capture_output=True, text=True, check=False)
-    if told.returncode != 0:
-        return set() if "Invalid job id" in told.stderr else None
-    states = dict(line.split(maxsplit=1) for line in told.stdout.splitlines() if line.strip())
-    return {job_id for job_id, state in states.items() if state not in _OVER}
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Holds Ctrl-C and SIGTERM back while it lasts."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-_OVER = frozenset(
-    ["BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "REVOKED", "TIMEOUT"]
-)  # and not, say, REQUEUED, PREEMPTED or COMPLETING
-
-
-def _lost(job: _Submitted) -> Reasons:
-    printed: Path = job.paths.stderr
-    return {
-        "": f"its job {job.job_id} ended before it was done (killed, or out of time or memory?); {printed} says more"
-    }
+@contextmanager
+def _cancelled_after(running: Mapping[int, Submitted], *, is_slurm: bool) -> Iterator[None]:
+    """Cancels the jobs that still run when it is left; those of Slurm save their states first."""
+    try:
+        yield
+    finally:
+        if running and is_slurm:
+            subprocess.run(["scancel", *(job.job_id for job in running.values())], check=False, timeout=60)
+        elif running:
+            for job in running.values():
+                job.cancel(check=False)

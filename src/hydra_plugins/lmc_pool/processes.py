@@ -12,7 +12,7 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import cast
 
 from hydra_plugins.lmc_pool.failed import Reasons
-from hydra_plugins.lmc_pool.sweep_launcher import Job, Outcomes, reasons_of_job
+from hydra_plugins.lmc_pool.sweep_launcher import Job, Outcomes, run_for_reasons
 from lmc_lab import termination
 from lmc_lab.process import end_after, num_cores, take_cores, take_gpu
 
@@ -147,4 +147,4 @@ def _work(share: int, gpu: str | None, pipe: Connection) -> None:
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the sweep is gone
         while True:
             job = cloudpickle.loads(pipe.recv_bytes())
-            pipe.send(reasons_of_job(job))
+            pipe.send(run_for_reasons(job))

@@ -6,6 +6,7 @@ light, since Hydra imports every plugin before it answers ``--help``.
 
 import copy
 import logging
+import sys
 import traceback
 from abc import abstractmethod
 from collections.abc import Generator, Sequence
@@ -45,7 +46,7 @@ class Job(Protocol):
 
 
 class RunsJobs(Protocol):
-    """What runs the jobs at some places of a list, each in a process of its own."""
+    """What runs the jobs at some places of a list, wherever that is."""
 
     def __call__(self, jobs: Sequence[Job], places: Sequence[int]) -> Outcomes:
         """Yields the place of each when it ends, and what failed."""
@@ -63,6 +64,7 @@ class ComposedJob:
     task_function: TaskFunction
     config: DictConfig
     singletons: dict[Any, Any]
+    command: tuple[str, ...]  # of the sweep, which rows and runs name
 
     def is_answered(self) -> bool:
         """Returns whether it is done by a quick answer, which is given here and now (`lmc_lab.quick`)."""
@@ -80,6 +82,7 @@ class ComposedJob:
 
     def __call__(self) -> Reasons:
         """Runs the job here; returns what failed."""
+        sys.argv = list(self.command)
         Singleton.set_state(self.singletons)
         setup_globals()
         result = run_job(
@@ -113,11 +116,6 @@ class SweepLauncher(Launcher):
         """Keeps what Hydra gives."""
         self.context, self.task_function, self.config = hydra_context, task_function, config
 
-    @property
-    def sweep(self) -> Path | None:
-        """Returns the sweep's folder, whose lock its jobs may try from other machines; None without locks."""
-        return Path(str(self.config.hydra.sweep.dir)).absolute() if self.config.get("locks", True) else None
-
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Runs all jobs and returns when the last is done.
 
@@ -138,6 +136,7 @@ class SweepLauncher(Launcher):
                 task_function=self.task_function,
                 config=self._composed(overrides, index),
                 singletons=Singleton.get_state(),
+                command=tuple(sys.argv),
             )
             for index, overrides in enumerate(job_overrides, initial_job_idx)
         ]
@@ -185,7 +184,7 @@ def _outcomes(jobs: Sequence[Job], run: RunsJobs) -> Outcomes:
         yield place, {}
 
 
-def reasons_of_job(job: Job) -> Reasons:
+def run_for_reasons(job: Job) -> Reasons:
     """Runs a job; returns what failed, be it the job itself."""
     try:
         return job()

@@ -78,7 +78,8 @@ class MergingSweeper(Sweeper):
         assert self.config is not None and self.launcher is not None and self.hydra_context is not None  # by `setup`
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*(f"{key}={value}" for key, value in self._params.items()), *arguments])
-        jobs = merged(overrides, self._workers_of_launcher(), self._merges)
+        is_few = getattr(self.launcher, "merges_into_few_jobs", False)
+        jobs = merged(overrides, self._workers_of_launcher(), self._merges, is_few=is_few)
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
@@ -107,7 +108,11 @@ def _failed(result: JobReturn) -> Reasons:
 
 
 def merged(
-    overrides: Sequence[Override], num_workers: int | None, merges: Sequence[str] = ("seed",)
+    overrides: Sequence[Override],
+    num_workers: int | None,
+    merges: Sequence[str] = ("seed",),
+    *,
+    is_few: bool = False,
 ) -> list[list[str]]:
     """Returns the overrides of each job.
 
@@ -116,6 +121,7 @@ def merged(
         num_workers: that run jobs at the same time, if that is known.
         merges: keys that may have a list of the values that are swept: the first if that leaves work for all workers, all of
             them if there is one worker.
+        is_few: as few jobs as give each worker one, rather than equally many; for jobs whose start is long.
 
     Raises:
         UserError: the values of a sweep are not named.
@@ -124,7 +130,8 @@ def merged(
     for key in merges if num_workers == 1 else merges[:1]:
         if len(values.get(key, [])) > 1:
             num_others = math.prod(len(each) for other, each in values.items() if other != key)
-            values[key] = _lists(key, values[key], num_others, num_workers)
+            num_lists = None if num_workers is None else _num_lists(num_others, num_workers, is_few=is_few)
+            values[key] = _lists(key, values[key], num_lists)
     return [list(job) for job in product(*values.values())]
 
 
@@ -137,20 +144,24 @@ def _values(override: Override) -> list[str]:
     return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 
-def _lists(key: str, values: Sequence[str], num_others: int, num_workers: int | None) -> list[str]:
-    """Returns the values of a key as lists, ``seed=[0,1]``, so many that all workers get equally many jobs.
+def _num_lists(num_others: int, num_workers: int, *, is_few: bool) -> int:
+    """Returns how many lists each combination of the other keys gets, so that all workers get equally many jobs, or one."""
+    return math.ceil(num_workers / num_others) if is_few else num_workers // math.gcd(num_workers, num_others)
+
+
+def _lists(key: str, values: Sequence[str], num_lists: int | None) -> list[str]:
+    """Returns the values of a key as lists, ``seed=[0,1]``.
 
     Args:
         key: such as `seed`.
         values: ``seed=0``, ``seed=1``; what cannot stand in a list stays as it is.
-        num_others: the number of combinations of all other keys, each of which gets all values.
-        num_workers: that run jobs at the same time, if that is known.
+        num_lists: how many there are; None: each has one value.
     """
     texts = list(dict.fromkeys(value.partition("=")[2] for value in values))
     items = [text for text in texts if re.fullmatch(r"\d+(it|ep)?|trunk", text)]
     others = [f"{key}={text}" for text in texts if text not in items]
-    num_lists = len(items) if num_workers is None else num_workers // math.gcd(num_workers, num_others)
-    return [*(_list(key, part) for part in _evenly(items, min(num_lists, len(items)))), *others]
+    num_parts = len(items) if num_lists is None else min(num_lists, len(items))
+    return [*(_list(key, part) for part in _evenly(items, num_parts)), *others]
 
 
 def _evenly(items: Sequence[str], num_parts: int) -> list[Sequence[str]]:

@@ -2,7 +2,9 @@
 
 import hashlib
 import logging
+import os
 import shutil
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from xxhash import xxh3_128
 
 from lmc_lab.errors import UserError
 from lmc_lab.files import DamagedFile, read_json, write_json
-from lmc_lab.locks import locked
+from lmc_lab.locks import are_used, locked
 
 Arrays = dict[str, np.ndarray]
 
@@ -105,7 +107,8 @@ def _opened(folder: Path) -> DecodedData:
 
 def _store(folder: Path, write: Callable[[NewArrays], None]) -> None:
     """Has arrays written beside `folder`, then puts them in its place: there is all of it or nothing."""
-    unfinished = folder.with_name(f".{folder.name}.unfinished")  # the lock's owner's; another's was killed
+    own = "" if are_used() else f"-{socket.gethostname()}-{os.getpid()}"  # without locks others may write the same
+    unfinished = folder.with_name(f".{folder.name}.unfinished{own}")  # the lock's owner's; another's was killed
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     write(NewArrays(unfinished))
@@ -113,7 +116,12 @@ def _store(folder: Path, write: Callable[[NewArrays], None]) -> None:
     content = {"folder": folder.name, "digest": _digest(arrays), "checksums": _checksums(unfinished)}
     write_json(unfinished / _DIGEST, content)
     shutil.rmtree(folder, ignore_errors=True)
-    unfinished.rename(folder)
+    try:
+        unfinished.rename(folder)
+    except OSError:  # another has put the same there
+        if are_used() or not folder.exists():
+            raise
+        shutil.rmtree(unfinished)
 
 
 def _append(file: BinaryIO, rows: np.ndarray) -> None:

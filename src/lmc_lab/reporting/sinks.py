@@ -1,16 +1,10 @@
-"""Weights & Biases, a mirror of what is on disk; the only file that imports it."""
+"""Weights & Biases, a mirror of what is on disk."""
 
-import hashlib
-import json
-import os
-import re
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast, final, get_args
+from typing import Annotated, Any, final, get_args
 
 import pandas as pd
 import torch
@@ -18,51 +12,14 @@ import wandb
 from lightning.pytorch.loggers import Logger, WandbLogger
 
 from lmc_lab.data.examples import Examples
-from lmc_lab.errors import UserError
 from lmc_lab.landscape.predictions import unpack_mask
 from lmc_lab.reporting.examples import example_table
+from lmc_lab.reporting.told import Told
+from lmc_lab.reporting.wandb_account import Mode, Way, id_of, remove_offline, way_of
 from lmc_lab.results.folder import Result, all_rows
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.experiment import RunName
-from lmc_lab.values import Condition, check_value
-
-Way = Literal["online", "offline", "disabled"]
-Mode = Literal["auto", "online", "offline", "disabled"]  # auto: one of the others, or not at all, as `way_of` finds
-
-
-def way_of(mode: Mode) -> Way | None:
-    """Returns how is logged: ``auto`` as WANDB_MODE says, else online where there is a key; None for not at all.
-
-    Raises:
-        UserError: WANDB_MODE is something else, or nothing is to be logged online since there is no key.
-    """
-    given = os.environ.get("WANDB_MODE")
-    if mode == "auto" and not given:
-        return "online" if _has_key() else None
-    found = given if mode == "auto" else mode
-    check_value(found, Way, "WANDB_MODE")
-    if found == "online" and not _has_key():
-        raise UserError(
-            "expected a key of Weights & Biases to log online, found none; run `wandb login`, set WANDB_API_KEY, or "
-            "log offline (WANDB_MODE=offline)"
-        )
-    return cast("Way", found)
-
-
-def _has_key() -> bool:
-    """Returns whether there is a key of Weights & Biases; asks nobody, neither the user nor the server.
-
-    Raises:
-        UserError: it cannot be one.
-    """
-    try:
-        with redirect_stderr(StringIO()):  # it would tell that it found none
-            return wandb.login(prompt=False, verify=False)
-    except wandb.errors.Error as error:
-        raise UserError(
-            f"expected a key of Weights & Biases, found one that it refuses ({error}); change it"
-        ) from error
-
+from lmc_lab.values import Condition
 
 _CAN_BE = Condition("", lambda mode: way_of(mode) in (None, *get_args(Way)))  # says itself what is wrong
 
@@ -80,7 +37,7 @@ class _WandbRun(WandbLogger):
         arguments: of Lightning's logger.
     """
 
-    def __init__(self, *, told: "Told | None", is_new: bool, **arguments: Any) -> None:
+    def __init__(self, *, told: Told | None, is_new: bool, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._told = told
         if is_new and told is not None:
@@ -96,31 +53,6 @@ class _WandbRun(WandbLogger):
         """Ends the run: the next of this process would go on in it otherwise."""
         super().finalize(status)
         self.experiment.finish(exit_code=0 if status == "success" else 1)
-
-
-class Told:
-    """What was logged of a run: a file of a line for each step and its metrics."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        lines = path.read_text().splitlines() if path.exists() else []
-        self.rows: list[tuple[int | None, dict[str, float]]] = []
-        for line in lines:
-            with suppress(ValueError):  # a line that a kill cut off; it is told again
-                step, metrics = json.loads(line)
-                self.rows.append((step, metrics))
-        self._known = {(step, *sorted(metrics)) for step, metrics in self.rows}
-
-    def add(self, metrics: Mapping[str, float], step: int | None) -> bool:
-        """Adds a line, unless metrics of these names were logged at this step; returns whether it did."""
-        key = (step, *sorted(metrics))
-        if key in self._known:
-            return False
-        self._known.add(key)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a") as file:
-            file.write(json.dumps([step, {name: float(value) for name, value in metrics.items()}]) + "\n")
-        return True
 
 
 def wandb_logger(
@@ -154,17 +86,6 @@ def wandb_logger(
         mode=way,
         config=dict(config),
     )
-
-
-def id_of(place: str) -> str:
-    """Returns the id of the run at an address, which can be read and is no other address's."""
-    return f"{re.sub(r'[^A-Za-z0-9_-]+', '-', place)[:80]}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
-
-
-def remove_offline(output_dir: Path, run_id: str) -> None:
-    """Removes what was written of a run offline, which another is about to replace."""
-    for folder in (output_dir / "wandb").glob(f"offline-run-*-{run_id}"):
-        shutil.rmtree(folder)
 
 
 @dataclass(frozen=True)
