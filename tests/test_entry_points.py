@@ -45,9 +45,10 @@ def test_the_command_of_the_user_with_overrides_on_both_sides_of_the_flag(tmp_pa
 
 def test_a_run_says_where_it_is_and_nothing_else(tmp_path, places):
     run = f"python -m lmc_lab.train {TINY} {places} run.evaluate_every=10"
-    for swept, told in (("seed=0", 1), ("-m 'seed=range(1,3)' hydra.launcher.n_jobs=1", 3)):
+    for swept, told in (("seed=0", 1), ("-m 'seed=range(1,3)' hydra.launcher.n_jobs=1", 4)):
         result = shell(f"{run} split_step=20 {swept}", PYTHONWARNINGS="default")
         assert result.returncode == 0 and result.stderr == "" and len(result.stdout.splitlines()) == told
+    assert result.stdout.startswith("running 1 of 1 jobs, 1 at a time: seed=[1,2]\n")
 
 
 def test_branches_spawned_at_the_split_equal_those_of_the_sweep(tmp_path, shared_cache):
