@@ -81,7 +81,7 @@ def _model_at(task: Task, path):
 
 def test_a_loss_that_is_not_a_number_is_seen():
     module = TrainingModule(Classification(nn.Linear(2, 3), SGD))
-    module.log = lambda name, value: None
+    module.log = lambda name, value, **options: None
     module.validation_step((torch.tensor([[0.0, 1.0], [float("nan"), 1.0]]), torch.tensor([0, 1])), 0)
     assert module.test_loss.compute().isnan() and module.test_accuracy.compute() <= 0.5
 
