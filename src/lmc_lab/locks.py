@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from lmc_lab.errors import UserError
 
@@ -59,12 +60,8 @@ def check_locks(folder: Path) -> None:
     """
     path = folder / ".lock-check"
     with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return  # another process checks, and so it holds
-        except OSError as error:
-            raise _no_locks(folder, f"none ({os.strerror(error.errno or 0)})") from error
+        if _is_held(file, folder):
+            return  # by another process that checks
         second = subprocess.run(
             [sys.executable, "-S", "-c", _ASK, str(path)], capture_output=True, text=True, check=False
         )
@@ -72,6 +69,21 @@ def check_locks(folder: Path) -> None:
     if second.returncode != _IS_HELD:
         found = second.stderr.strip().splitlines()[-1:] or ["that two processes had the same one"]
         raise _no_locks(folder, found[0])
+
+
+def _is_held(file: IO[str], folder: Path) -> bool:
+    """Tries to take the lock of an open file; returns whether another process holds it.
+
+    Raises:
+        UserError: the folder's file system has no locks.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError as error:
+        raise _no_locks(folder, f"none ({os.strerror(error.errno or 0)})") from error
+    return False
 
 
 def _no_locks(folder: Path, found: str) -> UserError:
@@ -94,9 +106,8 @@ class HeldLock:
     def __enter__(self) -> "HeldLock":
         """Takes the lock."""
         self._file = self._path.open("a+")
-        fcntl.flock(
-            self._file, fcntl.LOCK_SH
-        )  # another sweep of the same second may hold it, too; a job wants it alone
+        # Another sweep of the same second may hold it, too; a job wants it alone.
+        fcntl.flock(self._file, fcntl.LOCK_SH)
         return self
 
     def show(self) -> None:
@@ -121,15 +132,10 @@ def check_lock_is_held(folder: Path) -> None:
     """
     path = folder / _NAME
     with path.open("r+") as file:  # a file system of a network gives no lock of a file that is only read
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if _is_held(file, folder):
             return
-        except OSError as error:
-            raise _no_locks(folder, f"none ({os.strerror(error.errno or 0)})") from error
-    now = (
-        folder / f".now-{socket.gethostname()}-{os.getpid()}"
-    )  # a file's time is the server's, whatever the clock here says
+    # A file's time is the server's, whatever the clock here says.
+    now = folder / f".now-{socket.gethostname()}-{os.getpid()}"
     now.touch()
     age = now.stat().st_mtime - path.stat().st_mtime
     now.unlink()

@@ -103,10 +103,8 @@ class SlurmLauncher(ClusterLauncher):
             raise UserError(
                 f"expected hydra.launcher.poll_seconds to be above 0 and at most 30, found {poll_seconds}; change it"
             )
-        self._is_slurm, self._folder_of_jobs = (
-            cluster == "slurm",
-            folder if cluster == "slurm" else folder.replace("%j", "local"),
-        )
+        self._is_slurm = cluster == "slurm"
+        self._folder_of_jobs = folder if self._is_slurm else folder.replace("%j", "local")
         self._max_num_timeout, self._poll_seconds = max_num_timeout, poll_seconds
         self._parameters, self._additional = plain_settings(parameters), plain_settings(additional_parameters)
 
