@@ -74,6 +74,14 @@ def test_the_tutorials_split_by_hand(tmp_path, shared_cache):
     assert len(list(tmp_path.glob("multirun/mnist1d-*/trunk-0/split-250"))) == 2
 
 
+def test_the_tutorials_search(tmp_path, shared_cache):
+    (command,) = _commands(4)
+    small = """'overrides=["task.max_steps=60","task.data.num_train=300"]' study.branches=2 study.search.max_splits=4"""
+    few = "study.analyses.hulls.num_hulls=2 study.analyses.convex_mode.num_samples=9 study.trunks=[0] figures=[]"
+    printed = succeed(f"{command} {small} {few} cache_dir={shared_cache}", cwd=tmp_path)
+    assert "trunk 0: p_conv holds from k = " in printed and printed.strip().endswith("report.html")
+
+
 def test_the_tutorials_model_of_ones_own_and_checkpoints(tmp_path):
     (config,) = _code(5, "yaml")
     (tmp_path / "task").mkdir()

@@ -36,7 +36,7 @@ _FLAGS_WITH_VALUE = frozenset(
     ]
 )
 # A child that inherited these would log into its parent's run.
-_OF_ONE_RUN = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SERVICE")
+_OF_ONE_RUN = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH", "WANDB_SERVICE")
 _PARENT = "LMC_PARENT_PID"  # set for a process that must not outlive the one that started it
 
 

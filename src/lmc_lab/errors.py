@@ -1,3 +1,5 @@
+"""Errors that the user can mend, and whose code an error comes from."""
+
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches

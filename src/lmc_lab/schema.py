@@ -43,6 +43,7 @@ KINDS: Mapping[str, Any] = {
     "study.trunks": Annotated[Sequence[Seed], distinct()],
     "steps": Sequence[int | str],
     "sweep": Sequence[str],
+    "sweep_config": str | None,
     "task.augmentation": Sequence,
     "task.batch_size": Count,
     "task.callbacks": Sequence,
@@ -52,8 +53,10 @@ KINDS: Mapping[str, Any] = {
     "task.max_steps": Count,
     "task.name": Name,
     "task.scheduler": Mapping | None,
+    "trials": Count | None,
     "trunk_seed": Seed | Annotated[Sequence[Seed], distinct()],
     "trunks": Annotated[Sequence[Seed], distinct(2)] | None,
+    "tuning_seed": Seed,
 }
 _OPTIONAL = (
     "study.evaluation",

@@ -15,7 +15,7 @@ from lmc_lab import configs
 from lmc_lab.construct import argument_names
 from lmc_lab.errors import UserError, is_users_own, nearest, one_line, raised_in
 
-_ENTRY_POINTS = ("train", "analyze", "study", "report")
+_ENTRY_POINTS = ("train", "analyze", "study", "report", "tune")
 
 
 def sentence(error: BaseException, config_name: str = "train") -> str | None:

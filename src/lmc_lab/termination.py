@@ -17,7 +17,7 @@ class _Request:
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         self.signals.append(number)
-        if len(self.signals) > 1:  # it would come between while the first is being answered
+        if len(self.signals) > 1:  # the first is being answered, and an exit here would cut that short
             return
         if not self.num_waiting:
             raise SystemExit(EXIT_CODE)

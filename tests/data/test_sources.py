@@ -141,7 +141,7 @@ def test_a_share_becomes_the_test_set(tmp_path, write, load):
     assert len(dataset.train) == 9 and len(dataset.test) == 3
     both = same_order(dataset.train) + same_order(dataset.test)
     assert sorted(both) == sorted(zip(map(bytes, PIXELS), LABELS.tolist(), strict=True))
-    other = load(tmp_path, test_share=0.25, split_seed=1, **without)
+    other = load(tmp_path, test_share=0.25, test_seed=1, **without)
     assert same_order(other.test) != same_order(dataset.test) and other.digest != dataset.digest
     with pytest.raises(UserError, match="found 0.01 of 12"):
         load(tmp_path, test_share=0.01, **without)

@@ -174,8 +174,8 @@ def all_outcomes(jobs: Sequence[Job], run: RunsJobs) -> list[Reasons]:
 def _outcomes(jobs: Sequence[Job], run: RunsJobs) -> Outcomes:
     """Yields the place of each job when it ends, and what failed.
 
-    Jobs are asked for an answer in turn, until one has none: it and those behind it are `run`. Who has something to train
-    so waits for one job to be looked at, and who has nothing for no process.
+    Jobs are asked for an answer in turn, until one has none: it and those behind it are `run`. So a sweep with something to
+    train starts its workers after a look at one job, and one that is finished starts none.
     """
     for place, job in enumerate(jobs):
         if not job.is_answered():

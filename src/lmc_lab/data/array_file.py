@@ -30,7 +30,7 @@ def load(
     train: Sequence[str] | None = None,
     test: Sequence[str] | None = None,
     test_share: Share | None = None,
-    split_seed: Natural = 0,
+    test_seed: Natural = 0,
     mean: PerChannel | None = None,
     deviation: PerChannel | None = None,
     num_train: Count | None = None,
@@ -49,7 +49,7 @@ def load(
             ``inputs, targets`` and ``x, y`` for None.
         test: The same of the test set; ``test_inputs, test_targets`` or ``x_test, y_test``, or no test set, for None.
         test_share: The share of the training set that becomes a test set where there is none.
-        split_seed: By which it is drawn.
+        test_seed: By which it is drawn.
         mean: See `data.source.dataset_of`, as for the rest.
         deviation: See there.
         num_train: See there.
@@ -59,7 +59,7 @@ def load(
         UserError: there is no such file, it is damaged, or lacks arrays.
     """
     file = existing(Path(data_dir) / path)
-    folder = Path(cache_dir) / f"arrays-{identity_of([file], train, test, test_share, split_seed)}"
+    folder = Path(cache_dir) / f"arrays-{identity_of([file], train, test, test_share, test_seed)}"
 
     def sources() -> tuple[Source, Source | None]:
         with _opened(file) as arrays:
@@ -69,7 +69,7 @@ def load(
                 f"expected arrays {' or '.join(map(' and '.join, _USUAL['train']))} in {file}, found "
                 f"{', '.join(arrays.names)}; name two with task.data.train=[…,…]"
             )
-        return train_and_test(sets[0], sets[1], test_share, split_seed)
+        return train_and_test(sets[0], sets[1], test_share, test_seed)
 
     data = decoded(folder, sources)
     return dataset_of(data, mean=mean, deviation=deviation, num_train=num_train, num_test=num_test)

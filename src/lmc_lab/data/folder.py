@@ -22,7 +22,7 @@ def load(
     side: Count | None = None,
     num_channels: NumChannels = 3,
     test_share: Share | None = None,
-    split_seed: Natural = 0,
+    test_seed: Natural = 0,
     mean: PerChannel | None = None,
     deviation: PerChannel | None = None,
     num_train: Count | None = None,
@@ -40,7 +40,7 @@ def load(
         side: Of the square that pictures are cut and resized to; all have one size for None.
         num_channels: 3 for colours, 1 for grey.
         test_share: The share of the training set that becomes a test set where there is none.
-        split_seed: By which it is drawn.
+        test_seed: By which it is drawn.
         mean: See `data.source.dataset_of`, as for the rest.
         deviation: See there.
         num_train: See there.
@@ -57,7 +57,7 @@ def load(
     for unknown in sorted((test or {}).keys() - train.keys()):
         raise UserError(f"expected classes of {root / 'train'} in {root / 'test'}, found {unknown}; move its pictures")
     files = [file for folders in (train, test or {}) for found in folders.values() for file in found]
-    name = f"folder-{identity_of(files, side, num_channels, test_share, split_seed)}"
+    name = f"folder-{identity_of(files, side, num_channels, test_share, test_seed)}"
 
     def sources() -> tuple[Source, Source | None]:
         labels = {name: label for label, name in enumerate(train)}
@@ -66,7 +66,7 @@ def load(
             pairs = [(file, labels[name]) for name, found in folders.items() for file in found]
             return _Pictures(pairs, side, num_channels)
 
-        return train_and_test(pictures(train), None if test is None else pictures(test), test_share, split_seed)
+        return train_and_test(pictures(train), None if test is None else pictures(test), test_share, test_seed)
 
     data = decoded(Path(cache_dir) / name, sources)
     return dataset_of(data, mean=mean, deviation=deviation, num_train=num_train, num_test=num_test)

@@ -1,3 +1,5 @@
+"""Pictures as they are stored, and the batches that a model gets of them."""
+
 from dataclasses import dataclass, field
 
 import torch

@@ -25,7 +25,7 @@ def load(
     train: MapStyle,
     test: MapStyle | None = None,
     test_share: Share | None = None,
-    split_seed: Natural = 0,
+    test_seed: Natural = 0,
     mean: PerChannel | None = None,
     deviation: PerChannel | None = None,
     num_train: Count | None = None,
@@ -42,7 +42,7 @@ def load(
         train: The training set, with `__len__` and `__getitem__`. An item must be the same each time.
         test: The test set.
         test_share: The share of the training set that becomes a test set where there is none.
-        split_seed: By which it is drawn.
+        test_seed: By which it is drawn.
         mean: See `data.source.dataset_of`, as for the rest.
         deviation: See there.
         num_train: See there.
@@ -54,9 +54,9 @@ def load(
     own = _Items(train, "task.data.train")
     others = None if test is None else _Items(test, "task.data.test")
     with torch.random.fork_rng(devices=[]):  # what a data set draws is not the model's
-        parts = [own.identity(), others and others.identity(), test_share, split_seed]
+        parts = [own.identity(), others and others.identity(), test_share, test_seed]
         folder = Path(cache_dir) / f"dataset-{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
-        data = decoded(folder, lambda: train_and_test(own, others, test_share, split_seed))
+        data = decoded(folder, lambda: train_and_test(own, others, test_share, test_seed))
     return dataset_of(data, mean=mean, deviation=deviation, num_train=num_train, num_test=num_test)
 
 

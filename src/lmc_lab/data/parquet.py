@@ -44,7 +44,7 @@ def load(
     side: Count | None = None,
     num_channels: NumChannels = 3,
     test_share: Share | None = None,
-    split_seed: Natural = 0,
+    test_seed: Natural = 0,
     mean: PerChannel | None = None,
     deviation: PerChannel | None = None,
     num_train: Count | None = None,
@@ -63,7 +63,7 @@ def load(
         side: Of the square that pictures are cut and resized to; all have one size for None.
         num_channels: 3 for colours, 1 for grey.
         test_share: The share of the training set that becomes a test set where there is none.
-        split_seed: By which it is drawn.
+        test_seed: By which it is drawn.
         mean: See `data.source.dataset_of`, as for the rest.
         deviation: See there.
         num_train: See there.
@@ -75,13 +75,13 @@ def load(
     folder, columns = existing(Path(data_dir) / path), Columns(image_column, label_column)
     train = _files(folder, train_files, "train_files")
     test = None if test_files is None else _files(folder, test_files, "test_files")
-    settings = (len(train), columns, side, num_channels, test_share, split_seed)
+    settings = (len(train), columns, side, num_channels, test_share, test_seed)
     name = f"parquet-{identity_of([*train, *(test or [])], settings)}"
 
     def sources() -> tuple[Source, Source | None]:
         own, others = (None if files is None else _Rows(files, columns, side, num_channels) for files in (train, test))
         assert own is not None
-        return train_and_test(own, others, test_share, split_seed)
+        return train_and_test(own, others, test_share, test_seed)
 
     data = decoded(Path(cache_dir) / name, sources)
     return dataset_of(data, mean=mean, deviation=deviation, num_train=num_train, num_test=num_test)

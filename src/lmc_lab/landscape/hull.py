@@ -73,8 +73,8 @@ def _points(groups: Sequence[LazyPoints], places: range) -> tuple[Tensor, Tensor
         if first < stop:
             parts.append(group.make(slice(first, stop)))
         start += group.count
-    thetas, mixtures = zip(*parts, strict=True)
-    return torch.cat(thetas), torch.cat(mixtures)
+    thetas, coefficients = zip(*parts, strict=True)
+    return torch.cat(thetas), torch.cat(coefficients)
 
 
 @dataclass(frozen=True)

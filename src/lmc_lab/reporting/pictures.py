@@ -72,11 +72,16 @@ def files_of(folder: Path, name: str, formats: Sequence[str]) -> list[Path]:
     return [folder / f"{name}.{each}" for each in formats]
 
 
-def _draw(figure: ReportFigure[Figure], rows: pd.DataFrame, paths: Sequence[Path]) -> None:
+def write_figure(draw: Callable[[], Figure], paths: Sequence[Path]) -> None:
+    """Draws a figure as those for papers look, and writes it into files, whose endings say their formats."""
     with matplotlib.rc_context(PAPER):
-        drawn = laid_out(figure.drawn(in_order(rows)))
+        drawn = laid_out(draw())
         for path in paths:
             _save(drawn, path)
+
+
+def _draw(figure: ReportFigure[Figure], rows: pd.DataFrame, paths: Sequence[Path]) -> None:
+    write_figure(lambda: figure.drawn(in_order(rows)), paths)
 
 
 def laid_out(figure: Figure) -> Figure:

@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path
@@ -61,3 +62,11 @@ def remove_offline(output_dir: Path, run_id: str) -> None:
     """Removes what was written of a run offline, which another is about to replace."""
     for folder in (output_dir / "wandb").glob(f"offline-run-*-{run_id}"):
         shutil.rmtree(folder)
+
+
+def log_to_sweep(metrics: Mapping[str, float]) -> None:
+    """Logs numbers to the run of which an agent of a sweep has started this process, if one has."""
+    if "WANDB_SWEEP_ID" not in os.environ:
+        return
+    with wandb.init() as run:
+        run.log(dict(metrics))

@@ -1,3 +1,5 @@
+"""Trains branches from the states of a trunk."""
+
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any

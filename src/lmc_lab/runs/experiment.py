@@ -1,3 +1,5 @@
+"""A task, a trunk and the settings of its branches: what a command trains."""
+
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

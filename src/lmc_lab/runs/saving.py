@@ -50,7 +50,7 @@ class ResumeCheckpoint(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Saves if it is time; not at the end, from where Lightning would not go on to what callbacks do there."""
+        """Saves if it is time; not after the last step, since a run resumed from there would never call `on_train_end`."""
         if time.monotonic() - self._last >= self._seconds and trainer.global_step < self._stop:
             trainer.save_checkpoint(self._folder.resume)
             self._last = time.monotonic()

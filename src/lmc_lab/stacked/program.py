@@ -42,7 +42,7 @@ class Program:
         for call in calls:
             self._layers[call] = self._layer(call)
         self._last_uses = _last_uses(calls)
-        self._maps, self._head = self._split(calls)
+        self._maps, self._head = self._maps_and_head(calls)
         of_input = [layer for call, layer in self._layers.items() if any(map(self._is_input, call.inputs))]
         self._starts_batch_last = any(layer.layout.is_batch_last for layer in of_input)
 
@@ -98,7 +98,7 @@ class Program:
                 values.pop(source, None)
         return values[calls[-1]]
 
-    def _split(self, calls: list[Call]) -> tuple[list[Call], list[Call]]:
+    def _maps_and_head(self, calls: list[Call]) -> tuple[list[Call], list[Call]]:
         """Returns the calls up to the feature maps of which rows are made, and the rest if it needs only these maps."""
         rows = next((call for call in calls if self._layers[call].layout is ActivationLayout.ROWS), None)
         if rows is None or self._layers[rows.inputs[0]].layout not in MAPS:
@@ -137,10 +137,10 @@ class Program:
                 mean, variance, unbiased = (moment.to(x.dtype) for moment in moments)
                 states |= {f"{call.path}.running_mean": mean, f"{call.path}.running_var": variance}
                 found |= {f"{call.path}.running_mean": mean, f"{call.path}.running_var": unbiased}
-            values[call] = self._execute_split(call, layer, states, inputs)
+            values[call] = self._execute_in_parts(call, layer, states, inputs)
         return found
 
-    def _execute_split(self, call: Call, layer: Layer, states: States, inputs: list[list[Any]]) -> list[Any]:
+    def _execute_in_parts(self, call: Call, layer: Layer, states: States, inputs: list[list[Any]]) -> list[Any]:
         weights, results = layer.prepare(states), []
         last_used = [position for position, source in enumerate(call.inputs) if source in self._last_uses[call]]
         for part in range(len(inputs[0])):

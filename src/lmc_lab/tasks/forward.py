@@ -1,11 +1,11 @@
 """Ways to run one architecture at many points of its parameter space: one by one, or side by side."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
 from textwrap import shorten
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +22,8 @@ from lmc_lab.tasks.forward_pass import placed
 from lmc_lab.tasks.threads import map_in_order
 from lmc_lab.tasks.torch_internals import versions_of
 
-Arranged = list[Any]  # the inputs of one batch, in the parts and the memory that a way to run a model wants
-Outputs = Callable[[Arranged], Tensor]  # of n models on such inputs, (n, >= B, ...)
+InputParts = Sequence[Inputs]  # the inputs of one batch, in the parts and the memory that a way to run a model wants
+Outputs = Callable[[InputParts], Tensor]  # of n models on such inputs, (n, >= B, ...)
 
 # Models side by side have a multiple of so many examples. Else a model's numbers may begin in the middle of a vector register,
 # and the last bit of its outputs depend on its place: of equal endpoints three quarters of the hull had lower losses.
@@ -63,7 +63,7 @@ class Forward(ABC):
         last example, which `inputs` may add.
         """
 
-    def inputs(self, inputs: Inputs) -> Arranged:
+    def inputs(self, inputs: Inputs) -> InputParts:
         """Returns `inputs` (B, ...) as the model is to have them, on its device, once for all points."""
         return [each(lambda tensor: tensor.to(self.device), inputs)]
 
@@ -161,9 +161,10 @@ class Stacked(Forward):
 
     def at(self, states: States) -> Outputs:
         """Returns what runs all points at once, their weights as wide layers."""
-        return partial(self._stacked, self._stacked.prepare(dict(states)))
+        prepared = self._stacked.prepare(dict(states))
+        return lambda parts: self._stacked(prepared, [part for part in parts if isinstance(part, Tensor)])
 
-    def inputs(self, inputs: Inputs) -> Arranged:
+    def inputs(self, inputs: Inputs) -> InputParts:
         """Returns the inputs in parts, with copies of the last one behind it."""
         padded_inputs = padded(inputs.to(self.device), _ALIGNED_EXAMPLES)
         return self._stacked.prepare_inputs(padded_inputs, self._sizes.num_map_examples)

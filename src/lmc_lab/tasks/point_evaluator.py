@@ -170,8 +170,8 @@ class PointEvaluator:
         """Returns the largest absolute value among the outputs of all points on `examples`."""
         chunks = examples.on(self.device.torch_device).chunks(self._forward.num_examples)
         groups = [outputs for *_, outputs in self._groups(points)]
-        arranged = (self._forward.inputs(inputs) for inputs, _ in chunks)
-        sizes = (outputs(inputs).abs().max() for inputs in arranged for outputs in groups)
+        parts_of = (self._forward.inputs(inputs) for inputs, _ in chunks)
+        sizes = (outputs(parts).abs().max() for parts in parts_of for outputs in groups)
         return max(map(float, sizes))
 
     @property
@@ -193,8 +193,8 @@ class PointEvaluator:
         groups = list(self._groups(points))
         loss_sums, nums_correct = [], []
         for inputs, targets in examples.chunks(self._forward.num_examples):
-            arranged, own_targets = self._forward.inputs(inputs), self._forward.targets(targets)[: len(targets)]
-            outputs = torch.cat([run(arranged)[: cut.stop - cut.start, : len(targets)] for cut, _, run in groups])
+            parts, own_targets = self._forward.inputs(inputs), self._forward.targets(targets)[: len(targets)]
+            outputs = torch.cat([run(parts)[: cut.stop - cut.start, : len(targets)] for cut, _, run in groups])
             judged = further(outputs)
             losses, correct = self._judge(judged, own_targets, {"": judged})
             loss_sums.append(losses.sum(dim=1, dtype=torch.float64))
@@ -211,10 +211,10 @@ class PointEvaluator:
         @torch.no_grad()  # each thread has a switch of its own
         def judge(place: slice) -> list[tuple[slice, slice, Tensor, Tensor | None]]:
             inputs, targets = examples.batch(place)
-            arranged, own_targets = self._forward.inputs(inputs), self._forward.targets(targets)
+            parts, own_targets = self._forward.inputs(inputs), self._forward.targets(targets)
             judged = []
             for cut, own, outputs_on in groups:
-                outputs = outputs_on(arranged)[:, : len(own_targets)]
+                outputs = outputs_on(parts)[:, : len(own_targets)]
                 losses, correct = self._judge(outputs, own_targets, own)
                 # Without those on copies of the last example.
                 losses, correct = losses[:, : len(targets)], None if correct is None else correct[:, : len(targets)]

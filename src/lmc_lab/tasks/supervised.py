@@ -1,3 +1,5 @@
+"""What the modules of tasks with targets share."""
+
 from abc import ABC
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any

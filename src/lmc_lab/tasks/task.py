@@ -1,3 +1,5 @@
+"""A task: what is trained, on what, how long, and how its points are judged."""
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum

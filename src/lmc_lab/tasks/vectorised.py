@@ -1,3 +1,5 @@
+"""All points by one call of each operation, as a GPU wants them."""
+
 from functools import partial
 from typing import final
 
@@ -10,7 +12,7 @@ from lmc_lab.stacked.copies import Copies, stack
 from lmc_lab.stacked.graph import UnsupportedModel
 from lmc_lab.stacked.moments import batch_moments
 from lmc_lab.tasks.device import PassSizes
-from lmc_lab.tasks.forward import Arranged, Forward, Outputs, changes_inputs, padded
+from lmc_lab.tasks.forward import Forward, InputParts, Outputs, changes_inputs, padded
 
 
 @final
@@ -46,7 +48,7 @@ class Vectorised(Forward):
         own = {name: values.clone(memory_format=torch.contiguous_format) for name, values in states.items()}
         return partial(self._run, own)
 
-    def inputs(self, inputs: Inputs) -> Arranged:
+    def inputs(self, inputs: Inputs) -> InputParts:
         """Returns as many inputs as every pass has."""
         return [each(lambda tensor: padded(tensor.to(self.device), self.num_examples), inputs)]
 
@@ -58,7 +60,7 @@ class Vectorised(Forward):
         """Returns the moments (n, C), of one point after another: a batch of 2,048 keeps a GPU busy."""
         return batch_moments(self._model, states, inputs)
 
-    def _run(self, states: States, inputs: Arranged) -> Tensor:
+    def _run(self, states: States, inputs: InputParts) -> Tensor:
         return self._copies(states, *inputs)
 
     def _try(self, inputs: Inputs) -> None:

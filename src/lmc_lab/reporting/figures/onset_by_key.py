@@ -1,0 +1,64 @@
+"""The onset of each trial of a sweep against the values of the task's keys."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from lmc_lab.reporting.figures.style import ONE_COLUMN, PANEL_HEIGHT, TWO_COLUMNS
+from lmc_lab.reporting.palette import BLUE, GREY, ORANGE
+
+CAPTION = (
+    "The bracket of the onset in each trial: from the last split that failed, or the first that was measured, to the first "
+    "from which on all held (dot). A triangle at T: it held at no split. Orange: the outcome was not monotone."
+)
+_PER_LINE = 3
+
+
+def onset_by_key(onsets: pd.DataFrame, is_log: Mapping[str, bool]) -> Figure:
+    """Returns a panel for each key, with a bracket for each trial and trunk.
+
+    Args:
+        onsets: a line for each; the keys' columns, `last_failed`, `first_held` (NaN: none), `reversals`, `num_steps`.
+        is_log: of each key, whether its axis is logarithmic.
+    """
+    across = min(len(is_log), _PER_LINE)
+    lines = -(-len(is_log) // _PER_LINE)
+    size = (ONE_COLUMN if across == 1 else TWO_COLUMNS, PANEL_HEIGHT * lines)
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(h_pad=0.02, w_pad=0.02))
+    for number, (key, logarithmic) in enumerate(is_log.items()):
+        axis = figure.add_subplot(lines, across, number + 1)
+        _draw(axis, onsets, key)
+        if logarithmic:
+            axis.set_xscale("log")
+        axis.set_ylabel("split step k" if number % across == 0 else "")
+    return figure
+
+
+def _draw(axis: Axes, onsets: pd.DataFrame, key: str) -> None:
+    values = pd.to_numeric(onsets[key], errors="coerce")
+    if values.isna().any():
+        names = sorted(onsets[key].astype(str).unique())
+        values = onsets[key].astype(str).map(names.index)
+        axis.set_xticks(range(len(names)), names)
+    positive = onsets["first_held"][onsets["first_held"] > 0]
+    first = float(positive.min()) if len(positive) else 1.0
+    for value, line in zip(values, onsets.itertuples(), strict=True):
+        low = 0.0 if pd.isna(line.last_failed) else float(line.last_failed)
+        is_censored = pd.isna(line.first_held)
+        high = float(line.num_steps if is_censored else line.first_held)
+        colour = ORANGE if line.reversals else BLUE
+        axis.plot([value, value], [low, high], color=colour, linewidth=0.7, alpha=0.7)
+        axis.plot(
+            [value],
+            [high],
+            "^" if is_censored else "o",
+            color=colour,
+            markerfacecolor="none" if is_censored else colour,
+        )
+    axis.axhline(float(onsets["num_steps"].max()), color=GREY, linestyle=":", linewidth=0.6)
+    axis.set_yscale("symlog", linthresh=first, linscale=0.5)
+    axis.set_ylim(bottom=0)
+    axis.set_xlabel(key)

@@ -1,0 +1,90 @@
+"""What the trials of a sweep found: a table, how each key and the onset go together, and a figure of both."""
+
+from collections.abc import Iterator
+from math import inf
+from pathlib import Path
+
+import pandas as pd
+
+from lmc_lab.files import write_text
+from lmc_lab.landscape.rank_correlation import rank_correlation
+from lmc_lab.reporting.figures.onset_by_key import onset_by_key
+from lmc_lab.reporting.pictures import files_of, write_figure
+from lmc_lab.reporting.table import as_text
+from lmc_lab.runs.paths import reports
+from lmc_lab.tune_sweep import Range, Sweep
+from lmc_lab.tune_trial import Trial
+
+_FORMATS = ("png", "svg", "pdf")
+_ONSETS = ["criterion", "trunk", "last_failed", "first_held", "reversals", "num_steps"]
+
+
+class Record:
+    """The trials of a sweep so far.
+
+    Args:
+        sweep: of which they are.
+        output_dir: below which the record is written.
+    """
+
+    def __init__(self, sweep: Sweep, output_dir: Path) -> None:
+        self._sweep = sweep
+        self._folder = reports(output_dir, sweep.name)
+        self._lines: list[pd.DataFrame] = []
+
+    def add(self, trial: Trial, onsets: pd.DataFrame) -> None:
+        """Adds what a trial found, as `Trial.onsets` returns it."""
+        self._lines.append(onsets[_ONSETS].assign(trial=trial.name, **trial.values))
+
+    def add_failed(self, trial: Trial, reason: str) -> None:
+        """Adds a trial that has no onset, and why."""
+        self._lines.append(pd.DataFrame([{**trial.values, "trial": trial.name, "failed": reason}]))
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Returns a line for each trial, criterion and trunk; a failed trial has one that says why."""
+        keys = list(self._sweep.parameters)
+        lines = pd.concat([pd.DataFrame(columns=["trial", *keys, *_ONSETS, "failed"]), *self._lines], ignore_index=True)
+        return lines[["trial", *keys, *_ONSETS, "failed"]]
+
+    def told(self) -> str:
+        """Returns the onsets by the sweep's criterion, and the rank correlation of each key with them, as text."""
+        own = self._own
+        shown = own[[*self._sweep.parameters, "trunk", "last_failed", "first_held", "reversals"]]
+        return "\n".join([as_text(shown), *self._correlations(own)])
+
+    def write(self) -> list[Path]:
+        """Writes the table, and the figure if there is an onset to draw; returns where."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        table, own = self._folder / "trials.csv", self._own
+        write_text(table, self.table.to_csv(index=False))
+        if own.empty:
+            return [table]
+        paths = files_of(self._folder, "onset", _FORMATS)
+        write_figure(lambda: onset_by_key(own, self._is_log), paths)
+        return [table, *paths]
+
+    @property
+    def _own(self) -> pd.DataFrame:
+        """Returns the lines of the criterion that the sweep goes by."""
+        table = self.table
+        return table[table["criterion"].eq(self._sweep.metric.removesuffix("_share"))]
+
+    @property
+    def _is_log(self) -> dict[str, bool]:
+        """Returns of each key whether its axis is logarithmic."""
+        return {key: isinstance(each, Range) and each.is_log for key, each in self._sweep.parameters.items()}
+
+    def _correlations(self, own: pd.DataFrame) -> Iterator[str]:
+        """Yields a line for each key whose values are numbers: a trial counts once, by the mean over its trunks."""
+        onset = own["first_held"].fillna(inf)
+        trials = (
+            own.assign(onset=onset)
+            .groupby("trial")
+            .agg({"onset": "mean", **dict.fromkeys(self._sweep.parameters, "first")})
+        )
+        for key in self._sweep.parameters:
+            values = pd.to_numeric(trials[key], errors="coerce")
+            if values.notna().all():
+                found = rank_correlation(values, trials["onset"])
+                yield f"rank correlation of the onset with {key}: {found} (Spearman's, {found.num_pairs} trials)"

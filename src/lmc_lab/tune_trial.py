@@ -1,0 +1,162 @@
+"""A trial: the study of one choice of a task's keys, and what it says of the onset."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+
+from lmc_lab import stages
+from lmc_lab.errors import UserError, nearest
+from lmc_lab.runs.paths import logs, reports
+from lmc_lab.tune_sweep import Values
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_OWN_KEYS = ("sweep_config", "trials", "tuning_seed", "overrides")
+_METRICS = [
+    f"onset_{criterion}{kind}" for criterion in ("p_conv", "instability", "centre_better") for kind in ("", "_share")
+]
+_REVERSALS = "_reversals"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The study of some values.
+
+    Args:
+        values: of the task's keys.
+        name: of its study.
+        overrides: of its study.
+        output_dir: where it is.
+    """
+
+    values: Values
+    name: str
+    overrides: tuple[str, ...]
+    output_dir: Path
+
+    @classmethod
+    def of(cls, values: Values, config: DictConfig, given: Sequence[str], sweep: str | None = None) -> "Trial":
+        """Returns the trial of some values.
+
+        Args:
+            values: of the task's keys.
+            config: of `tune`, composed.
+            given: the overrides that made it.
+            sweep: that the trial is of.
+        """
+        own = [*config.overrides, *_settings(values)]
+        digest = hashlib.sha256(json.dumps(own).encode()).hexdigest()[:8]
+        name = f"{sweep or config.study.name}-{digest}"
+        others = [item for item in given if not _is_own(item)]
+        overrides = (
+            *others,
+            f"study.name={name}",
+            f"figures=[{','.join(config.figures)}]",
+            f"overrides={json.dumps(own)}",
+        )
+        return cls(values, name, overrides, Path(config.output_dir).absolute())
+
+    @property
+    def settings(self) -> list[str]:
+        """Returns its values as they are typed: ``task.optimizer.lr=0.1``."""
+        return _settings(self.values)
+
+    @property
+    def page(self) -> Path:
+        """Returns where the page of its study is."""
+        return reports(self.output_dir, self.name) / "report.html"
+
+    def run(self) -> None:
+        """Runs its study, or goes on with it.
+
+        Raises:
+            UserError: it failed; repeats its last line, which says why.
+        """
+        stages.run(stages.command("study", *self.overrides), log=logs(self.output_dir) / f"{self.name}.log")
+
+    def onsets(self) -> "DataFrame":
+        """Returns the onsets that it found, a line for each criterion and trunk.
+
+        Columns: `criterion` (``onset_p_conv``), `trunk`, `last_failed` and `first_held`, the splits between which the onset
+        lies (NaN: none), `reversals`, `num_steps`, which is T.
+
+        Raises:
+            UserError: there are none.
+        """
+        from hydra import compose
+
+        from lmc_lab.results.folder import all_rows
+        from lmc_lab.study_column import find_column
+
+        own = [item for item in self.overrides if not item.startswith("hydra")]
+        column = find_column(compose("report", overrides=own), own)
+        found = _onset_lines(all_rows(column.collected.with_rows))
+        if found.empty:
+            raise UserError(
+                f"expected onsets among the results of {self.name}, found none; add the analysis: +study.analyses.onset={{}}"
+            )
+        return found.assign(num_steps=int(column.collected.config["task"]["max_steps"]))
+
+
+def metrics(onsets: "DataFrame") -> dict[str, float]:
+    """Returns what a sweep may go by: each criterion's onset, the first split that held, as a mean over trunks.
+
+    A trunk where none held counts as T: branches that part there are one. ``…_share`` is the same as a share of T.
+    """
+    held = onsets["first_held"].fillna(onsets["num_steps"])
+    frame = onsets.assign(steps=held, share=held / onsets["num_steps"])
+    means = frame.groupby("criterion")[["steps", "share"]].mean()
+    steps = {str(criterion): float(value) for criterion, value in means["steps"].items()}
+    return steps | {f"{criterion}_share": float(value) for criterion, value in means["share"].items()}
+
+
+def check_metric(name: str) -> None:
+    """Refuses a name that is no metric of a trial.
+
+    Raises:
+        UserError: it is none.
+    """
+    if name not in _METRICS:
+        raise UserError(f"expected metric.name to be a metric of a trial, found '{name}'; {nearest(name, _METRICS)}")
+
+
+def _onset_lines(rows: "DataFrame") -> "DataFrame":
+    """Returns the onsets in rows of the analysis `onset`."""
+    own = rows[rows["analysis"].eq("onset")]
+    reversals = own[own["quantity"].str.endswith(_REVERSALS)]
+    counts = reversals.assign(
+        criterion=reversals["quantity"].str.removesuffix(_REVERSALS), reversals=reversals["value"]
+    )
+    ends = own.assign(criterion=own["quantity"], last_failed=own["low"], first_held=own["high"])
+    keys = ["criterion", "trunk"]
+    return ends[[*keys, "last_failed", "first_held"]].merge(counts[[*keys, "reversals"]], on=keys)
+
+
+def _is_own(override: str) -> bool:
+    """Returns whether an override is of `tune`, and not of the study."""
+    key = override.partition("=")[0].lstrip("+~")
+    return key in _OWN_KEYS or key.startswith("task.")
+
+
+def task_values(overrides: Sequence[str]) -> Values:
+    """Returns the values of the task's keys on a command line: ``+task.optimizer.lr=0.1``."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    return {item.key_or_group: item.value() for item in parsed if item.key_or_group.startswith("task.")}
+
+
+def _settings(values: Values) -> list[str]:
+    return [f"{key}={_text(value)}" for key, value in values.items()]
+
+
+def _text(value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)

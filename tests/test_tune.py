@@ -1,0 +1,159 @@
+"""``python -m lmc_lab.tune``: a study for each choice of a task's keys, from files that ``wandb sweep`` takes, too."""
+
+import itertools
+import json
+import shlex
+
+import pandas as pd
+import pytest
+
+from lmc_lab.configs import config_dir
+from lmc_lab.errors import UserError
+from lmc_lab.tune_search import proposals
+from lmc_lab.tune_sweep import Choices, Range, read_sweep
+from lmc_lab.tune_trial import check_metric
+from shell import shell, succeed
+
+SMALL = ["task.max_steps=60", "task.data.num_train=300", "task.data.num_test=100"]
+STUDY = f"study=mnist1d_trial study.splits=[0,20] study.branches=2 'overrides={json.dumps(SMALL)}'"
+
+
+def written(folder, text):
+    path = folder / "mine.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_every_shipped_sweep_is_read_and_names_a_study():
+    for path in (config_dir() / "sweeps").glob("*.yaml"):
+        sweep = read_sweep(path.stem)
+        assert sweep.name == path.stem and sweep.num_trials and any(item.startswith("study=") for item in sweep.given)
+        check_metric(sweep.metric)
+
+
+def test_parameters_are_those_of_weights_and_biases(tmp_path):
+    sweep = read_sweep(
+        written(
+            tmp_path,
+            """
+            method: random
+            run_cap: 3
+            parameters:
+              task.optimizer.lr: {distribution: log_uniform_values, min: 1e-3, max: 0.1}
+              task.optimizer.momentum: {min: 0.0, max: 0.9}
+              task.batch_size: {min: 10, max: 100}
+              task.model.width: {values: [8, 16]}
+              task.optimizer.nesterov: {value: true}
+              task.optimizer.weight_decay: {distribution: q_uniform, q: 0.1, min: 0, max: 1}
+            """,
+        )
+    )
+    assert list(sweep.parameters.values()) == [
+        Range(1e-3, 0.1, is_log=True), Range(0.0, 0.9), Range(10, 100, 1), Choices((8, 16)), Choices((True,)), Range(0, 1, 0.1),
+    ]  # fmt: skip
+    assert (sweep.metric, sweep.goal, sweep.name) == ("onset_p_conv", "minimize", "mine")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("method: random", "expected run_cap"),
+        ("method: guess", "expected method to be one of grid, random, bayes"),
+        ("method: grid", "expected parameters"),
+        ("methods: grid", "did you mean 'method'"),
+        ("method: grid\nparameters: {lr: {values: [1]}}", "expected parameters of the task, found 'lr'"),
+        ("method: grid\nparameters: {task.lr: {values: []}}", "expected values"),
+        ("method: grid\nparameters: {task.lr: {min: 0.1, max: 1.0}}", "list them"),
+        ("method: random\nrun_cap: 1\nparameters: {task.lr: {min: 1.0, max: 0.1}}", "min < max"),
+        ("method: random\nrun_cap: 1\nparameters: {task.lr: {min: x, max: 0.1}}", "expected a number"),
+        ("method: random\nrun_cap: 1\nparameters: {task.lr: {distribution: normal}}", "distribution"),
+        (
+            "method: grid\ncommand: [python, train.py]\nparameters: {task.lr: {values: [1]}}",
+            "expected lmc_lab.tune in command",
+        ),
+        ("a: [", "no yaml"),
+        ("", "expected keys and values"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_one_sentence_with_its_name(tmp_path, text, said):
+    with pytest.raises(UserError) as error:
+        read_sweep(written(tmp_path, text))
+    assert said in str(error.value) and "mine.yaml" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_grid_has_every_choice_once(tmp_path):
+    text = "method: grid\nparameters: {task.a: {values: [1, 2]}, task.b: {distribution: int_uniform, min: 3, max: 5}}"
+    sweep = read_sweep(written(tmp_path, text))
+    found = [tuple(each.values.values()) for each in proposals(sweep, None, 0)]
+    assert found == list(itertools.product([1, 2], [3, 4, 5]))
+    assert len(list(proposals(sweep, 4, 0))) == 4
+
+
+@pytest.mark.parametrize("method", ["random", "bayes"])
+def test_the_same_answers_give_the_same_trials(tmp_path, method):
+    text = f"method: {method}\nrun_cap: 20\nparameters: {{task.lr: {{min: 0.0, max: 1.0}}, task.w: {{values: [1, 2]}}}}"
+    sweep = read_sweep(written(tmp_path, text))
+
+    def trials(answer):
+        found = []
+        for proposal in proposals(sweep, None, seed=3):
+            found.append(proposal.values)
+            proposal.metric = answer(proposal.values["task.lr"])
+        return found
+
+    first = trials(lambda rate: (rate - 0.3) ** 2)
+    assert first == trials(lambda rate: (rate - 0.3) ** 2) and len(first) == 20
+    if method == "bayes":  # it learns: the last trials are nearer than the first
+        assert sum(abs(each["task.lr"] - 0.3) for each in first[-8:]) < sum(
+            abs(each["task.lr"] - 0.3) for each in first[:8]
+        )
+        assert len(trials(lambda rate: None if rate > 0.5 else rate)) == 20  # some failed
+
+
+def test_a_sweep_is_a_study_a_trial_and_a_table_of_all(tmp_path, shared_cache):
+    text = """
+        name: rates
+        method: grid
+        command: [python, -m, lmc_lab.tune, study=mnist1d_trial, "${args_append_hydra}"]
+        parameters: {task.optimizer.lr: {values: [0.02, 1.0e+9, 0.04]}}
+        """
+    path = written(tmp_path, text)
+    command = f"python -m lmc_lab.tune sweep_config={path} {STUDY.partition(' ')[2]} output_dir={tmp_path}/out cache_dir={shared_cache}"
+    result = shell(command)
+    assert result.returncode == 1 and "diverged" in result.stderr and result.stderr.count("\n") == 1, result.stderr
+    table = pd.read_csv(tmp_path / "out" / "reports" / "rates" / "trials.csv")
+    assert set(table["task.optimizer.lr"]) == {0.02, 1e9, 0.04}
+    assert table[table["task.optimizer.lr"] == 1e9]["failed"].str.contains("diverged").all()
+    found = table[table["criterion"] == "onset_p_conv"]
+    assert len(found) == 2 and set(found["num_steps"]) == {60} and set(found["trunk"]) == {0}
+    assert all((tmp_path / "out" / "reports" / "rates" / f"onset.{kind}").exists() for kind in ("png", "svg", "pdf"))
+    pages = list((tmp_path / "out" / "reports").glob("rates-*/report.html"))
+    assert len(pages) == 2 and not list((tmp_path / "out" / "reports").glob("rates-*/*.pdf"))
+    again = shell(command)
+    assert again.stdout.splitlines()[-3:] == result.stdout.splitlines()[-3:]
+    assert pd.read_csv(tmp_path / "out" / "reports" / "rates" / "trials.csv").equals(table)
+
+
+def test_one_trial_tells_an_agent_of_weights_and_biases_its_onset(tmp_path, shared_cache):
+    command = f"python -m lmc_lab.tune {STUDY} +task.optimizer.lr=0.03 output_dir={tmp_path} cache_dir={shared_cache}"
+    printed = succeed(command, cwd=tmp_path, WANDB_SWEEP_ID="a1b2c3d4", WANDB_RUN_ID="e5f6", WANDB_MODE="offline")
+    assert "onset_p_conv: " in printed and "onset_p_conv_share: " in printed
+    assert "lr: 0.03" in next(tmp_path.glob("mnist1d-*/trunk-0/config.yaml")).read_text()
+    (run,) = tmp_path.glob("wandb/offline-run-*-e5f6/*.wandb")
+    assert b"onset_p_conv_share" in run.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("sweep_config=mnist1d_rat", "did you mean 'mnist1d_rate'?"),
+        ("sweep_config=nothing.yaml", "expected the file of a sweep"),
+        ("sweep_config=mnist1d_rate +task.optimizer.lr=1", "expected either a sweep or keys"),
+        ("sweep_config=mnist1d_rate trials=0", "expected trials to be a whole number >= 1"),
+        ("study=nothing", "expected a config of the group 'study'"),
+        ("+task.optimiser.lr=1", "optimiser"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(tmp_path, arguments, said):
+    result = shell(f"python -m lmc_lab.tune {arguments} output_dir={shlex.quote(str(tmp_path))}")
+    assert result.returncode == 1 and said in result.stderr and result.stderr.count("\n") == 1, result.stderr
