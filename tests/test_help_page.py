@@ -9,7 +9,7 @@ def page(*overrides, name="train", further=()):
     return help_page(name, overrides, [*further, configs.config_dir()])
 
 
-@pytest.mark.parametrize("name", ["train", "analyze", "study", "report"])
+@pytest.mark.parametrize("name", ["train", "analyze", "study", "report", "tune"])
 def test_every_key_of_the_primary_config_is_listed_with_its_comment(name):
     text = page(name=name)
     for line in (configs.config_dir() / f"{name}.yaml").read_text().splitlines():

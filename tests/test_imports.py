@@ -109,7 +109,8 @@ def test_wandb_is_imported_where_runs_are_logged_alone():
 
 
 @pytest.mark.parametrize(
-    "name", ["train", "analyze", "study", "report", "doctor", "cli", "sentences", "construct", "schema", "configs"]
+    "name",
+    ["train", "analyze", "study", "report", "tune", "doctor", "cli", "sentences", "construct", "schema", "configs"],
 )
 def test_entry_points_import_nothing_heavy_before_they_run(name):
     heavy = {"torch", "lightning", "wandb", "pandas", "matplotlib", "torchmetrics", "torchvision", "numpy", "scipy"}

@@ -118,7 +118,8 @@ def test_a_sweep_is_a_study_a_trial_and_a_table_of_all(tmp_path, shared_cache):
         parameters: {task.optimizer.lr: {values: [0.02, 1.0e+9, 0.04]}}
         """
     path = written(tmp_path, text)
-    command = f"python -m lmc_lab.tune sweep_config={path} {STUDY.partition(' ')[2]} output_dir={tmp_path}/out cache_dir={shared_cache}"
+    places = f"output_dir={tmp_path}/out cache_dir={shared_cache}"
+    command = f"python -m lmc_lab.tune sweep_config={path} {STUDY.partition(' ')[2]} {places}"
     result = shell(command)
     assert result.returncode == 1 and "diverged" in result.stderr and result.stderr.count("\n") == 1, result.stderr
     table = pd.read_csv(tmp_path / "out" / "reports" / "rates" / "trials.csv")
@@ -128,7 +129,7 @@ def test_a_sweep_is_a_study_a_trial_and_a_table_of_all(tmp_path, shared_cache):
     assert len(found) == 2 and set(found["num_steps"]) == {60} and set(found["trunk"]) == {0}
     assert all((tmp_path / "out" / "reports" / "rates" / f"onset.{kind}").exists() for kind in ("png", "svg", "pdf"))
     pages = list((tmp_path / "out" / "reports").glob("rates-*/report.html"))
-    assert len(pages) == 2 and not list((tmp_path / "out" / "reports").glob("rates-*/*.pdf"))
+    assert len(pages) == 3 and not list((tmp_path / "out" / "reports").glob("rates-*/*.pdf"))
     again = shell(command)
     assert again.stdout.splitlines()[-3:] == result.stdout.splitlines()[-3:]
     assert pd.read_csv(tmp_path / "out" / "reports" / "rates" / "trials.csv").equals(table)
@@ -152,6 +153,7 @@ def test_one_trial_tells_an_agent_of_weights_and_biases_its_onset(tmp_path, shar
         ("sweep_config=mnist1d_rate trials=0", "expected trials to be a whole number >= 1"),
         ("study=nothing", "expected a config of the group 'study'"),
         ("+task.optimiser.lr=1", "optimiser"),
+        ("task.optimizer.lr=1", "write +task.optimizer.lr=…"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(tmp_path, arguments, said):

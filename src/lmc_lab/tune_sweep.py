@@ -139,11 +139,11 @@ def _sweep(content: Mapping[str, Any], stem: str) -> Sweep:
     check_value(metric.get("name", "onset_p_conv"), str, "metric.name")
     check_value(goal, Goal, "metric.goal")
     check_value(cap, Count | None, "run_cap")
-    parameters = _parameters(content.get("parameters"))
+    if method != "grid" and cap is None:
+        raise UserError(f"expected run_cap, the number of trials of the method {method}, found none; add it")
+    parameters = _parameters(content.get("parameters", {}))
     if method == "grid":
         _check_grid(parameters)
-    elif cap is None:
-        raise UserError(f"expected run_cap, the number of trials of the method {method}, found none; add it")
     return Sweep(
         name=name,
         parameters=parameters,

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from lmc_lab import stages
 from lmc_lab.errors import UserError, nearest
+from lmc_lab.results.manifest import studies_in
 from lmc_lab.runs.paths import logs, reports
 from lmc_lab.tune_sweep import Values
 
@@ -76,9 +77,22 @@ class Trial:
         """Runs its study, or goes on with it.
 
         Raises:
-            UserError: it failed; repeats its last line, which says why.
+            UserError: it failed, and why: what kept its runs from their end, else the last line that it printed.
         """
-        stages.run(stages.command("study", *self.overrides), log=logs(self.output_dir) / f"{self.name}.log")
+        log = logs(self.output_dir) / f"{self.name}.log"
+        try:
+            stages.run(stages.command("study", *self.overrides), log=log)
+        except UserError:
+            obstacle = next(self._obstacles(), None)
+            if obstacle is None:
+                raise
+            raise UserError(f"expected every run to come to its end, found: {obstacle} (all of it: {log})") from None
+
+    def _obstacles(self) -> Iterator[str]:
+        for folder in sorted(self.output_dir.glob("*/results")):
+            for record in studies_in(folder):
+                if record.name == self.name:
+                    yield from (reason for reasons in record.obstacles.values() for reason in reasons)
 
     def onsets(self) -> "DataFrame":
         """Returns the onsets that it found, a line for each criterion and trunk.
