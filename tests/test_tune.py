@@ -9,9 +9,10 @@ import pytest
 
 from lmc_lab.configs import config_dir
 from lmc_lab.errors import UserError
+from lmc_lab.tune_parameters import Choices, Range
 from lmc_lab.tune_search import proposals
-from lmc_lab.tune_sweep import Choices, Range, read_sweep
-from lmc_lab.tune_trial import check_metric
+from lmc_lab.tune_sweep import read_sweep
+from lmc_lab.tune_trial import check_metric, override_text, task_values
 from shell import shell, succeed
 
 SMALL = ["task.max_steps=60", "task.data.num_train=300", "task.data.num_test=100"]
@@ -28,7 +29,7 @@ def test_every_shipped_sweep_is_read_and_names_a_study():
     for path in (config_dir() / "sweeps").glob("*.yaml"):
         sweep = read_sweep(path.stem)
         assert sweep.name == path.stem and sweep.num_trials and any(item.startswith("study=") for item in sweep.given)
-        check_metric(sweep.metric)
+        check_metric(sweep.metric, ["convex_mode", "onset"])
 
 
 def test_parameters_are_those_of_weights_and_biases(tmp_path):
@@ -68,6 +69,10 @@ def test_parameters_are_those_of_weights_and_biases(tmp_path):
         ("method: random\nrun_cap: 1\nparameters: {task.lr: {min: x, max: 0.1}}", "expected a number"),
         ("method: random\nrun_cap: 1\nparameters: {task.lr: {distribution: normal}}", "distribution"),
         (
+            "method: random\nrun_cap: 1\nparameters: {task.lr: {values: [1], probabilities: [1]}}",
+            "found 'probabilities'",
+        ),
+        (
             "method: grid\ncommand: [python, train.py]\nparameters: {task.lr: {values: [1]}}",
             "expected lmc_lab.tune in command",
         ),
@@ -79,6 +84,62 @@ def test_what_is_wrong_with_a_file_is_one_sentence_with_its_name(tmp_path, text,
     with pytest.raises(UserError) as error:
         read_sweep(written(tmp_path, text))
     assert said in str(error.value) and "mine.yaml" in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a,b",
+        "true",
+        "null",
+        "[1,2]",
+        "007",
+        "it's",
+        "1e-3",
+        "",
+        "é",
+        "plain",
+        "a b",
+        "torch.nn.ReLU",
+        3,
+        0.5,
+        None,
+        True,
+    ],
+)
+def test_a_value_is_read_back_as_it_was(value):
+    found = task_values([f"+task.x={override_text(value)}"])["task.x"]
+    assert found == value and type(found) is type(value)
+    assert task_values([f"+task.x={override_text([value, {'k': value}])}"])["task.x"] == [value, {"k": value}]
+
+
+def test_a_metric_wants_what_it_is_made_of():
+    with pytest.raises(UserError, match="expected pairs among the study's analyses"):
+        check_metric("onset_instability_share", ["convex_mode", "onset"])
+    with pytest.raises(UserError, match="expected onset among"):
+        check_metric("onset_p_conv", ["convex_mode"])
+
+
+def test_whole_steps_are_whole_numbers_and_others_are_rounded(tmp_path):
+    text = """
+        method: {method}
+        run_cap: 8
+        parameters:
+          task.a: {{distribution: q_uniform, q: 10, min: 10, max: 100}}
+          task.b: {{distribution: q_uniform, q: 0.1, min: 0.0, max: 1.0}}
+        """
+    for method in ("grid", "random"):
+        found = [each.values for each in proposals(read_sweep(written(tmp_path, text.format(method=method))), None, 0)]
+        assert all(isinstance(each["task.a"], int) and each["task.a"] % 10 == 0 for each in found)
+        assert all(each["task.b"] == round(each["task.b"], 1) for each in found)
+
+
+def test_the_command_may_have_flags_and_the_program_of_the_file(tmp_path):
+    head = "method: grid\nprogram: lmc_lab.tune\nparameters: {task.a: {values: [1]}}\ncommand: "
+    command = (
+        "['${interpreter}', -m, '${program}', study=mine, --config-dir, conf, '${args_append_hydra}', figures=png]"
+    )
+    assert read_sweep(written(tmp_path, head + command)).given == ("study=mine", "figures=png")
 
 
 def test_a_grid_has_every_choice_once(tmp_path):
@@ -154,6 +215,8 @@ def test_one_trial_tells_an_agent_of_weights_and_biases_its_onset(tmp_path, shar
         ("study=nothing", "expected a config of the group 'study'"),
         ("+task.optimiser.lr=1", "optimiser"),
         ("task.optimizer.lr=1", "write +task.optimizer.lr=…"),
+        ("+task=resnet20", "write 'overrides=["),
+        ("sweep_config=mnist1d_rate '~study.analyses.onset'", "expected onset among the study's analyses"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(tmp_path, arguments, said):

@@ -7,9 +7,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from lmc_lab.construct import plain
 from lmc_lab.errors import UserError
-from lmc_lab.values import Count, Name, Positive, Seed, at_least, check_value, distinct
+from lmc_lab.values import Condition, Count, Name, Positive, Seed, at_least, check_value, distinct
 
 _BranchSeed = Seed | Literal["trunk"]
+_SmallSeed = Annotated[int, Condition(">= 0 and < 2**32", lambda value: 0 <= value < 2**32)]  # as Optuna takes it
 _NumBranches = Annotated[int, at_least(2, because="a hull needs P >= 2")]
 
 KINDS: Mapping[str, Any] = {
@@ -56,7 +57,7 @@ KINDS: Mapping[str, Any] = {
     "trials": Count | None,
     "trunk_seed": Seed | Annotated[Sequence[Seed], distinct()],
     "trunks": Annotated[Sequence[Seed], distinct(2)] | None,
-    "tuning_seed": Seed,
+    "tuning_seed": _SmallSeed,
 }
 _OPTIONAL = (
     "study.evaluation",

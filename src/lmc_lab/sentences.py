@@ -97,7 +97,7 @@ def _unknown_key(match: re.Match[str], config_name: str) -> str:
     others = [name for name in _ENTRY_POINTS if name != config_name and key in configs.keys(name)]
     if not others:
         return f"expected a key of the config, found '{key}'; {nearest(key, valid, '--help lists the keys')}"
-    if config_name == "tune" and key.startswith("task"):
+    if config_name == "tune" and key.startswith("task."):
         return f"expected a key of a trial's task to be added, found '{key}'; write +{key}=…"
     if "train" in others and config_name in ("study", "report", "tune"):
         return f"expected a key of the study's own config, found '{key}', which is its tasks'; write 'overrides=[\"{key}=…\"]'"

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from lmc_lab import cli
 
@@ -26,7 +26,10 @@ def job(config: DictConfig) -> None:
     from lmc_lab import schema
     from lmc_lab.study_plan import launcher_of
 
-    schema.check(config)
+    own = OmegaConf.masked_copy(
+        config, [key for key in config if key != "task"]
+    )  # of which a trial has some keys alone
+    schema.check(own)
     overrides = HydraConfig.get().overrides
     given = [*overrides.task, *launcher_of(overrides.hydra)]
     if config.sweep_config is None:
@@ -37,8 +40,9 @@ def job(config: DictConfig) -> None:
 
 def _one_trial(config: DictConfig, given: "Sequence[str]") -> None:
     from lmc_lab.reporting.wandb_account import log_to_sweep
-    from lmc_lab.tune_trial import Trial, metrics, task_values
+    from lmc_lab.tune_trial import Trial, check_metric, metrics, task_values
 
+    check_metric("onset_p_conv", config.study.analyses)
     trial = Trial.of(task_values(given), config, given)
     trial.run()
     found = metrics(trial.onsets())
@@ -56,26 +60,26 @@ def _sweep(config: DictConfig, given: "Sequence[str]") -> None:
     from lmc_lab.tune_record import Record
     from lmc_lab.tune_search import proposals
     from lmc_lab.tune_sweep import read_sweep
-    from lmc_lab.tune_trial import Trial, check_metric, metrics, task_values
+    from lmc_lab.tune_trial import Trial, check_metric, key_of, metrics, task_values, without_hydras
 
     sweep = read_sweep(config.sweep_config)
-    check_metric(sweep.metric)
     if task_values(given):
         raise UserError(
             f"expected either a sweep or keys +task.…, found both; leave sweep_config={config.sweep_config} out for one trial"
         )
-    own_keys = {item.partition("=")[0] for item in given}
-    given = [*(item for item in sweep.given if item.partition("=")[0] not in own_keys), *given]
-    of_trials = compose("tune", overrides=[item for item in given if not item.startswith("hydra")])
-    record, failures = Record(sweep, Path(config.output_dir).absolute()), Failures("trial")
+    own_keys = {key_of(item) for item in given}
+    given = [*(item for item in sweep.given if key_of(item) not in own_keys), *given]
+    of_trials = compose("tune", overrides=without_hydras(given))
+    check_metric(sweep.metric, of_trials.study.analyses)
+    record, failures = Record(sweep, Path(of_trials.output_dir).absolute()), Failures("trial")
     for number, proposal in enumerate(proposals(sweep, config.trials, config.tuning_seed), start=1):
         trial = Trial.of(proposal.values, of_trials, given, sweep.name)
         print(f"trial {number}: {' '.join(trial.settings)}", flush=True)
         with failures.kept(trial.name):
             trial.run()
             onsets = trial.onsets()
-            proposal.metric = metrics(onsets)[sweep.metric]
             record.add(trial, onsets)
+            proposal.metric = metrics(onsets)[sweep.metric]
             print(f"trial {number}: {sweep.metric} {proposal.metric:g}, {trial.page}", flush=True)
         if reason := failures.reason(trial.name):
             record.add_failed(trial, reason)

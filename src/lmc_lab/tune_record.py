@@ -1,18 +1,19 @@
 """What the trials of a sweep found: a table, how each key and the onset go together, and a figure of both."""
 
 from collections.abc import Iterator
-from math import inf
+from math import inf, isnan
 from pathlib import Path
 
 import pandas as pd
 
 from lmc_lab.files import write_text
 from lmc_lab.landscape.rank_correlation import rank_correlation
-from lmc_lab.reporting.figures.onset_by_key import onset_by_key
+from lmc_lab.reporting.figures.onset_by_key import CAPTION, onset_by_key
 from lmc_lab.reporting.pictures import files_of, write_figure
 from lmc_lab.reporting.table import as_text
 from lmc_lab.runs.paths import reports
-from lmc_lab.tune_sweep import Range, Sweep
+from lmc_lab.tune_parameters import Range
+from lmc_lab.tune_sweep import Sweep
 from lmc_lab.tune_trial import Trial
 
 _FORMATS = ("png", "svg", "pdf")
@@ -50,6 +51,8 @@ class Record:
     def told(self) -> str:
         """Returns the onsets by the sweep's criterion, and the rank correlation of each key with them, as text."""
         own = self._own
+        if own.empty:
+            return "no trial has an onset"
         shown = own[[*self._sweep.parameters, "trunk", "last_failed", "first_held", "reversals"]]
         return "\n".join([as_text(shown), *self._correlations(own)])
 
@@ -62,6 +65,7 @@ class Record:
             return [table]
         paths = files_of(self._folder, "onset", _FORMATS)
         write_figure(lambda: onset_by_key(own, self._is_log), paths)
+        write_text(self._folder / "captions.txt", f"onset\n{CAPTION}\n")
         return [table, *paths]
 
     @property
@@ -87,4 +91,7 @@ class Record:
             values = pd.to_numeric(trials[key], errors="coerce")
             if values.notna().all():
                 found = rank_correlation(values, trials["onset"])
+                if isnan(found.value):
+                    yield f"no rank correlation of the onset with {key}: it wants 4 trials in which both differ"
+                    continue
                 yield f"rank correlation of the onset with {key}: {found} (Spearman's, {found.num_pairs} trials)"

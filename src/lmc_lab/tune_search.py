@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lmc_lab.errors import UserError
-from lmc_lab.tune_sweep import Choices, Parameter, Sweep, Values
+from lmc_lab.tune_parameters import Choices, Parameter, Value, Values, rounded
+from lmc_lab.tune_sweep import Sweep
 
 if TYPE_CHECKING:
     import optuna
@@ -48,7 +49,7 @@ def _drawn(sweep: Sweep, number: int, seed: int) -> Iterator[Proposal]:
     space = {key: _distribution(parameter) for key, parameter in sweep.parameters.items()}
     for _ in range(number):
         trial = search.ask(space)
-        proposal = Proposal(dict(trial.params))
+        proposal = Proposal({key: _as_drawn(space[key], value) for key, value in trial.params.items()})
         yield proposal
         if proposal.metric is None:
             search.tell(trial, state=optuna.trial.TrialState.FAIL)
@@ -61,8 +62,12 @@ def _distribution(parameter: Parameter) -> "optuna.distributions.BaseDistributio
     if isinstance(parameter, Choices):
         return of.CategoricalDistribution(parameter.values)
     if parameter.is_whole:
-        return of.IntDistribution(int(parameter.low), int(parameter.high))
+        return of.IntDistribution(int(parameter.low), int(parameter.high), step=int(parameter.step or 1))
     return of.FloatDistribution(parameter.low, parameter.high, step=parameter.step, log=parameter.is_log)
+
+
+def _as_drawn(distribution: "optuna.distributions.BaseDistribution", value: Value) -> Value:
+    return rounded(value) if getattr(distribution, "step", None) is not None else value
 
 
 def _optuna() -> Any:

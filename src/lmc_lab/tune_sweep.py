@@ -2,58 +2,25 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import product, takewhile
 from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
+from lmc_lab.cli import overrides_first
 from lmc_lab.configs import folders
 from lmc_lab.errors import UserError, nearest
+from lmc_lab.tune_parameters import Parameter, Values, check_grid, listed, read_parameters
 from lmc_lab.values import Count, Name, check_value
 
-Value = float | int | str | bool | None
-Values = dict[str, Value]
 Method = Literal["grid", "random", "bayes"]
 Goal = Literal["minimize", "maximize"]
-Distribution = Literal["constant", "categorical", "uniform", "int_uniform", "q_uniform", "log_uniform_values"]
 
 _GROUP = "sweeps"
 _THIS = "lmc_lab.tune"
 _KEYS = ("name", "description", "program", "project", "entity", "command", "method", "metric", "run_cap", "parameters")
-
-
-@dataclass(frozen=True)
-class Choices:
-    """A parameter that is one of some values."""
-
-    values: tuple[Value, ...]
-
-
-@dataclass(frozen=True)
-class Range:
-    """A parameter between two numbers, both of which it may be.
-
-    Args:
-        low: the smallest.
-        high: the largest.
-        step: between neighbours, counted from `low`; None: any number.
-        is_log: whether its logarithm is spread evenly, and not itself.
-    """
-
-    low: float
-    high: float
-    step: float | None = None
-    is_log: bool = False
-
-    @property
-    def is_whole(self) -> bool:
-        """Returns whether its values are whole numbers, each one."""
-        return self.step == 1 and isinstance(self.low, int)
-
-
-Parameter = Choices | Range
 
 
 @dataclass(frozen=True)
@@ -81,13 +48,13 @@ class Sweep:
     @property
     def grid(self) -> Iterator[Values]:
         """Yields every choice of values of a grid, the last parameter's changing fastest."""
-        lists = [_listed(parameter) for parameter in self.parameters.values()]
+        lists = [listed(parameter) for parameter in self.parameters.values()]
         yield from (dict(zip(self.parameters, values, strict=True)) for values in product(*lists))
 
     @property
     def grid_size(self) -> int:
         """Returns how many these are."""
-        return prod(len(_listed(parameter)) for parameter in self.parameters.values())
+        return prod(len(listed(parameter)) for parameter in self.parameters.values())
 
 
 def read_sweep(place: str) -> Sweep:
@@ -141,9 +108,9 @@ def _sweep(content: Mapping[str, Any], stem: str) -> Sweep:
     check_value(cap, Count | None, "run_cap")
     if method != "grid" and cap is None:
         raise UserError(f"expected run_cap, the number of trials of the method {method}, found none; add it")
-    parameters = _parameters(content.get("parameters", {}))
+    parameters = read_parameters(content.get("parameters", {}))
     if method == "grid":
-        _check_grid(parameters)
+        check_grid(parameters)
     return Sweep(
         name=name,
         parameters=parameters,
@@ -160,92 +127,10 @@ def _given(command: Any) -> tuple[str, ...]:
     check_value(command, Sequence[str], "command")
     if not command:
         return ()
-    if _THIS not in command:
+    programs = [place for place, item in enumerate(command) if item in (_THIS, "${program}")]
+    if not programs:
         raise UserError(
             f"expected {_THIS} in command, which a trial is, found {command}; write [python, -m, {_THIS}, …]"
         )
-    return tuple(item for item in command[command.index(_THIS) + 1 :] if not item.startswith("${"))
-
-
-def _parameters(given: Any) -> dict[str, Parameter]:
-    check_value(given, Mapping, "parameters")
-    for key in given:
-        if not str(key).startswith("task."):
-            raise UserError(f"expected parameters of the task, found '{key}'; write task.…, as in task.optimizer.lr")
-    if not given:
-        raise UserError("expected parameters, found none; add task.optimizer.lr: {values: [0.01, 0.1]}")
-    return {str(key): _parameter(f"parameters.{key}", settings) for key, settings in given.items()}
-
-
-def _parameter(key: str, given: Any) -> Parameter:
-    check_value(given, Mapping, key)
-    kind = given.get("distribution") or _implied(given)
-    check_value(kind, Distribution, f"{key}.distribution")
-    if kind == "constant":
-        return Choices((_plain_value(given.get("value"), f"{key}.value"),))
-    if kind == "categorical":
-        values = given.get("values")
-        check_value(values, Sequence, f"{key}.values")
-        if not values:
-            raise UserError(f"expected values at {key}.values, found none; name one or more")
-        return Choices(tuple(_plain_value(value, f"{key}.values") for value in values))
-    return _range(key, kind, given)
-
-
-def _implied(given: Mapping[str, Any]) -> str:
-    """Returns the distribution that is meant where none is named, as Weights & Biases takes it."""
-    if "value" in given:
-        return "constant"
-    if "values" in given:
-        return "categorical"
-    return "int_uniform" if all(type(given.get(end)) is int for end in ("min", "max")) else "uniform"
-
-
-def _range(key: str, kind: str, given: Mapping[str, Any]) -> Range:
-    low, high = (_number(given.get(end), f"{key}.{end}") for end in ("min", "max"))
-    if not low < high or (kind == "log_uniform_values" and low <= 0):
-        positive = "0 < " if kind == "log_uniform_values" else ""
-        raise UserError(f"expected {positive}min < max at {key}, found {low} and {high}; change them")
-    if kind == "int_uniform":
-        check_value(given["min"], int, f"{key}.min")
-        check_value(given["max"], int, f"{key}.max")
-        return Range(int(low), int(high), 1)
-    step = _number(given.get("q", 1), f"{key}.q") if kind == "q_uniform" else None
-    if step is not None and step <= 0:
-        raise UserError(f"expected {key}.q > 0, found {step}; change it")
-    return Range(low, high, step, is_log=kind == "log_uniform_values")
-
-
-def _number(value: Any, key: str) -> float:
-    """Returns a number, also one that yaml takes for a text: 1e-3."""
-    try:
-        return value if isinstance(value, int) and not isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        raise UserError(f"expected a number at {key}, found {value!r}; write one") from None
-
-
-def _plain_value(value: Any, key: str) -> Value:
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    if not isinstance(value, str):
-        raise UserError(f"expected a number, a text, true, false or null at {key}, found {value!r}; change it")
-    try:
-        return float(value)  # 1e-3, which yaml takes for a text
-    except ValueError:
-        return value
-
-
-def _check_grid(parameters: Mapping[str, Parameter]) -> None:
-    for key, parameter in parameters.items():
-        if isinstance(parameter, Range) and parameter.step is None:
-            raise UserError(
-                f"expected values of parameters.{key}, of which the method grid takes all, found a range; list them"
-            )
-
-
-def _listed(parameter: Parameter) -> list[Value]:
-    if isinstance(parameter, Choices):
-        return list(parameter.values)
-    assert parameter.step is not None
-    number = int((parameter.high - parameter.low) / parameter.step + 1e-9) + 1
-    return [parameter.low + parameter.step * each for each in range(number)]
+    arguments = overrides_first([item for item in command[programs[0] + 1 :] if not item.startswith("${")])
+    return tuple(takewhile(lambda item: not item.startswith("-"), arguments))

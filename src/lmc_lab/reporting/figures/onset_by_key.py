@@ -11,8 +11,8 @@ from lmc_lab.reporting.figures.style import ONE_COLUMN, PANEL_HEIGHT, TWO_COLUMN
 from lmc_lab.reporting.palette import BLUE, GREY, ORANGE
 
 CAPTION = (
-    "The bracket of the onset in each trial: from the last split that failed, or the first that was measured, to the first "
-    "from which on all held (dot). A triangle at T: it held at no split. Orange: the outcome was not monotone."
+    "The bracket of the onset in each trial: from the last split that failed, or 0 where none did, to the first from which on "
+    "all held (dot). A triangle at T: it held at no split. Orange: the outcome was not monotone."
 )
 _PER_LINE = 3
 
@@ -40,8 +40,9 @@ def onset_by_key(onsets: pd.DataFrame, is_log: Mapping[str, bool]) -> Figure:
 def _draw(axis: Axes, onsets: pd.DataFrame, key: str) -> None:
     values = pd.to_numeric(onsets[key], errors="coerce")
     if values.isna().any():
-        names = sorted(onsets[key].astype(str).unique())
-        values = onsets[key].astype(str).map(names.index)
+        labels = pd.Series(["null" if pd.isna(value) else str(value) for value in onsets[key]], index=onsets.index)
+        names = sorted(labels.unique())
+        values = labels.map(names.index)
         axis.set_xticks(range(len(names)), names)
     positive = onsets["first_held"][onsets["first_held"] > 0]
     first = float(positive.min()) if len(positive) else 1.0
