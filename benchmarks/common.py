@@ -17,6 +17,8 @@ from pathlib import Path
 from statistics import median
 from typing import TypeVar
 
+from lmc_lab.process import processor
+
 T = TypeVar("T")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -181,7 +183,7 @@ def machine() -> dict[str, str]:
     """Returns what the numbers depend on, by name."""
     return {
         "date": date.today().isoformat(),
-        "CPU": f"{_cpu_model()}, {len(os.sched_getaffinity(0))} cores",
+        "CPU": f"{processor()}, {len(os.sched_getaffinity(0))} cores",
         "load before": f"{os.getloadavg()[0]:.1f} processes",
         "code": _code(),
         "versions": ", ".join([f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in _PACKAGES)]),
@@ -195,10 +197,3 @@ def _code() -> str:
     command = [git or "", "-C", str(REPOSITORY), "describe", "--always", "--dirty"]
     found = subprocess.run(command, capture_output=True, text=True).stdout.strip() if git else ""
     return ", ".join(filter(None, [f"lmc_lab {version('lmc_lab')}", found]))
-
-
-def _cpu_model() -> str:
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()

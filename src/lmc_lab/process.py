@@ -4,6 +4,7 @@ import ctypes
 import gc
 import logging
 import os
+import platform
 import sys
 import threading
 import warnings
@@ -119,6 +120,14 @@ def num_cores() -> int:
     given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     allowed = num_allowed_cores()
     return min(int(given), allowed) if given.isdecimal() and int(given) else allowed
+
+
+def processor() -> str:
+    """Returns the name of this machine's processor."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
 
 
 _VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"

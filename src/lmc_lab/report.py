@@ -77,7 +77,7 @@ def _page(
     from lmc_lab.reporting.cautions import cautions
     from lmc_lab.reporting.claims import claims_table
     from lmc_lab.reporting.page import ONSET, Page
-    from lmc_lab.reporting.provenance import settings_table, versions_of
+    from lmc_lab.reporting.provenance import machines_of, settings_table, versions_of
     from lmc_lab.reporting.shown_examples import examples_section
     from lmc_lab.reporting.table import cost_table, missing_table, mode_table, onset_table, task_table
     from lmc_lab.results.folder import all_rows
@@ -110,6 +110,7 @@ def _page(
         tables=tables,
         commands=[column.record.command for column in columns if column.record],
         versions=versions_of([*results, *elsewhere]),
+        machines=machines_of([*results, *elsewhere]),
     )
 
 

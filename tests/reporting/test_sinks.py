@@ -145,3 +145,14 @@ def test_a_disabled_mirror_writes_nothing(tmp_path, monkeypatch):
     logger.finalize("success")
     ResultsMirror("small", "0a1b2c3d", "lmc", "disabled", tmp_path, {}).log([result([{"trunk": 0}])], None, [])
     assert not list(tmp_path.iterdir())
+
+
+def test_online_a_point_is_told_once_and_again_where_it_changed(tmp_path, runs):
+    def report(value):
+        where = {"trunk": 0, "split_step": 50, "analysis": "convex_mode"}
+        line = where | {"quantity": "p_conv", "subset": "train", "value": value}
+        examples = Examples(torch.zeros(4, 2), torch.zeros(4, dtype=torch.long), prepare=lambda batch: batch)
+        ResultsMirror("mine", "k", "project", "online", tmp_path, {}).log([result([line])], examples, [])
+        return [point["mode/p_conv/train"] for run in runs for point in run.logged if "mode/p_conv/train" in point]
+
+    assert report(0.5) == [0.5] and report(0.5) == [0.5] and report(0.75) == [0.5, 0.75]

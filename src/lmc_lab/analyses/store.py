@@ -18,6 +18,7 @@ from lmc_lab.analyses.base import Analysis, Answer, Choice, LeftOut, Measurement
 from lmc_lab.errors import UserError
 from lmc_lab.files import DamagedFile, remove_leftovers, set_aside
 from lmc_lab.locks import locked
+from lmc_lab.process import processor
 from lmc_lab.results.folder import file_digest, read_result, records_of
 from lmc_lab.results.manifest import index
 from lmc_lab.results.row_file import SCHEMA, Entry, write_rows
@@ -115,6 +116,7 @@ def _measure(experiment: Experiment, subject: Subject, analysis: Analysis, path:
         command=" ".join(sys.argv),
         versions={name: version(name) for name in _PACKAGES},
         config=experiment.config,
+        machine=processor(),
     )
     write_rows(rows.astype(SCHEMA), entry, path)
     return entry

@@ -48,11 +48,19 @@ def _onset(onset: "pd.Series[Any]", rows: pd.DataFrame, of_steps: str, threshold
     reversals = select(rows[rows["trunk"] == onset["trunk"]], "onset_p_conv_reversals")["value"]
     doubt = " (not monotone: an earlier split held, a later one failed)" if reversals.gt(0).any() else ""
     convex = f"convex (p_conv at least {threshold:g})"
+    single = _held_at(onset, rows, threshold) if doubt or pd.isna(held) else ""
     if pd.isna(held):
-        return f"hulls are not {convex} at the last split that was looked at, k = {failed:,.0f}{of_steps} steps{doubt}"
+        return f"hulls are not {convex} at the last split that was looked at, k = {failed:,.0f}{of_steps} steps{doubt}{single}"
     if pd.isna(failed):
         return f"hulls are {convex} from the first split on that was looked at, k = {held:,.0f}{of_steps} steps"
-    return f"hulls are {convex} from between step {failed:,.0f} and {held:,.0f}{of_steps} on{doubt}"
+    return f"hulls are {convex} from between step {failed:,.0f} and {held:,.0f}{of_steps} on{doubt}{single}"
+
+
+def _held_at(onset: "pd.Series[Any]", rows: pd.DataFrame, threshold: float) -> str:
+    """Returns at which splits of a trunk the hull is convex, one by one."""
+    own = select(rows[rows["trunk"] == onset["trunk"]], "p_conv", "train")
+    held = sorted({int(step) for step in own.loc[own["value"] >= threshold, "split_step"].dropna()})
+    return f"; they are at k = {', '.join(f'{step:,}' for step in held)}" if held else "; they are at none"
 
 
 def _there(onset: "pd.Series[Any]", rows: pd.DataFrame) -> str:

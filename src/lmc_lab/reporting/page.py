@@ -84,6 +84,7 @@ class Page:
         tables: heading -> table.
         commands: that make the numbers again.
         versions: that made them.
+        machines: on whose processors.
     """
 
     title: str
@@ -99,6 +100,7 @@ class Page:
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     commands: Sequence[str] = ()
     versions: str = ""
+    machines: Sequence[str] = ()
 
 
 def write_page(page: Page, folder: Path) -> Path:
@@ -192,7 +194,8 @@ def _origin(page: Page) -> str:
         for each in page.commands
     )
     again = f"<p>These commands make the numbers again:</p>{commands}" if commands else ""
-    versions = f"<p>Measured with {escape(page.versions)}.</p>" if page.versions else ""
+    machines = f", on {escape(' and '.join(page.machines))}" if page.machines else ""
+    versions = f"<p>Measured with {escape(page.versions)}{machines}.</p>" if page.versions else ""
     return (
         f'<section id="origin"><h2>Where the numbers come from</h2>{again}{versions}</section>'
         if again or versions

@@ -5,6 +5,7 @@ Python has no part in plotly here: its traces are dicts, and its JavaScript is o
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import pandas as pd
@@ -66,7 +67,13 @@ def tasks_in(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def by_trunk(
-    rows: pd.DataFrame, series: Series, *, x: str = "split_step", group: str | None = None, mode: str = "lines+markers"
+    rows: pd.DataFrame,
+    series: Series,
+    *,
+    x: str = "split_step",
+    group: str | None = None,
+    mode: str = "lines+markers",
+    within: tuple[float, float] = (-inf, inf),
 ) -> list[Trace]:
     """Returns a trace for each trunk: values with their intervals against a column, and what they rest on to be read.
 
@@ -76,8 +83,10 @@ def by_trunk(
         x: the column.
         group: a further column; a trace has a gap between rows that differ in it.
         mode: of plotly.
+        within: what a value can be; intervals end there.
     """
-    points = sorted(_points(rows), key=lambda point: (_known(point, group), _known(point, x)))
+    shown = rows.assign(low=rows["low"].clip(*within), high=rows["high"].clip(*within))
+    points = sorted(_points(shown), key=lambda point: (_known(point, group), _known(point, x)))
     trunks = sorted({point["trunk"] for point in points if point["trunk"] is not None})
     traces = []
     for trunk in [*trunks, *([None] if any(point["trunk"] is None for point in points) else [])]:
@@ -110,9 +119,13 @@ _PLACES = {
     "branch": "branch {}",
     "step": "step {}",
     "index": "number {}",
-    "num_samples": "J = {}",
+    "num_samples": "{} = {}",
     "num_endpoints": "P = {}",
 }
+
+
+# Of these n is J, the number of hull points; of others that of endpoints, hulls or pairs of updates.
+_OF_HULL_POINTS = ("p_conv", "p_rand", "p_jensen", "jensen_gap", "hull_point", "perturbation", "endpoint_hull_point")
 
 
 def _points(rows: pd.DataFrame) -> list[_Point]:
@@ -165,7 +178,14 @@ def _beyond(high: float | None, low: float | None) -> float:
 def _told(point: _Point, label: str) -> str:
     """Returns what one reads at a point: value, interval, trunk, k, step, J, P."""
     interval = "" if None in (point["low"], point["high"]) else f" [{point['low']:.3g}, {point['high']:.3g}]"
-    known = [text.format(point[name]) for name, text in _PLACES.items() if point[name] is not None]
+    is_of_hull_points = point["quantity"].startswith(_OF_HULL_POINTS) and not point["quantity"].endswith("_hulls")
+    known = [
+        text.format("J" if is_of_hull_points else "n", point[name])
+        if name == "num_samples"
+        else text.format(point[name])
+        for name, text in _PLACES.items()
+        if point[name] is not None
+    ]
     return f"<b>{label}: {point['value']:.4g}</b>{interval}<br>{', '.join(known)}"
 
 

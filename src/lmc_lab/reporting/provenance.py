@@ -31,6 +31,11 @@ def versions_of(results: Sequence[Result]) -> str:
     return ", ".join(f"{name} {' and '.join(sorted(versions))}" for name, versions in sorted(found.items()))
 
 
+def machines_of(results: Sequence[Result]) -> list[str]:
+    """Returns the processors that measured, on which the last bits of a run depend; none that an older file does not say."""
+    return sorted({result.entry.machine for result in results} - {""})
+
+
 def _how(chosen: Mapping[str, Any]) -> str:
     return ", ".join(
         f"{'on ' if name == 'device' else ''}{chosen[name]}"

@@ -74,7 +74,7 @@ def wandb_logger(
     if way == "offline":
         remove_offline(Path(output_dir), run_id)
     return _WandbRun(
-        told=Told(Path(output_dir) / "wandb" / f"told-{run_id}.jsonl") if way != "disabled" else None,
+        told=_told_of(Path(output_dir), run_id) if way != "disabled" else None,
         is_new=way == "offline",
         project=project,
         name=name.place,
@@ -86,6 +86,10 @@ def wandb_logger(
         mode=way,
         config=dict(config),
     )
+
+
+def _told_of(output_dir: Path, run_id: str, *, by_value: bool = False) -> Told:
+    return Told(output_dir / "wandb" / f"told-{run_id}.jsonl", by_value=by_value)
 
 
 @dataclass(frozen=True)
@@ -113,17 +117,18 @@ class ResultsMirror:
         rows = all_rows(results)
         for trunk in sorted(rows["trunk"].dropna().unique()):
             own = [result for result in results if (result.rows["trunk"] == trunk).fillna(False).all()]
-            with self._run(f"trunk-{trunk}", "analysis") as run:
-                _log_rows(run, all_rows(own))
+            with self._run(f"trunk-{trunk}", "analysis") as (run, told):
+                _log_rows(run, all_rows(own), told)
                 _log_records(run, own)
                 _log_examples(run, own, examples)
-        with self._run("study", "report") as run:
-            _log_rows(run, rows[rows["trunk"].isna()])
+        with self._run("study", "report") as (run, told):
+            _log_rows(run, rows[rows["trunk"].isna()], told)
             _log_records(run, [result for result in results if result.rows["trunk"].isna().all()])
             run.log({path.stem: wandb.Image(str(path)) for path in pictures if path.suffix == ".png"})
 
     @contextmanager
-    def _run(self, part: str, job_type: str) -> Iterator[wandb.Run]:
+    def _run(self, part: str, job_type: str) -> Iterator[tuple[wandb.Run, Told | None]]:
+        """Yields a run, and what it was told before: online it goes on, offline it is written anew."""
         place = f"{self.study}-{self.key}/{part}"
         run_id = id_of(f"{place}/{job_type}")
         if self.mode == "offline":
@@ -146,12 +151,12 @@ class ResultsMirror:
         run.define_metric("step")
         run.define_metric("trunk/*", step_metric="step")
         try:
-            yield run
+            yield run, _told_of(self.output_dir, run_id, by_value=True) if self.mode == "online" else None
         finally:
             run.finish()
 
 
-def _log_rows(run: wandb.Run, rows: pd.DataFrame) -> None:
+def _log_rows(run: wandb.Run, rows: pd.DataFrame, told: Told | None) -> None:
     """Logs a point for each split step, and for each step of a trunk, and what has neither (an onset) as the run's summary.
 
     What has an index or a branch is no curve.
@@ -161,7 +166,9 @@ def _log_rows(run: wandb.Run, rows: pd.DataFrame) -> None:
     for column, kind in (("split_step", "mode"), ("step", "trunk")):
         for place in sorted(curves[column].dropna().unique()):
             own = curves[curves[column] == place]
-            run.log({column: int(place), **_values(own, kind)})
+            point = {column: int(place), **_values(own, kind)}
+            if told is None or told.add(point, int(place)):
+                run.log(point)
     alone = curves[curves["split_step"].isna() & curves["step"].isna()]
     run.summary.update(_values(alone, "study"))
 

@@ -7,21 +7,27 @@ from pathlib import Path
 
 
 class Told:
-    """What was logged of a run: a file of a line for each step and its metrics."""
+    """What was logged of a run: a file of a line for each step and its metrics.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: of the file.
+        by_value: whether other values of the same metrics at the same step are told, too.
+    """
+
+    def __init__(self, path: Path, *, by_value: bool = False) -> None:
         self._path = path
+        self._by_value = by_value
         lines = path.read_text().splitlines() if path.exists() else []
         self.rows: list[tuple[int | None, dict[str, float]]] = []
         for line in lines:
             with suppress(ValueError):  # a line that a kill cut off; it is told again
                 step, metrics = json.loads(line)
                 self.rows.append((step, metrics))
-        self._known = {(step, *sorted(metrics)) for step, metrics in self.rows}
+        self._known = {self._key(step, metrics) for step, metrics in self.rows}
 
     def add(self, metrics: Mapping[str, float], step: int | None) -> bool:
-        """Adds a line, unless metrics of these names were logged at this step; returns whether it did."""
-        key = (step, *sorted(metrics))
+        """Adds a line, unless these metrics were logged at this step; returns whether it did."""
+        key = self._key(step, metrics)
         if key in self._known:
             return False
         self._known.add(key)
@@ -29,3 +35,8 @@ class Told:
         with self._path.open("a") as file:
             file.write(json.dumps([step, {name: float(value) for name, value in metrics.items()}]) + "\n")
         return True
+
+    def _key(self, step: int | None, metrics: Mapping[str, float]) -> tuple[object, ...]:
+        if self._by_value:
+            return (step, *sorted(f"{name}={float(value)!r}" for name, value in metrics.items()))
+        return (step, *sorted(metrics))

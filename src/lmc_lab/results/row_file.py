@@ -56,6 +56,7 @@ class Entry:
     command: str
     versions: Mapping[str, str]
     config: Mapping[str, Any]
+    machine: str = ""  # its processor
 
     def to_plain(self) -> dict[str, Any]:
         """Returns the entry as JSON holds it."""

@@ -28,7 +28,8 @@ def draw(rows: pd.DataFrame) -> Figure:
 def singular_values(axis: Axes, rows: pd.DataFrame, marks: Marks, *, kind: str) -> None:
     """Draws singular values over the largest.
 
-    As in the paper, of the splits from which on the hull's centre is better than the endpoints.
+    As in the paper, of the splits from which on the hull's centre is better than the endpoints; of all splits where that was
+    not asked.
     """
     axis.set_xlabel("component")
     axis.set_ylabel(f"singular value / largest,\n{kind}")
@@ -36,7 +37,7 @@ def singular_values(axis: Axes, rows: pd.DataFrame, marks: Marks, *, kind: str) 
     values = _normalised(chosen, kind)
     if values.empty:
         if chosen.empty:
-            note(axis, _why_none(rows))
+            note(axis, "no split from which the centre is better")
         return
     for (split, trunk), own in values.groupby(_MODE):
         axis.plot(own["index"], own["share"], f"{marks.symbol(trunk)}-", color=marks.splits[split])
@@ -90,13 +91,13 @@ def _span(numbers: list[str]) -> str:
     return " to ".join(dict.fromkeys(numbers))
 
 
-def _why_none(rows: pd.DataFrame) -> str:
-    is_known = rows["quantity"].str.startswith("onset_centre_better").any()
-    return "no split from which the centre is better" if is_known else "the analysis onset was not run"
-
-
 def _splits_with_better_centre(rows: pd.DataFrame) -> list[int]:
-    """Returns the splits from the first on from which every trunk's hull centre has lower loss than its mean endpoint."""
+    """Returns the splits from the first on from which every trunk's hull centre has lower loss than its mean endpoint.
+
+    All of them where no trunk was asked.
+    """
+    if not rows["quantity"].str.startswith("onset_centre_better").any():
+        return sorted({int(step) for step in rows["split_step"].dropna()})
     trunks = rows.loc[rows["quantity"].eq("singular_value_raw"), "trunk"].unique()
     onsets = select(rows, "onset_centre_better", "train").groupby("trunk")["value"].max().reindex(trunks)
     if onsets.isna().any():  # of a trunk whose centre is not better even at the last split
@@ -119,8 +120,9 @@ FIGURE = ReportFigure(
     ),
     caption=(
         "Figure 3. Singular values of the P stacked endpoints over the largest, as they are (raw) and less their mean "
-        "(centred), for the splits k from which on the hull's centre is better than the mean endpoint. A line is one hull: its "
-        "colour is the split, its symbol the trunk. Dotted, where there are so many components: the number K of outputs "
-        "(classes). Centred, P points span at most P - 1 dimensions; values that are zero but for rounding are left out."
+        "(centred), for the splits k from which on the hull's centre is better than the mean endpoint (for all, where the "
+        "analysis onset was not run). A line is one hull: its colour is the split, its symbol the trunk. Dotted, where there "
+        "are so many components: the number K of outputs (classes). Centred, P points span at most P - 1 dimensions; values "
+        "that are zero but for rounding are left out."
     ),
 )

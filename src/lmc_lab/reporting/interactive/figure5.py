@@ -34,7 +34,9 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
 
 
 def _panel(title: str, rows: pd.DataFrame, series: dict[str, Series], subset: str) -> Panel:
-    traces = [trace for name, each in series.items() for trace in by_trunk(select(rows, name, subset), each)]
+    traces = [
+        trace for name, each in series.items() for trace in by_trunk(select(rows, name, subset), each, within=(0, 1))
+    ]
     return Panel(
         title=title, traces=traces, x="split step k", y="share of examples", steps=steps_in(select(rows, "p_conv"))
     )
