@@ -17,18 +17,22 @@ from lmc_lab.tasks.evaluation_settings import EvaluationSettings
 
 TASKS = {"lenet": "51c4eb06", "lenet_m": "e62de74c", "mnist1d": "8186c782", "resnet20": "22bec859", "siren": "41f40ab2"}
 RESULTS = {
+    "branch_collapse": "0b996edeb6a6",
     "branch_curves": "8b280da226e9",
     "branch_hessian": "3ec608ba8dce",
     "convex_mode": "fcb56c4a3b56",
     "distances": "14ef320f27da",
     "gap_terms": "0cf4021d5e2e",
+    "hull_collapse": "ebc4bed007ef",
     "hulls": "89c9e162200d",
+    "inter_collapse": "027d1008ed95",
     "inter_mode": "88df1ea2bd3e",
     "onset": "414840e45d62",
     "pairs": "08c7127ee9d8",
     "plane": "43480b4b36c5",
     "predictions": "00b41c3851d4",
     "spectrum": "36ad652797ae",
+    "trunk_collapse": "b65d8b916b73",
     "trunk_curve": "bc06bccb48be",
     "trunk_hessian": "200819e4418f",
     "trunk_midpoint_gap": "3e7f3dad23e3",

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 import lmc_lab
 from lmc_lab.analyses.base import Measurement
+from lmc_lab.analyses.class_means import HullCollapse, InterCollapse
 from lmc_lab.analyses.convex_mode import ConvexMode
 from lmc_lab.analyses.curves import BranchCurves, TrunkCurve
 from lmc_lab.analyses.distances import Distances
@@ -20,6 +21,7 @@ from lmc_lab.analyses.gap_terms import GapTermsOfHull
 from lmc_lab.analyses.hessian import BranchHessian, TrunkHessian
 from lmc_lab.analyses.hulls import Hulls
 from lmc_lab.analyses.midpoint_gap import TrunkMidpointGap
+from lmc_lab.analyses.neural_collapse import BranchCollapse, TrunkCollapse
 from lmc_lab.analyses.pairs import Pairs
 from lmc_lab.analyses.plane import PlaneOfHull
 from lmc_lab.analyses.predictions import InterMode, Predictions
@@ -224,6 +226,10 @@ ANALYSES = [
     TrunkMidpointGap(num_pairs=3, num_examples=20),
     TrunkCurve(),
     InterMode(),
+    TrunkCollapse(),
+    BranchCollapse(),
+    HullCollapse(num_samples=4),
+    InterCollapse(),
 ]
 
 

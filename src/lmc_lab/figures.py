@@ -26,8 +26,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lmc_lab.errors import UserError
+from lmc_lab.reporting.collapse_measures import MEASURES
 from lmc_lab.reporting.figures import figure2, figure3, figure4, figure5, figure6
 from lmc_lab.reporting.figures import gap_terms as gap_terms_
+from lmc_lab.reporting.figures import neural_collapse as neural_collapse_
 from lmc_lab.reporting.figures import over_time as over_time_
 from lmc_lab.reporting.figures import pairs as pairs_
 from lmc_lab.reporting.figures import shared_correct as shared_correct_
@@ -44,6 +46,8 @@ Subset = Literal["train", "test"]
 
 __all__ = [
     "accuracy",
+    "bend_of_class_means",
+    "collapse",
     "distances",
     "eigenvalues",
     "gap_terms",
@@ -137,6 +141,27 @@ def pairs(rows: pd.DataFrame, *, level: Literal["loss", "error"] = "loss", ax: A
 def gap_terms(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draws why a hull point is better: the terms of its Jensen gap against the split step."""
     return _drawn(gap_terms_.gap_terms, rows, ax)
+
+
+def collapse(
+    rows: pd.DataFrame,
+    measure: Literal["nc1", "nc2_equinorm", "nc2_maximal_angle", "nc3", "feature_norm"] = "nc1",
+    *,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draws a measure of neural collapse along trunks and branches.
+
+    Raises:
+        UserError: there is no such measure.
+    """
+    if measure not in MEASURES:
+        raise UserError(f"expected one of {', '.join(MEASURES)}, found {measure}; name one of them")
+    return _drawn(partial(neural_collapse_.collapse, quantity=measure), rows, ax)
+
+
+def bend_of_class_means(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws how far class means of features are from linear in the parameters over the hull, against the split step."""
+    return _drawn(neural_collapse_.bend_of_class_means, rows, ax)
 
 
 def shared_correct(rows: pd.DataFrame, *, subset: Subset = "train", ax: Axes | None = None) -> Axes:

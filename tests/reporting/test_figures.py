@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from lmc_lab.analyses.base import Measurement
+from lmc_lab.analyses.class_means import HullCollapse, InterCollapse
 from lmc_lab.analyses.convex_mode import ConvexMode
 from lmc_lab.analyses.curves import BranchCurves, TrunkCurve
 from lmc_lab.analyses.distances import Distances
@@ -14,6 +15,7 @@ from lmc_lab.analyses.gap_terms import GapTermsOfHull
 from lmc_lab.analyses.hessian import BranchHessian, TrunkHessian
 from lmc_lab.analyses.hulls import Hulls
 from lmc_lab.analyses.midpoint_gap import TrunkMidpointGap
+from lmc_lab.analyses.neural_collapse import BranchCollapse, TrunkCollapse
 from lmc_lab.analyses.onset import Onset
 from lmc_lab.analyses.pairs import Pairs
 from lmc_lab.analyses.plane import PlaneOfHull
@@ -40,6 +42,7 @@ def rows(tmp_path_factory):
         BranchHessian(num_examples=50), TrunkCurve(), TrunkHessian(num_examples=50),
         TrunkMidpointGap(num_pairs=2, num_examples=50), InterMode(), Onset(),
         PlaneOfHull(num_samples=5, num_grid=3), Hulls(num_endpoints=2, num_samples=5), GapTermsOfHull(num_samples=5),
+        TrunkCollapse(), BranchCollapse(), HullCollapse(num_samples=5), InterCollapse(),
     ]  # fmt: skip
     for analysis in analyses:
         is_of_modes = analysis.subject.has_branches and analysis.subject.has_tensors

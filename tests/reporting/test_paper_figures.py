@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
+from collapse_rows import collapse_rows
 from conftest import REPOSITORY
 from lmc_lab.reporting import palette, printed
 from lmc_lab.reporting.figures import figure4, figure5, pairs
@@ -40,7 +41,7 @@ def demo():
         if each.entry.analysis == "gap_terms"
     ]
     return {
-        False: all_rows([*collected.with_rows, *questions]).assign(task="mnist1d"),
+        False: pd.concat([all_rows([*collected.with_rows, *questions]).assign(task="mnist1d"), collapse_rows()]),
         True: all_rows(collected.over_time).assign(task="mnist1d"),
     }
 
