@@ -8,10 +8,10 @@ import matplotlib as mpl
 import pytest
 from matplotlib.figure import Figure
 
-from collapse_rows import collapse_rows
 from conftest import REPOSITORY
 from lmc_lab import figures
 from lmc_lab.errors import UserError
+from question_rows import collapse_rows, shape_rows
 
 DEMO = REPOSITORY / "docs" / "results" / "mnist1d.parquet"
 PANELS = [name for name in figures.__all__ if name != "read_rows"]
@@ -23,6 +23,7 @@ def rows():
     of_endpoints, over_time = figures.read_rows(DEMO), figures.read_rows(DEMO, over_time=True)
     others = {"hull_map": over_time, "gap_terms": figures.read_rows(DEMO.with_stem("mnist1d_questions"))}
     others |= dict.fromkeys(("collapse", "bend_of_class_means"), collapse_rows())
+    others |= dict.fromkeys(("star", "layer_barriers", "feature_deviations"), shape_rows())
     return {name: others.get(name, of_endpoints) for name in PANELS}
 
 

@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from collapse_rows import collapse_rows
 from lmc_lab.reporting.question_tables import class_geometry_table, collapse_table, gap_terms_table
 from lmc_lab.results.row_file import SCHEMA
+from question_rows import collapse_rows
 
 
 def test_a_line_a_mode_with_intervals_where_there_are_some():

@@ -1,5 +1,6 @@
 """Rows that are means or shares, each with its 95 % interval."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from math import isfinite
 
@@ -86,6 +87,14 @@ def share_over_subsets(
 def probability(quantity: str, indicators: Tensor, *, subset: str | None = None) -> Measurement:
     """Returns the share of true `indicators` (n,) with its Wilson interval."""
     return Measurement(quantity=quantity, subset=subset, **asdict(Probability.of(indicators)))
+
+
+def symmetric(values: Mapping[tuple[int, int], float], size: int) -> Tensor:
+    """Returns the symmetric matrix (P, P) with a zero diagonal of the values of pairs, as `pair_mean` takes it."""
+    matrix = torch.zeros(size, size, dtype=torch.float64)
+    for (first, second), value in values.items():
+        matrix[first, second] = matrix[second, first] = value
+    return matrix
 
 
 def _pair_mean(matrix: Tensor) -> float:

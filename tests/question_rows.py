@@ -1,4 +1,4 @@
-"""Rows of neural collapse by hand: two trunks, with branches from two splits, a hull each and an onset."""
+"""Rows of open questions by hand: two trunks, with branches from two splits and a hull each."""
 
 from itertools import product
 
@@ -7,6 +7,7 @@ import pandas as pd
 from lmc_lab.results.row_file import SCHEMA
 
 MEASURES = ("nc1", "nc2_equinorm", "nc2_equiangular", "nc2_maximal_angle", "nc3", "feature_norm")
+_BY_LAYER = ("layer_barrier", "layer_barrier_random", "feature_deviation_hull", "feature_deviation_endpoints")
 SPLITS, LAST = (0, 25), 1500
 
 
@@ -33,4 +34,21 @@ def collapse_rows(task="mnist1d"):
     for kind, value in (("intra", 0.1), ("inter", 0.3)):
         own = {"split_step": 25, "num_endpoints": 4, "num_samples": 4, "low": value - 0.05, "high": value + 0.05}
         rows.append({**shared, **own, "quantity": f"class_cosine_difference_{kind}", "value": value})
+    return pd.DataFrame(rows).reindex(columns=list(SCHEMA)).astype(SCHEMA)
+
+
+def shape_rows(task="mnist1d"):
+    """Barriers fall with the split, and those of layers and deviations of features grow with the layer."""
+    rows = []
+    for trunk, (number, split) in product((0, 1), enumerate(SPLITS)):
+        own = {"task": task, "subset": "train", "trunk": trunk, "split_step": split, "num_endpoints": 2}
+        for scale, name in enumerate(("star_barrier_loss", "barrier_loss"), 1):
+            value = scale * (1 + trunk) / (1 + number)
+            rows.append(
+                {**own, "quantity": name, "value": value, "low": value / 2, "high": 2 * value, "num_samples": 2}
+            )
+        for (scale, name), layer in product(enumerate(_BY_LAYER, 1), (1, 2, 3)):
+            rows.append({**own, "quantity": name, "index": layer, "value": scale * layer / (1 + number) / 100})
+    for split, name in product(SPLITS, ("inter_star_barrier_loss", "inter_pair_barrier_loss")):
+        rows.append({"task": task, "subset": "train", "split_step": split, "quantity": name, "value": 3.0})
     return pd.DataFrame(rows).reindex(columns=list(SCHEMA)).astype(SCHEMA)
