@@ -9,18 +9,24 @@ from lmc_lab.results.select import select
 
 @dataclass(frozen=True)
 class CollapseMeasure:
-    """What one measure is called, and whether it is drawn on a logarithmic axis."""
+    """What one measure is called, in short and in words, and whether it is drawn on a logarithmic axis."""
 
-    label: str
+    name: str
+    words: str
     is_log: bool = False
+
+    @property
+    def title(self) -> str:
+        """Returns both."""
+        return f"{self.name}: {self.words}"
 
 
 MEASURES = {
-    "nc1": CollapseMeasure("NC1: scatter within classes", is_log=True),
-    "nc3": CollapseMeasure("NC3: from self-duality"),
-    "nc2_equinorm": CollapseMeasure("NC2: deviation of norms"),
-    "nc2_maximal_angle": CollapseMeasure("NC2: angles from a simplex"),
-    "feature_norm": CollapseMeasure("mean norm of features", is_log=True),
+    "nc1": CollapseMeasure("NC1", "scatter within classes", is_log=True),
+    "nc3": CollapseMeasure("NC3", "distance of weights from class means"),
+    "nc2_equinorm": CollapseMeasure("NC2, norms", "deviation over classes"),
+    "nc2_maximal_angle": CollapseMeasure("NC2, angles", "distance from those of a simplex"),
+    "feature_norm": CollapseMeasure("|features|", "mean norm", is_log=True),
 }
 BESIDE = ("p_conv", "onset_p_conv")  # of which splits and onsets are marked
 
@@ -37,6 +43,9 @@ def splits_in(rows: pd.DataFrame) -> list[int]:
 
 
 def onsets(rows: pd.DataFrame) -> list[tuple[float, float]]:
-    """Returns the brackets of the trunks' onsets by `p_conv`: the last split that fails, the first from which on it holds."""
-    found = select(rows, "onset_p_conv")
-    return sorted(set(zip(found["low"].fillna(found["value"]).tolist(), found["value"].tolist(), strict=True)))
+    """Returns the brackets of the trunks' onsets by `p_conv`: the last split that fails, the first from which on it holds.
+
+    Where it holds from the first split on there is none.
+    """
+    found = select(rows, "onset_p_conv").dropna(subset=["low", "value"])
+    return sorted(set(zip(found["low"].tolist(), found["value"].tolist(), strict=True)))

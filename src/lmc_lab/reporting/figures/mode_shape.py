@@ -1,5 +1,7 @@
 """What shape is a mode? Barriers from its centre, of its layers, and how far from linear features are over it."""
 
+from math import inf
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -25,7 +27,9 @@ def draw(rows: pd.DataFrame) -> Figure:
 def star(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
     """Draws the mean barrier from the hull's centre to endpoints against the split step."""
     series = {style: select(rows, name, "train") for name, style in _STAR.items()}
-    draw_against_split(axis, series, marks, within=(0, float("inf")))
+    draw_against_split(axis, series, marks, within=(0, inf))
+    if axis.has_data():
+        axis.set_yscale("symlog", linthresh=1e-3)
     axis.set_ylabel("barrier in loss")
 
 

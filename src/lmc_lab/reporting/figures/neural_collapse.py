@@ -28,13 +28,13 @@ def collapse(axis: Axes, rows: pd.DataFrame, marks: Marks, *, quantity: str) -> 
     for (split, _, _), line in branches.sort_values("step").groupby(["split_step", "trunk", "branch"]):
         axis.plot(line["step"], line["value"], color=marks.splits[split], linewidth=0.5, alpha=0.6)
     draw_points(axis, "step", {Style("trunk", BLUE): trunks}, marks)
-    axis.set_ylabel(measure.label)
+    axis.set_ylabel(measure.name)
     if not axis.has_data():
         return
     _mark(axis, rows, marks)
-    if measure.is_log:
-        axis.set_yscale("log")
     step_axis(axis, {*trunks["step"], *branches["step"]}, "step of training")
+    if measure.is_log:
+        axis.set_yscale("log")  # last, since an axis of steps has no minor ticks
 
 
 def _mark(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:

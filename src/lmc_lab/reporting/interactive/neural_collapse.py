@@ -35,10 +35,10 @@ def _along(task: str, rows: pd.DataFrame, quantity: str) -> Panel:
         series = Series(f"branches from k = {split}", colours[int(split)], "dot")
         traces += by_trunk(of_split, series, x="step", group="branch")
     return Panel(
-        title=f"{task}{measure.label}",
+        title=f"{task}{measure.title}",
         traces=traces,
         x="step",
-        y=measure.label,
+        y=measure.name,
         steps=steps_in(pd.concat([trunks, branches]), "step"),
         spans=onsets(rows),
         lines=splits_in(rows),
