@@ -139,10 +139,10 @@ def test_a_bias_of_the_loss_is_no_feature():
         def __init__(self, model):
             super().__init__(model, partial(torch.optim.SGD, lr=0.1))
             self.temperature = nn.Parameter(torch.ones(()))
-            self.register_buffer("scale", torch.ones(3))
+            self.scaling = nn.BatchNorm1d(3, affine=False)  # for its buffers, in a module of the loss
 
         def per_example_loss(self, outputs, targets):
-            return nn.functional.cross_entropy(outputs * self.scale / self.temperature, targets, reduction="none")
+            return nn.functional.cross_entropy(self.scaling(outputs) / self.temperature, targets, reduction="none")
 
         def is_correct(self, outputs, targets):
             return outputs.argmax(1) == targets
@@ -153,6 +153,8 @@ def test_a_bias_of_the_loss_is_no_feature():
     theta = layout.flatten(dict(module.named_parameters())).detach()
     with torch.no_grad():
         expected = module.model[:2](data.inputs)
-    own = Features(module, data, EvaluationSettings())
-    found, _ = collected(own, theta[None], {"scale": torch.ones(1, 3)}, data)
+    buffers = {name: buffer[None].clone() for name, buffer in module.named_buffers()}
+    own = Features(module, data, EvaluationSettings(bn_policy="keep", path="loop"))
+    found, _ = collected(own, theta[None], buffers, data)
+    assert len(buffers) == 3
     torch.testing.assert_close(found[0], expected)

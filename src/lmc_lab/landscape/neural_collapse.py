@@ -154,7 +154,8 @@ def _nc1(means: Tensor, within: Tensor) -> Tensor:
 
 def _pairs(matrices: Tensor) -> Tensor:
     """Returns the entries above the diagonal of symmetric matrices (n, K, K), (n, K (K - 1) / 2)."""
-    rows, columns = torch.triu_indices(*matrices.shape[-2:], offset=1, device=matrices.device)
+    num_classes = matrices.shape[-1]
+    rows, columns = torch.triu_indices(num_classes, num_classes, offset=1, device=matrices.device)
     return matrices[:, rows, columns]
 
 

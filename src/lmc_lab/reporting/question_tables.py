@@ -43,8 +43,8 @@ def collapse_table(rows: pd.DataFrame) -> pd.DataFrame:
         bend = select(own, "class_mean_bend", "train")
         if bend.empty:
             continue
-        of_trunk = rows[rows["task"].eq(task) & rows["trunk"].eq(trunk).fillna(False) & rows["split_step"].isna()]
-        at_split = of_trunk[of_trunk["step"].eq(split).fillna(False)]
+        of_trunk = rows[rows["task"].isin([task]) & rows["trunk"].isin([trunk]) & rows["split_step"].isna()]
+        at_split = of_trunk[of_trunk["step"].isin([split])]
         line = {
             "task": task,
             "trunk": trunk,

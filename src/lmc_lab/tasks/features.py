@@ -63,7 +63,7 @@ class Features:
     def __init__(self, module: JudgedModel, train: Examples, settings: EvaluationSettings) -> None:
         if not is_whole(train.targets):
             raise NoFeatures("the task has no classes")
-        self.classes = train.targets.unique()  # (K,), sorted
+        self.classes: Tensor = train.targets.unique()  # type: ignore[no-untyped-call]  # torch's; (K,), sorted
         if len(self.classes) < 2:
             raise NoFeatures("all examples are of one class")
         path, layer = _last_linear(module, *train.batch(slice(0, _NUM_TRIED)))

@@ -40,11 +40,10 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
 
 
 def _by_layer(title: str, rows: pd.DataFrame) -> Panel:
-    colours = split_colours(steps_in(rows))
     traces = [
         trace
-        for split, own in rows.groupby("split_step")
-        for trace in by_trunk(own, Series(f"k = {split}", colours[int(split)]), x="index", group="split_step")
+        for split, colour in split_colours(steps_in(rows)).items()
+        for trace in by_trunk(rows[rows["split_step"].isin([split])], Series(f"k = {split}", colour), x="index")
     ]
     last = max((x for trace in traces for x in trace["x"] if x is not None), default=1)
     return Panel(title=title, traces=traces, x="layer", y="mean", layout={"xaxis": whole_numbers(last)})

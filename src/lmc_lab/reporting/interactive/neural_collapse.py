@@ -31,9 +31,9 @@ def _along(task: str, rows: pd.DataFrame, quantity: str) -> Panel:
     measure, colours = MEASURES[quantity], split_colours(splits_in(rows))
     trunks, branches = along_training(rows, quantity)
     traces = by_trunk(trunks, Series("trunk", BLUE), x="step")
-    for split, of_split in branches.groupby("split_step"):
-        series = Series(f"branches from k = {split}", colours[int(split)], "dot")
-        traces += by_trunk(of_split, series, x="step", group="branch")
+    for split, colour in colours.items():
+        series = Series(f"branches from k = {split}", colour, "dot")
+        traces += by_trunk(branches[branches["split_step"].isin([split])], series, x="step", group="branch")
     return Panel(
         title=f"{task}{measure.title}",
         traces=traces,
