@@ -14,6 +14,7 @@ from lmc_lab.models.conv1d import ConvNet1d
 from lmc_lab.models.lenet import LeNet
 from lmc_lab.models.resnet20 import ResNet20
 from lmc_lab.tasks.classification import Classification
+from lmc_lab.tasks.device import Device
 from lmc_lab.tasks.evaluation_settings import EvaluationSettings
 from lmc_lab.tasks.features import Features, NoFeatures
 from lmc_lab.tasks.supervised import SupervisedTask
@@ -53,9 +54,11 @@ def collected(features, thetas, buffers, data):
     return torch.cat([part.own for _, part in parts]), found
 
 
-@pytest.mark.parametrize("path", ["loop", "stacked"])
+@pytest.mark.parametrize("path", ["loop", "stacked", "vectorised"])
 @pytest.mark.parametrize("model", SHAPES, ids=lambda model: model.__name__)
-def test_the_last_layer_makes_the_outputs_of_them(model, path):
+def test_the_last_layer_makes_the_outputs_of_them(model, path, monkeypatch):
+    if path == "vectorised":  # as on a GPU
+        monkeypatch.setattr(Device, "named", lambda name: Device(torch.device("cpu"), "a GPU", 2**30))
     data = examples(SHAPES[model])
     networks = []
     for seed in range(3):
@@ -67,8 +70,10 @@ def test_the_last_layer_makes_the_outputs_of_them(model, path):
         name: torch.stack([dict(task_of(own).named_buffers())[name] for own in networks])
         for name, _ in task_of(networks[0]).named_buffers()
     }
-    own = Features(task_of(model()), data, EvaluationSettings(bn_policy="keep", path=path))
-    assert own.evaluator.method == path
+    own = Features(
+        task_of(model()), data, EvaluationSettings(bn_policy="keep", path="auto" if path == "vectorised" else path)
+    )
+    assert own.evaluator.method.partition(":")[0] == path
     found, _ = collected(own, thetas, buffers, data)
     for i, network in enumerate(networks):
         last = network.get_submodule(LAST[model])
