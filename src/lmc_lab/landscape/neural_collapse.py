@@ -12,7 +12,8 @@ weights of that layer, a row a class (Papyan, Han and Donoho 2020, PNAS 117(40),
 
 All are 0 at complete collapse, and do not change with the scale of the features. S_B has rank K - 1 at most, and S_B^+
 keeps as many eigenvalues. Where classes differ in size, S_W is a mean over examples, m_G and S_B over classes. Deviations
-are those of a population, since all classes are there; the paper does not say which.
+are those of a population, since all classes are there. Beside other code: much of it leaves out the division of NC1 by
+K, and takes deviations of a sample.
 
 Shapes: n points, B examples, K classes, D features, P endpoints. All statistics are float64.
 """
