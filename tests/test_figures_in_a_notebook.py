@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from conftest import REPOSITORY
 from lmc_lab import figures
 from lmc_lab.errors import UserError
+from question_rows import collapse_rows, shape_rows
 
 DEMO = REPOSITORY / "docs" / "results" / "mnist1d.parquet"
 PANELS = [name for name in figures.__all__ if name != "read_rows"]
@@ -21,6 +22,8 @@ OPTIONS = {"train_loss": {"trunk": 1}, "hull_map": {"quantity": "hull_radius", "
 def rows():
     of_endpoints, over_time = figures.read_rows(DEMO), figures.read_rows(DEMO, over_time=True)
     others = {"hull_map": over_time, "gap_terms": figures.read_rows(DEMO.with_stem("mnist1d_questions"))}
+    others |= dict.fromkeys(("collapse", "bend_of_class_means"), collapse_rows())
+    others |= dict.fromkeys(("star", "layer_barriers", "feature_deviations"), shape_rows())
     return {name: others.get(name, of_endpoints) for name in PANELS}
 
 
@@ -58,7 +61,7 @@ def test_other_subsets_levels_kinds_and_branches_are_other_panels(rows):
 
     variants = {"accuracy": {"subset": "test"}, "shared_correct": {"subset": "test"}, "pairs": {"level": "error"}}
     variants |= {"singular_values": {"centred": False}, "eigenvalues": {"of_branches": True}}
-    variants |= {"hessian_ratio": {"of_branches": True}}
+    variants |= {"hessian_ratio": {"of_branches": True}, "collapse": {"measure": "nc3"}}
     assert all(values(name) != values(name, **options) for name, options in variants.items())
 
 
@@ -84,6 +87,8 @@ def test_what_cannot_be_drawn_is_said(rows, tmp_path):
         UserError, match="expected one of p_conv, p_jensen_negative, hull_radius, found p_rand; name one"
     ):
         figures.hull_map(rows["hull_map"], "p_rand", trunk=0)
+    with pytest.raises(UserError, match="expected one of nc1, .*, feature_norm, found nc4; name one"):
+        figures.collapse(rows["collapse"], "nc4")
     two = rows["p_conv"].assign(task=["a", *["b"] * (len(rows["p_conv"]) - 1)])
     with pytest.raises(
         UserError, match=r"expected rows of one task, found a, b; choose one: rows\[rows\['task'\] == 'a'\]"

@@ -13,17 +13,21 @@ from torch.utils.data import DataLoader
 
 import lmc_lab
 from lmc_lab.analyses.base import Measurement
+from lmc_lab.analyses.class_means import HullCollapse, InterCollapse
 from lmc_lab.analyses.convex_mode import ConvexMode
 from lmc_lab.analyses.curves import BranchCurves, TrunkCurve
 from lmc_lab.analyses.distances import Distances
 from lmc_lab.analyses.gap_terms import GapTermsOfHull
 from lmc_lab.analyses.hessian import BranchHessian, TrunkHessian
 from lmc_lab.analyses.hulls import Hulls
+from lmc_lab.analyses.layers import FeatureLinearity, LayerBarriersOfMode
 from lmc_lab.analyses.midpoint_gap import TrunkMidpointGap
+from lmc_lab.analyses.neural_collapse import BranchCollapse, TrunkCollapse
 from lmc_lab.analyses.pairs import Pairs
 from lmc_lab.analyses.plane import PlaneOfHull
 from lmc_lab.analyses.predictions import InterMode, Predictions
 from lmc_lab.analyses.spectrum import Spectrum
+from lmc_lab.analyses.star import InterStar, Star
 from lmc_lab.data.examples import Dataset, Examples
 from lmc_lab.data.from_loader import examples_of
 from lmc_lab.data.transforms import Transforms
@@ -224,6 +228,14 @@ ANALYSES = [
     TrunkMidpointGap(num_pairs=3, num_examples=20),
     TrunkCurve(),
     InterMode(),
+    TrunkCollapse(),
+    BranchCollapse(),
+    HullCollapse(num_samples=4),
+    InterCollapse(),
+    Star(num_points=3),
+    InterStar(num_points=3, num_endpoints=1),
+    LayerBarriersOfMode(num_endpoints=3),
+    FeatureLinearity(num_samples=2, num_examples=20),
 ]
 
 

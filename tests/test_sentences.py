@@ -169,6 +169,13 @@ STEPS = [
     ("plane", "num_grid=1"),
     ("plane", "margin=-1"),
     ("predictions", "num_examples=-1"),
+    ("trunk_collapse", "steps=3"),
+    ("branch_collapse", "steps=[-1]"),
+    ("hull_collapse", "num_samples=0"),
+    ("star", "num_points=2"),
+    ("inter_star", "num_endpoints=0"),
+    ("layer_barriers", "num_endpoints=1"),
+    ("feature_linearity", "num_examples=0"),
 ]
 
 

@@ -26,8 +26,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lmc_lab.errors import UserError
+from lmc_lab.reporting.collapse_measures import MEASURES
 from lmc_lab.reporting.figures import figure2, figure3, figure4, figure5, figure6
 from lmc_lab.reporting.figures import gap_terms as gap_terms_
+from lmc_lab.reporting.figures import mode_shape as mode_shape_
+from lmc_lab.reporting.figures import neural_collapse as neural_collapse_
 from lmc_lab.reporting.figures import over_time as over_time_
 from lmc_lab.reporting.figures import pairs as pairs_
 from lmc_lab.reporting.figures import shared_correct as shared_correct_
@@ -44,11 +47,15 @@ Subset = Literal["train", "test"]
 
 __all__ = [
     "accuracy",
+    "bend_of_class_means",
+    "collapse",
     "distances",
     "eigenvalues",
+    "feature_deviations",
     "gap_terms",
     "hessian_ratio",
     "hull_map",
+    "layer_barriers",
     "p_conv",
     "p_gap_negative",
     "pairs",
@@ -56,6 +63,7 @@ __all__ = [
     "right_in_common",
     "shared_correct",
     "singular_values",
+    "star",
     "train_loss",
 ]
 
@@ -137,6 +145,42 @@ def pairs(rows: pd.DataFrame, *, level: Literal["loss", "error"] = "loss", ax: A
 def gap_terms(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draws why a hull point is better: the terms of its Jensen gap against the split step."""
     return _drawn(gap_terms_.gap_terms, rows, ax)
+
+
+def collapse(
+    rows: pd.DataFrame,
+    measure: Literal["nc1", "nc2_equinorm", "nc2_maximal_angle", "nc3", "feature_norm"] = "nc1",
+    *,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draws a measure of neural collapse along trunks and branches.
+
+    Raises:
+        UserError: there is no such measure.
+    """
+    if measure not in MEASURES:
+        raise UserError(f"expected one of {', '.join(MEASURES)}, found {measure}; name one of them")
+    return _drawn(partial(neural_collapse_.collapse, quantity=measure), rows, ax)
+
+
+def bend_of_class_means(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws how far class means of features are from linear in the parameters over the hull, against the split step."""
+    return _drawn(neural_collapse_.bend_of_class_means, rows, ax)
+
+
+def star(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws barriers from the hull's centre to its own endpoints and to those of other hulls, against the split step."""
+    return _drawn(mode_shape_.star, rows, ax)
+
+
+def layer_barriers(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws barriers where one layer alone is averaged, by layer, beside those of random moves of it."""
+    return _drawn(mode_shape_.layer_barriers, rows, ax)
+
+
+def feature_deviations(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws how far features are from linear in the parameters over the hull, by layer."""
+    return _drawn(mode_shape_.feature_deviations, rows, ax)
 
 
 def shared_correct(rows: pd.DataFrame, *, subset: Subset = "train", ax: Axes | None = None) -> Axes:

@@ -29,6 +29,22 @@ def test_a_mean_over_pairs_has_the_jackknife_interval_over_members():
     assert pair_mean("distance", matrix[:2, :2]).low is None
 
 
+def test_a_mean_over_some_pairs_has_the_jackknife_interval_over_all_members():
+    points = torch.randn(6, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    matrix, groups = torch.cdist(points, points), torch.tensor([0, 0, 0, 1, 1, 1])
+
+    def mean_without(left):
+        return torch.stack(
+            [matrix[i, j] for i in range(6) for j in range(i) if groups[i] != groups[j] and left not in (i, j)]
+        ).mean()
+
+    left_out = torch.stack([mean_without(left) for left in range(6)])
+    error = (5 / 6 * (left_out - left_out.mean()).square().sum()).sqrt()
+    found = pair_mean("distance", matrix, counted=groups[:, None] != groups)
+    assert found.value == pytest.approx(float(mean_without(None))) and found.num_samples == 6
+    assert found.high - found.value == pytest.approx(float(stats.t.ppf(0.975, 5) * error))
+
+
 def test_a_probability_counts_and_has_wilsons_interval():
     found = probability("p_conv", torch.tensor([True] * 9 + [False]), subset="train")
     assert found.value == 0.9 and found.low < 0.9 < found.high < 1 and found.num_samples == 10

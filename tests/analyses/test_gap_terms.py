@@ -74,7 +74,7 @@ def test_a_loss_with_parameters_of_its_own_is_left_out(tmp_path):
     for seed in range(2):
         train_branch(own, 13, seed)
     *_, last = GapTermsOfHull(num_samples=5).measure(load_mode(own, 13), own.task)
-    assert isinstance(last, LeftOut) and "parameters of its own" in last.what
+    assert isinstance(last, LeftOut) and "parameters of its own" in last.why
 
 
 def test_a_regression_has_terms_and_no_probabilities(tmp_path):

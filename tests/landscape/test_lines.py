@@ -3,7 +3,7 @@ import torch
 
 from lmc_lab.landscape.finite import NotFinite
 from lmc_lab.landscape.hull import Evaluation
-from lmc_lab.landscape.lines import probe_lines
+from lmc_lab.landscape.lines import probe_lines, probe_spokes
 
 ENDPOINTS = torch.randn(4, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
@@ -37,3 +37,27 @@ def test_no_number_makes_no_line():
         probe_lines(evaluator(loss), ENDPOINTS, num_points=3)
     with pytest.raises(NotFinite, match="found inf at endpoint 0"):
         probe_lines(evaluator(lambda thetas: thetas.sum(1) * torch.inf), ENDPOINTS.abs(), num_points=3)
+
+
+def test_spokes_are_the_lines_from_a_mixture_to_an_endpoint():
+    ends = torch.randn(4, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    hubs = torch.tensor([[0.25] * 4, [1.0, 0, 0, 0]], dtype=torch.float64)
+    spokes = [(0, 1), (1, 3), (0, 0)]
+
+    def loss(thetas):
+        return thetas.sin().sum(dim=1)
+
+    seen = []
+
+    def evaluate(thetas, coefficients):
+        torch.testing.assert_close(coefficients @ ends, thetas)
+        seen.append(len(thetas))
+        return Evaluation(loss(thetas), None)
+
+    found = probe_spokes(evaluate, ends, hubs, spokes, num_points=5)
+    assert sum(seen) == 4 + 2 + 3 * 3  # each end once
+    for (hub, end), line in zip(spokes, found, strict=True):
+        start = hubs[hub] @ ends
+        points = torch.stack([start + t * (ends[end] - start) for t in (0, 0.25, 0.5, 0.75, 1)])
+        torch.testing.assert_close(line.loss.values, loss(points))
+        assert line.error is None

@@ -7,18 +7,22 @@ import pandas as pd
 import pytest
 
 from lmc_lab.analyses.base import Measurement
+from lmc_lab.analyses.class_means import HullCollapse, InterCollapse
 from lmc_lab.analyses.convex_mode import ConvexMode
 from lmc_lab.analyses.curves import BranchCurves, TrunkCurve
 from lmc_lab.analyses.distances import Distances
 from lmc_lab.analyses.gap_terms import GapTermsOfHull
 from lmc_lab.analyses.hessian import BranchHessian, TrunkHessian
 from lmc_lab.analyses.hulls import Hulls
+from lmc_lab.analyses.layers import FeatureLinearity, LayerBarriersOfMode
 from lmc_lab.analyses.midpoint_gap import TrunkMidpointGap
+from lmc_lab.analyses.neural_collapse import BranchCollapse, TrunkCollapse
 from lmc_lab.analyses.onset import Onset
 from lmc_lab.analyses.pairs import Pairs
 from lmc_lab.analyses.plane import PlaneOfHull
 from lmc_lab.analyses.predictions import InterMode, Predictions
 from lmc_lab.analyses.spectrum import Spectrum
+from lmc_lab.analyses.star import InterStar, Star
 from lmc_lab.analyses.store import ensure_rows
 from lmc_lab.reporting import page, printed
 from lmc_lab.results.folder import all_rows, read_results
@@ -40,6 +44,8 @@ def rows(tmp_path_factory):
         BranchHessian(num_examples=50), TrunkCurve(), TrunkHessian(num_examples=50),
         TrunkMidpointGap(num_pairs=2, num_examples=50), InterMode(), Onset(),
         PlaneOfHull(num_samples=5, num_grid=3), Hulls(num_endpoints=2, num_samples=5), GapTermsOfHull(num_samples=5),
+        TrunkCollapse(), BranchCollapse(), HullCollapse(num_samples=5), InterCollapse(),
+        Star(num_points=3), InterStar(num_points=3), LayerBarriersOfMode(), FeatureLinearity(num_samples=2, num_examples=40),
     ]  # fmt: skip
     for analysis in analyses:
         is_of_modes = analysis.subject.has_branches and analysis.subject.has_tensors

@@ -2,8 +2,9 @@
 
 import pandas as pd
 
-from lmc_lab.reporting.question_tables import gap_terms_table
+from lmc_lab.reporting.question_tables import class_geometry_table, collapse_table, gap_terms_table
 from lmc_lab.results.row_file import SCHEMA
+from question_rows import collapse_rows
 
 
 def test_a_line_a_mode_with_intervals_where_there_are_some():
@@ -23,3 +24,18 @@ def test_a_line_a_mode_with_intervals_where_there_are_some():
     (line,) = gap_terms_table(rows).to_dict("records")
     assert line["bend"] == "0.25 [0.125, 0.375]" and line["loss of the ensemble of outputs"] == "0.5"
     assert (line["k"], line["P"], line["J"], line["above the nearest endpoint"]) == (5, 3, 7, "")
+
+
+def test_collapse_at_a_split_stands_beside_that_of_its_endpoints():
+    lines = collapse_table(collapse_rows()).to_dict("records")
+    assert [(line["trunk"], line["k"]) for line in lines] == [(0, 0), (0, 25), (1, 0), (1, 25)]
+    line = lines[3]
+    assert (line["P"], line["J"], line["bend of class means"]) == (2, 100, "0.00769 [0.00692, 0.00846]")
+    assert line["NC1 at W_k"] == "1"  # (1 + 1) / (1 + 25 / 25)
+    assert line["NC3 of endpoints"] == "0.16 (0.159 to 0.161)"  # 5 * 2 / 63 and 5 * 2 / 62, not those at step 100
+
+
+def test_angles_in_one_hull_stand_beside_those_between_hulls():
+    (line,) = class_geometry_table(collapse_rows()).to_dict("records")
+    assert (line["k"], line["endpoints"]) == (25, 4)
+    assert (line["in one hull"], line["between hulls"]) == ("0.1 [0.05, 0.15]", "0.3 [0.25, 0.35]")

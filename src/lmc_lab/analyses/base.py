@@ -50,9 +50,14 @@ class Choice:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A part of the answer that is missing, since nobody knows how weights from elsewhere came about."""
+    """A part of the answer that is missing, mostly since nobody knows how weights from elsewhere came about."""
 
     what: str
+    why: str = "which weights from elsewhere do not have"  # goes on where `what` ends
+
+    def __str__(self) -> str:
+        """Returns both."""
+        return f"{self.what}, {self.why}"
 
 
 Answer = Measurement | Record | Choice | LeftOut

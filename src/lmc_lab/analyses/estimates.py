@@ -1,5 +1,6 @@
 """Rows that are means or shares, each with its 95 % interval."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from math import isfinite
 
@@ -21,17 +22,27 @@ def mean(quantity: str, values: Tensor, *, subset: str | None = None) -> Measure
     return _with_t_interval(quantity, value, error, len(values), subset=subset)
 
 
-def pair_mean(quantity: str, matrix: Tensor, *, subset: str | None = None) -> Measurement:
-    """Returns the mean over all pairs of a symmetric `matrix` (P, P), with the jackknife interval over its P members.
+def pair_mean(
+    quantity: str, matrix: Tensor, *, counted: Tensor | None = None, subset: str | None = None
+) -> Measurement:
+    """Returns the mean over pairs of a symmetric `matrix` (P, P), with the jackknife interval over its P members.
 
     The pairs share members, so their own scatter would understate the error.
+
+    Args:
+        quantity: of the row.
+        matrix: a value for each pair.
+        counted: which pairs count, symmetric bool (P, P); all for None. None is one of a member with itself.
+        subset: of the examples.
     """
     num_members = len(matrix)
-    value = _pair_mean(matrix)
+    pairs = ~torch.eye(num_members, dtype=torch.bool, device=matrix.device)
+    pairs = pairs if counted is None else pairs & counted
+    values, numbers = matrix.double().where(pairs, 0), pairs.double()
+    value = float(values.sum() / numbers.sum())
     error = None
     if num_members > 2 and isfinite(value):
-        total = matrix.double().sum() - matrix.double().trace()
-        left_out = (total - 2 * matrix.double().sum(dim=1)) / ((num_members - 1) * (num_members - 2))
+        left_out = (values.sum() - 2 * values.sum(dim=1)) / (numbers.sum() - 2 * numbers.sum(dim=1))
         error = float(((num_members - 1) / num_members * (left_out - left_out.mean()).square().sum()).sqrt())
     return _with_t_interval(quantity, value, error, num_members, subset=subset)
 
@@ -76,6 +87,14 @@ def share_over_subsets(
 def probability(quantity: str, indicators: Tensor, *, subset: str | None = None) -> Measurement:
     """Returns the share of true `indicators` (n,) with its Wilson interval."""
     return Measurement(quantity=quantity, subset=subset, **asdict(Probability.of(indicators)))
+
+
+def symmetric(values: Mapping[tuple[int, int], float], size: int) -> Tensor:
+    """Returns the symmetric matrix (P, P) with a zero diagonal of the values of pairs, as `pair_mean` takes it."""
+    matrix = torch.zeros(size, size, dtype=torch.float64)
+    for (first, second), value in values.items():
+        matrix[first, second] = matrix[second, first] = value
+    return matrix
 
 
 def _pair_mean(matrix: Tensor) -> float:

@@ -53,7 +53,7 @@ class GapTermsOfHull(ModeAnalysis):
         yield from how(evaluator)
         if not evaluator.loss_is_of_outputs:
             yield LeftOut(
-                "the terms of the Jensen gap, since the loss has parameters of its own or reads more than outputs"
+                "the terms of the Jensen gap", "since the loss has parameters of its own or reads more than outputs"
             )
             return
         endpoints = mode.endpoints.to(evaluator.device.torch_device)

@@ -4,11 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, final
 
-import torch
-from torch import Tensor
-
 from lmc_lab.analyses.base import Choice, Measurement, ModeAnalysis
-from lmc_lab.analyses.estimates import bootstrap_pair_mean
+from lmc_lab.analyses.estimates import bootstrap_pair_mean, symmetric
 from lmc_lab.analyses.evaluation import how
 from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.landscape.lines import probe_lines
@@ -50,13 +47,6 @@ class Pairs(ModeAnalysis):
             for level in lines[0, 1].levels:
                 for quantity in ("barrier", "instability"):
                     heights = {pair: getattr(line.levels[level], quantity) for pair, line in lines.items()}
-                    matrix = _symmetric(heights, len(endpoints))
+                    matrix = symmetric(heights, len(endpoints))
                     yield bootstrap_pair_mean(f"{quantity}_{level}", matrix, subset=subset)
                     yield Measurement(quantity=f"max_{quantity}_{level}", value=float(matrix.max()), subset=subset)
-
-
-def _symmetric(values: dict[tuple[int, int], float], size: int) -> Tensor:
-    matrix = torch.zeros(size, size, dtype=torch.float64)
-    for (first, second), value in values.items():
-        matrix[first, second] = matrix[second, first] = value
-    return matrix

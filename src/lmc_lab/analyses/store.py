@@ -49,7 +49,7 @@ def ensure_rows(experiment: Experiment, subject: Subject, analysis: Analysis) ->
         entry = known or _measure(experiment, subject, analysis, path)
     index(path.parent, anew=set() if known else {path.name})
     for what in entry.left_out:
-        log.info("%s: left out are %s, which weights from elsewhere do not have", analysis.name, what)
+        log.info("%s: left out are %s", analysis.name, what)
     return path
 
 
@@ -110,7 +110,7 @@ def _measure(experiment: Experiment, subject: Subject, analysis: Analysis, path:
         subject=parts,
         fingerprint=experiment.task.fingerprint,
         records=_keep(records, records_of(path)) if records else None,
-        left_out=tuple(item.what for item in found if isinstance(item, LeftOut)),
+        left_out=tuple(str(item) for item in found if isinstance(item, LeftOut)),
         created=time.time_ns(),
         seconds=round(time.monotonic() - started, 3),
         command=" ".join(sys.argv),

@@ -19,13 +19,14 @@ class NotFinite(ValueError):  # noqa: N818  it says what the number is
         self.index = index
 
 
-def check_losses(losses: Tensor, kind: str, *, allows_infinity: bool = False) -> None:
+def check_losses(losses: Tensor, kind: str, *, allows_infinity: bool = False, what: str = "loss") -> None:
     """Refuses losses (n,) that are NaN or infinite.
 
     Args:
         losses: of n points.
         kind: of the points, for the message.
         allows_infinity: a loss may be +infinity, since a point far from all that was trained at may have that.
+        what: they are, for the message, where they are no losses.
 
     Raises:
         NotFinite: one is; it says which.
@@ -33,7 +34,7 @@ def check_losses(losses: Tensor, kind: str, *, allows_infinity: bool = False) ->
     is_fine = losses.isfinite() | (losses == torch.inf) if allows_infinity else losses.isfinite()
     if not is_fine.all():
         index = int((~is_fine).nonzero()[0])
-        message = f"expected the loss of every {kind} to be a number, found {float(losses[index])} at {kind} {index}"
+        message = f"expected the {what} of every {kind} to be a number, found {float(losses[index])} at {kind} {index}"
         raise NotFinite(message, kind, index)
 
 

@@ -1,5 +1,6 @@
 """Loss and error on the lines between endpoints: the measure that a hull generalises (Frankle et al. 2020)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -62,3 +63,36 @@ def probe_lines(evaluate: Evaluate, endpoints: Tensor, *, num_points: int) -> di
         (first, second): LineProbe.of(coefficients[:, 1], Evaluation.join([alone[first], middle, alone[second]]))
         for (first, second), middle in zip(pairs, lines, strict=True)
     }
+
+
+def probe_spokes(
+    evaluate: Evaluate, endpoints: Tensor, hubs: Tensor, spokes: Sequence[tuple[int, int]], *, num_points: int
+) -> list[LineProbe]:
+    """Returns the probes of lines from points of the hull to endpoints; each of both is evaluated once.
+
+    Args:
+        evaluate: says the loss of points, see `landscape.hull`.
+        endpoints: (P, D).
+        hubs: the coefficients of the endpoints in the points that lines begin at, (m, P).
+        spokes: which hub and which endpoint each line joins.
+        num_points: on each line, its ends included.
+
+    Raises:
+        NotFinite: an endpoint's loss is not finite, or that of another point is NaN.
+    """
+    coefficients = line_coefficients(num_points)
+    vertices = torch.eye(len(endpoints), dtype=torch.float64)
+
+    def mixed(own: Tensor) -> LazyPoints:
+        return LazyPoints(len(own), lambda cut: (hull_points(endpoints, own[cut]), own[cut]))
+
+    inside = [mixed(coefficients[1:-1] @ torch.stack([hubs[hub], vertices[end]])) for hub, end in spokes]
+    ends, middles, *lines = evaluate_lazily(evaluate, [mixed(vertices), mixed(hubs), *inside])
+    check_losses(ends.loss, "endpoint")
+    for each in (middles, *lines):
+        check_losses(each.loss, "point between", allows_infinity=True)
+    ends_alone, hubs_alone = ends.separate([1] * len(endpoints)), middles.separate([1] * len(hubs))
+    return [
+        LineProbe.of(coefficients[:, 1], Evaluation.join([hubs_alone[hub], line, ends_alone[end]]))
+        for (hub, end), line in zip(spokes, lines, strict=True)
+    ]

@@ -14,6 +14,8 @@ from lmc_lab.reporting.figures import (
     figure5,
     figure6,
     gap_terms,
+    mode_shape,
+    neural_collapse,
     over_time,
     pairs,
     shared_correct,
@@ -31,6 +33,8 @@ FIGURES: Mapping[str, ReportFigure[Figure]] = {
     "figure6": figure6.FIGURE,
     "pairs": pairs.FIGURE,
     "gap_terms": gap_terms.FIGURE,
+    "neural_collapse": neural_collapse.FIGURE,
+    "mode_shape": mode_shape.FIGURE,
 }
 _MARKS = "figures.json"  # of what the files were drawn
 _CAPTIONS = "captions.txt"

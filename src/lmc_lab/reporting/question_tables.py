@@ -33,6 +33,56 @@ def gap_terms_table(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
+_MEASURES = {"NC1": "nc1", "NC2, norms": "nc2_equinorm", "NC2, angles": "nc2_maximal_angle", "NC3": "nc3"}
+
+
+def collapse_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns the measures of collapse at each split and of its endpoints, and how much class means bend over its hull."""
+    lines = []
+    for (task, trunk, split), own in rows.groupby(["task", "trunk", "split_step"]):
+        bend = select(own, "class_mean_bend", "train")
+        if bend.empty:
+            continue
+        of_trunk = rows[rows["task"].isin([task]) & rows["trunk"].isin([trunk]) & rows["split_step"].isna()]
+        at_split = of_trunk[of_trunk["step"].isin([split])]
+        line = {
+            "task": task,
+            "trunk": trunk,
+            "k": split,
+            "P": bend["num_endpoints"].iloc[-1],
+            "J": bend["num_samples"].iloc[-1],
+        }
+        for heading, quantity in _MEASURES.items():
+            line[f"{heading} at W_k"] = _cell(select(at_split, quantity, "train"))
+            line[f"{heading} of endpoints"] = _range(select(own, quantity, "train"))
+        line["bend of class means"] = _cell(bend)
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def class_geometry_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns by how much cosines between classes differ in one hull, and in hulls of different trunks, at each split."""
+    lines = []
+    for (task, split), own in rows.groupby(["task", "split_step"]):
+        inter = select(own, "class_cosine_difference_inter", "train")
+        if not inter.empty:
+            line = {"task": task, "k": split, "endpoints": inter["num_samples"].iloc[-1]}
+            cells = {
+                "in one hull": _cell(select(own, "class_cosine_difference_intra", "train")),
+                "between hulls": _cell(inter),
+            }
+            lines.append(line | cells)
+    return pd.DataFrame(lines)
+
+
+def _range(rows: pd.DataFrame) -> str:
+    """Returns the mean over branches at their last step, with the smallest and the largest."""
+    if rows.empty:
+        return ""
+    last = rows[rows["step"].isna() | rows["step"].eq(rows["step"].max())]["value"]
+    return f"{last.mean():.3g} ({last.min():.3g} to {last.max():.3g})"
+
+
 def _cell(rows: pd.DataFrame) -> str:
     if rows.empty:
         return ""

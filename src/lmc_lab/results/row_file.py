@@ -50,7 +50,7 @@ class Entry:
     subject: tuple[Part, ...]
     fingerprint: str  # of the task
     records: str | None  # the digest of the file of tensors beside the rows
-    left_out: tuple[str, ...] = ()  # what the subject does not have
+    left_out: tuple[str, ...] = ()  # of the answer, and why
     created: int  # nanoseconds since 1970
     seconds: float  # that it took
     command: str

@@ -202,6 +202,17 @@ class PointEvaluator:
         accuracy = (torch.stack(nums_correct).sum(dim=0) / len(examples)).cpu() if nums_correct else None
         return Evaluation((torch.stack(loss_sums).sum(dim=0) / len(examples)).cpu(), accuracy)
 
+    @float32_products()
+    @torch.no_grad()
+    def visit_outputs(self, points: States, examples: Examples, visit: Callable[[slice, Tensor, Tensor], None]) -> None:
+        """Gives `visit` the outputs (m, B, ...) of the points at a slice on some examples, with their targets (B, ...)."""
+        examples = examples.on(self.device.torch_device)
+        groups = list(self._groups(points))
+        for inputs, targets in examples.chunks(self._forward.num_examples):
+            arranged, there = self._forward.inputs(inputs), targets.to(self.device.torch_device)
+            for cut, _, run in groups:
+                visit(cut, run(arranged)[: cut.stop - cut.start, : len(targets)], there)
+
     @torch.no_grad()
     def _losses(self, points: States, examples: Examples) -> Iterator[tuple[slice, slice, Tensor, Tensor | None]]:
         """Yields (points, examples, losses (n, B), correct (n, B)): each chunk of examples is read once for all points."""

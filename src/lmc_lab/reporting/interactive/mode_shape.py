@@ -1,0 +1,66 @@
+"""What shape is a mode? Barriers from its centre, of its layers, and how far from linear features are over it."""
+
+import pandas as pd
+
+from lmc_lab.reporting.palette import BLUE, GREY, ORANGE, RED, split_colours
+from lmc_lab.reporting.panel import Panel, Series, by_trunk, steps_in, tasks_in, whole_numbers
+from lmc_lab.reporting.report_figure import ReportFigure
+from lmc_lab.results.select import select
+
+_STAR = {
+    "star_barrier_loss": Series("centre to its own endpoints", BLUE),
+    "barrier_loss": Series("between its own endpoints", GREY),
+    "inter_star_barrier_loss": Series("centre to endpoints of other hulls", RED),
+    "inter_pair_barrier_loss": Series("between endpoints of different hulls", ORANGE),
+}
+_BY_LAYER = {
+    "layer_barrier": "barrier of one layer averaged alone",
+    "layer_barrier_random": "the same, moved as far at random",
+    "feature_deviation_hull": "1 - |cosine| of features at hull points",
+    "feature_deviation_endpoints": "1 - |cosine| of features of two endpoints",
+}
+
+
+def draw(rows: pd.DataFrame) -> list[Panel]:
+    """Returns barriers against the split, and barriers and deviations of features by layer."""
+    panels = []
+    for task, own in tasks_in(rows):
+        traces = [trace for name, each in _STAR.items() for trace in by_trunk(select(own, name, "train"), each)]
+        panels.append(
+            Panel(
+                title=f"{task}barriers from the centre",
+                traces=traces,
+                x="split step k",
+                y="mean barrier in loss",
+                steps=steps_in(own),
+            )
+        )
+        panels += [_by_layer(f"{task}{title}", select(own, name, "train")) for name, title in _BY_LAYER.items()]
+    return [panel for panel in panels if panel.traces]
+
+
+def _by_layer(title: str, rows: pd.DataFrame) -> Panel:
+    traces = [
+        trace
+        for split, colour in split_colours(steps_in(rows)).items()
+        for trace in by_trunk(rows[rows["split_step"].isin([split])], Series(f"k = {split}", colour), x="index")
+    ]
+    last = max((x for trace in traces for x in trace["x"] if x is not None), default=1)
+    return Panel(title=title, traces=traces, x="layer", y="mean", layout={"xaxis": whole_numbers(last)})
+
+
+FIGURE = ReportFigure(
+    draw=draw,
+    needs=("star_barrier_loss", "layer_barrier", "feature_deviation_hull"),
+    also=(
+        *(name for name in _STAR if name != "star_barrier_loss"),
+        *(name for name in _BY_LAYER if name not in ("layer_barrier", "feature_deviation_hull")),
+    ),
+    caption=(
+        "The shape of a mode. Barriers in training loss from the hull's centre to its own endpoints (Sonthalia et al. 2024), "
+        "between these, and to the endpoints of hulls of other trunks; of pairs in which one layer alone is averaged (Adilova "
+        "et al. 2024), beside moves as far in a random direction; and by layer how far its results at hull points are from a "
+        "multiple of the mean of those of the endpoints (Zhou et al. 2023), beside those of two endpoints. Intervals: 95 % "
+        "over endpoints or hull points (t), over pairs a jackknife over endpoints."
+    ),
+)

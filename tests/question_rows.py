@@ -1,0 +1,54 @@
+"""Rows of open questions by hand: two trunks, with branches from two splits and a hull each."""
+
+from itertools import product
+
+import pandas as pd
+
+from lmc_lab.results.row_file import SCHEMA
+
+MEASURES = ("nc1", "nc2_equinorm", "nc2_equiangular", "nc2_maximal_angle", "nc3", "feature_norm")
+_BY_LAYER = ("layer_barrier", "layer_barrier_random", "feature_deviation_hull", "feature_deviation_endpoints")
+SPLITS, LAST = (0, 25), 1500
+
+
+def collapse_rows(task="mnist1d"):
+    """Values fall along training; those of a measure are larger by its number."""
+    shared = {"task": task, "subset": "train", "num_samples": 4000}
+    rows = [
+        {**shared, "quantity": name, "trunk": trunk, "step": step, "value": scale * (1 + trunk) / (1 + step / 25)}
+        for (scale, name), trunk, step in product(enumerate(MEASURES, 1), (0, 1), (*SPLITS, LAST))
+    ]
+    rows += [
+        {
+            **shared, "quantity": name, "trunk": trunk, "split_step": split, "branch": branch, "step": step,
+            "value": scale * (1 + trunk) / (2 + branch + step / 25), "num_endpoints": 2,
+        }
+        for (scale, name), trunk, split, branch, step in product(enumerate(MEASURES, 1), (0, 1), SPLITS, (0, 1), (100, LAST))
+    ]  # fmt: skip
+    for trunk, split in product((0, 1), SPLITS):
+        own = {"trunk": trunk, "split_step": split, "num_endpoints": 2}
+        value = 0.2 / (1 + split)
+        bend = {"quantity": "class_mean_bend", "value": value, "low": 0.9 * value, "high": 1.1 * value}
+        rows.append({**shared, **own, **bend, "num_samples": 100})
+        rows.append({**shared, **own, "quantity": "centre_class_mean_bend", "value": 1.2 * value})
+    for kind, value in (("intra", 0.1), ("inter", 0.3)):
+        own = {"split_step": 25, "num_endpoints": 4, "num_samples": 4, "low": value - 0.05, "high": value + 0.05}
+        rows.append({**shared, **own, "quantity": f"class_cosine_difference_{kind}", "value": value})
+    return pd.DataFrame(rows).reindex(columns=list(SCHEMA)).astype(SCHEMA)
+
+
+def shape_rows(task="mnist1d"):
+    """Barriers fall with the split, and those of layers and deviations of features grow with the layer."""
+    rows = []
+    for trunk, (number, split) in product((0, 1), enumerate(SPLITS)):
+        own = {"task": task, "subset": "train", "trunk": trunk, "split_step": split, "num_endpoints": 2}
+        for scale, name in enumerate(("star_barrier_loss", "barrier_loss"), 1):
+            value = scale * (1 + trunk) / (1 + number)
+            rows.append(
+                {**own, "quantity": name, "value": value, "low": value / 2, "high": 2 * value, "num_samples": 2}
+            )
+        for (scale, name), layer in product(enumerate(_BY_LAYER, 1), (1, 2, 3)):
+            rows.append({**own, "quantity": name, "index": layer, "value": scale * layer / (1 + number) / 100})
+    for split, name in product(SPLITS, ("inter_star_barrier_loss", "inter_pair_barrier_loss")):
+        rows.append({"task": task, "subset": "train", "split_step": split, "quantity": name, "value": 3.0})
+    return pd.DataFrame(rows).reindex(columns=list(SCHEMA)).astype(SCHEMA)
