@@ -27,7 +27,7 @@ def job(config: DictConfig) -> None:
     from lmc_lab.study_plan import launcher_of
 
     own = OmegaConf.masked_copy(
-        config, [key for key in config if key != "task"]
+        config, [str(key) for key in config if key != "task"]
     )  # of which a trial has some keys alone
     schema.check(own)
     overrides = HydraConfig.get().overrides

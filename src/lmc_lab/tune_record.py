@@ -90,7 +90,7 @@ class Record:
         for key in self._sweep.parameters:
             values = pd.to_numeric(trials[key], errors="coerce")
             if values.notna().all():
-                found = rank_correlation(values, trials["onset"])
+                found = rank_correlation(values.tolist(), trials["onset"].tolist())
                 if isnan(found.value):
                     yield f"no rank correlation of the onset with {key}: it wants 4 trials in which both differ"
                     continue

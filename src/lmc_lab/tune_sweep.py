@@ -114,9 +114,9 @@ def _sweep(content: Mapping[str, Any], stem: str) -> Sweep:
     return Sweep(
         name=name,
         parameters=parameters,
-        method=method,
+        method=method,  # type: ignore[arg-type]  # checked above, as is the goal
         metric=metric.get("name", "onset_p_conv"),
-        goal=goal,  # type: ignore[arg-type]  # checked above
+        goal=goal,  # type: ignore[arg-type]
         num_trials=cap,
         given=_given(content.get("command", [])),
     )

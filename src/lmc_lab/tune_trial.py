@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
@@ -194,7 +194,9 @@ def task_values(overrides: Sequence[str]) -> Values:
                 f"expected keys of the task beside the study, found {item}; write 'overrides=[\"{item.lstrip('+')}\"]'"
             )
     parsed = OverridesParser.create().parse_overrides(list(overrides))
-    values = {item.key_or_group: item.value() for item in parsed if item.key_or_group.startswith("task.")}
+    values: dict[str, Any] = {
+        item.key_or_group: item.value() for item in parsed if item.key_or_group.startswith("task.")
+    }
     is_of_agent = "WANDB_SWEEP_ID" in os.environ  # which writes null as Python does
     return {key: None if is_of_agent and value == "None" else value for key, value in values.items()}
 

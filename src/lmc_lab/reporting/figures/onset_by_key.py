@@ -1,6 +1,7 @@
 """The onset of each trial of a sweep against the values of the task's keys."""
 
 from collections.abc import Mapping
+from math import isnan
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -46,19 +47,14 @@ def _draw(axis: Axes, onsets: pd.DataFrame, key: str) -> None:
         axis.set_xticks(range(len(names)), names)
     positive = onsets["first_held"][onsets["first_held"] > 0]
     first = float(positive.min()) if len(positive) else 1.0
-    for value, line in zip(values, onsets.itertuples(), strict=True):
-        low = 0.0 if pd.isna(line.last_failed) else float(line.last_failed)
-        is_censored = pd.isna(line.first_held)
-        high = float(line.num_steps if is_censored else line.first_held)
-        colour = ORANGE if line.reversals else BLUE
+    columns = ("last_failed", "first_held", "reversals", "num_steps")
+    lines = zip(values.tolist(), *(onsets[name].astype(float).tolist() for name in columns), strict=True)
+    for value, failed, held, reversals, last in lines:
+        low, high = 0.0 if isnan(failed) else failed, last if isnan(held) else held
+        colour = ORANGE if reversals else BLUE
         axis.plot([value, value], [low, high], color=colour, linewidth=0.7, alpha=0.7)
-        axis.plot(
-            [value],
-            [high],
-            "^" if is_censored else "o",
-            color=colour,
-            markerfacecolor="none" if is_censored else colour,
-        )
+        mark, filling = ("^", "none") if isnan(held) else ("o", colour)
+        axis.plot([value], [high], mark, color=colour, markerfacecolor=filling)
     axis.axhline(float(onsets["num_steps"].max()), color=GREY, linestyle=":", linewidth=0.6)
     axis.set_yscale("symlog", linthresh=first, linscale=0.5)
     axis.set_ylim(bottom=0)
