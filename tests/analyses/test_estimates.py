@@ -2,7 +2,7 @@ import pytest
 import torch
 from scipy import stats
 
-from lmc_lab.analyses.estimates import bootstrap_pair_mean, mean, pair_mean, probability, share_over_subsets
+from lmc_lab.analyses.estimates import bootstrap_mean, bootstrap_pair_mean, mean, pair_mean, probability, share_over_subsets
 
 
 def test_a_mean_has_students_interval():
@@ -87,3 +87,15 @@ def test_a_share_over_subsets_has_the_jackknifes_interval_inside_0_and_1():
     assert (found.value, found.low, found.high) == pytest.approx((shares.mean().item(), found.value - half, 1))
     assert found.num_samples == 6
     assert share_over_subsets("p", torch.zeros(6), num_members=4, num_taken=2).low == 0
+
+
+def test_a_mean_has_the_bootstraps_interval_within_its_values():
+    generator = torch.Generator().manual_seed(0)
+    values = torch.rand(40, generator=generator, dtype=torch.float64).square()
+    found = bootstrap_mean("barrier", values)
+    error = float(values.std(correction=0)) / 40**0.5  # of the mean of a sample that is drawn with replacement
+    assert found.value == pytest.approx(float(values.mean())) and found.num_samples == 40
+    assert found.low == pytest.approx(found.value - 1.96 * error, rel=0.05)
+    assert found.high == pytest.approx(found.value + 1.96 * error, rel=0.05)
+    assert bootstrap_mean("barrier", torch.tensor([0.0, 0.0, 3.0])).low == 0
+    assert bootstrap_mean("barrier", torch.tensor([1.0, 2.0])).low is None

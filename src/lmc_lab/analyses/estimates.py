@@ -64,6 +64,22 @@ def bootstrap_pair_mean(quantity: str, matrix: Tensor, *, subset: str | None = N
     return replace(found, low=low, high=high)
 
 
+def bootstrap_mean(quantity: str, values: Tensor, *, subset: str | None = None) -> Measurement:
+    """Returns the mean of independent `values` (n,) with the bootstrap's percentile interval, inside the values' own range.
+
+    So a quantity that is never negative (a barrier) has no interval that is. Fewer than three values, or an infinite mean,
+    have none.
+    """
+    value = float(values.double().mean())
+    found = Measurement(quantity=quantity, value=value, num_samples=len(values), subset=subset)
+    if len(values) < 3 or not isfinite(value):
+        return found
+    drawn = torch.randint(len(values), (_NUM_RESAMPLES, len(values)), generator=torch.Generator().manual_seed(0))
+    means = values.double().cpu()[drawn].mean(dim=1)
+    low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return replace(found, low=low, high=high)
+
+
 def share_over_subsets(
     quantity: str, shares: Tensor, *, num_members: int, num_taken: int, subset: str | None = None
 ) -> Measurement:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lmc_lab.analyses.base import Choice, JointAnalysis, Measurement, ModeAnalysis
-from lmc_lab.analyses.estimates import mean
+from lmc_lab.analyses.estimates import bootstrap_mean
 from lmc_lab.analyses.evaluation import how
 from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.landscape.lines import LineProbe, probe_spokes
@@ -108,5 +108,5 @@ def _between_first(of_mode: Tensor, num_endpoints: int) -> list[tuple[int, int]]
 def _barriers(quantity: str, lines: Sequence[LineProbe], subset: str) -> Iterator[Measurement]:
     for level in lines[0].levels:
         barriers = torch.tensor([line.levels[level].barrier for line in lines], dtype=torch.float64)
-        yield mean(f"{quantity}_{level}", barriers, subset=subset)
+        yield bootstrap_mean(f"{quantity}_{level}", barriers, subset=subset)
         yield Measurement(quantity=f"max_{quantity}_{level}", value=float(barriers.max()), subset=subset)

@@ -30,6 +30,7 @@ def star(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
     draw_against_split(axis, series, marks, within=(0, inf))
     if axis.has_data():
         axis.set_yscale("symlog", linthresh=1e-3)
+        axis.set_ylim(bottom=0)  # which a barrier is at least
     axis.set_ylabel("barrier in loss")
 
 
