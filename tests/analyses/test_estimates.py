@@ -2,7 +2,14 @@ import pytest
 import torch
 from scipy import stats
 
-from lmc_lab.analyses.estimates import bootstrap_mean, bootstrap_pair_mean, mean, pair_mean, probability, share_over_subsets
+from lmc_lab.analyses.estimates import (
+    bootstrap_mean,
+    bootstrap_pair_mean,
+    mean,
+    pair_mean,
+    probability,
+    share_over_subsets,
+)
 
 
 def test_a_mean_has_students_interval():
