@@ -44,6 +44,7 @@ class BatchesTogether:
         self._start = start
         self._augment = augment
         self._transform = transform
+        self._is_random = augment is not None or transform is not None
         self._device = device
 
     def __iter__(self) -> Iterator[tuple[Inputs, Tensor]]:
@@ -64,8 +65,8 @@ class BatchesTogether:
 
     def _batch(self, index: Tensor, step: int) -> tuple[Inputs, Tensor]:
         shape = index.shape
-        generators = [order.augmentation(step) for order in self._orders]
         inputs, targets = self._examples.stored(index.flatten())
+        generators = [order.augmentation(step) for order in self._orders] if self._is_random else []
         if self._transform is not None:
             inputs = torch.cat(list(map(self._transform, torch.split(inputs, shape[1]), generators)))
         inputs = each(lambda tensor: self._by_run(tensor, shape), self._examples.prepare(inputs))
