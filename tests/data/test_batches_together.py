@@ -45,7 +45,9 @@ def test_what_is_random_is_seeded_once_an_order_and_only_where_it_is_used(monkey
     """More orders than any small cache holds."""
     made = []
     real = np.random.SeedSequence
-    monkeypatch.setattr(np.random, "SeedSequence", lambda *args, **keywords: made.append(keywords) or real(*args, **keywords))
+    monkeypatch.setattr(
+        np.random, "SeedSequence", lambda *args, **keywords: made.append(keywords) or real(*args, **keywords)
+    )
 
     def of_noise(augment):
         made.clear()
