@@ -10,7 +10,7 @@ from torch import nn
 from lmc_lab.data.examples import Dataset
 from lmc_lab.files import read_json
 from lmc_lab.runs import checkpoint
-from lmc_lab.runs.companions import num_that_fit, why_alone
+from lmc_lab.runs.companions import why_alone
 from lmc_lab.runs.curve import read_rows
 from lmc_lab.runs.run import Run
 from lmc_lab.runs.settings import RunSettings
@@ -318,11 +318,6 @@ def test_where_memory_runs_out_half_as_many_are_trained(tmp_path, monkeypatch):
     runs = runs_of(own, splits=(13,), seeds=range(5))
     train_branches_side_by_side(runs)
     assert sizes == [5, 3, 2, 2, 1] and all(run.folder.endpoint.exists() for run in runs)
-
-
-def test_as_many_as_memory_holds():
-    assert num_that_fit(lambda count: 10 + 5 * count, total=100) == 15  # (85 - 10) / 5
-    assert num_that_fit(lambda count: 200, total=100) == 1
 
 
 def test_a_busy_branch_is_left_to_who_holds_it(tmp_path):

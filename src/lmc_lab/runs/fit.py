@@ -150,6 +150,12 @@ def make_trainer(
     )
 
 
+def device_of(run: Run) -> torch.device:
+    """Returns where a run is trained: its Trainer knows which GPU that is."""
+    trainer = run.experiment.make_trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    return torch.device(trainer.strategy.root_device)
+
+
 def products_of(run: Run) -> AbstractContextManager[None]:
     """Returns the context in which a GPU multiplies as the task says, and the same way each time if that is wanted."""
     return precision_of(run.task.precision).products(deterministic=run.experiment.settings.deterministic)

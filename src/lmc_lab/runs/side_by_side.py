@@ -71,29 +71,38 @@ def _train(waiting: list[Run], train: "Callable[[Sequence[Run], Randomness], Non
     if len(waiting) < 2:
         return
     with heavy_imports():
-        import torch
+        from torch.cuda import OutOfMemoryError
 
-        from lmc_lab.runs.companions import num_on, why_alone
+        from lmc_lab.runs.companions import why_alone
+        from lmc_lab.runs.fit import device_of
+        from lmc_lab.runs.memory import num_on
 
-    together = waiting[0].experiment.settings.together
-    if reason := why_alone(waiting[0], allows_noise=together != "auto"):
-        if reason not in _said:
-            _said.add(reason)
-            log.info("one run after another, since %s", reason)
+    first, together = waiting[0], waiting[0].experiment.settings.together
+    device = device_of(first)
+    if reason := why_alone(first, allows_noise=together != "auto", device=device):
+        _say(f"one run after another, since {reason}")
         return
-    count = num_on(waiting[0], torch.device(waiting[0].experiment.device)) if together == "auto" else int(together)
+    count = num_on(first, device) if together == "auto" else int(together)
     while waiting:
         try:
             train(waiting[:count], "error" if together == "auto" else "different")
-        except torch.cuda.OutOfMemoryError:
+        except OutOfMemoryError:
             if count == 1:
-                raise
+                _say("one run after another, since memory ran out")
+                return
             count = -(-min(count, len(waiting)) // 2)
             log.info("memory ran out, so %d models at a time", count)
         else:
             waiting = waiting[count:]
 
 
+def _say(reason: str) -> None:
+    """Says once why runs are trained one by one."""
+    if reason not in _said:
+        _said.add(reason)
+        log.info(reason)
+
+
 def _is_wanted(run: Run) -> bool:
     together = run.experiment.settings.together
-    return run.experiment.device != "cpu" if together == "auto" else together != 1
+    return run.experiment.device == "cuda" if together == "auto" else together != 1
