@@ -14,6 +14,7 @@ from lmc_lab.runs.callbacks import CallbackGroup, Heartbeat, OptimizerLayout, St
 from lmc_lab.runs.checkpoint import State
 from lmc_lab.runs.copies_module import CopiesModule
 from lmc_lab.runs.fit import initialised, make_trainer, products_of
+from lmc_lab.runs.gradients import Capture
 from lmc_lab.runs.member import Member
 from lmc_lab.runs.program_states import IN_MEMORY, InMemory, ProgramStates, ResumeFile
 from lmc_lab.runs.stacked_state import shared, stacked, taken
@@ -48,6 +49,7 @@ class Program:
         self._resume = ResumeFile(resume, seconds=first.experiment.settings.resume_seconds)
         self._examples = first.examples  # of all members; put where they are trained once
         self._randomness = randomness
+        self._capture = Capture(first.experiment.settings.capture)
         self._on_diverged = on_diverged
 
     def train(self) -> None:
@@ -98,7 +100,7 @@ class Program:
         trajectories = Trajectories([member.curve for member in members], log_every=settings.log_every)
         states = ProgramStates(members, trajectories, self._resume, stop=stop)
         trainer = self._trainer(members, trajectories, states, stop)
-        module = CopiesModule(initialised(run), len(members), randomness=self._randomness, capture=settings.capture)
+        module = CopiesModule(initialised(run), len(members), randomness=self._randomness, capture=self._capture)
         with products_of(run):
             trainer.fit(module, self._batches(members, trainer.strategy.root_device), ckpt_path=IN_MEMORY)
         module.release()
