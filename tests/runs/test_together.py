@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from alike import WITHIN, assert_alike, experiment, quiet_model, runs_of, weights
 from lmc_lab.data.examples import Dataset
 from lmc_lab.files import read_json
 from lmc_lab.runs import checkpoint
@@ -16,18 +17,11 @@ from lmc_lab.runs.run import Run
 from lmc_lab.runs.settings import RunSettings
 from lmc_lab.runs.side_by_side import train_branches_side_by_side
 from lmc_lab.runs.together import train_together, train_trunks_together
-from lmc_lab.runs.trunk import ensure_split, ensure_trunk
+from lmc_lab.runs.trunk import ensure_trunk
 from lmc_lab.runs.variation import BranchLength, Variation
 from lmc_lab.tasks.classification import Classification
 from lmc_lab.tasks.task import ClipAlgorithm
 from tiny import build_module, clouds, tiny_experiment, train_branch
-
-WITHIN = 1e-12  # in float64
-
-
-def quiet_model():
-    """No bias before BatchNorm: its gradient is rounding, which Adam would blow up."""
-    return nn.Sequential(nn.Linear(2, 16, bias=False), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
 
 
 class Tied(nn.Module):
@@ -44,40 +38,6 @@ class Tied(nn.Module):
         x = self.norm(self.second(torch.tanh(self.first(x)))) * self.scale
         x = x + self.attention(x[:, None], x[:, None], x[:, None], need_weights=False)[0][:, 0]
         return self.last(x)
-
-
-def experiment(path, *, model=quiet_model, module=build_module, **changes):
-    """The tiny task in float64 and without dropout."""
-    base = tiny_experiment(path)
-    task = replace(base.task, build_model=model, build_module=module, precision="64-true", **changes)
-    return replace(base, task=task)
-
-
-def runs_of(own, *, splits=(13, 20), seeds=(0, 1, "trunk")):
-    for step in splits:
-        ensure_split(own, step)
-    return [Run(own, step, seed) for step in splits for seed in seeds]
-
-
-def weights(folder):
-    return checkpoint.load(folder.endpoint).state["model"]
-
-
-def assert_alike(run, other):
-    """Two branches end in the same point by ways of the same length, and have the same files."""
-    ours, theirs = weights(run.folder), weights(other)
-    assert ours.keys() == theirs.keys()
-    for name, value in ours.items():
-        assert value.dtype == theirs[name].dtype
-        torch.testing.assert_close(value, theirs[name], rtol=0, atol=WITHIN)
-    ours, theirs = (checkpoint.load(folder.endpoint).state["path_length"] for folder in (run.folder, other))
-    assert ours == pytest.approx(theirs, abs=WITHIN)
-    for row, expected in zip(read_rows(run.folder.metrics), read_rows(other.metrics), strict=True):
-        assert {name: float(value) for name, value in row.items()} == pytest.approx(
-            {name: float(value) for name, value in expected.items()}, abs=WITHIN
-        )
-    names = [{path.name for path in folder.path.iterdir()} for folder in (run.folder, other)]
-    assert names[0] == names[1]
 
 
 def adam(model):
