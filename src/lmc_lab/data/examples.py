@@ -1,6 +1,7 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -99,6 +100,14 @@ def _rows(tensor: Tensor, index: Tensor | slice) -> Tensor:
 
 
 Augment = Callable[[Inputs, torch.Generator], Inputs]  # inputs (B, ...), and all their randomness -> the same shape
+
+
+@runtime_checkable
+class AugmentsRuns(Protocol):
+    """An `Augment` that changes the batches of n runs at once, each by its own generator, to the bits that each alone gets."""
+
+    def of_runs(self, inputs: Inputs, generators: Sequence[torch.Generator]) -> Inputs:
+        """Returns inputs of the shape that they have, (n, B, ...)."""
 
 
 @dataclass(frozen=True)

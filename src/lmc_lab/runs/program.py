@@ -126,9 +126,10 @@ class Program:
 
     def _batches(self, members: Sequence[Member], device: torch.device) -> BatchesTogether:
         _free_memory(device)
-        self._examples = self._examples.on(device)
-        orders = [member.run.order(self._examples) for member in members]
         task = members[0].run.task
+        if task.transform is None:
+            self._examples = self._examples.on(device)  # once for all stretches
+        orders = [member.run.order(self._examples) for member in members]
         return BatchesTogether(
             self._examples,
             orders,
