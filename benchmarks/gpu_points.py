@@ -67,15 +67,15 @@ def _beside(own: Experiment, device: str, vector: Tensor, expected: Tensor) -> s
     """Returns what curvlinops takes for the same product, and how far it is from ours."""
     if find_spec("curvlinops") is None:
         return "curvlinops is not installed"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        curvlinops: Any = importlib.import_module("curvlinops")
     model = own.task.initialise(0).model.eval().to(device)
     inputs, targets = own.task.dataset.train.batch(slice(None))
     data = [(inputs.to(device), targets.to(device))]
-    operator = curvlinops.HessianLinearOperator(
-        model, nn.CrossEntropyLoss(), list(model.parameters()), data, check_deterministic=False
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        curvlinops: Any = importlib.import_module("curvlinops")
+        operator = curvlinops.HessianLinearOperator(
+            model, nn.CrossEntropyLoss(), list(model.parameters()), data, check_deterministic=False
+        )
     seconds = _seconds(lambda: operator @ vector, device)
     error = float((operator @ vector - expected).norm() / expected.norm())
     return f"curvlinops {duration(seconds)}, whose product differs by {error:.0e}"

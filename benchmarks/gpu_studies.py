@@ -17,7 +17,16 @@ from benchmarks.gpu_training import Found
 from benchmarks.suite import build
 
 # Of a study that takes seconds: what is long, or of more trunks than it has.
-_LEFT_OUT = ("trunk_hessian", "branch_hessian", "trunk_midpoint_gap", "inter_mode")
+_LEFT_OUT = (
+    "branch_curves",
+    "branch_hessian",
+    "inter_mode",
+    "pairs",
+    "plane",
+    "predictions",
+    "trunk_hessian",
+    "trunk_midpoint_gap",
+)
 
 
 def small(device: str, seconds: float) -> Found:
