@@ -52,3 +52,19 @@ def assert_alike(run, other):
         )
     names = [{path.name for path in folder.path.iterdir()} for folder in (run.folder, other)]
     assert names[0] == names[1]
+
+
+class Killed(BaseException):
+    pass
+
+
+def stop_at(monkeypatch, step, error):
+    """Ends a program after a step, as a kill does if `error` is no exception that anything answers."""
+    from lmc_lab.runs import callbacks
+
+    class Killing(callbacks.Heartbeat):
+        def on_train_batch_end(self, trainer, *arguments):
+            if trainer.global_step == step:
+                raise error
+
+    monkeypatch.setattr("lmc_lab.runs.program.Heartbeat", Killing)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from alike import WITHIN, assert_alike, experiment, quiet_model, runs_of, weights
+from alike import WITHIN, Killed, assert_alike, experiment, quiet_model, runs_of, stop_at, weights
 from lmc_lab.data.examples import Dataset
 from lmc_lab.files import read_json
 from lmc_lab.runs import checkpoint
@@ -99,22 +99,6 @@ def test_states_on_the_way_are_those_of_branches_alone(tmp_path):
             for name, value in theirs["state_dict"].items():
                 torch.testing.assert_close(ours["state_dict"][name], value, rtol=0, atol=WITHIN)
         assert_alike(run, other)
-
-
-class Killed(BaseException):
-    pass
-
-
-def stop_at(monkeypatch, step, error):
-    """Ends a program after a step, as a kill does if `error` is no exception that anything answers."""
-    from lmc_lab.runs import callbacks
-
-    class Killing(callbacks.Heartbeat):
-        def on_train_batch_end(self, trainer, *arguments):
-            if trainer.global_step == step:
-                raise error
-
-    monkeypatch.setattr("lmc_lab.runs.program.Heartbeat", Killing)
 
 
 @pytest.mark.parametrize("how", ["together", "one of them alone", "fewer together"])
