@@ -82,6 +82,7 @@ def test_optimizers_that_count_otherwise_are_trained_in_turn(tmp_path):
     runs_of(alone)
     for run in runs:
         assert_alike(run, train_branch(alone, run.split_step, run.seed))
+        assert read_json(run.folder.status)["trained"]["together"] == 2  # those of its own split
 
 
 def test_states_on_the_way_are_those_of_branches_alone(tmp_path):
@@ -95,6 +96,7 @@ def test_states_on_the_way_are_those_of_branches_alone(tmp_path):
         assert run.folder.saved_steps() == other.saved_steps()
         for step in other.saved_steps():
             ours, theirs = (checkpoint.load(folder.step(step)).state for folder in (run.folder, other))
+            assert ours.pop("trained")["together"] == (3 if step < 20 else 6)  # the others join at 20
             assert ours.keys() == theirs.keys() and ours["callbacks"].keys() == theirs["callbacks"].keys()
             for name, value in theirs["state_dict"].items():
                 torch.testing.assert_close(ours["state_dict"][name], value, rtol=0, atol=WITHIN)
@@ -228,7 +230,16 @@ def test_noise_of_layers_may_depend_on_the_company_where_a_number_allows_it(tmp_
     own = replace(experiment(tmp_path, model=noisy), settings=RunSettings(together=2))
     runs = runs_of(own, splits=(13,), seeds=(0, 1))
     train_branches_side_by_side(runs)
-    assert all(run.folder.endpoint.exists() for run in runs)
+    for run in runs:
+        trained = checkpoint.load(run.folder.endpoint).state["trained"]
+        assert trained["noise"] == "depends on the company" == read_json(run.folder.status)["trained"]["noise"]
+
+
+def test_without_noise_nothing_is_said_of_it(tmp_path):
+    runs = runs_of(replace(experiment(tmp_path), settings=RunSettings(together=2)), splits=(13,), seeds=(0, 1))
+    train_branches_side_by_side(runs)
+    expected = {"device": "cpu", "together": 2, "precision": "64-true", "captured": False}
+    assert checkpoint.load(runs[0].folder.endpoint).state["trained"] == expected
 
 
 def test_a_cpu_trains_one_after_another_by_itself(tmp_path):
@@ -307,6 +318,7 @@ def test_trunks_together_are_trunks_alone(tmp_path):
         status, expected = read_json(ours.status), read_json(theirs.status)
         assert status["state"] == "finished" and status["trained_to"] == expected["trained_to"] == 40
         assert status["rows"] == expected["rows"]
+        assert checkpoint.load(ours.step(20)).state["trained"]["together"] == 3
     ensure_trunk(together[0], {13, 20, 40}, splits={13, 20})  # nothing is left
     assert not together[0].paths.programs()
 

@@ -27,6 +27,8 @@ State = dict[str, Any]  # nested dicts, lists and tuples of tensors, numbers, st
 # Under which keys the states of callbacks are kept, whatever their classes are called: part of the format.
 CALLBACK_GROUP, TRAJECTORY = "CallbackGroup", "Trajectory"
 
+TRAINED = "trained"  # how: where, in which company, in which precision; only where that is not on a CPU and alone
+
 
 @dataclass(frozen=True)
 class Stored:

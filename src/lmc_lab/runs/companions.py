@@ -47,6 +47,14 @@ def why_alone(run: Run, *, allows_noise: bool, device: torch.device = _CPU) -> s
         return f"a trial of two models together failed ({' '.join(str(error).split())[:200]})"
 
 
+def draws_numbers(run: Run) -> bool:
+    """Returns whether a step of the run's task draws random numbers (dropout)."""
+    precision = precision_of(run.task.precision)
+    with torch.random.fork_rng(devices=[]), precision.forward():
+        module = precision.convert_module(run.task.initialise(0))
+        return _Alone(module, converted(_batches(run)[0], precision)).draws()
+
+
 def _batches(run: Run) -> list[Batch]:
     """Returns a small batch for each of two models."""
     examples = run.examples
@@ -64,10 +72,7 @@ def _why_not_alike(task: Task, batches: list[Batch], *, allows_noise: bool) -> s
     precision = precision_of("64-true")
     with precision.forward():
         alone = [_Alone(task.initialise(i).double(), converted(batch, precision)) for i, batch in enumerate(batches)]
-        before = torch.get_rng_state()
-        for each in alone:
-            each.step()
-        is_random = not torch.equal(before, torch.get_rng_state())
+        is_random = any([each.draws() for each in alone])
         if is_random and not allows_noise:
             return "layers draw numbers (dropout), which would depend on the company; run.together=20, say, allows that"
         if any(each.has_changed_unsaved_buffers for each in alone):
@@ -110,6 +115,12 @@ class _Alone:
         self._optimizer.zero_grad()
         self.module.training_loss(self.batch).backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
+
+    def draws(self) -> bool:
+        """Takes a step; returns whether it draws random numbers."""
+        before = torch.get_rng_state()
+        self.step()
+        return not torch.equal(before, torch.get_rng_state())
 
     def state(self) -> State:
         return _state(self.module.state_dict(), self._optimizer)

@@ -7,6 +7,7 @@ from lmc_lab.runs.paths import RunFolder, RunPaths, Seed, SplitFolder
 from lmc_lab.runs.settings import RunSettings
 from lmc_lab.runs.split import BranchLength, Split
 from lmc_lab.runs.variation import Variation
+from lmc_lab.tasks.device import name_of
 from lmc_lab.tasks.task import Task
 from lmc_lab.versions import package_version
 
@@ -75,6 +76,11 @@ class Experiment:
             "torch": package_version("torch"),
             "lmc_lab": package_version("lmc_lab"),
         }
+
+    @property
+    def device_name(self) -> str:
+        """Where it trains, as files say it: a GPU with the name of the card."""
+        return name_of(self.device)
 
     @property
     def branch_task(self) -> Task:

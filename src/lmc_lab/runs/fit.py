@@ -80,7 +80,7 @@ def fit(
     trainer = make_trainer(
         run,
         stop=stretch.stop,
-        io=SafetensorsIO(data_digest=task.dataset.digest, begun=begun),
+        io=SafetensorsIO(data_digest=task.dataset.digest, begun=begun, said=run.unusual_circumstances),
         logger=logger,
         callbacks=[
             *([UnfinishedCheckpoint(folder, stop=stretch.stop)] if is_resumable else []),
