@@ -1,6 +1,7 @@
+import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor
 from lmc_lab.data.sound import check_examples
 from lmc_lab.errors import UserError
 from lmc_lab.inputs import Inputs, device_of, each
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,15 +40,17 @@ class Examples:
     def on(self, device: torch.device) -> "Examples":
         """Returns the examples on the device, as they are stored, if they fit there and `prepare` works there.
 
-        Else, where `prepare` has tensors of its own, say, they stay where they are, and so do their batches.
+        Else, where `prepare` has tensors of its own, say, they and their batches stay where they are, which is said once.
         """
         if device_of(self.inputs) == self.targets.device == device:
             return self
-        with suppress(RuntimeError, TypeError):  # memory that runs out is a RuntimeError, too
+        try:
             there = Examples(each(lambda tensor: tensor.to(device), self.inputs), self.targets.to(device), self.prepare)
             there.batch(slice(0, 1))
-            return there
-        return self
+        except (RuntimeError, TypeError) as error:  # memory that runs out is a RuntimeError, too
+            _say_once(f"examples stay on the CPU, since {' '.join(str(error).split())[:200]}")
+            return self
+        return there
 
     def chunks(self, size: int) -> "Chunks":
         """Returns all examples in their order, `size` at a time."""
@@ -90,6 +95,11 @@ class Chunks:
     def __iter__(self) -> Iterator[tuple[Inputs, Tensor]]:
         for start in range(0, len(self.examples), self.size):
             yield self.examples.batch(slice(start, start + self.size))
+
+
+@cache
+def _say_once(message: str) -> None:
+    log.info(message)
 
 
 def _rows(tensor: Tensor, index: Tensor | slice) -> Tensor:
