@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lmc_lab.runs.checkpoint import CALLBACK_GROUP, State
 from lmc_lab.runs.copies_module import CopiesModule
+from lmc_lab.runs.fit import products_of
 from lmc_lab.runs.run import Run
 from lmc_lab.runs.stacked_state import shared, stacked, taken
 from lmc_lab.runs.trial import Batch, Trial, converted, stacked_on
@@ -41,7 +42,7 @@ def why_alone(run: Run, *, allows_noise: bool, device: torch.device = _CPU) -> s
         return "trainer.max_time is that of one model"
     batches = _batches(run)
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), products_of(run):
             return _why_not_alike(task, batches, allows_noise=allows_noise) or _why_not_here(run, batches, device)
     except Exception as error:  # whatever a model or an optimizer of the user's cannot do
         return f"a trial of two models together failed ({' '.join(str(error).split())[:200]})"
@@ -50,7 +51,7 @@ def why_alone(run: Run, *, allows_noise: bool, device: torch.device = _CPU) -> s
 def draws_numbers(run: Run) -> bool:
     """Returns whether a step of the run's task draws random numbers (dropout)."""
     precision = precision_of(run.task.precision)
-    with torch.random.fork_rng(devices=[]), precision.forward():
+    with torch.random.fork_rng(devices=[]), products_of(run), precision.forward():
         module = precision.convert_module(run.task.initialise(0))
         return _Alone(module, converted(_batches(run)[0], precision)).draws()
 
