@@ -91,7 +91,7 @@ def _train(waiting: list[Run], train: "Callable[[Sequence[Run], Randomness], Non
     if reason := why_alone(first, allows_noise=together != "auto", device=device):
         _say(f"one run after another, since {reason}")
         return
-    count = num_on(first, device) if together == "auto" else int(together)
+    count = int(together) if together != "auto" else num_on(first, device) if len(waiting) > 1 else 1
     while waiting:
         try:
             train(waiting[:count], "error" if together == "auto" else "different")
