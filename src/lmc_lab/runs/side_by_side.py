@@ -51,9 +51,9 @@ def train_trunks_side_by_side(
     trunks: Sequence[Experiment], steps: Collection[int], *, splits: Collection[int] = ()
 ) -> None:
     """Does for trunks of one task what `train_branches_side_by_side` does for branches; see `ensure_trunk`."""
-    lacking = [Run(trunk) for trunk in trunks if _lacks(trunk, steps, splits)]
-    if not _is_wanted(lacking):
+    if not _is_wanted(list(map(Run, trunks))):
         return
+    lacking = [Run(trunk) for trunk in trunks if _lacks(trunk, steps, splits)]
     with heavy_imports():
         from lmc_lab.runs.together import train_trunks_together
 
@@ -64,9 +64,12 @@ def train_trunks_side_by_side(
 
 
 def _lacks(trunk: Experiment, steps: Collection[int], splits: Collection[int]) -> bool:
-    """Returns whether a trunk is still to be trained."""
-    is_saved = trunk.trunk_folder.saved_steps() >= {0, *steps}
-    return not (is_saved and all(is_reached(trunk.split(step), trunk.paths) for step in splits))
+    """Returns whether a trunk is still to be trained, or something is wrong with its files, as who trains it says."""
+    if not trunk.trunk_folder.saved_steps() >= {0, *steps}:
+        return True
+    with suppress(UserError):
+        return not all(is_reached(trunk.split(step), trunk.paths) for step in splits)
+    return True
 
 
 def _is_ready(trunk: Experiment, step: int) -> bool:
