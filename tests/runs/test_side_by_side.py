@@ -1,8 +1,10 @@
 """Which runs become programs. A GPU is told of, and all is trained on the CPU."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from alike import assert_alike, experiment, runs_of
 from lmc_lab.files import read_json
@@ -73,3 +75,33 @@ def test_as_many_as_fit_are_trained_together_on_a_gpu(tmp_path, programs, monkey
     runs = runs_of(on_gpu(tmp_path), splits=(13,), seeds=range(5))
     train_branches_side_by_side(runs)
     assert programs == [3, 2] and all(run.folder.endpoint.exists() for run in runs)
+
+
+def test_runs_that_do_not_fit_as_a_program_of_one_are_left_to_be_trained_alone(tmp_path, monkeypatch, caplog):
+    sizes = []
+
+    def without_memory(runs, **keywords):
+        sizes.append(len(runs))
+        raise torch.cuda.OutOfMemoryError
+
+    monkeypatch.setattr(together, "train_together", without_memory)
+    monkeypatch.setattr(memory, "num_on", lambda run, device: 2)
+    runs = runs_of(replace(on_gpu(tmp_path), device="cpu"), splits=(13,), seeds=range(3))
+    on_a_gpu = [replace(run, experiment=replace(run.experiment, device="cuda")) for run in runs]
+    with caplog.at_level("INFO"):
+        train_branches_side_by_side(on_a_gpu)
+    assert sizes == [2, 1] and "one run after another, since memory ran out" in caplog.text
+    assert train_branch(runs[0].experiment, 13, 0).endpoint.exists()
+
+
+def test_a_trial_is_on_the_device_of_the_trainer(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        companions, "why_alone", lambda run, *, allows_noise, device: seen.append(device) or "of a test"
+    )
+    own = on_gpu(tmp_path)
+    make_trainer = lambda **given: SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device("cuda", 1)))  # noqa: E731
+    train_branches_side_by_side(
+        [replace(run, experiment=replace(own, make_trainer=make_trainer)) for run in runs_of(own)]
+    )
+    assert seen == [torch.device("cuda", 1)]
