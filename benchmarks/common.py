@@ -12,12 +12,12 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import TypeVar
 
 from lmc_lab.process import processor
+from lmc_lab.versions import package_version
 
 T = TypeVar("T")
 
@@ -181,14 +181,15 @@ def megabytes(size: float) -> str:
 
 def machine() -> dict[str, str]:
     """Returns what the numbers depend on, by name."""
+    packages = (f"{name} {package_version(name)}" for name in _PACKAGES)
     return {
         "date": date.today().isoformat(),
         "CPU": f"{processor()}, {len(os.sched_getaffinity(0))} cores",
         "load before": f"{os.getloadavg()[0]:.1f} processes",
         "code": _code(),
-        "versions": ", ".join([f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in _PACKAGES)]),
+        "versions": ", ".join([f"Python {platform.python_version()}", *packages]),
         "system": f"{platform.system()} {platform.machine()}",
-    }  # fmt: skip
+    }
 
 
 def _code() -> str:
@@ -196,4 +197,4 @@ def _code() -> str:
     git = shutil.which("git")
     command = [git or "", "-C", str(REPOSITORY), "describe", "--always", "--dirty"]
     found = subprocess.run(command, capture_output=True, text=True).stdout.strip() if git else ""
-    return ", ".join(filter(None, [f"lmc_lab {version('lmc_lab')}", found]))
+    return ", ".join(filter(None, [f"lmc_lab {package_version('lmc_lab')}", found]))

@@ -1,36 +1,29 @@
 """Branches together on a GPU, beside a bare loop of one model: ``python -m benchmarks.gpu`` measures for docs/gpu.md.
 
-It needs CIFAR-10 in LMC_DATA_DIR, takes less than eight minutes on an H100, and runs from the source folder with
-whatever torch is there. ``--device cpu --quick`` shows that it works.
+It needs CIFAR-10 in LMC_DATA_DIR, takes at most eight minutes, after which what is left is not measured, and runs from
+the source folder with whatever torch is there. ``--device cpu --quick`` shows that it works.
 """
 
 import argparse
+import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from hydra import compose, initialize_config_dir
 
+from benchmarks import gpu_points, gpu_studies
 from benchmarks.common import REPOSITORY
-from lmc_lab.compose import build_experiment
-from lmc_lab.landscape.hull import probe_hull, sample_hull
+from benchmarks.gpu_training import Found, Steps, bare_step, difference, model_step, num_changed
 from lmc_lab.process import prepare_process
-from lmc_lab.runs import checkpoint
-from lmc_lab.runs.branch import train_from
-from lmc_lab.runs.experiment import Experiment
-from lmc_lab.runs.run import Run
-from lmc_lab.runs.together import train_together
-from lmc_lab.runs.trunk import ensure_split
-from lmc_lab.tasks.evaluation_settings import EvaluationSettings
-from lmc_lab.tasks.point_evaluator import PointEvaluator
-from lmc_lab.tasks.supervised import only_optimizer
 
 _PAGE = REPOSITORY / "docs" / "gpu.md"
 _HEADING = "## Measured"
+_SECONDS = 480
+_FEW = ["task.batch_size=8", "task.data.num_train=64"]  # for a quick run
 
 
 @dataclass(frozen=True)
@@ -41,13 +34,37 @@ class Row:
     found: str
     goal: str = ""
 
+    def __str__(self) -> str:
+        """Returns it as a line of a table."""
+        return f"| {self.what} | {self.found} | {self.goal} |"
+
 
 @dataclass(frozen=True)
-class Steps:
-    """How long is trained for a figure: the time of the longer less that of the shorter is that of the steps between."""
+class Run:
+    """Where is measured, how much, and until when."""
 
-    short: int
-    long: int
+    device: str
+    is_quick: bool
+    ends: float
+
+    @property
+    def seconds_left(self) -> float:
+        """The time that is left."""
+        return self.ends - time.monotonic()
+
+    @property
+    def small(self) -> list[str]:
+        """The overrides of a quick run."""
+        return _FEW if self.is_quick else []
+
+    def found(self, measure: Callable[[], Found]) -> Found:
+        """Returns what was measured, or why it was not: one figure that cannot be had does not cost the others."""
+        if self.seconds_left <= 0:
+            return Found("not measured (no time was left)")
+        try:
+            return measure()
+        except Exception as error:
+            return Found(f"not measured ({type(error).__name__}: {' '.join(str(error).split())[:150]})")
 
 
 def main() -> None:
@@ -61,192 +78,97 @@ def main() -> None:
         parser.error("expected a GPU, found none; add --device cpu --quick to see that it works")
     prepare_process()
     rows = []
-    for row in _rows(given.device, is_quick=given.quick):
-        print(f"| {row.what} | {row.found} | {row.goal} |", flush=True)
-        rows.append(row)
+    with TemporaryDirectory() as folder:
+        os.environ.setdefault("LMC_CACHE_DIR", folder)  # data are decoded once, and not for each figure
+        for row in rows_of(Run(given.device, given.quick, time.monotonic() + _SECONDS)):
+            print(row, flush=True)
+            rows.append(row)
     is_whole = given.device == "cuda" and not given.quick
     if output := given.output or (_PAGE if is_whole else None):
         kept = _PAGE.read_text().partition(_HEADING)[0]
         output.write_text(kept + _measured(rows, given.device))
 
 
-def _rows(device: str, *, is_quick: bool) -> Iterator[Row]:
-    steps = Steps(4, 8) if is_quick else Steps(200, 1200)
-    counts = (2,) if is_quick else (1, 5, 20, 100, 300)
-    small = ["task.batch_size=8", "task.data.num_train=64"] if is_quick else []
-    bare = _said(lambda: bare_step("lenet_m", device, steps.long - steps.short, small))
-    yield Row("LeNet-5 with momentum, a bare eager loop of one model, a step", bare)
-    for count in counts:
+def rows_of(run: Run) -> Iterator[Row]:
+    """Yields all rows: first what must be equal, then the goals, the longest at the end."""
+    yield from _equal(run)
+    yield from _lenet(run)
+    yield from _resnet(run)
+    yield from _points(run)
+    yield from _studies(run)
+
+
+def _equal(run: Run) -> Iterator[Row]:
+    checks: dict[str, tuple[Callable[[], Found], str]] = {
+        "three branches, float64, 20 steps: together less alone": (partial(difference, run.device), "1e-12"),
+        "the same program twice: numbers that changed": (partial(num_changed, run.device, run.small), "0"),
+        "a hull of equal endpoints: p_conv": (partial(gpu_points.of_equal_endpoints, run.device), "0"),
+        "the losses of 8 points, less those of the CPU": (partial(gpu_points.beside_cpu, run.device), "1e-7"),
+    }
+    for what, (measure, goal) in checks.items():
+        yield Row(f"LeNet-5 with momentum, {what}", run.found(measure).text, goal)
+
+
+def _lenet(run: Run) -> Iterator[Row]:
+    steps = Steps(4, 8) if run.is_quick else Steps(200, 1200)
+    bare = run.found(partial(bare_step, "lenet_m", run.device, steps.long - steps.short, run.small))
+    yield Row("LeNet-5 with momentum, a bare eager loop of one model, a step", bare.text)
+    for count in (2,) if run.is_quick else (1, 5, 20, 100, 300):
         goal = {20: "<= .13 ms", 300: "<= .15 ms, under 10 GB"}.get(count, "")
-        found = _said(lambda count=count: model_step("lenet_m", device, count, steps, small))  # type: ignore[misc]
-        yield Row(f"LeNet-5 with momentum, P = {count}, a model-step through the suite", found, goal)
-    tf32 = ["task.precision=tf32", *small]
-    found = _said(lambda: model_step("lenet_m", device, 2 if is_quick else 20, steps, tf32))
-    yield Row("the same in TF32, P = 20", found)
-    few = Steps(2, 4) if is_quick else Steps(50, 150)
-    bare = _said(lambda: bare_step("resnet20", device, few.long - few.short, small))
-    yield Row("ResNet-20, a bare eager loop of one model, a step", bare)
-    for precision, goal in (("bf16-mixed", "<= 1.0 ms"), ("32-true", "<= 1.8 ms")):
-        given = [f"task.precision={precision}", *small]
-        count = 2 if is_quick else 20
-        found = _said(lambda given=given, count=count: model_step("resnet20", device, count, few, given))  # type: ignore[misc]
-        yield Row(f"ResNet-20, P = {count}, {precision}, a model-step through the suite", found, goal)
-    num_examples, num_points = (64, 4) if is_quick else (50_000, 64)
+        many = Steps(50, 250) if count >= 100 else steps
+        what = f"LeNet-5 with momentum, P = {count}"
+        found = run.found(partial(model_step, "lenet_m", run.device, count, many, run.small))
+        yield Row(f"{what}, a model-step through the suite", found.text, goal)
+        if bare.seconds and found.seconds:
+            ratio = f"{bare.seconds / found.seconds:.1f}"
+            yield Row(f"{what}, times as fast as the loop", ratio, ">= 15" if count == 20 else "")
+        if count in (2, 20, 300):
+            tf32 = ["task.precision=tf32", *run.small]
+            found = run.found(partial(model_step, "lenet_m", run.device, count, many, tf32))
+            yield Row(f"{what}, the same in TF32", found.text)
+
+
+def _resnet(run: Run) -> Iterator[Row]:
+    steps, count = (Steps(2, 4), 2) if run.is_quick else (Steps(50, 150), 20)
+    bare = run.found(partial(bare_step, "resnet20", run.device, steps.long - steps.short, run.small))
+    yield Row("ResNet-20, a bare eager loop of one model, a step", bare.text)
+    for precision, goal in (("bf16-mixed", "<= 1.0 ms"), ("32-true", "<= 1.8 ms"), ("tf32", "")):
+        given = [f"task.precision={precision}", *run.small]
+        found = run.found(partial(model_step, "resnet20", run.device, count, steps, given))
+        yield Row(f"ResNet-20, P = {count}, {precision}, a model-step through the suite", found.text, goal)
+
+
+def _points(run: Run) -> Iterator[Row]:
+    num_examples, num_points, side = (64, 4, 256) if run.is_quick else (50_000, 64, 8192)
+    peak = gpu_points.peak_of(run.device, side)
+    yield Row(f"a product of two {side:,} x {side:,} matrices in float32: the peak", f"{peak / 1e12:.3g} TFLOP/s")
     for task, policy, goal in (("lenet_m", "keep", "<= .14 us"), ("resnet20", "reestimate", "")):
-        given = [f"task.data.num_train={num_examples}", f"evaluation.bn_policy={policy}", *small[:1]]
-        found = _said(lambda task=task, given=given: evaluation(task, device, given, num_points))  # type: ignore[misc]
-        yield Row(
-            f"{task}, {num_points} points on {num_examples} examples ({policy}), an example and point", found, goal
-        )
-    yield Row("LeNet-5, a hull of equal endpoints: p_conv", _said(lambda: of_equal_endpoints(device)), "0")
-    yield Row("LeNet-5, the losses of 8 points, less those of the CPU", _said(lambda: beside_cpu(device)), "1e-7")
-    yield Row(
-        "LeNet-5, three branches, float64, 20 steps: together less alone", _said(lambda: difference(device)), "1e-12"
-    )
+        given = [f"task.data.num_train={num_examples}", f"evaluation.bn_policy={policy}", *run.small[:1]]
+        found = run.found(partial(gpu_points.evaluation, task, run.device, given, num_points, peak))
+        what = f"{task}, {num_points} points on {num_examples:,} examples ({policy}), an example and point"
+        yield Row(what, found.text, goal)
+    num_examples = 128 if run.is_quick else 2048
+    for task in ("lenet_m",) if run.is_quick else ("lenet_m", "resnet20"):
+        found = run.found(partial(gpu_points.hessian, task, run.device, num_examples))
+        yield Row(f"{task}, a Hessian product on {num_examples:,} examples", found.text)
 
 
-def _said(measure: Callable[[], str]) -> str:
-    """Returns what was measured, or why it was not."""
-    try:
-        return measure()
-    except Exception as error:  # one figure that cannot be had does not cost the others
-        return f"not measured ({type(error).__name__}: {' '.join(str(error).split())[:150]})"
-
-
-@contextmanager
-def experiment(task: str, device: str, overrides: list[str]) -> Iterator[Experiment]:
-    """Gives the experiment of a task in a folder of its own."""
-    trainer = "gpu" if device == "cuda" else "cpu"
-    with TemporaryDirectory() as folder, initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
-        given = [f"task={task}", f"trainer={trainer}", f"output_dir={folder}", *overrides]
-        yield build_experiment(compose("train", given))
-
-
-def model_step(task: str, device: str, count: int, steps: Steps, overrides: list[str]) -> str:
-    """Returns the time of a step of one of `count` models of one program, Trainer, curves and path lengths included."""
-    seconds = {}
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    for stop in (steps.short, steps.long):
-        with experiment(task, device, [f"task.max_steps={stop}", *overrides]) as own:
-            ensure_split(own, 0)
-            runs = [Run(own, 0, seed) for seed in range(count)]
-            start = time.perf_counter()
-            train_together(runs)
-            seconds[stop] = time.perf_counter() - start
-    per_step = (seconds[steps.long] - seconds[steps.short]) / (steps.long - steps.short) / count
-    return f"{1e3 * per_step:.3f} ms{_memory(device)}"
-
-
-def bare_step(task: str, device: str, num_steps: int, overrides: list[str]) -> str:
-    """Returns the time of a step of a loop that anyone would write: one model, eagerly, data on the device."""
-    with experiment(task, device, overrides) as own:
-        run = Run(own)
-        module = own.task.initialise(0).to(device)
-        batches = [tuple(part.to(device) for part in run.batches(0).at(step)) for step in range(4)]
-        optimizer = only_optimizer(module.configure_optimizers())
-        for step in range(10 + num_steps):
-            if step == 10:
-                _synchronise(device)
-                start = time.perf_counter()
-            optimizer.zero_grad()
-            module.training_loss(batches[step % 4]).backward()  # type: ignore[no-untyped-call,arg-type]
-            optimizer.step()
-        _synchronise(device)
-        return f"{1e3 * (time.perf_counter() - start) / num_steps:.3f} ms"
-
-
-def difference(device: str) -> str:
-    """Returns the largest difference of a weight of three branches together from the same branches alone, on the device."""
-    given = ["task.precision=64-true", "task.max_steps=20", "task.batch_size=32", "task.data.num_train=256"]
-    with experiment("lenet_m", device, given) as own, TemporaryDirectory() as other:
-        ensure_split(own, 0)
-        runs = [Run(own, 0, seed) for seed in range(3)]
-        train_together(runs)
-        alone = replace(own, paths=replace(own.paths, root=Path(other) / own.paths.root.name))
-        ensure_split(alone, 0)
-        worst = 0.0
-        for run in runs:
-            folders = (run.folder, train_from(alone, alone.split(0), run.seed or 0))
-            states = [checkpoint.load(folder.endpoint).state["model"] for folder in folders]
-            worst = max(worst, *(float((states[0][name] - value).abs().max()) for name, value in states[1].items()))
-        return f"{worst:.1e}"
-
-
-def evaluation(task: str, device: str, overrides: list[str], num_points: int) -> str:
-    """Returns the time for an example and a point."""
-    with experiment(task, device, overrides) as own:
-        evaluator, thetas, buffers = _points(own, device, num_points)
-        coefficients = torch.eye(num_points, dtype=torch.float64)
-        evaluate = evaluator.evaluate_on(own.task.dataset.train, buffers)
-        evaluate(thetas, coefficients)  # once for what is chosen and allocated at the first time
-        start = time.perf_counter()
-        evaluate(thetas, coefficients)
-        seconds = time.perf_counter() - start
-        per = 1e6 * seconds / num_points / len(own.task.dataset.train)
-        return f"{per:.3f} us ({evaluator.method}{_memory(device)})"
-
-
-def of_equal_endpoints(device: str) -> str:
-    """Returns p_conv of a hull without extent."""
-    with experiment("lenet_m", device, ["task.data.num_train=2048"]) as own:
-        evaluator, thetas, buffers = _points(own, device, 4, distance=0.0)
-        probe = probe_hull(
-            evaluator.evaluate_on(own.task.dataset.train, buffers), thetas, sample_hull(thetas, 20, seed=0)
-        )
-        return f"{float(probe.is_conv_better.double().mean()):g}"
-
-
-def beside_cpu(device: str) -> str:
-    """Returns the largest difference of a loss from the CPU's."""
-    with experiment("lenet_m", device, ["task.data.num_train=2048"]) as own:
-        found = []
-        for where in (device, "cpu"):
-            evaluator, thetas, buffers = _points(own, where, 8)
-            coefficients = torch.eye(8, dtype=torch.float64)
-            found.append(evaluator.evaluate_on(own.task.dataset.train, buffers)(thetas, coefficients).loss)
-        return f"{float((found[0] - found[1]).abs().max()):.1e}"
-
-
-def _points(
-    own: Experiment, device: str, count: int, *, distance: float = 0.01
-) -> tuple[PointEvaluator, torch.Tensor, dict[str, torch.Tensor]]:
-    """Returns what evaluates points of a task on a device, and points around W_0 with their buffers."""
-    given = {name: value for name, value in own.config["evaluation"].items() if not name.startswith("_")}
-    evaluator = PointEvaluator(
-        own.task.initialise(0), own.task.dataset.train, EvaluationSettings(**{**given, "device": device})
-    )
-    layout, state = own.task.layout, own.task.initialise(0).state_dict()
-    theta = layout.theta(state, Path("W_0"))
-    noise = torch.randn(count, len(theta), generator=torch.Generator().manual_seed(0))
-    buffers = {name: torch.stack([value] * count) for name, value in layout.own_buffers(state, Path("W_0")).items()}
-    return evaluator, theta + distance * noise, buffers
-
-
-def _synchronise(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
-
-
-def _memory(device: str) -> str:
-    return f", {torch.cuda.max_memory_allocated() / 2**30:.1f} GB" if device == "cuda" else ""
+def _studies(run: Run) -> Iterator[Row]:
+    small = run.found(lambda: gpu_studies.small(run.device, run.seconds_left))
+    yield Row("a small study of MNIST-1D, from one command", small.text)
+    for name, goal in (("lenet", "<= 12 minutes at T"), ("resnet20", "<= 60 minutes at T")):
+        if run.is_quick:
+            found = Found("not measured (a quick run leaves it out)")
+        else:
+            found = run.found(lambda name=name: gpu_studies.tenth(name, run.device, run.seconds_left))  # type: ignore[misc]
+        yield Row(f"study={name}, all analyses and the report from one command", found.text, goal)
 
 
 def _measured(rows: list[Row], device: str) -> str:
     name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
-    lines = [f"| {row.what} | {row.found} | {row.goal} |" for row in rows]
-    return "\n".join(
-        [
-            _HEADING,
-            "",
-            f"Measured by `python -m benchmarks.gpu` on {name} with torch {torch.__version__}, in true float32 unless said.",
-            "",
-            "| what | found | goal |",
-            "|---|---|---|",
-            *lines,
-            "",
-        ]
-    )
+    how = "in true float32 and without cuDNN's benchmark unless said; steps of programs are captured on a GPU"
+    said = f"Measured by `python -m benchmarks.gpu` on {name} with torch {torch.__version__}, {how}."
+    return "\n".join([_HEADING, "", said, "", "| what | found | goal |", "|---|---|---|", *map(str, rows), ""])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 
 from conftest import REPOSITORY
@@ -17,6 +18,21 @@ def test_callbacks_of_the_task_are_lightnings():
         experiment(own).task.make_callbacks()
     (callback,) = experiment(f"{own.partition(',{')[0]}]").task.make_callbacks()
     assert type(callback).__name__ == "EMAWeightAveraging"
+
+
+@pytest.mark.parametrize(
+    ("trainer", "is_there", "expected"),
+    [("auto", True, "cuda"), ("auto", False, "cpu"), ("cpu", True, "cpu"), ("gpu", True, "cuda")],
+)
+def test_auto_takes_a_gpu_where_there_is_one(monkeypatch, trainer, is_there, expected):
+    """As Lightning's Trainer is told, too."""
+    given = {}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: is_there)
+    monkeypatch.setattr("lightning.pytorch.Trainer.__init__", lambda self, **arguments: given.update(arguments))
+    own = experiment(f"trainer={trainer}")
+    own.make_trainer(max_steps=1)
+    assert own.device == expected and given["accelerator"] == ("gpu" if trainer == "gpu" else expected)
+    assert experiment().device == ("cuda" if is_there else "cpu")  # auto is the default
 
 
 def test_nothing_is_given_outside_of_a_command():

@@ -23,7 +23,16 @@ FOLDERS = {
     "reporting": 5,
 }
 # Every other module, at the top, belongs to the entry points.
-ROOTS = {"errors": -2, "inputs": -1, "values": -1, "files": -1, "locks": -1, "process": -1, "termination": -1}
+ROOTS = {
+    "errors": -2,
+    "inputs": -1,
+    "values": -1,
+    "files": -1,
+    "locks": -1,
+    "process": -1,
+    "termination": -1,
+    "versions": -1,
+}
 ENTRY_LAYER = 6
 PLUGINS = PACKAGE.parent / "hydra_plugins"  # they belong to the entry points, too
 MODULES = sorted([*PACKAGE.rglob("*.py"), *PLUGINS.rglob("*.py")])

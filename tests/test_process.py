@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import weakref
+from types import SimpleNamespace
 
 import pytest
 
@@ -130,10 +131,28 @@ def test_gpus_are_those_that_cuda_may_see(monkeypatch, tmp_path, given, expected
     for name in ("nvidia0", "nvidia5", "nvidiactl", "nvidia-uvm", "null"):
         (tmp_path / name).touch()
     monkeypatch.setattr(process, "_DEVICES", tmp_path)
+    monkeypatch.setattr(process, "_torch_is_for_gpus", lambda: True)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if given is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
     assert visible_gpus() == expected and num_gpus() == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "hip", "expected"), [("'13.0'", "None", ["0"]), ("None", "None", []), ("None", "'6.4'", ["0"])]
+)
+def test_a_torch_for_cpus_alone_sees_no_gpu(monkeypatch, tmp_path, cuda, hip, expected):
+    package = tmp_path / "torch"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "version.py").write_text(f"cuda: Optional[str] = {cuda}\nhip: Optional[str] = {hip}\n")
+    monkeypatch.setattr(process, "find_spec", lambda name: SimpleNamespace(origin=str(package / "__init__.py")))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    process._torch_is_for_gpus.cache_clear()
+    try:
+        assert visible_gpus() == expected
+    finally:
+        process._torch_is_for_gpus.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,14 @@ import gc
 import logging
 import os
 import platform
+import re
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
 from itertools import takewhile
 from pathlib import Path
 
@@ -135,12 +138,30 @@ _DEVICES = Path("/dev")
 
 
 def visible_gpus() -> list[str]:
-    """Returns the GPUs that this process may use, by the names that ``CUDA_VISIBLE_DEVICES`` has for them; without torch."""
+    """Returns the GPUs that this process may use, by the names that ``CUDA_VISIBLE_DEVICES`` has for them; without torch.
+
+    A torch that was built for CPUs alone uses none.
+    """
+    names = _visible_devices()
+    return names if names and _torch_is_for_gpus() else []
+
+
+def _visible_devices() -> list[str]:
     given = os.environ.get(_VISIBLE_GPUS)
     if given is not None:  # CUDA sees those in front of the first that is none
         return list(takewhile(lambda name: name not in ("", "-1"), map(str.strip, given.split(","))))
     found = [path for path in _DEVICES.glob("nvidia*") if path.name.removeprefix("nvidia").isdecimal()]
     return list(map(str, range(len(found))))
+
+
+@cache
+def _torch_is_for_gpus() -> bool:
+    """Returns whether torch was built with CUDA, or ROCm in its place; its file with versions says so without an import."""
+    spec = find_spec("torch")
+    if spec is None or spec.origin is None:
+        return False
+    versions = Path(spec.origin).with_name("version.py").read_text()
+    return any(value != "None" for value in re.findall(r"^(?:cuda|hip)\b.*=\s*(\S+)$", versions, flags=re.MULTILINE))
 
 
 def num_gpus() -> int:

@@ -104,7 +104,7 @@ def _train_branches(
     from lmc_lab.failures import Failures
     from lmc_lab.runs.branch import train_from
     from lmc_lab.runs.run import Run
-    from lmc_lab.runs.side_by_side import train_branches_side_by_side
+    from lmc_lab.runs.side_by_side import train_branches_side_by_side, train_trunks_side_by_side
     from lmc_lab.runs.trunk import ensure_split
 
     runs = [Run(trunk, step, seed) for trunk in trunks for step in steps for seed in seeds]
@@ -116,6 +116,7 @@ def _train_branches(
         len(trunks) == len(steps) == 1
     ):  # what goes wrong before the one split is the error of the job, not of its branches
         with _left_out_if_diverged(allowed=allow_diverged) as is_whole:
+            train_trunks_side_by_side(trunks, steps, splits=steps)
             ensure_split(trunks[0], steps[0])
         if not is_whole:
             return

@@ -1,4 +1,4 @@
-"""Each shipped task, with random layers in none: two branches together for some steps in float64 are those alone."""
+"""Each shipped task, with random layers in none: two branches together for 20 steps in float64 are those alone."""
 
 import pytest
 import torch
@@ -29,7 +29,7 @@ def test_a_shipped_task_is_the_same_together_and_alone(task, tmp_path, real_data
     given = [
         f"task={task}",
         *SMALL[task],
-        f"task.max_steps={8 if task == 'resnet20' else 22}",
+        "task.max_steps=22",
         "task.precision=64-true",
         f"cache_dir={shared_cache}",
     ]

@@ -7,27 +7,21 @@ import pytest
 import torch
 from torch import nn
 
+from alike import WITHIN, Killed, assert_alike, experiment, quiet_model, runs_of, stop_at, weights
 from lmc_lab.data.examples import Dataset
 from lmc_lab.files import read_json
 from lmc_lab.runs import checkpoint
-from lmc_lab.runs.companions import num_that_fit, why_alone
+from lmc_lab.runs.companions import why_alone
 from lmc_lab.runs.curve import read_rows
 from lmc_lab.runs.run import Run
 from lmc_lab.runs.settings import RunSettings
 from lmc_lab.runs.side_by_side import train_branches_side_by_side
 from lmc_lab.runs.together import train_together, train_trunks_together
-from lmc_lab.runs.trunk import ensure_split, ensure_trunk
+from lmc_lab.runs.trunk import ensure_trunk
 from lmc_lab.runs.variation import BranchLength, Variation
 from lmc_lab.tasks.classification import Classification
 from lmc_lab.tasks.task import ClipAlgorithm
 from tiny import build_module, clouds, tiny_experiment, train_branch
-
-WITHIN = 1e-12  # in float64
-
-
-def quiet_model():
-    """No bias before BatchNorm: its gradient is rounding, which Adam would blow up."""
-    return nn.Sequential(nn.Linear(2, 16, bias=False), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
 
 
 class Tied(nn.Module):
@@ -44,40 +38,6 @@ class Tied(nn.Module):
         x = self.norm(self.second(torch.tanh(self.first(x)))) * self.scale
         x = x + self.attention(x[:, None], x[:, None], x[:, None], need_weights=False)[0][:, 0]
         return self.last(x)
-
-
-def experiment(path, *, model=quiet_model, module=build_module, **changes):
-    """The tiny task in float64 and without dropout."""
-    base = tiny_experiment(path)
-    task = replace(base.task, build_model=model, build_module=module, precision="64-true", **changes)
-    return replace(base, task=task)
-
-
-def runs_of(own, *, splits=(13, 20), seeds=(0, 1, "trunk")):
-    for step in splits:
-        ensure_split(own, step)
-    return [Run(own, step, seed) for step in splits for seed in seeds]
-
-
-def weights(folder):
-    return checkpoint.load(folder.endpoint).state["model"]
-
-
-def assert_alike(run, other):
-    """Two branches end in the same point by ways of the same length, and have the same files."""
-    ours, theirs = weights(run.folder), weights(other)
-    assert ours.keys() == theirs.keys()
-    for name, value in ours.items():
-        assert value.dtype == theirs[name].dtype
-        torch.testing.assert_close(value, theirs[name], rtol=0, atol=WITHIN)
-    ours, theirs = (checkpoint.load(folder.endpoint).state["path_length"] for folder in (run.folder, other))
-    assert ours == pytest.approx(theirs, abs=WITHIN)
-    for row, expected in zip(read_rows(run.folder.metrics), read_rows(other.metrics), strict=True):
-        assert {name: float(value) for name, value in row.items()} == pytest.approx(
-            {name: float(value) for name, value in expected.items()}, abs=WITHIN
-        )
-    names = [{path.name for path in folder.path.iterdir()} for folder in (run.folder, other)]
-    assert names[0] == names[1]
 
 
 def adam(model):
@@ -122,6 +82,7 @@ def test_optimizers_that_count_otherwise_are_trained_in_turn(tmp_path):
     runs_of(alone)
     for run in runs:
         assert_alike(run, train_branch(alone, run.split_step, run.seed))
+        assert read_json(run.folder.status)["trained"]["together"] == 2  # those of its own split
 
 
 def test_states_on_the_way_are_those_of_branches_alone(tmp_path):
@@ -135,26 +96,11 @@ def test_states_on_the_way_are_those_of_branches_alone(tmp_path):
         assert run.folder.saved_steps() == other.saved_steps()
         for step in other.saved_steps():
             ours, theirs = (checkpoint.load(folder.step(step)).state for folder in (run.folder, other))
+            assert ours.pop("trained")["together"] == (3 if step < 20 else 6)  # the others join at 20
             assert ours.keys() == theirs.keys() and ours["callbacks"].keys() == theirs["callbacks"].keys()
             for name, value in theirs["state_dict"].items():
                 torch.testing.assert_close(ours["state_dict"][name], value, rtol=0, atol=WITHIN)
         assert_alike(run, other)
-
-
-class Killed(BaseException):
-    pass
-
-
-def stop_at(monkeypatch, step, error):
-    """Ends a program after a step, as a kill does if `error` is no exception that anything answers."""
-    from lmc_lab.runs import callbacks
-
-    class Killing(callbacks.Heartbeat):
-        def on_train_batch_end(self, trainer, *arguments):
-            if trainer.global_step == step:
-                raise error
-
-    monkeypatch.setattr("lmc_lab.runs.program.Heartbeat", Killing)
 
 
 @pytest.mark.parametrize("how", ["together", "one of them alone", "fewer together"])
@@ -284,7 +230,16 @@ def test_noise_of_layers_may_depend_on_the_company_where_a_number_allows_it(tmp_
     own = replace(experiment(tmp_path, model=noisy), settings=RunSettings(together=2))
     runs = runs_of(own, splits=(13,), seeds=(0, 1))
     train_branches_side_by_side(runs)
-    assert all(run.folder.endpoint.exists() for run in runs)
+    for run in runs:
+        trained = checkpoint.load(run.folder.endpoint).state["trained"]
+        assert trained["noise"] == "depends on the company" == read_json(run.folder.status)["trained"]["noise"]
+
+
+def test_without_noise_nothing_is_said_of_it(tmp_path):
+    runs = runs_of(replace(experiment(tmp_path), settings=RunSettings(together=2)), splits=(13,), seeds=(0, 1))
+    train_branches_side_by_side(runs)
+    expected = {"device": "cpu", "together": 2, "precision": "64-true", "captured": False}
+    assert checkpoint.load(runs[0].folder.endpoint).state["trained"] == expected
 
 
 def test_a_cpu_trains_one_after_another_by_itself(tmp_path):
@@ -318,11 +273,6 @@ def test_where_memory_runs_out_half_as_many_are_trained(tmp_path, monkeypatch):
     runs = runs_of(own, splits=(13,), seeds=range(5))
     train_branches_side_by_side(runs)
     assert sizes == [5, 3, 2, 2, 1] and all(run.folder.endpoint.exists() for run in runs)
-
-
-def test_as_many_as_memory_holds():
-    assert num_that_fit(lambda count: 10 + 5 * count, total=100) == 15  # (85 - 10) / 5
-    assert num_that_fit(lambda count: 200, total=100) == 1
 
 
 def test_a_busy_branch_is_left_to_who_holds_it(tmp_path):
@@ -368,6 +318,7 @@ def test_trunks_together_are_trunks_alone(tmp_path):
         status, expected = read_json(ours.status), read_json(theirs.status)
         assert status["state"] == "finished" and status["trained_to"] == expected["trained_to"] == 40
         assert status["rows"] == expected["rows"]
+        assert checkpoint.load(ours.step(20)).state["trained"]["together"] == 3
     ensure_trunk(together[0], {13, 20, 40}, splits={13, 20})  # nothing is left
     assert not together[0].paths.programs()
 

@@ -298,9 +298,12 @@ def test_tf32_is_a_precision_of_training():
         assert flags()[:3] == (False, False, "ieee")
 
 
-def test_examples_stay_where_they_are_if_their_preparation_needs_it():
+def test_examples_stay_where_they_are_if_their_preparation_needs_it(caplog):
     own = torch.ones(3)
     examples = Examples(torch.zeros(5, 3), torch.zeros(5), lambda batch: torch.add(batch, own, out=torch.empty(3)))
-    assert examples.on(torch.device("meta")) is examples and examples.on(CPU) is examples
+    with caplog.at_level("INFO"):
+        assert examples.on(torch.device("meta")) is examples and examples.on(CPU) is examples
+        assert examples.on(torch.device("meta")) is examples
+    assert caplog.text.count("examples stay on the CPU, since") == 1
     moved = Examples(torch.zeros(5, 3), torch.zeros(5), lambda batch: batch * 2).on(torch.device("meta"))
     assert moved.inputs.device.type == moved.batch(torch.tensor([0, 1]))[0].device.type == "meta"

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from lmc_lab.runs.checkpoint import State
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.subject import Subject
 from lmc_lab.tasks.task import Task
+from lmc_lab.versions import package_version
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ def _measure(experiment: Experiment, subject: Subject, analysis: Analysis, path:
         created=time.time_ns(),
         seconds=round(time.monotonic() - started, 3),
         command=" ".join(sys.argv),
-        versions={name: version(name) for name in _PACKAGES},
+        versions={name: package_version(name) for name in _PACKAGES},
         config=experiment.config,
         machine=processor(),
     )

@@ -1,6 +1,8 @@
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -8,6 +10,8 @@ from torch import Tensor
 from lmc_lab.data.sound import check_examples
 from lmc_lab.errors import UserError
 from lmc_lab.inputs import Inputs, device_of, each
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,15 +40,17 @@ class Examples:
     def on(self, device: torch.device) -> "Examples":
         """Returns the examples on the device, as they are stored, if they fit there and `prepare` works there.
 
-        Else, where `prepare` has tensors of its own, say, they stay where they are, and so do their batches.
+        Else, where `prepare` has tensors of its own, say, they and their batches stay where they are, which is said once.
         """
         if device_of(self.inputs) == self.targets.device == device:
             return self
-        with suppress(RuntimeError, TypeError):  # memory that runs out is a RuntimeError, too
+        try:
             there = Examples(each(lambda tensor: tensor.to(device), self.inputs), self.targets.to(device), self.prepare)
             there.batch(slice(0, 1))
-            return there
-        return self
+        except (RuntimeError, TypeError) as error:  # memory that runs out is a RuntimeError, too
+            _say_once(f"examples stay on the CPU, since {' '.join(str(error).split())[:200]}")
+            return self
+        return there
 
     def chunks(self, size: int) -> "Chunks":
         """Returns all examples in their order, `size` at a time."""
@@ -91,6 +97,11 @@ class Chunks:
             yield self.examples.batch(slice(start, start + self.size))
 
 
+@cache
+def _say_once(message: str) -> None:
+    log.info(message)
+
+
 def _rows(tensor: Tensor, index: Tensor | slice) -> Tensor:
     """Returns a copy of the rows at `index`; `tensor[index]` would copy element by element (128 images: 0.55 ms, not 0.05)."""
     if isinstance(index, slice):
@@ -99,6 +110,14 @@ def _rows(tensor: Tensor, index: Tensor | slice) -> Tensor:
 
 
 Augment = Callable[[Inputs, torch.Generator], Inputs]  # inputs (B, ...), and all their randomness -> the same shape
+
+
+@runtime_checkable
+class AugmentsRuns(Protocol):
+    """An `Augment` that changes the batches of n runs at once, each by its own generator, to the bits that each alone gets."""
+
+    def of_runs(self, inputs: Inputs, generators: Sequence[torch.Generator]) -> Inputs:
+        """Returns inputs of the shape that they have, (n, B, ...)."""
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,13 @@
 """Pictures as they are stored, and the batches that a model gets of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from lmc_lab.data.transfer import sent
 
 
 @dataclass(frozen=True)
@@ -70,12 +73,28 @@ class CropAndFlip:
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Returns the changed images (B, 3, H, W), in channels-last memory."""
+        shifts, is_mirrored = self._drawn(len(images), generator)
+        return self._moved(images, sent(shifts, images.device), sent(is_mirrored, images.device))
+
+    def of_runs(self, images: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        """Returns the changed images (n, B, 3, H, W), for each of n runs those of its generator; all numbers travel at once."""
+        drawn = [self._drawn(images.shape[1], generator) for generator in generators]
+        shifts, is_mirrored = (torch.cat(parts, dim=-1) for parts in zip(*drawn, strict=True))
+        numbers = sent(torch.cat([shifts, is_mirrored[None].to(shifts.dtype)]), images.device)
+        changed = self._moved(images.flatten(0, 1), numbers[:2], numbers[2].bool())
+        return changed.contiguous().view(images.shape)
+
+    def _drawn(self, num: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Returns the rows and columns, (2, num), by which images are shifted, and which of them are mirrored, (num,)."""
+        shifts = torch.randint(2 * self.padding + 1, (2, num), generator=generator)
+        return shifts, torch.rand(num, generator=generator) < 0.5
+
+    def _moved(self, images: Tensor, shifts: Tensor, is_mirrored: Tensor) -> Tensor:
+        """Returns images (B, 3, H, W) in channels-last memory, from numbers that are where they are."""
         num, _, height, width = images.shape
-        shifts = torch.randint(2 * self.padding + 1, (2, num, 1), generator=generator)
-        is_mirrored = torch.rand(num, 1, generator=generator) < 0.5
-        rows, columns = shifts[0] + torch.arange(height), shifts[1] + torch.arange(width)  # (B, H), (B, W)
-        columns = torch.where(is_mirrored, columns.flip(1), columns)
-        of_batch, rows, columns = (index.to(images.device) for index in (torch.arange(num), rows, columns))
+        of_batch, rows, columns = (torch.arange(size, device=images.device) for size in (num, height, width))
+        rows, columns = shifts[0, :, None] + rows, shifts[1, :, None] + columns  # (B, H), (B, W)
+        columns = torch.where(is_mirrored[:, None], columns.flip(1), columns)
         padded = F.pad(images, [self.padding] * 4).permute(0, 2, 3, 1)
         picked = padded[of_batch[:, None, None], rows[:, :, None], columns[:, None, :]]  # (B, H, W, 3)
         return picked.permute(0, 3, 1, 2)

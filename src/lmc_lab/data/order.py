@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import count
 
 import numpy as np
@@ -55,7 +55,12 @@ class DataOrder:
 
     def noise_seed(self, step: int) -> int:
         """Returns the seed of everything else that is random in the model at `step` (dropout)."""
-        return _mixed(_noise_base(self) + step)
+        return _mixed(self._noise_base + step)
+
+    @cached_property  # with the order itself, since a program has hundreds of them
+    def _noise_base(self) -> int:
+        sequence = np.random.SeedSequence([self.role, self.trunk_seed, self.seed], spawn_key=(1,))
+        return int(sequence.generate_state(1, np.uint64)[0])
 
     def augmentation_seed(self, step: int) -> int:
         """Returns the seed of the augmentation of batch `step`."""
@@ -96,6 +101,8 @@ class StepBatches:
     def at(self, step: int) -> tuple[Inputs, Tensor]:
         """Returns the inputs and targets of batch `step`, a pure function of order and step."""
         inputs, targets = self.examples.stored(self.order.indices(step))
+        if self.transform is None and self.augment is None:
+            return self.examples.prepare(inputs), targets
         generator = self.order.augmentation(step)
         if self.transform is not None:
             inputs = self.transform(inputs, generator)
@@ -103,12 +110,6 @@ class StepBatches:
         if self.augment is not None:
             inputs = self.augment(inputs, generator)
         return inputs, targets
-
-
-@lru_cache(maxsize=16)
-def _noise_base(order: DataOrder) -> int:
-    sequence = np.random.SeedSequence([order.role, order.trunk_seed, order.seed], spawn_key=(1,))
-    return int(sequence.generate_state(1, np.uint64)[0])
 
 
 def _mixed(number: int) -> int:

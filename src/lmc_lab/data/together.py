@@ -6,11 +6,12 @@ from itertools import count
 from operator import itemgetter
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
-from lmc_lab.data.examples import Augment, Examples
+from lmc_lab.data.examples import Augment, AugmentsRuns, Examples
 from lmc_lab.data.order import DataOrder
-from lmc_lab.inputs import Inputs, each, joined
+from lmc_lab.data.transfer import sent
+from lmc_lab.inputs import Inputs, device_of, each, joined
 
 
 class BatchesTogether:
@@ -18,7 +19,7 @@ class BatchesTogether:
 
     Images are NCHW in memory: n convolutions side by side are one of n times as many channels, in groups, which is fastest so.
     The examples lie on the device as they are stored, and the indices of an epoch go there at once; those of the next are made
-    meanwhile in a thread.
+    meanwhile in a thread. A transform works on the CPU, where the examples then stay.
 
     Args:
         examples: that all runs see.
@@ -39,7 +40,8 @@ class BatchesTogether:
         transform: Augment | None = None,
         device: torch.device,
     ) -> None:
-        self._examples = examples.on(device)
+        self._examples = examples if transform is not None else examples.on(device)
+        self._prepared_on = device_of(examples.first(1).on(device).inputs)  # the CPU where `prepare` works there alone
         self._orders = orders
         self._start = start
         self._augment = augment
@@ -52,7 +54,7 @@ class BatchesTogether:
             first = self._start // steps
             following = thread.submit(self._indices, first)
             for epoch in count(first):
-                indices = following.result().to(self._device)
+                indices = sent(following.result(), device_of(self._examples.inputs))
                 following = thread.submit(self._indices, epoch + 1)
                 for step in range(max(self._start, epoch * steps), (epoch + 1) * steps):
                     position = step - epoch * steps
@@ -63,16 +65,30 @@ class BatchesTogether:
         return torch.stack([order.permutation(epoch) for order in self._orders])
 
     def _batch(self, index: Tensor, step: int) -> tuple[Inputs, Tensor]:
-        shape = index.shape
-        generators = [order.augmentation(step) for order in self._orders]
         inputs, targets = self._examples.stored(index.flatten())
+        is_random = self._augment is not None or self._transform is not None
+        generators = [order.augmentation(step) for order in self._orders] if is_random else []
         if self._transform is not None:
-            inputs = torch.cat(list(map(self._transform, torch.split(inputs, shape[1]), generators)))
-        inputs = each(lambda tensor: self._by_run(tensor, shape), self._examples.prepare(inputs))
+            parts = [each(itemgetter(run), self._by_run(inputs)) for run in range(len(generators))]
+            inputs = joined(torch.cat, list(map(self._transform, parts, generators)))
+        inputs = self._examples.prepare(self._sent(inputs, self._prepared_on))
+        inputs = self._by_run(self._sent(inputs, self._device))
         if self._augment is not None:
-            of_runs = [each(itemgetter(run), inputs) for run in range(len(generators))]
-            inputs = joined(torch.stack, list(map(self._augment, of_runs, generators)))
-        return inputs, self._by_run(targets, shape)
+            inputs = _augmented(self._augment, inputs, generators)
+        return inputs, self._by_run(self._sent(targets, self._device))
 
-    def _by_run(self, tensor: Tensor, shape: torch.Size) -> Tensor:
-        return tensor.to(self._device).contiguous().view(*shape, *tensor.shape[1:])
+    def _sent(self, inputs: Inputs, device: torch.device) -> Inputs:
+        return each(lambda tensor: sent(tensor, device), inputs)
+
+    def _by_run(self, inputs: Inputs) -> Inputs:
+        """Returns tensors (n * B, ...) as (n, B, ...)."""
+        num_runs = len(self._orders)
+        return each(lambda tensor: tensor.contiguous().view(num_runs, -1, *tensor.shape[1:]), inputs)
+
+
+def _augmented(augment: Augment, inputs: Inputs, generators: Sequence[Generator]) -> Inputs:
+    """Returns the batches (n, B, ...), each changed by its own generator."""
+    if isinstance(augment, AugmentsRuns):
+        return augment.of_runs(inputs, generators)
+    of_runs = [each(itemgetter(run), inputs) for run in range(len(generators))]
+    return each(Tensor.contiguous, joined(torch.stack, list(map(augment, of_runs, generators))))

@@ -156,13 +156,15 @@ def matched_perturbations(endpoints: Tensor, sample: HullSample) -> Tensor:
     The direction is one of the sample's `movable` coordinates.
     """
     points = endpoints[sample.nearest.to(endpoints.device)]
-    for point, distance, noise_seed in zip(points, sample.distance, sample.noise_seeds, strict=True):
+    is_here = points.device.type == "cpu"  # where noise is drawn; to elsewhere all of it goes at once
+    moved = points if is_here else torch.zeros_like(points, device="cpu")
+    for point, distance, noise_seed in zip(moved, sample.distance, sample.noise_seeds, strict=True):
         generator = torch.Generator().manual_seed(int(noise_seed))
         noise = torch.randn(point.shape, generator=generator, dtype=endpoints.dtype)
         if sample.movable is not None:
             noise *= sample.movable
         point += (noise * (float(distance) / noise.norm(dtype=torch.float64))).to(point)
-    return points
+    return points if is_here else points + moved.to(points.device)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.finished import is_finished
 from lmc_lab.runs.paths import RunFolder, Seed
 from lmc_lab.runs.program_state import claim, remove_needless
-from lmc_lab.runs.run import Run
+from lmc_lab.runs.run import ALONE, Company, Run
 from lmc_lab.runs.split import Split
 from lmc_lab.runs.status import (
     check_divergence,
@@ -68,7 +68,7 @@ def where_to_begin(run: Run) -> Stretch | None:
     return replace(resumed or _origin(run), stop=last)
 
 
-def complete(run: Run, weights: Mapping[str, Tensor], path_length: float, *, together: int = 1) -> None:
+def complete(run: Run, weights: Mapping[str, Tensor], path_length: float, *, company: Company = ALONE) -> None:
     """Writes the endpoint of a branch, and that it is finished.
 
     An endpoint that is there stays: training was for the curve alone, and another machine rounds otherwise.
@@ -77,9 +77,8 @@ def complete(run: Run, weights: Mapping[str, Tensor], path_length: float, *, tog
         run: the branch.
         weights: parameters and buffers at its last step.
         path_length: from W_0.
-        together: with how many runs it was trained, itself included.
+        company: in which it was trained.
     """
-    circumstances = run.circumstances(together)
     if checkpoint.load_or_set_aside(run.folder.endpoint) is None:
         state = {
             "model": dict(weights),
@@ -87,16 +86,16 @@ def complete(run: Run, weights: Mapping[str, Tensor], path_length: float, *, tog
             "path_length": path_length,
             "data_digest": run.task.dataset.digest,
         }
-        checkpoint.save(state | ({"trained": circumstances} if run.is_unusual(together) else {}), run.folder.endpoint)
+        checkpoint.save(state | run.unusual_circumstances(company), run.folder.endpoint)
     run.folder.resume.unlink(missing_ok=True)
-    write_finished(run.folder, step=run.last_step, trained=circumstances)
+    write_finished(run.folder, step=run.last_step, trained=run.circumstances(company))
     remove_needless(run)
 
 
 def _trained(run: Run) -> Mapping[str, Any]:
-    """Returns device, precision and number of runs trained together, as the endpoint has them, else those of a CPU, alone."""
-    usual = {**run.circumstances(1), "device": "cpu"}
-    found: Mapping[str, Any] = checkpoint.load(run.folder.endpoint).state.get("trained", usual)
+    """Returns how a branch was trained, as the endpoint has it, else that of a CPU, alone."""
+    usual = {**run.circumstances(), "device": "cpu"}
+    found: Mapping[str, Any] = checkpoint.load(run.folder.endpoint).state.get(checkpoint.TRAINED, usual)
     return found
 
 
@@ -110,6 +109,7 @@ def begin_state(run: Run, stretch: Stretch) -> checkpoint.State:
     assert path is not None  # W_0 of a trunk, which no file has, is begun with by nobody here
     state = checkpoint.load(path).state
     checkpoint.check_data(state, run.task.dataset.digest, path)
+    state.pop(checkpoint.TRAINED, None)  # is said of what was, not of what comes
     return _begun(run, stretch)(state)
 
 

@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,14 @@ from lmc_lab.errors import UserError
 from lmc_lab.files import FORMAT, DamagedFile, MissingFile, replacing, set_aside
 from lmc_lab.runs import seal
 from lmc_lab.runs.paths import place_of
+from lmc_lab.versions import package_version
 
 State = dict[str, Any]  # nested dicts, lists and tuples of tensors, numbers, strings, None
 
 # Under which keys the states of callbacks are kept, whatever their classes are called: part of the format.
 CALLBACK_GROUP, TRAJECTORY = "CallbackGroup", "Trajectory"
+
+TRAINED = "trained"  # how: where, in which company, in which precision; only where that is not on a CPU and alone
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ def load_or_set_aside(path: Path) -> Stored | None:
 
 @cache
 def _versions() -> str:
-    return json.dumps({name: version(name) for name in ("lmc_lab", "torch")})
+    return json.dumps({name: package_version(name) for name in ("lmc_lab", "torch")})
 
 
 def digest_of(text: str, tensors: Mapping[str, Tensor]) -> str:

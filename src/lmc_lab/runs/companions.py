@@ -1,36 +1,35 @@
-"""Which runs of a task can be trained as one program, and how many at a time."""
+"""Which runs of a task can be trained as one program."""
 
 import copy
-import gc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lmc_lab.inputs import Inputs, by_name, joined
 from lmc_lab.runs.checkpoint import CALLBACK_GROUP, State
 from lmc_lab.runs.copies_module import CopiesModule
+from lmc_lab.runs.fit import products_of
 from lmc_lab.runs.run import Run
 from lmc_lab.runs.stacked_state import shared, stacked, taken
-from lmc_lab.tasks.precision import Precision, precision_of
+from lmc_lab.runs.trial import Batch, Trial, converted, stacked_on
+from lmc_lab.tasks.precision import precision_of
 from lmc_lab.tasks.supervised import SupervisedTask, only_optimizer
 from lmc_lab.tasks.task import ClipAlgorithm, Task
 
 _NUM_STEPS = 3
 _NUM_EXAMPLES = 8  # of a batch, or as many as it has if these are fewer
 _AGREEMENT = 1e-10
-_SHARE_OF_MEMORY = 0.85  # the rest is for what the optimizer's step and the saving of states need for a moment
-
-Batch = tuple[Inputs, Tensor]
+_CPU = torch.device("cpu")
 
 
-def why_alone(run: Run, *, allows_noise: bool) -> str | None:
+def why_alone(run: Run, *, allows_noise: bool, device: torch.device = _CPU) -> str | None:
     """Returns why runs of this task are to be trained one by one, or None if they need not.
 
     Args:
         run: one of them.
         allows_noise: layers may draw numbers, which then depend on the company.
+        device: where they are trained.
     """
     task, trainer = run.task, run.experiment.config.get("trainer")
     if task.make_callbacks():
@@ -43,10 +42,18 @@ def why_alone(run: Run, *, allows_noise: bool) -> str | None:
         return "trainer.max_time is that of one model"
     batches = _batches(run)
     try:
-        with torch.random.fork_rng(devices=[]):
-            return _why_not_alike(task, batches, allows_noise=allows_noise) or _why_not_here(run, batches)
+        with torch.random.fork_rng(devices=[]), products_of(run):
+            return _why_not_alike(task, batches, allows_noise=allows_noise) or _why_not_here(run, batches, device)
     except Exception as error:  # whatever a model or an optimizer of the user's cannot do
         return f"a trial of two models together failed ({' '.join(str(error).split())[:200]})"
+
+
+def draws_numbers(run: Run) -> bool:
+    """Returns whether a step of the run's task draws random numbers (dropout)."""
+    precision = precision_of(run.task.precision)
+    with torch.random.fork_rng(devices=[]), products_of(run), precision.forward():
+        module = precision.convert_module(run.task.initialise(0))
+        return _Alone(module, converted(_batches(run)[0], precision)).draws()
 
 
 def _batches(run: Run) -> list[Batch]:
@@ -65,11 +72,8 @@ def _why_not_alike(task: Task, batches: list[Batch], *, allows_noise: bool) -> s
     """
     precision = precision_of("64-true")
     with precision.forward():
-        alone = [_Alone(task.initialise(i).double(), _converted(batch, precision)) for i, batch in enumerate(batches)]
-        before = torch.get_rng_state()
-        for each in alone:
-            each.step()
-        is_random = not torch.equal(before, torch.get_rng_state())
+        alone = [_Alone(task.initialise(i).double(), converted(batch, precision)) for i, batch in enumerate(batches)]
+        is_random = any([each.draws() for each in alone])
         if is_random and not allows_noise:
             return "layers draw numbers (dropout), which would depend on the company; run.together=20, say, allows that"
         if any(each.has_changed_unsaved_buffers for each in alone):
@@ -85,14 +89,11 @@ def _why_not_alike(task: Task, batches: list[Batch], *, allows_noise: bool) -> s
     return None if worst <= _AGREEMENT else f"{_NUM_STEPS} steps together differ by {worst:.1g} from {_NUM_STEPS} alone"
 
 
-def _why_not_here(run: Run, batches: list[Batch]) -> str | None:
+def _why_not_here(run: Run, batches: list[Batch], device: torch.device) -> str | None:
     """Takes a step of two models in the precision, and on the device, in which the run is trained; raises what goes wrong."""
-    device, precision = torch.device(run.experiment.device), precision_of(run.task.precision)
-    task = precision.convert_module(run.task.initialise(0))
-    module = CopiesModule(task, 2, randomness="different").to(device)
-    batch = _stacked_on(device, [_converted(batch, precision) for batch in batches])
-    with precision.forward(device.type):
-        _train(module, [batch])
+    trial = Trial(run, batches, device)
+    trial.compute_gradients()
+    trial.step()
     return None
 
 
@@ -116,6 +117,12 @@ class _Alone:
         self.module.training_loss(self.batch).backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
 
+    def draws(self) -> bool:
+        """Takes a step; returns whether it draws random numbers."""
+        before = torch.get_rng_state()
+        self.step()
+        return not torch.equal(before, torch.get_rng_state())
+
     def state(self) -> State:
         return _state(self.module.state_dict(), self._optimizer)
 
@@ -135,7 +142,7 @@ class _Together:
         self._optimizer.load_state_dict(both["optimizer_states"][0])
 
     def step(self, batches: list[Batch]) -> None:
-        self._module.training_step(_stacked_on(torch.device("cpu"), batches), 0)
+        self._module.training_step(stacked_on(_CPU, batches), 0)
         self._optimizer.step()
 
     def state(self) -> State:
@@ -171,55 +178,3 @@ def _differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> Itera
     for name, value in expected.items():
         if isinstance(value, Tensor):
             yield float((found[name].double() - value.double()).abs().max())
-
-
-def _converted(batch: Batch, precision: Precision) -> Batch:
-    inputs, targets = (precision.convert(part) for part in batch)
-    return inputs, targets
-
-
-def _stacked_on(device: torch.device, batches: list[Batch]) -> Batch:
-    """Returns the batches of n models as one, (n, B, ...)."""
-    inputs, targets = zip(*batches, strict=True)
-    return joined(lambda parts: torch.stack(parts).to(device), inputs), torch.stack(targets).to(device)
-
-
-def _train(module: CopiesModule, batches: list[Batch]) -> None:
-    optimizer = only_optimizer(module.configure_optimizers())
-    for batch in batches:
-        module.training_step(batch, 0)
-        optimizer.step()
-
-
-def num_that_fit(peak: Callable[[int], int], total: int) -> int:
-    """Returns how many models fit into a device's memory.
-
-    Args:
-        peak: returns the most bytes in use while that many models take a step.
-        total: bytes of the device.
-    """
-    one, two = peak(1), peak(2)
-    each = max(1, two - one)
-    return max(1, int((_SHARE_OF_MEMORY * total - (one - each)) // each))
-
-
-def num_on(run: Run, device: torch.device) -> int:
-    """Returns how many models of the run's task fit into the memory of a GPU; one elsewhere."""
-    if device.type != "cuda":
-        return 1
-    precision = precision_of(run.task.precision)
-    own = _converted(run.batches(0).at(0), precision)
-
-    def peak(count: int) -> int:
-        gc.collect()
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
-        task = precision.convert_module(run.task.initialise(0))
-        module = CopiesModule(task, count, randomness="different").to(device)
-        batch = _stacked_on(device, [own] * count)
-        with precision.forward(device.type):
-            _train(module, [batch, batch])
-        return int(torch.cuda.max_memory_allocated(device))
-
-    of_data = sum(tensor.nbytes for tensor in by_name(run.examples.inputs).values())  # which will lie there, too
-    return num_that_fit(peak, torch.cuda.get_device_properties(device).total_memory - of_data)

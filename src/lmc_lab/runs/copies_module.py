@@ -1,13 +1,13 @@
 """How Lightning trains several runs of one task as one program."""
 
-from typing import Any, Literal, final
+from typing import Any, final
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from lmc_lab.inputs import Inputs
-from lmc_lab.runs.gradients import CapturedGradients, EagerGradients, Gradients
+from lmc_lab.runs.gradients import Capture, CapturedGradients, EagerGradients, Gradients
 from lmc_lab.stacked.copies import Copies, Randomness, stack
 from lmc_lab.tasks.supervised import SupervisedTask, only_optimizer
 
@@ -22,7 +22,7 @@ class CopiesModule(LightningModule):
         task: the skeleton; its weights are what the copies begin with until a checkpoint is loaded.
         count: n.
         randomness: of layers that draw numbers: ``error``, or ``different`` for each copy.
-        capture: whether to make a CUDA graph of the step, on a GPU; ``auto`` where that can be done.
+        capture: whether to make a CUDA graph of the step, on a GPU; not for None.
     """
 
     def __init__(
@@ -31,12 +31,12 @@ class CopiesModule(LightningModule):
         count: int,
         *,
         randomness: Randomness = "error",
-        capture: bool | Literal["auto"] = False,
+        capture: Capture | None = None,
     ) -> None:
         super().__init__()
         self.task = task
         self.losses = torch.zeros(count)  # of the last batch, (n,)
-        self._capture = capture
+        self._capture = capture or Capture()
         self._gradients: Gradients | None = None
         self._copies = Copies(_TrainingLoss(task), randomness=randomness)
         parameters = dict(task.named_parameters())
@@ -69,9 +69,8 @@ class CopiesModule(LightningModule):
         def losses(batch: tuple[Inputs, Tensor]) -> Tensor:
             return self._copies(tensors, *batch)
 
-        if self._capture and self.device.type == "cuda":
-            insists = self._capture != "auto"
-            return CapturedGradients(losses, list(self.leaves), list(self.buffers()), insists=insists)
+        if self._capture.wanted and self.device.type == "cuda":
+            return CapturedGradients(losses, list(self.leaves), list(self.buffers()), self._capture)
         return EagerGradients(losses, list(self.leaves))
 
     def release(self) -> None:

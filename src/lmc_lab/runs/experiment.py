@@ -3,14 +3,15 @@
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from lmc_lab.runs.paths import RunFolder, RunPaths, Seed, SplitFolder
 from lmc_lab.runs.settings import RunSettings
 from lmc_lab.runs.split import BranchLength, Split
 from lmc_lab.runs.variation import Variation
+from lmc_lab.tasks.device import name_of
 from lmc_lab.tasks.task import Task
+from lmc_lab.versions import package_version
 
 if TYPE_CHECKING:  # an analysis knows the experiment, too, and does without Lightning
     from lightning.pytorch import Trainer
@@ -72,7 +73,16 @@ class Experiment:
 
     def circumstances(self) -> dict[str, str]:
         """Returns what a run depends on and its address does not say, but for the user's own code."""
-        return {"data": self.task.dataset.digest, "torch": version("torch"), "lmc_lab": version("lmc_lab")}
+        return {
+            "data": self.task.dataset.digest,
+            "torch": package_version("torch"),
+            "lmc_lab": package_version("lmc_lab"),
+        }
+
+    @property
+    def device_name(self) -> str:
+        """Where it trains, as files say it: a GPU with the name of the card."""
+        return name_of(self.device)
 
     @property
     def branch_task(self) -> Task:

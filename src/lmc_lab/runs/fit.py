@@ -80,7 +80,7 @@ def fit(
     trainer = make_trainer(
         run,
         stop=stretch.stop,
-        io=SafetensorsIO(data_digest=task.dataset.digest, begun=begun),
+        io=SafetensorsIO(data_digest=task.dataset.digest, begun=begun, said=run.unusual_circumstances),
         logger=logger,
         callbacks=[
             *([UnfinishedCheckpoint(folder, stop=stretch.stop)] if is_resumable else []),
@@ -148,6 +148,12 @@ def make_trainer(
             use_distributed_sampler=False,
         )
     )
+
+
+def device_of(run: Run) -> torch.device:
+    """Returns where a run is trained: its Trainer knows which GPU that is."""
+    trainer = run.experiment.make_trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    return torch.device(trainer.strategy.root_device)
 
 
 def products_of(run: Run) -> AbstractContextManager[None]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from lmc_lab.runs.checkpoint import State
 from lmc_lab.runs.curve_file import CurveFile
-from lmc_lab.runs.run import Run
+from lmc_lab.runs.run import Company, Run
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +19,7 @@ class Member:
         save_at: steps whose whole state is kept.
         on_saved: is told of each of them.
         curve: its loss curve.
-        complete: is called at the end with its state, and with the number of members of the program.
+        complete: is called at the end with its state, and the company in which it was trained.
     """
 
     run: Run
@@ -28,7 +28,7 @@ class Member:
     save_at: Collection[int]
     on_saved: Callable[[int], None]
     curve: CurveFile
-    complete: Callable[[State, int], None]
+    complete: Callable[[State, Company], None]
 
     @property
     def start(self) -> int:

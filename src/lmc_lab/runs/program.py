@@ -1,6 +1,7 @@
 """Several runs of one task as one program, all at the same step: a run joins where it begins and leaves where it ends."""
 
 import gc
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,13 @@ from lmc_lab import termination
 from lmc_lab.data.together import BatchesTogether
 from lmc_lab.runs.callbacks import CallbackGroup, Heartbeat, OptimizerLayout, StepNoise
 from lmc_lab.runs.checkpoint import State
+from lmc_lab.runs.companions import draws_numbers
 from lmc_lab.runs.copies_module import CopiesModule
 from lmc_lab.runs.fit import initialised, make_trainer, products_of
+from lmc_lab.runs.gradients import Capture
 from lmc_lab.runs.member import Member
 from lmc_lab.runs.program_states import IN_MEMORY, InMemory, ProgramStates, ResumeFile
+from lmc_lab.runs.run import Company
 from lmc_lab.runs.stacked_state import shared, stacked, taken
 from lmc_lab.runs.status import Diverged, Stopped
 from lmc_lab.runs.trajectories import Trajectories
@@ -41,13 +45,15 @@ class Program:
         on_diverged: Callable[[Member, Diverged], None],
     ) -> None:
         first = members[0].run
-        self._count = len(members)
         self._waiting = sorted(members, key=lambda member: member.start)
         self._states: dict[Member, State] = {}  # of those that are being trained
+        self._together: Counter[Member] = Counter()  # with how many each of them was trained at most, itself included
+        self._has_noise = randomness == "different" and draws_numbers(first)
         self._errors: list[Exception] = []
         self._resume = ResumeFile(resume, seconds=first.experiment.settings.resume_seconds)
         self._examples = first.examples  # of all members; put where they are trained once
         self._randomness = randomness
+        self._capture = Capture(first.experiment.settings.capture)
         self._on_diverged = on_diverged
 
     def train(self) -> None:
@@ -94,11 +100,13 @@ class Program:
         stop = min([stop, *(member.start for member in self._waiting)])
         members = list(self._states)
         run = members[0].run
-        settings = run.experiment.settings
-        trajectories = Trajectories([member.curve for member in members], log_every=settings.log_every)
-        states = ProgramStates(members, trajectories, self._resume, stop=stop)
+        for member in members:
+            self._together[member] = max(self._together[member], len(members))
+        log_every = run.experiment.settings.log_every
+        trajectories = Trajectories([member.curve for member in members], log_every=log_every)
+        states = ProgramStates(members, trajectories, self._resume, stop=stop, company_of=self._company_of)
         trainer = self._trainer(members, trajectories, states, stop)
-        module = CopiesModule(initialised(run), len(members), randomness=self._randomness, capture=settings.capture)
+        module = CopiesModule(initialised(run), len(members), randomness=self._randomness, capture=self._capture)
         with products_of(run):
             trainer.fit(module, self._batches(members, trainer.strategy.root_device), ckpt_path=IN_MEMORY)
         module.release()
@@ -124,9 +132,10 @@ class Program:
 
     def _batches(self, members: Sequence[Member], device: torch.device) -> BatchesTogether:
         _free_memory(device)
-        self._examples = self._examples.on(device)
-        orders = [member.run.order(self._examples) for member in members]
         task = members[0].run.task
+        if task.transform is None:
+            self._examples = self._examples.on(device)  # once for all stretches
+        orders = [member.run.order(self._examples) for member in members]
         return BatchesTogether(
             self._examples,
             orders,
@@ -151,7 +160,7 @@ class Program:
         for member in [member for member, state in self._states.items() if state["global_step"] == member.stop]:
             state = self._states.pop(member)
             try:
-                member.complete(state, self._count)
+                member.complete(state, self._company_of(member))
             except Diverged as error:
                 self._on_diverged(member, error)
             except Exception as error:
@@ -159,6 +168,9 @@ class Program:
         if errors:
             self._save()
             raise errors[0]
+
+    def _company_of(self, member: Member) -> Company:
+        return Company(self._together[member], is_captured=self._capture.is_done, has_noise=self._has_noise)
 
     def _save(self) -> None:
         """Saves the state of those that are in."""

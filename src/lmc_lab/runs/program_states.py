@@ -1,7 +1,7 @@
 """What a program saves while it is trained: states of its members at exact steps, and one of all to resume from."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from lmc_lab.runs import checkpoint
 from lmc_lab.runs.checkpoint import State
 from lmc_lab.runs.member import Member
 from lmc_lab.runs.paths import place_of
+from lmc_lab.runs.run import Company
 from lmc_lab.runs.stacked_state import taken
 from lmc_lab.runs.trajectories import Trajectories
 
@@ -56,13 +57,23 @@ class ProgramStates(Callback):
         trajectories: of these.
         resume: of the program.
         stop: the step at which this stretch of the program ends.
+        company_of: gives the company in which a member was trained up to now.
     """
 
-    def __init__(self, members: Sequence[Member], trajectories: Trajectories, resume: ResumeFile, *, stop: int) -> None:
+    def __init__(
+        self,
+        members: Sequence[Member],
+        trajectories: Trajectories,
+        resume: ResumeFile,
+        *,
+        stop: int,
+        company_of: Callable[[Member], Company],
+    ) -> None:
         self._members = members
         self._trajectories = trajectories
         self._resume = resume
         self._stop = stop
+        self._company_of = company_of
         self._wanted = {step for member in members for step in member.save_at}
         self.last: State = {}
 
@@ -104,7 +115,8 @@ class ProgramStates(Callback):
         for i, member in enumerate(self._members):
             is_wanted = step in member.save_at and step not in member.run.folder.saved_steps()
             if is_wanted and i not in self._trajectories.diverged:
-                checkpoint.save(taken(state, i), member.run.folder.step(step))
+                said = member.run.unusual_circumstances(self._company_of(member))
+                checkpoint.save(taken(state, i) | said, member.run.folder.step(step))
                 member.on_saved(step)
 
     def _save(self, state: State) -> None:

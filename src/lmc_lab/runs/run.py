@@ -6,9 +6,28 @@ from typing import Any
 
 from lmc_lab.data.examples import Examples
 from lmc_lab.data.order import DataOrder, StepBatches, branch_order, trunk_order
+from lmc_lab.runs.checkpoint import TRAINED
 from lmc_lab.runs.experiment import Experiment, RunName
 from lmc_lab.runs.paths import TRUNK, RunFolder, Seed
 from lmc_lab.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class Company:
+    """How many runs were trained as one program, itself included, and what of its weights depends on that.
+
+    Args:
+        together: how many.
+        is_captured: its steps were a CUDA graph.
+        has_noise: layers drew numbers, which are others in other company.
+    """
+
+    together: int = 1
+    is_captured: bool = False
+    has_noise: bool = False
+
+
+ALONE = Company()
 
 
 @dataclass(frozen=True)
@@ -53,13 +72,20 @@ class Run:
         own = {} if self.seed is None else {"split_step": self.split_step}
         return {**self.experiment.config, "trunk_seed": self.experiment.trunk_seed, "seed": self.seed, **own}
 
-    def circumstances(self, together: int) -> dict[str, Any]:
-        """Returns what the last bits of its weights depend on: where it is trained, and with how many runs, itself included."""
-        return {"device": self.experiment.device, "together": together, "precision": self.task.precision}
+    def circumstances(self, company: Company = ALONE) -> dict[str, Any]:
+        """Returns what the last bits of its weights depend on; where noise is the company's, all of them."""
+        found = {
+            "device": self.experiment.device_name,
+            "together": company.together,
+            "precision": self.task.precision,
+            "captured": company.is_captured,
+        }
+        return found | ({"noise": "depends on the company"} if company.has_noise else {})
 
-    def is_unusual(self, together: int) -> bool:
-        """Returns whether its weights may differ in the last bits from those that a CPU gives to a run alone."""
-        return self.experiment.device != "cpu" or together > 1
+    def unusual_circumstances(self, company: Company = ALONE) -> dict[str, Any]:
+        """Returns what a checkpoint says of them: nothing of a run that a CPU has trained alone."""
+        is_usual = self.experiment.device == "cpu" and company.together == 1
+        return {} if is_usual else {TRAINED: self.circumstances(company)}
 
     @property
     def examples(self) -> Examples:

@@ -21,7 +21,7 @@ from lmc_lab.runs.member import Member
 from lmc_lab.runs.paths import place_of
 from lmc_lab.runs.program import Program
 from lmc_lab.runs.program_state import claim, remove_needless
-from lmc_lab.runs.run import Run
+from lmc_lab.runs.run import Company, Run
 from lmc_lab.runs.status import Diverged, Stopped, check_divergence, peek_status, write_diverged, write_status
 from lmc_lab.runs.trajectory import window
 from lmc_lab.runs.trunk import ensure_trunk, note_trained, publish_split, trunk_stretches
@@ -111,10 +111,10 @@ def _trunk(run: Run, *, steps: Collection[int], splits: Collection[int]) -> Memb
     (stretch,) = missing
     begin = begin_state(run, stretch)
 
-    def complete_trunk(state: State, together: int) -> None:
+    def complete_trunk(state: State, company: Company) -> None:
         _check_finite(run, state, stretch.stop)
         run.folder.resume.unlink(missing_ok=True)
-        note_trained(run, stretch.stop, together=together)
+        note_trained(run, stretch.stop, company=company)
         _show(run, state)
 
     publish = partial(publish_split, run.experiment, splits)
@@ -127,20 +127,20 @@ def _member(
     stop: int,
     save_at: Collection[int],
     on_saved: Callable[[int], None],
-    complete: Callable[[State, int], None],
+    complete: Callable[[State, Company], None],
 ) -> Member:
     curve = CurveFile(run.folder.metrics, start=int(begin["global_step"]), stop=stop)
     return Member(run=run, begin=begin, stop=stop, save_at=save_at, on_saved=on_saved, curve=curve, complete=complete)
 
 
-def _complete(run: Run, state: State, together: int) -> None:
+def _complete(run: Run, state: State, company: Company) -> None:
     """Writes the branch's endpoint from its state at the last step, marks it finished, and sends its loss curve to the logger.
 
     Raises:
         Diverged: it is not finite.
     """
     trajectory = _check_finite(run, state, run.last_step)
-    complete(run, state["state_dict"], trajectory["path_length"], together=together)
+    complete(run, state["state_dict"], trajectory["path_length"], company=company)
     _show(run, state)
 
 

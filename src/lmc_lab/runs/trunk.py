@@ -11,7 +11,7 @@ from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.finished import is_reached
 from lmc_lab.runs.paths import RunFolder
 from lmc_lab.runs.program_state import claim, remove_needless
-from lmc_lab.runs.run import Run
+from lmc_lab.runs.run import ALONE, Company, Run
 from lmc_lab.runs.split import Split
 from lmc_lab.runs.status import check_divergence, outcome_recorded, read_status, write_finished
 from lmc_lab.runs.stretch import Stretch, missing_stretches, resume_step, saved_states
@@ -71,10 +71,10 @@ def trunk_stretches(run: Run, steps: Collection[int]) -> list[Stretch]:
     return missing_stretches(lambda: _states(run.folder, set(steps)), run.folder, steps)
 
 
-def note_trained(run: Run, step: int, *, together: int = 1) -> None:
-    """Writes that a trunk has come to a step, trained together with so many runs, itself included."""
+def note_trained(run: Run, step: int, *, company: Company = ALONE) -> None:
+    """Writes that a trunk has come to a step, and in which company."""
     trained_to = max(step, read_status(run.folder).get("trained_to", 0))
-    write_finished(run.folder, step=step, trained_to=trained_to, trained=run.circumstances(together))
+    write_finished(run.folder, step=step, trained_to=trained_to, trained=run.circumstances(company))
     remove_needless(run)
 
 

@@ -87,6 +87,13 @@ class Device:
         return PassSizes(num_models, min(num_examples, _power_of_two(num_pairs)))
 
 
+def name_of(kind: str) -> str:
+    """Returns the name of the present device of a kind, ``cpu`` or ``cuda``, that of a GPU with the card's."""
+    if kind != "cuda" or not torch.cuda.is_available():
+        return kind
+    return Device.of(torch.device(kind, torch.cuda.current_device())).name
+
+
 def _power_of_two(number: int) -> int:
     """Returns the largest power of two up to `number`; 0 for 0."""
     return 2 ** (number.bit_length() - 1) if number else 0
