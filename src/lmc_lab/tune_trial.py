@@ -2,12 +2,11 @@
 
 import hashlib
 import json
-import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
@@ -15,6 +14,7 @@ from lmc_lab import stages
 from lmc_lab.errors import UserError, nearest
 from lmc_lab.results.manifest import studies_in
 from lmc_lab.runs.paths import logs, reports
+from lmc_lab.tune_overrides import key_of, list_text, settings_of, without_hydras
 from lmc_lab.tune_parameters import Values
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Trial:
             given: the overrides that made it.
             sweep: that the trial is of.
         """
-        own = [*config.overrides, *_settings(values)]
+        own = [*config.overrides, *settings_of(values)]
         others = [item for item in given if not _is_own(item)]
         told = json.dumps([own, [item for item in others if not re.match(_WITHOUT_EFFECT, key_of(item))]])
         name = f"{sweep or config.study.name}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
@@ -61,14 +61,14 @@ class Trial:
             *others,
             f"study.name={name}",
             f"figures=[{','.join(config.figures)}]",
-            f"overrides={_listed(own)}",
+            f"overrides={list_text(own)}",
         )
         return cls(values, name, overrides, Path(config.output_dir).absolute())
 
     @property
     def settings(self) -> list[str]:
         """Returns its values as they are typed: ``task.optimizer.lr=0.1``."""
-        return _settings(self.values)
+        return settings_of(self.values)
 
     @property
     def page(self) -> Path:
@@ -168,67 +168,3 @@ def _is_own(override: str) -> bool:
     """Returns whether an override is of `tune`, and not of the study."""
     key = key_of(override)
     return key in _OWN_KEYS or key.startswith("task.")
-
-
-def key_of(override: str) -> str:
-    """Returns the key, or the group, that an override is about."""
-    return override.partition("=")[0].lstrip("+~")
-
-
-def without_hydras(overrides: Iterable[str]) -> list[str]:
-    """Returns overrides without Hydra's own, which `compose` does not take."""
-    return [item for item in overrides if not re.match(r"hydra\b", key_of(item))]
-
-
-def task_values(overrides: Sequence[str]) -> Values:
-    """Returns the values of the task's keys on a command line: ``+task.optimizer.lr=0.1``.
-
-    Raises:
-        UserError: another task is asked for.
-    """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    for item in overrides:
-        if re.match(r"task(/|$)", key_of(item)):
-            raise UserError(
-                f"expected keys of the task beside the study, found {item}; write 'overrides=[\"{item.lstrip('+')}\"]'"
-            )
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    values: dict[str, Any] = {
-        item.key_or_group: item.value() for item in parsed if item.key_or_group.startswith("task.")
-    }
-    is_of_agent = "WANDB_SWEEP_ID" in os.environ  # which writes null as Python does
-    return {key: None if is_of_agent and value == "None" else value for key, value in values.items()}
-
-
-def _settings(values: Values) -> list[str]:
-    return [f"{key}={override_text(value)}" for key, value in values.items()]
-
-
-def override_text(value: object) -> str:
-    """Returns a value as Hydra reads it back, a text in quotes where it would be read as something else."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, list | tuple):
-        return f"[{','.join(map(override_text, value))}]"
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{override_text(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, str) and not (value and _reads_back(value)):
-        return "'" + value.replace("'", "\\'") + "'"
-    return str(value)
-
-
-def _reads_back(text: str) -> bool:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    try:
-        (found,) = OverridesParser.create().parse_overrides([f"key={text}"])
-        return not found.is_sweep_override() and found.value() == text
-    except HydraException:
-        return False
-
-
-def _listed(items: Iterable[str]) -> str:
-    """Returns a list of texts as an override has it."""
-    return "[" + ",".join('"' + item.replace('"', '\\"') + '"' for item in items) + "]"

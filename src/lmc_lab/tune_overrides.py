@@ -1,0 +1,72 @@
+"""Overrides on a command line: what they are about, and values as Hydra reads them back."""
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from lmc_lab.errors import UserError
+from lmc_lab.tune_parameters import Values
+
+
+def key_of(override: str) -> str:
+    """Returns the key, or the group, that an override is about."""
+    return override.partition("=")[0].lstrip("+~")
+
+
+def without_hydras(overrides: Iterable[str]) -> list[str]:
+    """Returns overrides without Hydra's own, which `compose` does not take."""
+    return [item for item in overrides if not re.match(r"hydra\b", key_of(item))]
+
+
+def task_values(overrides: Sequence[str]) -> Values:
+    """Returns the values of the task's keys on a command line: ``+task.optimizer.lr=0.1``.
+
+    Raises:
+        UserError: another task is asked for.
+    """
+    for item in overrides:
+        if re.match(r"task(/|$)", key_of(item)):
+            raise UserError(
+                f"expected keys of the task beside the study, found {item}; write 'overrides=[\"{item.lstrip('+')}\"]'"
+            )
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    values: dict[str, Any] = {
+        item.key_or_group: item.value() for item in parsed if item.key_or_group.startswith("task.")
+    }
+    is_of_agent = "WANDB_SWEEP_ID" in os.environ  # which writes null as Python does
+    return {key: None if is_of_agent and value == "None" else value for key, value in values.items()}
+
+
+def settings_of(values: Values) -> list[str]:
+    """Returns values as they are typed: ``task.optimizer.lr=0.1``."""
+    return [f"{key}={override_text(value)}" for key, value in values.items()]
+
+
+def override_text(value: object) -> str:
+    """Returns a value as Hydra reads it back, a text in quotes where it would be read as something else."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(override_text, value))}]"
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{override_text(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, str) and not (value and _reads_back(value)):
+        return "'" + value.replace("'", "\\'") + "'"
+    return str(value)
+
+
+def _reads_back(text: str) -> bool:
+    try:
+        (found,) = OverridesParser.create().parse_overrides([f"key={text}"])
+        return not found.is_sweep_override() and found.value() == text
+    except HydraException:
+        return False
+
+
+def list_text(items: Iterable[str]) -> str:
+    """Returns a list of texts as an override has it."""
+    return "[" + ",".join('"' + item.replace('"', '\\"') + '"' for item in items) + "]"
