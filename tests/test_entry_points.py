@@ -184,13 +184,13 @@ precision: 32-true
 """
 
 
-def test_a_class_and_data_of_ones_own_as_the_readme_describes_them(tmp_path):
-    readme = (REPOSITORY / "README.md").read_text()
+def test_a_class_and_data_of_ones_own_as_the_documentation_describes_them(tmp_path):
+    readme, page = (REPOSITORY / "README.md").read_text(), (REPOSITORY / "docs" / "own_task.md").read_text()
     for line in (
         "module: {_target_: my_package.MyTask, _partial_: true}",
         "data: {_target_: my_package.load, _partial_: true}",
     ):
-        assert line in readme and line in OWN_TASK
+        assert line in page and line in OWN_TASK
     (tmp_path / "task").mkdir()
     (tmp_path / "task" / "mine.yaml").write_text(OWN_TASK)
     (tmp_path / "my_package.py").write_text(OWN_PACKAGE)

@@ -156,7 +156,7 @@ class ResultsMirror:
             run.finish()
 
 
-def _log_rows(run: wandb.Run, rows: pd.DataFrame, told: Told | None) -> None:
+def _log_rows(run: wandb.Run, rows: pd.DataFrame, told: Told | None = None) -> None:
     """Logs a point for each split step, and for each step of a trunk, and what has neither (an onset) as the run's summary.
 
     What has an index or a branch is no curve.
