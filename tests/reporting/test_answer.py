@@ -30,7 +30,7 @@ def test_an_onset_is_a_bracket():
     assert said.startswith(
         "Hulls are convex (p_conv at least 0.9) from between step 100 and 250 of 1,500 on, in trunk 0."
     )
-    assert "There p_conv is 1.00 in trunk 0 (k = 250)" in said and "J = 100" in said and "they are at" not in said
+    assert "There p_conv is 1.00 in trunk 0 (k = 250)" in said and "J = 100" in said and "convex are" not in said
 
 
 def test_where_it_is_not_monotone_each_split_that_holds_is_named():
@@ -39,11 +39,11 @@ def test_where_it_is_not_monotone_each_split_that_holds_is_named():
         "not convex (p_conv at least 0.9) at the last split that was looked at, k = 1,000 of 1,500 steps (not monotone"
         in said
     )
-    assert "; they are at k = 250, in trunk 0." in said
+    assert "; convex are the hulls of k = 250, in trunk 0." in said
 
 
 def test_where_none_holds_it_says_so():
-    assert "; they are at none, in trunk 0." in answer((1000, None), {0: 0.1, 1000: 0.8})
+    assert "; convex is none, in trunk 0." in answer((1000, None), {0: 0.1, 1000: 0.8})
 
 
 def test_an_onset_at_the_first_split_has_no_lower_end():

@@ -60,7 +60,7 @@ def _held_at(onset: "pd.Series[Any]", rows: pd.DataFrame, threshold: float) -> s
     """Returns at which splits of a trunk the hull is convex, one by one."""
     own = select(rows[rows["trunk"] == onset["trunk"]], "p_conv", "train")
     held = sorted({int(step) for step in own.loc[own["value"] >= threshold, "split_step"].dropna()})
-    return f"; they are at k = {', '.join(f'{step:,}' for step in held)}" if held else "; they are at none"
+    return f"; convex are the hulls of k = {', '.join(f'{step:,}' for step in held)}" if held else "; convex is none"
 
 
 def _there(onset: "pd.Series[Any]", rows: pd.DataFrame) -> str:
