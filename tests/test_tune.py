@@ -177,21 +177,22 @@ def test_a_sweep_is_a_study_a_trial_and_a_table_of_all(tmp_path, shared_cache):
         name: rates
         method: grid
         command: [python, -m, lmc_lab.tune, study=mnist1d_trial, "${args_append_hydra}"]
-        parameters: {task.optimizer.lr: {values: [0.02, 1.0e+9, 0.04]}}
+        parameters: {task.optimizer.lr: {values: [0.02, 1.0e+9]}}
         """
     path = written(tmp_path, text)
     places = f"output_dir={tmp_path}/out cache_dir={shared_cache}"
     command = f"python -m lmc_lab.tune sweep_config={path} {STUDY.partition(' ')[2]} {places}"
     result = shell(command)
     assert result.returncode == 1 and "diverged" in result.stderr and result.stderr.count("\n") == 1, result.stderr
+    assert "pruned" not in result.stdout  # fontTools, of the PDF
     table = pd.read_csv(tmp_path / "out" / "reports" / "rates" / "trials.csv")
-    assert set(table["task.optimizer.lr"]) == {0.02, 1e9, 0.04}
+    assert set(table["task.optimizer.lr"]) == {0.02, 1e9}
     assert table[table["task.optimizer.lr"] == 1e9]["failed"].str.contains("diverged").all()
     found = table[table["criterion"] == "onset_p_conv"]
-    assert len(found) == 2 and set(found["num_steps"]) == {60} and set(found["trunk"]) == {0}
+    assert len(found) == 1 and set(found["num_steps"]) == {60} and set(found["trunk"]) == {0}
     assert all((tmp_path / "out" / "reports" / "rates" / f"onset.{kind}").exists() for kind in ("png", "svg", "pdf"))
     pages = list((tmp_path / "out" / "reports").glob("rates-*/report.html"))
-    assert len(pages) == 3 and not list((tmp_path / "out" / "reports").glob("rates-*/*.pdf"))
+    assert len(pages) == 2 and not list((tmp_path / "out" / "reports").glob("rates-*/*.pdf"))
     again = shell(command)
     assert again.stdout.splitlines()[-3:] == result.stdout.splitlines()[-3:]
     assert pd.read_csv(tmp_path / "out" / "reports" / "rates" / "trials.csv").equals(table)

@@ -1,6 +1,5 @@
 """Draws what a study has measured: ``python -m lmc_lab.report study=lenet_m``."""
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
@@ -165,7 +164,6 @@ def _pictures(
     """Draws the figures for papers, if any are asked for."""
     if not config.figures:
         return []
-    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of each table of a font that a PDF embeds
     with heavy_imports():
         from lmc_lab.reporting.printed import draw_figures
 

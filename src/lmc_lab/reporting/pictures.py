@@ -1,6 +1,7 @@
 """Figures as files: drawn only where something changed, by as many processes as there are cores."""
 
 import hashlib
+import logging
 import multiprocessing
 import sys
 from base64 import b64encode
@@ -74,6 +75,7 @@ def files_of(folder: Path, name: str, formats: Sequence[str]) -> list[Path]:
 
 def write_figure(draw: Callable[[], Figure], paths: Sequence[Path]) -> None:
     """Draws a figure as those for papers look, and writes it into files, whose endings say their formats."""
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of each table of a font that a PDF embeds
     with matplotlib.rc_context(PAPER):
         drawn = laid_out(draw())
         for path in paths:
