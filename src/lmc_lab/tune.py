@@ -26,10 +26,8 @@ def job(config: DictConfig) -> None:
     from lmc_lab import schema
     from lmc_lab.study_plan import launcher_of
 
-    own = OmegaConf.masked_copy(
-        config, [str(key) for key in config if key != "task"]
-    )  # of which a trial has some keys alone
-    schema.check(own)
+    without_task = [str(key) for key in config if key != "task"]  # of which a trial has some keys alone
+    schema.check(OmegaConf.masked_copy(config, without_task))
     overrides = HydraConfig.get().overrides
     given = [*overrides.task, *launcher_of(overrides.hydra)]
     if config.sweep_config is None:

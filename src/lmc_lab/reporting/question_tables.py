@@ -1,5 +1,7 @@
 """Tables of the questions that the paper leaves open."""
 
+from typing import Any
+
 import pandas as pd
 
 from lmc_lab.results.select import select
@@ -22,13 +24,7 @@ def gap_terms_table(rows: pd.DataFrame) -> pd.DataFrame:
         terms = select(own, "gap_bend", "train")
         if terms.empty:
             continue
-        line = {
-            "task": task,
-            "trunk": trunk,
-            "k": split,
-            "P": terms["num_endpoints"].iloc[-1],
-            "J": terms["num_samples"].iloc[-1],
-        }
+        line = {"task": task, "trunk": trunk, "k": split, **_counts(terms)}
         lines.append(line | {heading: _cell(select(own, quantity, "train")) for heading, quantity in _TERMS.items()})
     return pd.DataFrame(lines)
 
@@ -45,13 +41,7 @@ def collapse_table(rows: pd.DataFrame) -> pd.DataFrame:
             continue
         of_trunk = rows[rows["task"].isin([task]) & rows["trunk"].isin([trunk]) & rows["split_step"].isna()]
         at_split = of_trunk[of_trunk["step"].isin([split])]
-        line = {
-            "task": task,
-            "trunk": trunk,
-            "k": split,
-            "P": bend["num_endpoints"].iloc[-1],
-            "J": bend["num_samples"].iloc[-1],
-        }
+        line = {"task": task, "trunk": trunk, "k": split, **_counts(bend)}
         for heading, quantity in _MEASURES.items():
             line[f"{heading} at W_k"] = _cell(select(at_split, quantity, "train"))
             line[f"{heading} of endpoints"] = _range(select(own, quantity, "train"))
@@ -89,3 +79,8 @@ def _cell(rows: pd.DataFrame) -> str:
     row = rows.iloc[-1]
     interval = "" if pd.isna(row["low"]) else f" [{row['low']:.3g}, {row['high']:.3g}]"
     return f"{row['value']:.3g}{interval}"
+
+
+def _counts(rows: pd.DataFrame) -> dict[str, Any]:
+    """Returns how many endpoints and hull points rows of a mode rest on."""
+    return {"P": rows["num_endpoints"].iloc[-1], "J": rows["num_samples"].iloc[-1]}

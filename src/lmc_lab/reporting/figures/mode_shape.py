@@ -36,20 +36,24 @@ def star(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
 
 def layer_barriers(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
     """Draws the barrier of each layer, averaged alone, in the colour of the split; dashed is the random control."""
-    _by_layer(axis, select(rows, "layer_barrier", "train"), marks, "-")
-    _by_layer(axis, select(rows, "layer_barrier_random", "train"), marks, "--")
-    if axis.has_data():
-        axis.set_yscale("symlog", linthresh=1e-4)
+    _beside_control(axis, rows, marks, "layer_barrier", "layer_barrier_random", linear_below=1e-4)
     axis.set_ylabel("barrier of one layer")
 
 
 def feature_deviations(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
     """Draws how far features of each layer are from linear at hull points; dashed is how far endpoints' are apart."""
-    _by_layer(axis, select(rows, "feature_deviation_hull", "train"), marks, "-")
-    _by_layer(axis, select(rows, "feature_deviation_endpoints", "train"), marks, "--")
-    if axis.has_data():
-        axis.set_yscale("symlog", linthresh=1e-6)
+    _beside_control(axis, rows, marks, "feature_deviation_hull", "feature_deviation_endpoints", linear_below=1e-6)
     axis.set_ylabel("1 - |cosine| of features")
+
+
+def _beside_control(
+    axis: Axes, rows: pd.DataFrame, marks: Marks, quantity: str, control: str, *, linear_below: float
+) -> None:
+    """Draws a quantity by layer, and dashed what it is compared with."""
+    _by_layer(axis, select(rows, quantity, "train"), marks, "-")
+    _by_layer(axis, select(rows, control, "train"), marks, "--")
+    if axis.has_data():
+        axis.set_yscale("symlog", linthresh=linear_below)
 
 
 def _by_layer(axis: Axes, rows: pd.DataFrame, marks: Marks, line: str) -> None:
