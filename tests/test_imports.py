@@ -30,7 +30,7 @@ ROOTS = {
     "files": -1,
     "locks": -1,
     "process": -1,
-    "termination": -1,
+    "termination": -2,
     "versions": -1,
 }
 ENTRY_LAYER = 6

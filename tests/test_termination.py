@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -78,3 +80,29 @@ def test_a_study_passes_it_on(tmp_path, places):
 def test_what_does_not_train_ends_at_once(tmp_path):
     result = shell(f"timeout -s TERM 1 python -m lmc_lab.train {LONG} output_dir={tmp_path} cache_dir={tmp_path}/new")
     assert result.returncode in (124, 143) and "Traceback" not in result.stderr
+
+
+# Ends this process in the middle of NumPy's import by torch, which clears the exit and goes on.
+LOST = """
+import os, signal, sys
+from lmc_lab import termination
+from lmc_lab.process import heavy_imports
+
+class Terminated:
+    def find_spec(self, name, path, target=None):
+        if name == "numpy.lib":
+            sys.meta_path.remove(self)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+termination.handle_sigterm()
+sys.meta_path.insert(0, Terminated())
+with heavy_imports():
+    import torch
+    print("lost")
+print("went on")
+"""
+
+
+def test_an_exit_that_torch_clears_while_it_is_imported_comes_after_its_import():
+    result = subprocess.run([sys.executable, "-c", LOST], capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (143, "lost\n"), result.stderr

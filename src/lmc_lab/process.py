@@ -16,6 +16,8 @@ from importlib.util import find_spec
 from itertools import takewhile
 from pathlib import Path
 
+from lmc_lab import termination
+
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of malloc.h
 _LARGEST_MMAP_THRESHOLD = 32 * 2**20  # that glibc takes
 _LARGEST_INT = 2**31 - 1
@@ -62,6 +64,7 @@ def heavy_imports() -> Iterator[None]:
             gc.freeze()
         if was_enabled:
             gc.enable()
+    termination.end_if_requested()
 
 
 def keep_freed_memory() -> None:

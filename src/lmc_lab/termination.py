@@ -45,17 +45,27 @@ def is_requested_by(number: int) -> bool:
     return number in _request.signals
 
 
+def end_if_requested() -> None:
+    """Ends this process if such a signal came and its exit was lost: torch clears all that is raised while it imports NumPy.
+
+    Raises:
+        SystemExit: one came.
+    """
+    if is_requested():
+        raise SystemExit(EXIT_CODE)
+
+
 @contextmanager
 def after_the_step() -> Iterator[None]:
     """Lets what is inside end by itself after such a signal: for training, which Lightning ends between two steps.
 
     Raises:
-        SystemExit: one came meanwhile.
+        SystemExit: one came, meanwhile or before.
     """
+    end_if_requested()
     _request.num_waiting += 1
     try:
         yield
     finally:
         _request.num_waiting -= 1
-        if is_requested():
-            raise SystemExit(EXIT_CODE)
+        end_if_requested()
