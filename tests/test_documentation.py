@@ -34,7 +34,16 @@ def test_the_site_is_built_and_loads_nothing_from_elsewhere(tmp_path):
     assert "probe_hull" in page and "Algorithm 1" in page and "p_conv" in page
     assert "log_every" in (tmp_path / "keys" / "index.html").read_text()
     for path in tmp_path.rglob("*.html"):
-        assert not re.findall(r"""<(?:script|link|img)[^>]+(?:src|href)=["']?https?://""", path.read_text()), path
+        text = path.read_text()
+        assert not re.findall(r"""<(?:script|link|img)[^>]+(?:src|href)=["']?https?://""", text), path
+        assert path.name == "404.html" or not list(_dead_links(path, text)), path
+
+
+def _dead_links(path, text):
+    for link in re.findall(r"""(?:href|src)="(?!https?:|mailto:|data:)([^"#?]+)""", text):
+        target = path.parent / link
+        if not (target.is_file() or (target / "index.html").is_file()):
+            yield link
 
 
 def test_every_file_of_the_configuration_is_on_the_page_of_keys():
