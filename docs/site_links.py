@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 _DOCS = Path(__file__).parent
-_ON_THE_SITE = {".md", ".png"}
+_ON_THE_SITE = {".md", ".png", ".svg"}
 _LINK = re.compile(r"\[([^\]]+)\]\((?!https?:)([^)#\s]+)(?:#[^)]*)?\)")
 
 

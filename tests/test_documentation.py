@@ -33,6 +33,7 @@ def test_the_site_is_built_and_loads_nothing_from_elsewhere(tmp_path):
     page = (tmp_path / "library" / "index.html").read_text()
     assert "probe_hull" in page and "Algorithm 1" in page and "p_conv" in page
     assert "log_every" in (tmp_path / "keys" / "index.html").read_text()
+    assert "idea.svg" in (tmp_path / "index.html").read_text()
     for path in tmp_path.rglob("*.html"):
         text = path.read_text()
         assert not re.findall(r"""<(?:script|link|img)[^>]+(?:src|href)=["']?https?://""", text), path
