@@ -130,6 +130,32 @@ def test_one_reads_a_point_under_the_mouse(opened):
     assert "J = 50, P = 5" in text and "k = 800" in text and "trunk" in text and "[0, 1]" in text
 
 
+def test_one_reads_points_by_the_keyboard(opened):
+    tab = opened()
+    panel = tab.locator("#figure2 .panel").first
+    panel.locator(".plot").focus()
+    said = panel.locator(".said")
+    found = []
+    for key in ("ArrowRight", "ArrowRight", "ArrowDown", "ArrowLeft"):
+        tab.keyboard.press(key)
+        found.append(said.inner_text())
+        assert panel.locator(".hovertext").first.is_visible()
+    assert ["k = 0" in found[0], "k = 50" in found[1], "k = 50" in found[2], "k = 0" in found[3]] == [True] * 4
+    assert "p_conv" in found[0] and "trunk 0" in found[0] and found[1] != found[2]
+    tab.keyboard.press("Escape")
+    assert said.inner_text() == ""
+
+
+def test_tables_and_commands_are_copied(opened):
+    tab = opened()
+    tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    for kind, text in (("command", "python -m lmc_lab.study study=lenet"), ("table", "0\t0.02 [0.00, 0.10]")):
+        button = tab.locator(f".copy[data-copies={kind}]").first
+        button.click()
+        tab.wait_for_function("button => button.textContent === 'copied'", arg=button.element_handle())
+        assert text in tab.evaluate("navigator.clipboard.readText()")
+
+
 def traces(tab):
     return tab.locator("#figure2 .panel").first.locator(".scatterlayer .trace").count()
 
@@ -197,6 +223,15 @@ def test_the_page_fits_and_is_light_or_dark(opened, width, scheme):
     assert (brightness() > 128) == (scheme == "light")
     tab.locator("#theme").click()
     assert (brightness() > 128) == (scheme == "dark")
+
+
+def test_on_paper_are_legends_and_heads_of_tables_but_no_buttons_to_press(opened):
+    tab = opened()
+    tab.emulate_media(media="print")
+    assert tab.locator("#figure2").get_by_role("button", name="p_rand", exact=True).is_visible()
+    assert tab.locator("section.table th .sort").first.is_visible()
+    for pressed in (".copy", ".scale", "#theme", "#hull .choice button[aria-pressed=false]"):
+        assert not tab.locator(pressed).first.is_visible()
 
 
 def test_the_data_of_the_page_are_json(page):

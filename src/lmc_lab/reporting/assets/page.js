@@ -8,6 +8,8 @@ const GLYPHS = {
   "circle-open": "M9 1a4 4 0 1 0 .01 0ZM9 2.5a2.5 2.5 0 1 1-.01 0Z", "line-ew": "M0 4h18v2H0Z",
 };
 
+const MOVES = {ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0]};
+
 // The page
 
 const theme = {
@@ -74,9 +76,13 @@ class PanelView {
     this.panel = panel;
     this.hidden = new Set();
     this.isSymlog = true;
-    this.plot = element("div", {class: "plot", role: "img", "aria-label": panel.title});
+    this.plot = element("div", {class: "plot", role: "img", "aria-label": `${panel.title}; arrow keys read its points`, tabindex: "0"});
     this.chips = element("div", {class: "chips"});
-    this.node = element("div", {class: "panel"}, element("h3", {}, panel.title), this.chips, this.plot);
+    this.said = element("p", {class: "said", "aria-live": "polite"});
+    this.node = element("div", {class: "panel"}, element("h3", {}, panel.title), this.chips, this.plot, this.said);
+    this.place = [0, -1]; // of the point that was read last: which of the shown series, which of its points
+    this.plot.addEventListener("keydown", event => this.read(event));
+    this.plot.addEventListener("blur", () => this.leave());
     const shown = new Map();
     for (const trace of panel.traces) if (trace.meta && !shown.has(trace.meta.series)) shown.set(trace.meta.series, trace);
     const swatch = trace => typeof trace.marker?.color === "string" ? trace.marker.color : trace.line?.color || "currentColor";
@@ -89,6 +95,30 @@ class PanelView {
   show(series, isOn) {
     this.hidden[isOn ? "delete" : "add"](series);
     this.redraw();
+  }
+
+  read(event) { // left and right along a series, up and down to another
+    const [across, along] = MOVES[event.key] || [0, 0];
+    if (event.key === "Escape") this.leave();
+    if (!across && !along) return;
+    event.preventDefault();
+    const series = this.panel.traces.flatMap((trace, curveNumber) => {
+      const isRead = this.isShown(trace) && trace.type === "scatter" && trace.text && trace.hoverinfo !== "skip";
+      const numbers = isRead ? trace.x.flatMap((x, number) => x === null ? [] : [number]) : [];
+      return numbers.length ? [{curveNumber, numbers}] : [];
+    });
+    if (!series.length) return;
+    const within = (number, length) => Math.max(0, Math.min(number, length - 1));
+    const row = within(this.place[0] + across, series.length), {curveNumber, numbers} = series[row];
+    const column = within(this.place[1] + along, numbers.length);
+    this.place = [row, column];
+    Plotly.Fx.hover(this.plot, [{curveNumber, pointNumber: numbers[column]}]);
+    this.said.innerHTML = this.panel.traces[curveNumber].text[numbers[column]];
+  }
+
+  leave() {
+    Plotly.Fx.unhover(this.plot);
+    this.said.textContent = "";
   }
 
   isShown(trace) {
