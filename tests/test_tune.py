@@ -9,11 +9,11 @@ import pytest
 
 from lmc_lab.configs import config_dir
 from lmc_lab.errors import UserError
-from lmc_lab.tune_overrides import override_text, task_values
-from lmc_lab.tune_parameters import Choices, Range
-from lmc_lab.tune_search import proposals
-from lmc_lab.tune_sweep import read_sweep
-from lmc_lab.tune_trial import check_metric
+from lmc_lab.tuning.overrides import override_text, task_values
+from lmc_lab.tuning.parameters import Choices, Range
+from lmc_lab.tuning.search import proposals
+from lmc_lab.tuning.sweep import read_sweep
+from lmc_lab.tuning.trial import check_metric
 from shell import shell, succeed
 
 SMALL = ["task.max_steps=60", "task.data.num_train=300", "task.data.num_test=100"]

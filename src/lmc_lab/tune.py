@@ -38,8 +38,8 @@ def job(config: DictConfig) -> None:
 
 def _one_trial(config: DictConfig, given: "Sequence[str]") -> None:
     from lmc_lab.reporting.wandb_account import log_to_sweep
-    from lmc_lab.tune_overrides import task_values
-    from lmc_lab.tune_trial import Trial, check_metric, metrics
+    from lmc_lab.tuning.overrides import task_values
+    from lmc_lab.tuning.trial import Trial, check_metric, metrics
 
     check_metric("onset_p_conv", config.study.analyses)
     trial = Trial.of(task_values(given), config, given)
@@ -56,11 +56,11 @@ def _sweep(config: DictConfig, given: "Sequence[str]") -> None:
 
     from lmc_lab.errors import UserError
     from lmc_lab.failures import Failures
-    from lmc_lab.tune_overrides import key_of, task_values, without_hydras
-    from lmc_lab.tune_record import Record
-    from lmc_lab.tune_search import proposals
-    from lmc_lab.tune_sweep import read_sweep
-    from lmc_lab.tune_trial import Trial, check_metric, metrics
+    from lmc_lab.tuning.overrides import key_of, task_values, without_hydras
+    from lmc_lab.tuning.record import Record
+    from lmc_lab.tuning.search import proposals
+    from lmc_lab.tuning.sweep import read_sweep
+    from lmc_lab.tuning.trial import Trial, check_metric, metrics
 
     sweep = read_sweep(config.sweep_config)
     if task_values(given):

@@ -14,8 +14,8 @@ from lmc_lab import stages
 from lmc_lab.errors import UserError, nearest
 from lmc_lab.results.manifest import studies_in
 from lmc_lab.runs.paths import logs, reports
-from lmc_lab.tune_overrides import key_of, list_text, settings_of, without_hydras
-from lmc_lab.tune_parameters import Values
+from lmc_lab.tuning.overrides import key_of, list_text, settings_of, without_hydras
+from lmc_lab.tuning.parameters import Values
 
 if TYPE_CHECKING:
     from pandas import DataFrame

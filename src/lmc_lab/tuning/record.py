@@ -12,9 +12,9 @@ from lmc_lab.reporting.figures.onset_by_key import CAPTION, onset_by_key
 from lmc_lab.reporting.pictures import files_of, write_figure
 from lmc_lab.reporting.table import as_text
 from lmc_lab.runs.paths import reports
-from lmc_lab.tune_parameters import Range
-from lmc_lab.tune_sweep import Sweep
-from lmc_lab.tune_trial import Trial
+from lmc_lab.tuning.parameters import Range
+from lmc_lab.tuning.sweep import Sweep
+from lmc_lab.tuning.trial import Trial
 
 _FORMATS = ("png", "svg", "pdf")
 _ONSETS = ["criterion", "trunk", "last_failed", "first_held", "reversals", "num_steps"]

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lmc_lab.errors import UserError
-from lmc_lab.tune_parameters import Choices, Parameter, Value, Values, rounded
-from lmc_lab.tune_sweep import Sweep
+from lmc_lab.tuning.parameters import Choices, Parameter, Value, Values, rounded
+from lmc_lab.tuning.sweep import Sweep
 
 if TYPE_CHECKING:
     import optuna

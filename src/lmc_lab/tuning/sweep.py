@@ -12,7 +12,7 @@ import yaml
 from lmc_lab.cli import overrides_first
 from lmc_lab.configs import folders
 from lmc_lab.errors import UserError, nearest
-from lmc_lab.tune_parameters import Parameter, Values, check_grid, listed, read_parameters
+from lmc_lab.tuning.parameters import Parameter, Values, check_grid, listed, read_parameters
 from lmc_lab.values import Count, Name, check_value
 
 Method = Literal["grid", "random", "bayes"]

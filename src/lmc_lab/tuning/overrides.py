@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from lmc_lab.errors import UserError
-from lmc_lab.tune_parameters import Values
+from lmc_lab.tuning.parameters import Values
 
 
 def key_of(override: str) -> str:
