@@ -78,7 +78,7 @@ def _sweep(config: DictConfig, given: "Sequence[str]") -> None:
         with failures.kept(trial.name):
             trial.run()
             onsets = trial.onsets()
-            record.add(trial, onsets)
+            record.add(trial, onsets, trial.turning_points())
             proposal.metric = metrics(onsets)[sweep.metric]
             print(f"trial {number}: {sweep.metric} {proposal.metric:g}, {trial.page}", flush=True)
         if reason := failures.reason(trial.name):

@@ -32,6 +32,23 @@ def test_nothing_is_said_of_a_constant_or_of_few_pairs():
         rank_correlation([1, 2], [1])
 
 
+def test_pairs_of_a_line_are_drawn_together():
+    """Twice the same pairs say no more than once, as long as they are not taken for more."""
+    generator = np.random.default_rng(2)
+    x, y = generator.normal(size=(2, 20))
+    once = rank_correlation(x, y + x)
+    twice = rank_correlation(np.stack([x, x], 1), np.stack([y + x, y + x], 1))
+    assert (twice.value, twice.num_pairs) == (pytest.approx(once.value), 40)
+    assert (twice.low, twice.high) == pytest.approx((once.low, once.high), abs=1e-9)
+
+
+def test_a_higher_level_has_a_wider_interval():
+    generator = np.random.default_rng(3)
+    x, y = generator.normal(size=(2, 20))
+    wide, narrow = (rank_correlation(x, y + x, level=level) for level in (0.99, 0.8))
+    assert wide.low < narrow.low < narrow.value < narrow.high < wide.high
+
+
 def test_the_interval_covers_the_correlation_about_as_often_as_it_says():
     generator = np.random.default_rng(1)
     covered = []

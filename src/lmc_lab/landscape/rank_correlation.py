@@ -9,12 +9,12 @@ from torch import Tensor
 
 _NUM_RESAMPLES = 4000
 _AT_ONCE = 2**22  # comparisons of two values, so many bytes
-_FEWEST = 4  # pairs; three have six orders, of which chance picks each extreme one time in six
+_FEWEST = 4  # pairs, or lines of them; three have six orders, of which chance picks each extreme one time in six
 
 
 @dataclass(frozen=True)
 class RankCorrelation:
-    """Spearman's rho of `num_pairs` pairs, with its 95 % interval; all NaN where there is none."""
+    """Spearman's rho of `num_pairs` pairs, with its interval; all NaN where there is none."""
 
     value: float
     low: float
@@ -26,39 +26,57 @@ class RankCorrelation:
         return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
 
-def rank_correlation(x: Sequence[float] | Tensor, y: Sequence[float] | Tensor, *, seed: int = 0) -> RankCorrelation:
-    """Returns the correlation of ranks, and the 2.5 and 97.5 percentiles of it in bootstrap samples of the pairs.
+def rank_correlation(
+    x: Sequence[float] | Tensor, y: Sequence[float] | Tensor, *, level: float = 0.95, seed: int = 0
+) -> RankCorrelation:
+    """Returns the correlation of ranks, and an interval for it from bootstrap samples of the pairs.
 
     Equal values share the mean of their ranks, so that infinite ones are equal and last: a censored value counts as later than
     all others. Samples in which x or y is constant have no correlation and do not count. (Spearman 1904; percentile
     interval: Efron and Tibshirani 1993, section 13.3.)
 
     Args:
-        x: (n,), finite or infinite.
-        y: (n,), the same.
+        x: (n,), or (n, m) where the m pairs of a line belong together, and are drawn together; finite or infinite.
+        y: the same.
+        level: of the interval.
         seed: of the resampling.
 
     Returns:
-        NaN for fewer than four pairs, or where x or y is constant.
+        NaN for n below four, or where x or y is constant.
 
     Raises:
-        ValueError: x and y have other shapes than (n,), or a NaN.
+        ValueError: x and y differ in shape, have another than these, or a NaN.
     """
-    first, second = (torch.as_tensor(values, dtype=torch.float64) for values in (x, y))
-    if first.ndim != 1 or first.shape != second.shape or first.isnan().any() or second.isnan().any():
-        raise ValueError(
-            f"expected pairs of numbers, found shapes {tuple(first.shape)} and {tuple(second.shape)}, or a NaN"
-        )
-    num_pairs = len(first)
-    value = float(_correlations(first[None], second[None])) if num_pairs >= _FEWEST else nan
+    first, second = _pairs(x, y)
+    num_drawn, num_pairs = len(first), first.numel()
+    value = _value(first, second)
     if isnan(value):
         return RankCorrelation(nan, nan, nan, num_pairs)
     generator = torch.Generator().manual_seed(seed)
-    drawn = torch.randint(num_pairs, (_NUM_RESAMPLES, num_pairs), generator=generator)
+    drawn = torch.randint(num_drawn, (_NUM_RESAMPLES, num_drawn), generator=generator)
     parts = torch.split(drawn, max(1, _AT_ONCE // num_pairs**2))
-    found = torch.cat([_correlations(first[part], second[part]) for part in parts])
-    low, high = found[~found.isnan()].quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    found = torch.cat([_correlations(first[part].flatten(1), second[part].flatten(1)) for part in parts])
+    ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
+    low, high = found[~found.isnan()].quantile(ends).tolist()
     return RankCorrelation(value, low, high, num_pairs)
+
+
+def spearman(x: Sequence[float] | Tensor, y: Sequence[float] | Tensor) -> float:
+    """Returns the correlation of ranks alone; see `rank_correlation`."""
+    return _value(*_pairs(x, y))
+
+
+def _pairs(x: Sequence[float] | Tensor, y: Sequence[float] | Tensor) -> tuple[Tensor, Tensor]:
+    first, second = (torch.as_tensor(values, dtype=torch.float64) for values in (x, y))
+    if first.ndim not in (1, 2) or first.shape != second.shape or first.isnan().any() or second.isnan().any():
+        raise ValueError(
+            f"expected pairs of numbers, found shapes {tuple(first.shape)} and {tuple(second.shape)}, or a NaN"
+        )
+    return first, second
+
+
+def _value(x: Tensor, y: Tensor) -> float:
+    return float(_correlations(x.reshape(1, -1), y.reshape(1, -1))) if len(x) >= _FEWEST else nan
 
 
 def _correlations(x: Tensor, y: Tensor) -> Tensor:

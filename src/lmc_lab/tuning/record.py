@@ -12,6 +12,7 @@ from lmc_lab.reporting.figures.onset_by_key import CAPTION, onset_by_key
 from lmc_lab.reporting.pictures import files_of, write_figure
 from lmc_lab.reporting.table import as_text
 from lmc_lab.runs.paths import reports
+from lmc_lab.tuning.detection import judge
 from lmc_lab.tuning.parameters import Range
 from lmc_lab.tuning.sweep import Sweep
 from lmc_lab.tuning.trial import Trial
@@ -32,10 +33,15 @@ class Record:
         self._sweep = sweep
         self._folder = reports(output_dir, sweep.name)
         self._lines: list[pd.DataFrame] = []
+        self._points: list[pd.DataFrame] = []
 
-    def add(self, trial: Trial, onsets: pd.DataFrame) -> None:
-        """Adds what a trial found, as `Trial.onsets` returns it."""
+    def add(self, trial: Trial, onsets: pd.DataFrame, points: pd.DataFrame) -> None:
+        """Adds what a trial found, as `Trial.onsets` and `Trial.turning_points` return it."""
         self._lines.append(onsets[_ONSETS].assign(trial=trial.name, **trial.values))
+        own = onsets[onsets["criterion"].eq(self._criterion)]
+        onset = own.set_index("trunk")["first_held"].astype(float).fillna(inf)
+        joined = points.assign(setting=trial.name, onset=points["trunk"].map(onset), **trial.values)
+        self._points.append(joined)
 
     def add_failed(self, trial: Trial, reason: str) -> None:
         """Adds a trial that has no onset, and why."""
@@ -54,25 +60,30 @@ class Record:
         if own.empty:
             return "no trial has an onset"
         shown = own[[*self._sweep.parameters, "trunk", "last_failed", "first_held", "reversals"]]
-        return "\n".join([as_text(shown), *self._correlations(own)])
+        return "\n".join([as_text(shown), *self._correlations(own), *self._detectors()])
 
     def write(self) -> list[Path]:
         """Writes the table, and the figure if there is an onset to draw; returns where."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        table, own = self._folder / "trials.csv", self._own
+        table, detectors, own = self._folder / "trials.csv", self._folder / "detectors.csv", self._own
         write_text(table, self.table.to_csv(index=False))
         if own.empty:
             return [table]
+        write_text(detectors, pd.concat(self._points, ignore_index=True).to_csv(index=False))
         paths = files_of(self._folder, "onset", _FORMATS)
         write_figure(lambda: onset_by_key(own, self._is_log), paths)
         write_text(self._folder / "captions.txt", f"onset\n{CAPTION}\n")
-        return [table, *paths]
+        return [table, detectors, *paths]
 
     @property
     def _own(self) -> pd.DataFrame:
         """Returns the lines of the criterion that the sweep goes by."""
         table = self.table
-        return table[table["criterion"].eq(self._sweep.metric.removesuffix("_share"))]
+        return table[table["criterion"].eq(self._criterion)]
+
+    @property
+    def _criterion(self) -> str:
+        return self._sweep.metric.removesuffix("_share")
 
     @property
     def _is_log(self) -> dict[str, bool]:
@@ -95,3 +106,10 @@ class Record:
                     yield f"no rank correlation of the onset with {key}: it wants 4 trials in which both differ"
                     continue
                 yield f"rank correlation of the onset with {key}: {found} (Spearman's, {found.num_pairs} trials)"
+
+    def _detectors(self) -> Iterator[str]:
+        """Yields how detectors go with the onset, where there are enough trials to choose a rule and to judge by it."""
+        judged = judge(pd.concat(self._points, ignore_index=True))
+        if any(not isnan(each.value) for each in judged.found.values()):
+            yield judged.told
+            yield as_text(judged.table)

@@ -3,10 +3,11 @@
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
@@ -19,6 +20,8 @@ from lmc_lab.tuning.parameters import Values
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+    from lmc_lab.results.study_results import StudyResults
 
 _OWN_KEYS = ("sweep_config", "trials", "tuning_seed", "overrides")
 _MADE_OF = {"onset_p_conv": "convex_mode", "onset_centre_better": "convex_mode", "onset_instability": "pairs"}
@@ -96,6 +99,20 @@ class Trial:
                 if record.name == self.name:
                     yield from (reason for reasons in record.obstacles.values() for reason in reasons)
 
+    @cached_property
+    def _results(self) -> "StudyResults":
+        from hydra import compose
+
+        from lmc_lab.study_column import find_column
+
+        own = without_hydras(self.overrides)
+        return find_column(compose("report", overrides=own), own).collected
+
+    @property
+    def _task(self) -> Mapping[str, Any]:
+        task: Mapping[str, Any] = self._results.config["task"]
+        return task
+
     def onsets(self) -> "DataFrame":
         """Returns the onsets that it found, a line for each criterion and trunk.
 
@@ -105,19 +122,22 @@ class Trial:
         Raises:
             UserError: there are none.
         """
-        from hydra import compose
-
         from lmc_lab.results.folder import all_rows
-        from lmc_lab.study_column import find_column
 
-        own = without_hydras(self.overrides)
-        column = find_column(compose("report", overrides=own), own)
-        found = _onset_lines(all_rows(column.collected.with_rows))
+        found = _onset_lines(all_rows(self._results.with_rows))
         if found.empty:
             raise UserError(
                 f"expected onsets among the results of {self.name}, found none; add the analysis: +study.analyses.onset={{}}"
             )
-        return found.assign(num_steps=int(column.collected.config["task"]["max_steps"]))
+        return found.assign(num_steps=int(self._task["max_steps"]))
+
+    def turning_points(self) -> "DataFrame":
+        """Returns where each detector of the onset turns along each trunk; see `tuning.detection.turning_points`."""
+        from lmc_lab.results.folder import all_rows
+        from lmc_lab.tuning.detection import turning_points
+
+        rate = self._task["optimizer"].get("lr")
+        return turning_points(all_rows(self._results.with_rows), rate if isinstance(rate, int | float) else None)
 
 
 def metrics(onsets: "DataFrame") -> dict[str, float]:

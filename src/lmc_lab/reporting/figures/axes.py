@@ -1,6 +1,6 @@
 """What figures for papers draw on given axes: points with intervals, a mark for each trunk, steps on a symlog axis."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, log10
 from typing import Any
@@ -20,6 +20,7 @@ _OF_ALL = "s"  # of what belongs to no trunk or to all of them
 _APART, _WIDEST = 2.6, 11.0  # points, between neighbours and between the first and the last of those at one step
 _FIRST, _LAST = 0.05, 0.95  # of viridis
 _MANY = 5  # steps, with more of which their labels are turned
+_MOST_LABELS = 20  # turned ones, along an axis of one column
 _NEAR_ZERO = 0.5  # decades, that the linear part of a step axis takes
 _MARGIN = 0.09  # of a step axis, on either side, where what stands side by side has room
 ABOUT_TRUNKS = (
@@ -153,6 +154,12 @@ def draw_points(
     marks.name(axis, trunks=(trunk for trunk, *_ in lines))
 
 
+def shade_onsets(axis: Axes, brackets: Iterable[tuple[float, float]]) -> None:
+    """Shades the brackets of onsets on an axis of steps: (last split that failed, first from which on all held)."""
+    for number, (failed, held) in enumerate(brackets):
+        axis.axvspan(failed, held, color=GREY, alpha=0.2, linewidth=0, zorder=0, label="" if number else "onset")
+
+
 def _side_by_side(number: int) -> list[float]:
     """Returns by how many points each of a number of things is moved."""
     apart = min(_APART, _WIDEST / max(number - 1, 1))
@@ -166,7 +173,10 @@ def _figure_of(axis: Axes) -> Figure:
 
 
 def step_axis(axis: Axes, steps: Collection[float], label: str) -> None:
-    """Makes the horizontal axis one of steps: logarithmic from the first positive one on, linear below, each labelled."""
+    """Makes the horizontal axis one of steps: logarithmic from the first positive one on, linear below.
+
+    Each has a tick, and a label where the one before leaves room for it.
+    """
     axis.set_xlabel(label)
     ticks = sorted({int(step) for step in steps})
     if not ticks:
@@ -175,7 +185,18 @@ def step_axis(axis: Axes, steps: Collection[float], label: str) -> None:
     last = max(ticks[-1], first)
     axis.set_xscale("symlog", linthresh=first, linscale=_NEAR_ZERO)
     turned: dict[str, Any] = {"rotation": 45, "rotation_mode": "anchor", "ha": "right", "va": "center_baseline"}
-    axis.set_xticks(ticks, [str(tick) for tick in ticks], **(turned if len(ticks) > _MANY else {}))
+    axis.set_xticks(ticks, _labels(ticks, first), **(turned if len(ticks) > _MANY else {}))
     axis.minorticks_off()
     margin = _MARGIN * (log10(last / first) + _NEAR_ZERO)  # decades
     axis.set_xlim(-margin / _NEAR_ZERO * first if ticks[0] == 0 else ticks[0] / 10**margin, last * 10**margin)
+
+
+def _labels(ticks: Sequence[int], first: int) -> list[str]:
+    """Returns the label of each tick, empty where it would lie on the last that is not."""
+    places = [_NEAR_ZERO * tick / first if tick <= first else _NEAR_ZERO + log10(tick / first) for tick in ticks]
+    room, last, labels = (places[-1] - places[0]) / _MOST_LABELS, -inf, []
+    for tick, place in zip(ticks, places, strict=True):
+        has_room = place - last >= room
+        labels.append(str(tick) if has_room else "")
+        last = place if has_room else last
+    return labels

@@ -7,9 +7,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lmc_lab.reporting.collapse_measures import BESIDE, MEASURES, along_training, onsets, splits_in
-from lmc_lab.reporting.figures.axes import ABOUT_TRUNKS, Marks, Style, draw_against_split, draw_points, step_axis
+from lmc_lab.reporting.figures.axes import (
+    ABOUT_TRUNKS,
+    Marks,
+    Style,
+    draw_against_split,
+    draw_points,
+    shade_onsets,
+    step_axis,
+)
 from lmc_lab.reporting.figures.layout import Panel, compose
-from lmc_lab.reporting.palette import BLUE, GREY, ORANGE
+from lmc_lab.reporting.palette import BLUE, ORANGE
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.results.select import select
 
@@ -43,8 +51,7 @@ def _mark(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
     for split in splits:
         axis.axvline(split, color=marks.splits[split], linestyle=":", linewidth=0.7, zorder=0)
     marks.name(axis, splits=splits)
-    for number, (failed, held) in enumerate(onsets(rows)):
-        axis.axvspan(failed, held, color=GREY, alpha=0.2, linewidth=0, zorder=0, label="" if number else "onset")
+    shade_onsets(axis, onsets(rows))
 
 
 def bend_of_class_means(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:

@@ -1,0 +1,40 @@
+"""Which measure announces the onset? Each along the trunks, with the bracket of the onset marked."""
+
+import pandas as pd
+
+from lmc_lab.reporting.collapse_measures import onsets
+from lmc_lab.reporting.detectors import DETECTORS, UNUSUAL, along_trunks
+from lmc_lab.reporting.palette import BLUE
+from lmc_lab.reporting.panel import Panel, Series, by_trunk, log_axis, steps_in, tasks_in
+from lmc_lab.reporting.report_figure import ReportFigure
+
+
+def draw(rows: pd.DataFrame) -> list[Panel]:
+    """Returns a panel for each detector that was measured."""
+    panels = [_along(task, own, quantity) for task, own in tasks_in(rows) for quantity in DETECTORS]
+    return [panel for panel in panels if panel.traces]
+
+
+def _along(task: str, rows: pd.DataFrame, quantity: str) -> Panel:
+    detector, own = DETECTORS[quantity], along_trunks(rows, quantity)
+    traces = by_trunk(own, Series(detector.name, BLUE), x="step")
+    return Panel(
+        title=f"{task}{detector.name}",
+        traces=traces,
+        x="step",
+        y=detector.name,
+        steps=steps_in(own, "step"),
+        spans=onsets(rows),
+        layout={"yaxis": log_axis(traces)} if detector.is_log else None,
+    )
+
+
+FIGURE = ReportFigure(
+    draw=draw,
+    needs=UNUSUAL,
+    also=(*(quantity for quantity in DETECTORS if quantity not in UNUSUAL), "onset_p_conv"),
+    caption=(
+        "What announces the onset. Measures along the trunks; shaded is the bracket of the onset of p_conv, from the last "
+        "split that fails to the first from which on it holds. A detector would change most just before, in every trunk."
+    ),
+)
