@@ -25,6 +25,7 @@ from lmc_lab.reporting.interactive import (
     neural_collapse,
     over_time,
     pairs,
+    permutation,
     shared_correct,
 )
 from lmc_lab.reporting.panel import Panel
@@ -41,6 +42,7 @@ FIGURES: Mapping[str, ReportFigure[list[Panel]]] = {
     "gap_terms_over_time": gap_terms_over_time.FIGURE,
     "neural_collapse": neural_collapse.FIGURE,
     "mode_shape": mode_shape.FIGURE,
+    "permutation": permutation.FIGURE,
     "figure3": figure3.FIGURE,
     "figure4": figure4.FIGURE,
     "figure5": figure5.FIGURE,

@@ -18,6 +18,7 @@ from lmc_lab.reporting.figures import (
     neural_collapse,
     over_time,
     pairs,
+    permutation,
     shared_correct,
 )
 from lmc_lab.reporting.pictures import draw_all, files_of
@@ -35,6 +36,7 @@ FIGURES: Mapping[str, ReportFigure[Figure]] = {
     "gap_terms": gap_terms.FIGURE,
     "neural_collapse": neural_collapse.FIGURE,
     "mode_shape": mode_shape.FIGURE,
+    "permutation": permutation.FIGURE,
 }
 _MARKS = "figures.json"  # of what the files were drawn
 _CAPTIONS = "captions.txt"
