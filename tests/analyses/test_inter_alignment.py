@@ -40,7 +40,7 @@ def trunks(tmp_path_factory):
     return trunks
 
 
-def both(trunks):
+def modes_of(trunks):
     return Modes(tuple(load_mode(trunk, 13) for trunk in trunks))
 
 
@@ -65,14 +65,13 @@ def aligner_of(modes):
 @pytest.mark.parametrize("way", BY_WEIGHTS)
 def test_a_permuted_copy_of_a_mode_aligns_back_exactly(trunks, way):
     mode = load_mode(trunks[0], 13)
-    copy, _ = copy_of(mode)
-    assert not torch.equal(copy.endpoints, mode.endpoints)
-    aligner = aligner_of(Modes((mode, copy)))
+    copies = [copy_of(mode, seed)[0] for seed in (5, 6)]
+    assert not any(torch.equal(copy.endpoints, mode.endpoints) for copy in copies)
+    aligner = aligner_of(Modes((mode, *copies)))
     aligned = aligner.aligned(getattr(aligner, way)())
-    first, second = aligned.thetas.split(len(mode))
-    assert torch.equal(first, second)
-    for values in aligned.buffers.values():
-        assert torch.equal(*values.split(len(mode)))
+    both = [(aligned.thetas, mode.endpoints), *((aligned.buffers[name], mode.buffers[name]) for name in mode.buffers)]
+    for found, known in both:
+        assert all(torch.equal(part, known) for part in found.split(len(mode)))
 
 
 def test_a_permuted_copy_of_a_mode_aligns_back_by_its_activations_and_by_a_pair(trunks):
@@ -99,7 +98,7 @@ def results_at_centre(mode, layer, examples):
 
 
 def test_activations_are_those_of_the_centres(trunks):
-    modes, task = both(trunks), trunks[0].task
+    modes, task = modes_of(trunks), trunks[0].task
     aligner, train = aligner_of(modes), task.dataset.train
     module = task.initialise(0).eval()
     examples = train.draw(40)
@@ -114,15 +113,17 @@ def test_activations_are_those_of_the_centres(trunks):
     assert best == pytest.approx(float(scores[lines, columns].sum()), rel=1e-5) and best > kept
 
 
-def test_a_copy_that_is_aligned_has_the_rows_of_the_mode_twice(trunks):
+@pytest.mark.parametrize("policy", ["reestimate", "interpolate", "keep"])
+def test_a_copy_that_is_aligned_has_the_rows_of_the_mode_twice(trunks, policy):
+    evaluation = EvaluationSettings(bn_policy=policy)
     mode, task = load_mode(trunks[0], 13), trunks[0].task
     copy, _ = copy_of(mode)
-    found = list(InterAlignment(num_samples=20, num_points=3, evaluation=KEPT).measure(Modes((mode, copy)), task))
+    found = list(InterAlignment(num_samples=20, num_points=3, evaluation=evaluation).measure(Modes((mode, copy)), task))
     assert LeftOut("alignment by weights at the split") in found
     own = rows(found)
     twice = torch.cat([mode.endpoints, mode.endpoints])
     buffers = {name: torch.cat([values, values]) for name, values in mode.buffers.items()}
-    evaluator = PointEvaluator(task.initialise(0), task.dataset.train, KEPT)
+    evaluator = PointEvaluator(task.initialise(0), task.dataset.train, evaluation)
     evaluate = evaluator.evaluate_on(task.dataset.train, buffers)
     sample = sample_hull(twice, 20, seed=0, movable=mode.layout.varying(twice))
     probe = probe_hull(evaluate, twice, sample)
@@ -149,7 +150,7 @@ def test_a_copy_that_is_aligned_has_the_rows_of_the_mode_twice(trunks):
 
 
 def test_orders_change_no_function_and_shorten_distances(trunks):
-    modes, task = both(trunks), trunks[0].task
+    modes, task = modes_of(trunks), trunks[0].task
     analysis = InterAlignment(num_samples=5, num_points=3, num_endpoints=2, num_examples=50, evaluation=KEPT)
     found = list(analysis.measure(modes, task))
     measured = list(InterMode(evaluation=KEPT).measure(modes, task))
@@ -166,7 +167,7 @@ def test_orders_change_no_function_and_shorten_distances(trunks):
 
 
 def test_at_the_split_the_weights_there_are_matched(trunks):
-    modes = both(trunks)
+    modes = modes_of(trunks)
     aligner = aligner_of(modes)
     first, second = (mode.training.at_split for mode in modes)
     orders = aligner.by_points(torch.stack([first, second]))
@@ -196,7 +197,7 @@ def test_a_model_that_is_not_understood_has_no_rows(tmp_path):
 
 
 def test_a_wrong_tie_is_seen_before_anything_is_measured(trunks, monkeypatch):
-    modes, task = both(trunks), trunks[0].task
+    modes, task = modes_of(trunks), trunks[0].task
     (block,) = permutable_blocks(task.initialise(0))
     monkeypatch.setattr(permutations, "permutable_blocks", lambda module: [Block(block.axes[1:])])
     (said,) = InterAlignment().measure(modes, task)
