@@ -103,8 +103,8 @@ class Aligner:
         return [orders[mode] for mode in self.corners.of_mode.tolist()]
 
     def _matched(self, fixed: Tensor, moved: Tensor) -> Order:
-        networks = (self.layout.unflatten(theta) for theta in (fixed, moved))
-        return match_weights(*networks, self.blocks, assign=best_assignment, generator=self._generator())
+        own, other = (self.layout.unflatten(theta) for theta in (fixed, moved))
+        return match_weights(own, other, self.blocks, assign=best_assignment, generator=self._generator())
 
     def _matched_jointly(self, thetas: Tensor) -> list[Order]:
         networks = self.layout.unflatten(thetas)

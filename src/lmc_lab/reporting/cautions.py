@@ -54,7 +54,8 @@ def _alignment(rows: pd.DataFrame) -> Iterator[str]:
     barriers = {way: own.groupby("split_step")["value"].last() for way, own in by_way(rows, "barrier_loss").items()}
     before = barriers.pop(WAYS[NONE])
     for way, after in barriers.items():
-        if worse := [f"{int(split)}" for split, barrier in after.items() if barrier > before.get(split, inf)]:
+        found = zip(after.index.tolist(), after.tolist(), strict=True)
+        if worse := [f"{int(split)}" for split, barrier in found if barrier > before.get(split, inf)]:
             where = f"at k = {', '.join(worse)}"
             yield f"neurons aligned by {way.label} ended worse than not aligned {where}: barriers between trunks are larger."
 
