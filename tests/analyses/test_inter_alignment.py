@@ -20,7 +20,6 @@ from lmc_lab.stacked.units import permutable_blocks
 from lmc_lab.tasks import permutations
 from lmc_lab.tasks.evaluation_settings import EvaluationSettings
 from lmc_lab.tasks.layer_outputs import LayerOutputs
-from lmc_lab.tasks.permutations import NoPermutations, tried_blocks
 from lmc_lab.tasks.point_evaluator import PointEvaluator
 from lmc_lab.tasks.state_dicts import Endpoints
 from tiny import tiny_experiment, train_branch
@@ -202,9 +201,3 @@ def test_a_wrong_tie_is_seen_before_anything_is_measured(trunks, monkeypatch):
     monkeypatch.setattr(permutations, "permutable_blocks", lambda module: [Block(block.axes[1:])])
     (said,) = InterAlignment().measure(modes, task)
     assert "as it was traced, computes something else" in said.why
-
-
-def test_a_linear_model_has_no_neurons_that_change_places():
-    with pytest.raises(NoPermutations, match="no neurons"):
-        model = nn.Sequential(nn.Linear(2, 3))
-        tried_blocks(model, dict(model.named_parameters()), torch.zeros(1, 2))
