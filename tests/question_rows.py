@@ -4,6 +4,7 @@ from itertools import product
 
 import pandas as pd
 
+from lmc_lab.reporting.alignment_ways import WAYS
 from lmc_lab.results.row_file import SCHEMA
 
 MEASURES = ("nc1", "nc2_equinorm", "nc2_equiangular", "nc2_maximal_angle", "nc3", "feature_norm")
@@ -34,7 +35,7 @@ def collapse_rows(task="mnist1d"):
     for kind, value in (("intra", 0.1), ("inter", 0.3)):
         own = {"split_step": 25, "num_endpoints": 4, "num_samples": 4, "low": value - 0.05, "high": value + 0.05}
         rows.append({**shared, **own, "quantity": f"class_cosine_difference_{kind}", "value": value})
-    return pd.DataFrame(rows).reindex(columns=list(SCHEMA)).astype(SCHEMA)
+    return _as_rows(rows)
 
 
 def shape_rows(task="mnist1d"):
@@ -51,4 +52,27 @@ def shape_rows(task="mnist1d"):
             rows.append({**own, "quantity": name, "index": layer, "value": scale * layer / (1 + number) / 100})
     for split, name in product(SPLITS, ("inter_star_barrier_loss", "inter_pair_barrier_loss")):
         rows.append({"task": task, "subset": "train", "split_step": split, "quantity": name, "value": 3.0})
+    return _as_rows(rows)
+
+
+def alignment_rows(task="mnist1d"):
+    """Barriers are lower and p_conv is higher the later a way stands in the list, at the later split more so."""
+    rows = []
+    for (number, way), split in product(enumerate(WAYS), SPLITS):
+        value = (len(WAYS) - number) / (1 + split / 25)
+        own = {"task": task, "subset": "train", "split_step": split, "num_endpoints": 4}
+        interval = {"low": 0.9 * value, "high": 1.1 * value, "num_samples": 4}
+        rows.append({**own, **interval, "quantity": f"barrier_loss_union_{way}", "value": value})
+        rows.append({**own, "subset": None, "quantity": f"distance_union_{way}", "value": 10 * value})
+        if way != "pairs":
+            share = number / 10
+            for name in ("p_conv", "p_rand"):
+                found = {"quantity": f"{name}_union_{way}", "value": share, "num_samples": 100}
+                rows.append({**own, **found, "low": max(share - 0.1, 0), "high": share + 0.1})
+            rows.append({**own, "quantity": f"centre_right_union_{way}", "value": 0.5 + share})
+            rows.append({**own, "quantity": f"centre_loss_union_{way}", "value": value / 2})
+    return _as_rows(rows)
+
+
+def _as_rows(rows):
     return pd.DataFrame(rows).reindex(columns=list(SCHEMA)).astype(SCHEMA)

@@ -26,6 +26,7 @@ RESULTS = {
     "gap_terms": "0cf4021d5e2e",
     "hull_collapse": "ebc4bed007ef",
     "hulls": "89c9e162200d",
+    "inter_alignment": "4f7078c6c7a7",
     "inter_collapse": "027d1008ed95",
     "inter_mode": "88df1ea2bd3e",
     "inter_star": "3649f849978f",

@@ -20,6 +20,7 @@ from lmc_lab.analyses.distances import Distances
 from lmc_lab.analyses.gap_terms import GapTermsOfHull
 from lmc_lab.analyses.hessian import BranchHessian, TrunkHessian
 from lmc_lab.analyses.hulls import Hulls
+from lmc_lab.analyses.inter_alignment import InterAlignment
 from lmc_lab.analyses.layers import FeatureLinearity, LayerBarriersOfMode
 from lmc_lab.analyses.midpoint_gap import TrunkMidpointGap
 from lmc_lab.analyses.neural_collapse import BranchCollapse, TrunkCollapse
@@ -247,6 +248,12 @@ def test_every_analysis_measures_them(trunks, analysis):
     ]
     found = [item for item in analysis.measure(subject, trunks[0].task) if isinstance(item, Measurement)]
     assert found and np.isfinite([measurement.value for measurement in found]).all()
+
+
+def test_where_nobody_knows_which_neurons_may_change_places_nothing_is_aligned(trunks):
+    modes = Modes(tuple(load_mode(trunk, 13) for trunk in trunks))
+    (said,) = InterAlignment().measure(modes, trunks[0].task)
+    assert str(said).startswith("alignment of neurons, since the model has what torch.fx cannot trace")
 
 
 def test_masks_of_the_mode_are_those_of_the_model_at_its_last_place(trunks):

@@ -174,6 +174,7 @@ STEPS = [
     ("hull_collapse", "num_samples=0"),
     ("star", "num_points=2"),
     ("inter_star", "num_endpoints=0"),
+    ("inter_alignment", "num_examples=0"),
     ("layer_barriers", "num_endpoints=1"),
     ("feature_linearity", "num_examples=0"),
 ]

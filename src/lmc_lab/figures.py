@@ -33,6 +33,7 @@ from lmc_lab.reporting.figures import mode_shape as mode_shape_
 from lmc_lab.reporting.figures import neural_collapse as neural_collapse_
 from lmc_lab.reporting.figures import over_time as over_time_
 from lmc_lab.reporting.figures import pairs as pairs_
+from lmc_lab.reporting.figures import permutation as permutation_
 from lmc_lab.reporting.figures import shared_correct as shared_correct_
 from lmc_lab.reporting.figures.axes import Marks, say_what_is_empty
 from lmc_lab.reporting.figures.layout import Panel
@@ -65,6 +66,9 @@ __all__ = [
     "singular_values",
     "star",
     "train_loss",
+    "union_barriers",
+    "union_centre",
+    "union_p_conv",
 ]
 
 
@@ -181,6 +185,21 @@ def layer_barriers(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 def feature_deviations(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draws how far features are from linear in the parameters over the hull, by layer."""
     return _drawn(mode_shape_.feature_deviations, rows, ax)
+
+
+def union_barriers(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws barriers between endpoints of different trunks, before and after their neurons are aligned."""
+    return _drawn(permutation_.union_barriers, rows, ax)
+
+
+def union_p_conv(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws p_conv of the hull of all trunks' endpoints, before and after their neurons are aligned."""
+    return _drawn(permutation_.union_p_conv, rows, ax)
+
+
+def union_centre(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws the loss at the centre of all trunks' endpoints, before and after their neurons are aligned."""
+    return _drawn(permutation_.union_centre, rows, ax)
 
 
 def shared_correct(rows: pd.DataFrame, *, subset: Subset = "train", ax: Axes | None = None) -> Axes:

@@ -7,6 +7,7 @@ from benchmarks.bootstrap_coverage import above_the_mean, coverage, squared_dist
 from lmc_lab.reporting.bootstrap_coverage import COVERAGE, told_coverage
 from lmc_lab.reporting.cautions import cautions
 from lmc_lab.results.row_file import SCHEMA
+from question_rows import alignment_rows
 
 
 def told(*nums_samples, low=0.1):
@@ -40,3 +41,17 @@ def test_the_table_is_what_the_bootstrap_covers(quantity, num_endpoints):
     found = coverage(quantity, num_endpoints, num_trials=100)
     noise = 3 * (0.25 / 100) ** 0.5
     assert low - noise < found < high + noise
+
+
+def test_an_alignment_that_ends_worse_than_none_is_said_with_its_splits():
+    rows = alignment_rows()
+    assert not [each for each in cautions(rows) if "aligned" in each]  # all of them end better
+    is_activations = rows["quantity"].eq("barrier_loss_union_activations")
+    rows.loc[is_activations & rows["split_step"].eq(25), "value"] = 3.6  # 3.5 where nothing is aligned
+    assert [each for each in cautions(rows) if "aligned" in each] == [
+        "mnist1d: neurons aligned by activations of centres ended worse than not aligned at k = 25: barriers between trunks "
+        "are larger."
+    ]
+    rows.loc[is_activations, "value"] = 7.5
+    (sentence,) = [each for each in cautions(rows) if "aligned" in each]
+    assert "at k = 0, 25:" in sentence

@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from lmc_lab.reporting.question_tables import class_geometry_table, collapse_table, gap_terms_table
+from lmc_lab.reporting.question_tables import alignment_table, class_geometry_table, collapse_table, gap_terms_table
 from lmc_lab.results.row_file import SCHEMA
-from question_rows import collapse_rows
+from question_rows import alignment_rows, collapse_rows
 
 
 def test_a_line_a_mode_with_intervals_where_there_are_some():
@@ -39,3 +39,19 @@ def test_angles_in_one_hull_stand_beside_those_between_hulls():
     (line,) = class_geometry_table(collapse_rows()).to_dict("records")
     assert (line["k"], line["endpoints"]) == (25, 4)
     assert (line["in one hull"], line["between hulls"]) == ("0.1 [0.05, 0.15]", "0.3 [0.25, 0.35]")
+
+
+def test_each_way_to_align_neurons_is_a_line_at_each_split():
+    lines = alignment_table(alignment_rows()).to_dict("records")
+    assert len(lines) == 14 and [line["k"] for line in lines] == [0] * 7 + [25] * 7
+    first, centres, last = lines[0], lines[8], lines[-1]
+    assert (first["aligned by"], first["distance"], first["barrier between trunks"]) == (
+        "not aligned",
+        "70",
+        "7 [6.3, 7.7]",
+    )
+    assert (centres["aligned by"], centres["p_conv of all"]) == ("weights of centres", "0.1 [0, 0.2]")
+    assert (centres["loss at the centre of all"], centres["share of S* that it has right"]) == ("1.5", "0.6")
+    assert (last["aligned by"], last["barrier between trunks"], last["p_conv of all"]) == (
+        "weights of each pair alone", "0.5 [0.45, 0.55]", "",
+    )  # fmt: skip

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, final
 
 import torch
-from torch import Tensor
 
 from lmc_lab.analyses.base import Choice, JointAnalysis, Measurement, ModeAnalysis
+from lmc_lab.analyses.corners import Corners
 from lmc_lab.analyses.estimates import bootstrap_mean
 from lmc_lab.analyses.evaluation import how
 from lmc_lab.analyses.numbers import numbers_only
@@ -48,7 +48,7 @@ class Star(ModeAnalysis):
             evaluate = evaluator.evaluate_on(examples, mode.buffers)
             with numbers_only(f"on the {subset} set", mode.names):
                 lines = probe_spokes(evaluate, endpoints, middle, spokes, num_points=self.num_points)
-            yield from _barriers("star_barrier", lines, subset)
+            yield from barriers_of("star_barrier", lines, subset)
 
 
 @final
@@ -74,38 +74,22 @@ class InterStar(JointAnalysis):
         """Yields the mean barrier over pairs of a centre and an endpoint, over pairs of endpoints, and the largest of each."""
         evaluator = PointEvaluator(task.initialise(modes.members[0].init_seed), task.dataset.train, self.evaluation)
         yield from how(evaluator)
-        endpoints = torch.cat([mode.endpoints for mode in modes]).to(evaluator.device.torch_device)
-        buffers = {name: torch.cat([mode.buffers[name] for mode in modes]) for name in modes.members[0].buffers}
-        of_mode = torch.repeat_interleave(torch.tensor([len(mode) for mode in modes]))
-        centres = torch.nn.functional.one_hot(of_mode).T.double()
-        centres /= centres.sum(dim=1, keepdim=True)
-        vertices = torch.eye(len(endpoints), dtype=torch.float64)
+        corners = Corners.of(modes)
+        endpoints = corners.thetas.to(evaluator.device.torch_device)
         kinds = {
-            "inter_star_barrier": (centres, _to_others(range(len(centres)), of_mode)),
-            "inter_pair_barrier": (vertices, _between_first(of_mode, self.num_endpoints)),
+            "inter_star_barrier": (corners.centres, corners.to_other_modes()),
+            "inter_pair_barrier": (corners.vertices, corners.between_first(self.num_endpoints)),
         }
-        names = [name for mode in modes for name in mode.names]
         for subset, examples in task.dataset.subsets.items():
-            evaluate = evaluator.evaluate_on(examples, buffers)
+            evaluate = evaluator.evaluate_on(examples, corners.buffers)
             for quantity, (hubs, spokes) in kinds.items():
-                with numbers_only(f"on the {subset} set", names):
+                with numbers_only(f"on the {subset} set", corners.names):
                     lines = probe_spokes(evaluate, endpoints, hubs, spokes, num_points=self.num_points)
-                yield from _barriers(quantity, lines, subset)
+                yield from barriers_of(quantity, lines, subset)
 
 
-def _to_others(hubs: Sequence[int], of_mode: Tensor) -> list[tuple[int, int]]:
-    """Returns each hub, by the number of its mode, with each endpoint of another mode."""
-    return [(hub, end) for hub in hubs for end, mode in enumerate(of_mode.tolist()) if mode != hub]
-
-
-def _between_first(of_mode: Tensor, num_endpoints: int) -> list[tuple[int, int]]:
-    """Returns the pairs of endpoints of different modes, of the first `num_endpoints` of each."""
-    modes = of_mode.tolist()
-    first = [end for end, mode in enumerate(modes) if end - modes.index(mode) < num_endpoints]
-    return [(one, other) for one in first for other in first if modes[one] < modes[other]]
-
-
-def _barriers(quantity: str, lines: Sequence[LineProbe], subset: str) -> Iterator[Measurement]:
+def barriers_of(quantity: str, lines: Sequence[LineProbe], subset: str) -> Iterator[Measurement]:
+    """Yields the mean barrier of lines, and the largest, in loss and in error."""
     for level in lines[0].levels:
         barriers = torch.tensor([line.levels[level].barrier for line in lines], dtype=torch.float64)
         yield bootstrap_mean(f"{quantity}_{level}", barriers, subset=subset)

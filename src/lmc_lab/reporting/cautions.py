@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Iterator
+from math import inf
 
 import pandas as pd
 
+from lmc_lab.reporting.alignment_ways import NONE, WAYS, by_way
 from lmc_lab.reporting.bootstrap_coverage import told_coverage
 from lmc_lab.results.select import select, select_any
 
@@ -17,7 +19,8 @@ def cautions(rows: pd.DataFrame) -> list[str]:
     found = []
     for task in dict.fromkeys(rows["task"].dropna()):
         own = rows[rows["task"] == task]
-        found += [f"{task}: {each}" for each in (*_sampling(own), *_curvature(own), *_evaluation(own))]
+        said = (*_sampling(own), *_curvature(own), *_alignment(own), *_evaluation(own))
+        found += [f"{task}: {each}" for each in said]
     return found
 
 
@@ -44,6 +47,17 @@ def _curvature(rows: pd.DataFrame) -> Iterator[str]:
     converged = select(rows, "is_converged")["value"]
     if num_failed := int((converged == 0).sum()):
         yield f"{num_failed} of {len(converged)} runs for eigenvalues had not converged; rings in Figure 4."
+
+
+def _alignment(rows: pd.DataFrame) -> Iterator[str]:
+    """Says where a way to align neurons ended with larger barriers between trunks than none."""
+    barriers = {way: own.groupby("split_step")["value"].last() for way, own in by_way(rows, "barrier_loss").items()}
+    before = barriers.pop(WAYS[NONE])
+    for way, after in barriers.items():
+        found = zip(after.index.tolist(), after.tolist(), strict=True)
+        if worse := [f"{int(split)}" for split, barrier in found if barrier > before.get(split, inf)]:
+            where = f"at k = {', '.join(worse)}"
+            yield f"neurons aligned by {way.label} ended worse than not aligned {where}: barriers between trunks are larger."
 
 
 def _evaluation(rows: pd.DataFrame) -> Iterator[str]:

@@ -26,6 +26,7 @@ from lmc_lab.reporting.interactive import (
     neural_collapse,
     over_time,
     pairs,
+    permutation,
     shared_correct,
 )
 from lmc_lab.reporting.panel import Panel
@@ -42,6 +43,7 @@ FIGURES: Mapping[str, ReportFigure[list[Panel]]] = {
     "gap_terms_over_time": gap_terms_over_time.FIGURE,
     "neural_collapse": neural_collapse.FIGURE,
     "mode_shape": mode_shape.FIGURE,
+    "permutation": permutation.FIGURE,
     "detectors": detectors.FIGURE,
     "figure3": figure3.FIGURE,
     "figure4": figure4.FIGURE,

@@ -19,6 +19,7 @@ from lmc_lab.reporting.figures import (
     neural_collapse,
     over_time,
     pairs,
+    permutation,
     shared_correct,
 )
 from lmc_lab.reporting.pictures import draw_all, files_of
@@ -36,6 +37,7 @@ FIGURES: Mapping[str, ReportFigure[Figure]] = {
     "gap_terms": gap_terms.FIGURE,
     "neural_collapse": neural_collapse.FIGURE,
     "mode_shape": mode_shape.FIGURE,
+    "permutation": permutation.FIGURE,
     "detectors": detectors.FIGURE,
 }
 _MARKS = "figures.json"  # of what the files were drawn

@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from lmc_lab.reporting.alignment_ways import by_way
 from lmc_lab.results.select import select
 
 _TERMS = {
@@ -62,6 +63,29 @@ def class_geometry_table(rows: pd.DataFrame) -> pd.DataFrame:
                 "between hulls": _cell(inter),
             }
             lines.append(line | cells)
+    return pd.DataFrame(lines)
+
+
+_OF_UNION = {
+    "barrier between trunks": "barrier_loss",
+    "p_conv of all": "p_conv",
+    "p_rand of all": "p_rand",
+    "loss at the centre of all": "centre_loss",
+    "share of S* that it has right": "centre_right",
+}
+
+
+def alignment_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns what is measured of all trunks' endpoints at each split, for each way to align their neurons."""
+    lines = []
+    for (task, split), own in rows.groupby(["task", "split_step"]):
+        cells = {heading: by_way(own, quantity) for heading, quantity in _OF_UNION.items()}
+        for way, lengths in by_way(own, "distance", None).items():
+            if not lengths.empty:
+                line = {"task": task, "k": split, "aligned by": way.label, "distance": _cell(lengths)}
+                lines.append(
+                    line | {heading: _cell(found[way]) if way in found else "" for heading, found in cells.items()}
+                )
     return pd.DataFrame(lines)
 
 

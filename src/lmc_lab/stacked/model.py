@@ -58,8 +58,8 @@ class StackedModel:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._model = _copy(model).eval()
-        self._first_names = _first_names(self._model)
+        self._model = copied(model).eval()
+        self._first_names = first_names(self._model)
         self._program = Program(trace(self._model, fold_batch_norm=True))
         self._unfolded = Program(trace(self._model, fold_batch_norm=False))
 
@@ -136,14 +136,19 @@ class StackedModel:
         return {name: states[first] for name, first in self._first_names.items() if first in states}
 
 
-def _copy(model: nn.Module) -> nn.Module:
+def copied(model: nn.Module) -> nn.Module:
+    """Returns a copy of the model.
+
+    Raises:
+        UnsupportedModel: it cannot be copied.
+    """
     try:
         return copy.deepcopy(model)
     except Exception as error:  # whatever a module holds
         raise UnsupportedModel(f"what cannot be copied: {error}") from error
 
 
-def _first_names(model: nn.Module) -> dict[str, str]:
+def first_names(model: nn.Module) -> dict[str, str]:
     """Returns for each name of a parameter or buffer the first one that it has, which differs if layers share it."""
     first: dict[int, str] = {}
     tensors = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]

@@ -64,7 +64,9 @@ _ARITHMETIC: dict[Any, tuple[Callable[..., Tensor], Callable[..., Tensor]]] = (
     | dict.fromkeys(["mul", "mul_", operator.mul, operator.imul, torch.mul], (torch.mul, Tensor.mul_))
     | dict.fromkeys(["div", "div_", operator.truediv, operator.itruediv, torch.div], (torch.div, Tensor.div_))
 )
+ELEMENTWISE: frozenset[Any] = frozenset([*_OVERWRITING, *_ELEMENTWISE])
+ARITHMETIC: frozenset[Any] = frozenset(_ARITHMETIC)
 BUILDERS: dict[Any, Callable[..., Layer]] = {
-    **dict.fromkeys([*_OVERWRITING, *_ELEMENTWISE], _elementwise),
-    **dict.fromkeys(_ARITHMETIC, arithmetic),
+    **dict.fromkeys(ELEMENTWISE, _elementwise),
+    **dict.fromkeys(ARITHMETIC, arithmetic),
 }

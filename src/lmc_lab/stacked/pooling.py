@@ -75,4 +75,5 @@ _POOLS: dict[Any, Callable[..., nn.Module]] = {
     F.adaptive_avg_pool1d: nn.AdaptiveAvgPool1d,
     F.adaptive_avg_pool2d: nn.AdaptiveAvgPool2d,
 }
-BUILDERS: dict[Any, Callable[..., Layer]] = dict.fromkeys([*_POOLS, *_POOLS.values()], _pool)
+POOLS: frozenset[Any] = frozenset([*_POOLS, *_POOLS.values()])
+BUILDERS: dict[Any, Callable[..., Layer]] = dict.fromkeys(POOLS, _pool)

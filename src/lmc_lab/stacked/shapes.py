@@ -24,7 +24,7 @@ from lmc_lab.stacked.graph import FLATTENS, Call
 
 def flatten(call: Call, source: Source, *sizes: Source) -> Layer:
     """Builds what makes (B, features) of anything, however it is written."""
-    num_features = _num_flat_features(call)
+    num_features = num_flat_features(call)
 
     def execute(num_models: int, weights: Weights, x: Tensor, *sizes: Any) -> Tensor:
         if source.layout in MAPS:
@@ -43,7 +43,7 @@ def flatten(call: Call, source: Source, *sizes: Source) -> Layer:
     )
 
 
-def _num_flat_features(call: Call) -> int:
+def num_flat_features(call: Call) -> int:
     """Returns the features that the flattened shape names, -1 for any."""
     if call.kind is nn.Flatten:
         shape: Any = (call.module.start_dim, call.module.end_dim)
@@ -71,51 +71,62 @@ def _item(call: Call, source: Source) -> Layer:
         return _size(call, source)
     accept(call, source, ActivationLayout.SHARED, *MAPS)
     index = call.args[1]
-    bounds = [bound for entry in index for bound in (entry.start, entry.stop, entry.step)] if _are_slices(index) else []
-    if not bounds or index[:2] != (slice(None),) * 2 or any(isinstance(bound, Call) for bound in bounds):
+    if not is_slice_of_space(index):
         call.unsupported(f"expected slices of space, found {index}")
     return Layer(source.layout, lambda num_models, weights, x: x[index], is_fresh=False)
 
 
-def _are_slices(index: Any) -> bool:
-    return isinstance(index, tuple) and all(isinstance(entry, slice) for entry in index)
+def is_slice_of_space(index: Any) -> bool:
+    """Returns whether an index takes all examples and channels, and slices that no model has computed of the rest."""
+    if not isinstance(index, tuple) or not all(isinstance(entry, slice) for entry in index):
+        return False
+    bounds = [bound for entry in index for bound in (entry.start, entry.stop, entry.step)]
+    return bool(bounds) and index[:2] == (slice(None),) * 2 and not any(isinstance(bound, Call) for bound in bounds)
 
 
 def _mean(call: Call, source: Source) -> Layer:
     accept(call, source, *MAPS)
-    given = dict(zip(("dim", "keepdim"), call.args[1:], strict=False)) | call.kwargs
-    dims: Any = given.pop("dim", None)
-    keeps, num_dims = given.pop("keepdim", False), 2 + source.layout.num_space
-    listed = {dims} if isinstance(dims, int) else set(dims or ())
-    if given or {dim % num_dims for dim in listed} != set(range(2, num_dims)):
-        call.unsupported(f"expected a mean over all of space, found dimensions {dims}")
-    over = tuple(range(2, num_dims))  # in every layout
+    keeps, over = keeps_space(call, source.layout.num_space), tuple(range(2, 2 + source.layout.num_space))
 
     def execute(num_models: int, weights: Weights, x: Tensor) -> Tensor:
-        mean = mean_over(over, source.layout, x, num_models)
+        mean = mean_over(over, source.layout, x, num_models)  # in every layout
         return mean if keeps else models_first(source.layout, mean, num_models).flatten(2)
 
     return Layer(source.layout if keeps else ActivationLayout.ROWS, execute, is_fresh=keeps)
 
 
+def keeps_space(call: Call, num_space: int) -> bool:
+    """Returns whether the dimensions of space stay as ones, of a mean over all of them; another mean is unsupported."""
+    given = dict(zip(("dim", "keepdim"), call.args[1:], strict=False)) | call.kwargs
+    dims: Any = given.pop("dim", None)
+    keeps, num_dims = bool(given.pop("keepdim", False)), 2 + num_space
+    listed = {dims} if isinstance(dims, int) else set(dims or ())
+    if given or {dim % num_dims for dim in listed} != set(range(2, num_dims)):
+        call.unsupported(f"expected a mean over all of space, found dimensions {dims}")
+    return keeps
+
+
 def _pad(call: Call, source: Source) -> Layer:
     """Builds constant padding of space and of each model's channels."""
     accept(call, source, *MAPS)
-    given = dict(zip(("pad", "mode", "value"), call.args[1:], strict=False)) | call.kwargs
-    pads: tuple[int, ...] = tuple(given["pad"])
-    num_pads = 2 * source.layout.num_space
-    if given.get("mode", "constant") != "constant" or len(pads) > num_pads + 2:
-        call.unsupported("expected constant padding of space and channels")
-    space, channels = pads[:num_pads], pads[num_pads:] or (0, 0)
+    space, channels, value = constant_padding(call, source.layout.num_space)
     batch = (0, 0) if source.layout.is_batch_last else ()
     all_pads = (*channels, 0, 0, *batch, *space)  # of (B, H, W, n, C) or (1, ..., B, n, C), from the last dimension on
-    value = given.get("value") or 0.0
 
     def execute(num_models: int, weights: Weights, x: Tensor) -> Tensor:
         channels_last = separate_models(x.movedim(1, -1), x.dim() - 1, num_models)
         return F.pad(channels_last, all_pads, value=value).flatten(-2).movedim(-1, 1)
 
     return Layer(source.layout, execute)
+
+
+def constant_padding(call: Call, num_space: int) -> tuple[tuple[int, ...], tuple[int, ...], float]:
+    """Returns how much is put before and behind each dimension of space, and channels, and what; else it is unsupported."""
+    given = dict(zip(("pad", "mode", "value"), call.args[1:], strict=False)) | call.kwargs
+    pads: tuple[int, ...] = tuple(given["pad"])
+    if given.get("mode", "constant") != "constant" or len(pads) > 2 * num_space + 2:
+        call.unsupported("expected constant padding of space and channels")
+    return pads[: 2 * num_space], pads[2 * num_space :] or (0, 0), given.get("value") or 0.0
 
 
 def _unsqueeze(call: Call, source: Source) -> Layer:

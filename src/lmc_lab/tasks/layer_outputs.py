@@ -9,6 +9,8 @@ from torch.func import functional_call
 from lmc_lab.inputs import Inputs, by_name, each
 from lmc_lab.tasks.arithmetic import float32_products
 
+_UNITS_LAST = (nn.Linear, nn.LayerNorm)  # of other layers they are behind the examples
+
 
 class LayerOutputs:
     """Runs a model and keeps the results of its layers: of modules with parameters and nothing inside, called once.
@@ -30,8 +32,20 @@ class LayerOutputs:
     @float32_products()
     def at(self, state: Mapping[str, Tensor], inputs: Inputs) -> list[Tensor]:
         """Returns the results (B, F) of each layer at a point, the parameters and buffers of which are `state`."""
-        layers = {name: self._module.get_submodule(name) for name in self.names}
-        return [result.flatten(1) for _, result in _run(self._module, state, inputs, layers)]
+        return [result.flatten(1) for _, result in _run(self._module, state, inputs, self._layers)]
+
+    @float32_products()
+    def by_unit(self, state: Mapping[str, Tensor], inputs: Inputs) -> dict[str, Tensor]:
+        """Returns the results of each layer at a point by its name, (units, N): an example, or a place of one, a column."""
+        results = _run(self._module, state, inputs, self._layers)
+        return {
+            name: result.movedim(-1 if isinstance(self._layers[name], _UNITS_LAST) else 1, 0).flatten(1)
+            for name, result in results
+        }
+
+    @property
+    def _layers(self) -> dict[str, nn.Module]:
+        return {name: self._module.get_submodule(name) for name in self.names}
 
 
 def _leaves(module: nn.Module) -> dict[str, nn.Module]:
