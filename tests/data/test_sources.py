@@ -41,8 +41,12 @@ def write_folder(path, subsets=("train", "test")):
 
 
 def encoded(pixels):
+    return encoded_picture(Image.fromarray(pixels))
+
+
+def encoded_picture(picture, kind="PNG"):
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
+    picture.save(buffer, kind)
     return {"bytes": buffer.getvalue(), "path": None}
 
 

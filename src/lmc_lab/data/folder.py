@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lmc_lab.data.examples import Dataset
-from lmc_lab.data.picture import NumChannels, decode_picture
+from lmc_lab.data.picture import READING, NumChannels, decode_picture
 from lmc_lab.data.source import PerChannel, Source, dataset_of, decoded, existing, identity_of, train_and_test
 from lmc_lab.errors import UserError
 from lmc_lab.values import Count, Natural, Share
@@ -57,7 +57,7 @@ def load(
     for unknown in sorted((test or {}).keys() - train.keys()):
         raise UserError(f"expected classes of {root / 'train'} in {root / 'test'}, found {unknown}; move its pictures")
     files = [file for folders in (train, test or {}) for found in folders.values() for file in found]
-    name = f"folder-{identity_of(files, side, num_channels, test_share, test_seed)}"
+    name = f"folder-{identity_of(files, READING, side, num_channels, test_share, test_seed)}"
 
     def sources() -> tuple[Source, Source | None]:
         labels = {name: label for label, name in enumerate(train)}

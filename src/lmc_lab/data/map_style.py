@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL.Image import Image
 
 from lmc_lab.data.examples import Dataset
+from lmc_lab.data.picture import in_eight_bits
 from lmc_lab.data.source import PerChannel, as_input, as_target, dataset_of, decoded, train_and_test
 from lmc_lab.errors import UserError
 from lmc_lab.values import Count, Natural, Share
@@ -84,7 +86,7 @@ class _Items:
                 f"expected a pair of input and target in {self.place(number)}, found {type(item).__name__}; "
                 "wrap the data set in one that returns pairs"
             )
-        return item[0], item[1]
+        return in_eight_bits(item[0], self.place(number)) if isinstance(item[0], Image) else item[0], item[1]
 
     def place(self, number: int) -> str:
         return f"item {number} of {self.key}"

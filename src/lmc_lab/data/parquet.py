@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lmc_lab.data.examples import Dataset
-from lmc_lab.data.picture import NumChannels, decode_picture
+from lmc_lab.data.picture import READING, NumChannels, decode_picture
 from lmc_lab.data.source import PerChannel, Source, dataset_of, decoded, existing, identity_of, train_and_test
 from lmc_lab.errors import UserError
 from lmc_lab.values import Count, Natural, Share
@@ -75,7 +75,7 @@ def load(
     folder, columns = existing(Path(data_dir) / path), Columns(image_column, label_column)
     train = _files(folder, train_files, "train_files")
     test = None if test_files is None else _files(folder, test_files, "test_files")
-    settings = (len(train), columns, side, num_channels, test_share, test_seed)
+    settings = (READING, len(train), columns, side, num_channels, test_share, test_seed)
     name = f"parquet-{identity_of([*train, *(test or [])], settings)}"
 
     def sources() -> tuple[Source, Source | None]:
