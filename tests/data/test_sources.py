@@ -250,3 +250,49 @@ def test_a_class_of_the_test_set_alone_is_refused(tmp_path):
     (tmp_path / "mine" / "test" / "ant").rename(tmp_path / "mine" / "test" / "dog")
     with pytest.raises(UserError, match=r"expected classes of .*mine/train in .*mine/test, found dog"):
         load_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("Train", "Test"), r"found Train/ and Test/; rename Train/ to train/, rename Test/ to test/$"),
+        (("training", "testing"), r"found training/ and testing/; rename training/ to train/, rename testing/ to test/$"),
+        (("train", "val"), r"found train/ and val/; rename val/ to test/$"),
+        (("train", "Test"), r"found train/ and Test/; rename Test/ to test/$"),
+        (("Train", "test"), r"found Train/ and test/; rename Train/ to train/$"),
+        (("Train",), r"found Train/; rename Train/ to train/$"),
+        (("test",), r"found test/; put the training pictures into train/<class>/…, or set task\.data\.path to .*mine/test$"),
+    ],
+)  # fmt: skip
+def test_subsets_by_other_names_are_no_classes(tmp_path, names, expected):
+    write_folder(tmp_path, names)
+    with pytest.raises(UserError, match=f"to be called train/ and test/, {expected}") as error:
+        load_folder(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_class_may_be_called_like_a_subset(tmp_path):
+    write_folder(tmp_path)
+    (tmp_path / "mine" / "train").rename(tmp_path / "classes")
+    (tmp_path / "classes" / "bee").rename(tmp_path / "classes" / "Train")
+    dataset = folder.load(data_dir=tmp_path, cache_dir=tmp_path / "cache", path="classes")
+    assert len(dataset.train) == 12 and dataset.test is None and dataset.train.targets.unique().tolist() == [0, 1, 2]
+
+
+def test_a_validation_set_beside_both_is_left_where_it_is(tmp_path):
+    write_folder(tmp_path)
+    (tmp_path / "mine" / "val").mkdir()
+    assert len(load_folder(tmp_path).test) == 4
+
+
+@pytest.mark.parametrize("load", [load_folder, load_parquet])
+def test_a_file_in_place_of_a_folder(tmp_path, load):
+    (tmp_path / "mine").write_bytes(b"PK")
+    with pytest.raises(UserError, match=r"expected a folder at .*/mine, found a file; set task\.data\.path"):
+        load(tmp_path)
+
+
+def test_a_folder_in_place_of_a_file(tmp_path):
+    (tmp_path / "mine.npz").mkdir()
+    with pytest.raises(UserError, match=r"expected a file at .*/mine\.npz, found a folder; set task\.data\.path"):
+        load_npz(tmp_path)

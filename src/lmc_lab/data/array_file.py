@@ -11,7 +11,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from lmc_lab.data.examples import Dataset
-from lmc_lab.data.source import PerChannel, Source, dataset_of, decoded, existing, identity_of, train_and_test
+from lmc_lab.data.paths import existing_file, identity_of
+from lmc_lab.data.source import PerChannel, Source, dataset_of, decoded, train_and_test
 from lmc_lab.errors import UserError, nearest, one_line
 from lmc_lab.values import Count, Natural, Share
 
@@ -58,7 +59,7 @@ def load(
     Raises:
         UserError: there is no such file, it is damaged, or lacks arrays.
     """
-    file = existing(Path(data_dir) / path)
+    file = existing_file(Path(data_dir) / path)
     folder = Path(cache_dir) / f"arrays-{identity_of([file], train, test, test_share, test_seed)}"
 
     def sources() -> tuple[Source, Source | None]:

@@ -6,11 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from lmc_lab.data.examples import Dataset
+from lmc_lab.data.paths import existing_folder, identity_of
 from lmc_lab.data.picture import READING, NumChannels, decode_picture
-from lmc_lab.data.source import PerChannel, Source, dataset_of, decoded, existing, identity_of, train_and_test
+from lmc_lab.data.source import PerChannel, Source, dataset_of, decoded, train_and_test
 from lmc_lab.errors import UserError
 from lmc_lab.values import Count, Natural, Share
 
+_SUBSETS = {  # what people call the folders of a training and a test set
+    "train": ("train", "training"),
+    "test": ("test", "testing", "val", "valid", "validation", "dev", "eval"),
+}
 _SUFFIXES = frozenset([".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"])
 
 
@@ -47,10 +52,11 @@ def load(
         num_test: See there.
 
     Raises:
-        UserError: there is no such folder or no picture in it, the test set has a class of its own, or a picture is damaged
-            or of another size.
+        UserError: there is no such folder or no picture in it, its subsets have other names, the test set has a class of its
+            own, or a picture is damaged or of another size.
     """
-    root = existing(Path(data_dir) / path)
+    root = existing_folder(Path(data_dir) / path)
+    _check_subsets(root)
     is_split = (root / "train").is_dir()
     train = _class_folders(root / "train" if is_split else root)
     test = _class_folders(root / "test") if is_split and (root / "test").is_dir() else None
@@ -72,9 +78,39 @@ def load(
     return dataset_of(data, mean=mean, deviation=deviation, num_train=num_train, num_test=num_test)
 
 
+def _check_subsets(root: Path) -> None:
+    """Refuses a training or a test set by another name than train/ and test/, which would be read as a class, or not at all.
+
+    A class may have such a name, as the trains among other vehicles, where it is one folder of several.
+    """
+    names = [folder.name for folder in _folders(root)]
+    train, test = ([name for name in names if name.lower() in known] for known in _SUBSETS.values())
+    are_classes = "train" not in names and not (train and test) and len([*train, *test]) < len(names)
+    if not (train or test) or are_classes or ("train" in names and ("test" in names or not test)):
+        return
+    mend = [
+        *([] if "train" in names or not train else [f"rename {train[0]}/ to train/"]),
+        *([] if "test" in names or not test else [f"rename {test[0]}/ to test/"]),
+        *(
+            []
+            if train
+            else [f"put the training pictures into train/<class>/…, or set task.data.path to {root / test[0]}"]
+        ),
+    ]
+    found = " and ".join(f"{name}/" for name in [*train, *test])
+    raise UserError(
+        f"expected the training and the test set in {root} to be called train/ and test/, found {found}; {', '.join(mend)}"
+    )
+
+
+def _folders(root: Path) -> list[Path]:
+    """Returns the folders in one, sorted, but for those that are hidden."""
+    return sorted(folder for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+
+
 def _class_folders(root: Path) -> dict[str, list[Path]]:
     """Returns the pictures of each class by its name, both sorted."""
-    folders = sorted(folder for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+    folders = _folders(root)
     found = {folder.name: sorted(filter(_is_picture, folder.rglob("*"))) for folder in folders}
     if not any(found.values()):
         raise UserError(

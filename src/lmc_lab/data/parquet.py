@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lmc_lab.data.examples import Dataset
+from lmc_lab.data.paths import existing_folder, identity_of
 from lmc_lab.data.picture import READING, NumChannels, decode_picture
-from lmc_lab.data.source import PerChannel, Source, dataset_of, decoded, existing, identity_of, train_and_test
+from lmc_lab.data.source import PerChannel, Source, dataset_of, decoded, train_and_test
 from lmc_lab.errors import UserError
 from lmc_lab.values import Count, Natural, Share
 
@@ -72,7 +73,7 @@ def load(
     Raises:
         UserError: there are no such files, or see `decode_pictures`.
     """
-    folder, columns = existing(Path(data_dir) / path), Columns(image_column, label_column)
+    folder, columns = existing_folder(Path(data_dir) / path), Columns(image_column, label_column)
     train = _files(folder, train_files, "train_files")
     test = None if test_files is None else _files(folder, test_files, "test_files")
     settings = (READING, len(train), columns, side, num_channels, test_share, test_seed)

@@ -3,7 +3,6 @@
 A source gives examples by number, whatever it reads them from, so that each source is a page of code and what follows is one.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,30 +85,6 @@ def train_and_test(train: Source, test: Source | None, share: float | None, seed
             f"expected task.data.test_share=null beside a test set, found {share}; set it to null, or leave the test set out"
         )
     return (train, test) if test is not None else hold_out(train, share, seed)
-
-
-def existing(path: Path) -> Path:
-    """Returns a path of a file or a folder that is there.
-
-    Raises:
-        UserError: it is not.
-    """
-    if not path.exists():
-        raise UserError(
-            f"expected data at {path.resolve()}, found none; set data_dir or LMC_DATA_DIR to where they are, or task.data.path"
-        )
-    return path
-
-
-def identity_of(files: Sequence[Path], *settings: Any) -> str:
-    """Returns a short name for what is decoded from files with these settings.
-
-    Content is not read for it: a file counts by its path, size and time of change, as for `make`. What is decoded has a digest
-    of its content, which goes into every checkpoint, so that a file that was only copied is the same data.
-    """
-    stats = [(path.stat(), str(path)) for path in files]
-    told = [(path, stat.st_size, stat.st_mtime_ns) for stat, path in stats]
-    return hashlib.sha256(repr((told, settings)).encode()).hexdigest()[:16]
 
 
 def decoded(folder: Path, make: Callable[[], tuple[Source, Source | None]]) -> DecodedData:

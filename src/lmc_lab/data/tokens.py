@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lmc_lab.data.cache import NewArrays, written_once
 from lmc_lab.data.examples import Dataset, Examples, take
-from lmc_lab.data.source import existing, identity_of
+from lmc_lab.data.paths import existing_file, identity_of
 from lmc_lab.errors import UserError, one_line
 from lmc_lab.values import Count, Share
 
@@ -54,7 +54,7 @@ def load(
         UserError: there is no such file, it cannot be read as said, or is too short for a window.
     """
     given = {"train": path} | ({} if test_path is None else {"test": test_path})
-    files = {subset: existing(Path(data_dir) / name) for subset, name in given.items()}
+    files = {subset: existing_file(Path(data_dir) / name) for subset, name in given.items()}
     if test_path is not None and test_share is not None:
         raise UserError(
             f"expected task.data.test_share=null beside test_path, found {test_share}; set one of them to null"
