@@ -1,10 +1,12 @@
 """Data sets by config alone: each source gives the examples that its files hold, once decoded, and names what is wrong."""
 
 import io
+import json
 import os
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -68,6 +70,10 @@ class Pairs(torch.utils.data.Dataset):
     def __getitem__(self, i):
         pixels = Image.fromarray(PIXELS[i]) if not self.noise else torch.rand(3, 2, 2)
         return pixels, int(LABELS[i] + self.shift) % 3
+
+
+class Named(Pairs):
+    classes = tuple("abcdefghijkl")
 
 
 def load_npz(path, **keywords):
@@ -170,6 +176,40 @@ def test_the_digest_is_of_the_content_and_no_file_is_decoded_twice(tmp_path, mon
     for path in filter(os.path.isfile, [tmp_path / "mine.npz", *(tmp_path / "mine").rglob("*")]):
         os.utime(path, ns=(1, 1))
     assert load(tmp_path).digest == digest  # copied, not changed
+
+
+@pytest.mark.parametrize(
+    ("write", "load", "expected"),
+    [
+        (write_npz, load_npz, "3 classes"),
+        (write_folder, load_folder, "3 classes: ant, bee, cat"),
+        (write_parquet, load_parquet, "3 classes"),
+        (
+            lambda path: None,
+            lambda path: load_torch(path, train=Named()),
+            "12 classes: a, b, c, d, e, f, g, h, i, j, …",
+        ),
+        (lambda path: write_npz(path, y_train=LABELS + 1, y_test=None), load_npz, "3 labels from 1 to 3"),
+        (lambda path: write_npz(path, y_train=LABELS / 2, y_test=None), load_npz, "targets float32 (1,)"),
+    ],
+)
+def test_what_was_decoded_is_told_once(tmp_path, capsys, write, load, expected):
+    write(tmp_path)
+    test = load(tmp_path).test
+    counts = f"12 training{'' if test is None else ' and 4 test'} examples"
+    assert capsys.readouterr().out == f"data: {counts}, uint8 (6, 5, 3), {expected}\n"
+    load(tmp_path)
+    assert capsys.readouterr().out == ""
+
+
+def test_the_names_of_classes_in_a_parquet_file_are_told(tmp_path, capsys):
+    write_parquet(tmp_path)
+    features = {"info": {"features": {"label": {"names": list(CLASSES), "_type": "ClassLabel"}}}}
+    for path in (tmp_path / "mine").glob("*.parquet"):
+        table = pq.read_table(path)
+        pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(features)}), path)
+    load_parquet(tmp_path)
+    assert capsys.readouterr().out.endswith(", 3 classes: ant, bee, cat\n")
 
 
 def test_a_changed_file_is_other_data(tmp_path):

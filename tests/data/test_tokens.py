@@ -35,6 +35,16 @@ def test_characters_are_numbered_by_code_point(tmp_path):
     assert "".join(known[i] for i in dataset.test.inputs.flatten().tolist()) == ("a z ç ü" * 3)[:16]
 
 
+def test_what_was_read_is_told_once(tmp_path, capsys):
+    write(tmp_path)
+    write(tmp_path, "other.txt", "abc" * 9)
+    load(tmp_path, test_path="other.txt")
+    num, largest = len(TEXT.encode()), max(TEXT.encode())
+    assert capsys.readouterr().out == f"data: {num} training and 27 test tokens, the largest {largest}\n"
+    load(tmp_path, test_path="other.txt")
+    assert capsys.readouterr().out == ""
+
+
 def test_the_end_becomes_the_test_set(tmp_path):
     write(tmp_path)
     content = list(TEXT.encode())

@@ -74,7 +74,7 @@ def load(
 
         return train_and_test(pictures(train), None if test is None else pictures(test), test_share, test_seed)
 
-    data = decoded(Path(cache_dir) / name, sources)
+    data = decoded(Path(cache_dir) / name, sources, lambda: list(train))
     return dataset_of(data, mean=mean, deviation=deviation, num_train=num_train, num_test=num_test)
 
 

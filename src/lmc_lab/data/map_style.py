@@ -58,7 +58,7 @@ def load(
     with torch.random.fork_rng(devices=[]):  # what a data set draws is not the model's
         parts = [own.identity(), others and others.identity(), test_share, test_seed]
         folder = Path(cache_dir) / f"dataset-{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
-        data = decoded(folder, lambda: train_and_test(own, others, test_share, test_seed))
+        data = decoded(folder, lambda: train_and_test(own, others, test_share, test_seed), own.classes)
     return dataset_of(data, mean=mean, deviation=deviation, num_train=num_train, num_test=num_test)
 
 
@@ -90,6 +90,11 @@ class _Items:
 
     def place(self, number: int) -> str:
         return f"item {number} of {self.key}"
+
+    def classes(self) -> list[str]:
+        """Returns the names of classes, as the data sets of torchvision have them."""
+        found = getattr(self.items, "classes", ())
+        return list(found) if isinstance(found, list | tuple) and all(isinstance(name, str) for name in found) else []
 
     def identity(self) -> str:
         """Returns what the data set is known by; each item that is looked at is read twice, since it must not change.

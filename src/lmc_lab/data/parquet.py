@@ -1,5 +1,6 @@
 """Pictures and labels from parquet files, as data sets are published: a column of encoded pictures, one of whole numbers."""
 
+import json
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -84,7 +85,7 @@ def load(
         assert own is not None
         return train_and_test(own, others, test_share, test_seed)
 
-    data = decoded(Path(cache_dir) / name, sources)
+    data = decoded(Path(cache_dir) / name, sources, lambda: _class_names(train[0], columns))
     return dataset_of(data, mean=mean, deviation=deviation, num_train=num_train, num_test=num_test)
 
 
@@ -189,6 +190,19 @@ def _damage_named(path: Path) -> Iterator[None]:
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0].rstrip(". ")
         raise UserError(f"expected a parquet file at {path}, found a damaged one ({reason}); copy it again") from error
+
+
+def _class_names(path: Path, columns: Columns) -> list[str]:
+    """Returns the names of classes, if they are written into the file as Hugging Face's `datasets` does."""
+    import pyarrow.parquet as pq
+
+    schema = pq.read_schema(path)
+    told = (schema.metadata or {}).get(b"huggingface")
+    label = _found_columns(schema.names, columns, path)[1]
+    try:
+        return [str(name) for name in json.loads(told)["info"]["features"][label]["names"]] if told else []
+    except (ValueError, KeyError, TypeError):
+        return []
 
 
 def _found_columns(names: Sequence[str], columns: Columns, path: Path) -> tuple[str, str]:

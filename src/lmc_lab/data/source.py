@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lmc_lab.data.cache import DecodedData, NewArrays, written_once
+from lmc_lab.data.cache import DecodedData, NewArrays
 from lmc_lab.data.examples import Dataset, Examples, take
 from lmc_lab.data.images import NormaliseChannels, NormaliseImages
 from lmc_lab.data.moments import ChannelMoments
+from lmc_lab.data.told import examples_in_words, written_and_told
 from lmc_lab.errors import UserError
 
 PerChannel = float | Sequence[float]  # one number for all channels, or one for each
@@ -87,10 +88,12 @@ def train_and_test(train: Source, test: Source | None, share: float | None, seed
     return (train, test) if test is not None else hold_out(train, share, seed)
 
 
-def decoded(folder: Path, make: Callable[[], tuple[Source, Source | None]]) -> DecodedData:
-    """Returns the arrays of a training and a test set, which are made and decoded if there is no `folder`.
+def decoded(
+    folder: Path, make: Callable[[], tuple[Source, Source | None]], classes: Callable[[], Sequence[str]] = tuple
+) -> DecodedData:
+    """Returns the arrays of a training and a test set, which are made, decoded and told in a line if there is no `folder`.
 
-    The folder's name says what they are (`identity_of`).
+    The folder's name says what they are (`identity_of`); `classes` gives the names of classes for the line, if they have some.
 
     They are ``train_inputs``, ``train_targets``, the same of ``test``, and for pictures and floating-point inputs ``mean`` and
     ``deviation`` of each channel of the training set, (C,) float64. Pictures are uint8 (N, H, W, C), other inputs float32 or
@@ -112,7 +115,7 @@ def decoded(folder: Path, make: Callable[[], tuple[Source, Source | None]]) -> D
         for _ in _write_subset(new, test, "test") if test is not None else ():
             pass
 
-    return written_once(folder, write)
+    return written_and_told(folder, write, lambda arrays: examples_in_words(arrays, classes()))
 
 
 def dataset_of(

@@ -1,7 +1,7 @@
 """Next-token prediction on a text, or on a file of token ids."""
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lmc_lab.data.cache import NewArrays, written_once
+from lmc_lab.data.cache import NewArrays
 from lmc_lab.data.examples import Dataset, Examples, take
 from lmc_lab.data.paths import existing_file, identity_of
+from lmc_lab.data.told import counts_in_words, written_and_told
 from lmc_lab.errors import UserError, one_line
 from lmc_lab.values import Count, Share
 
@@ -60,7 +61,11 @@ def load(
             f"expected task.data.test_share=null beside test_path, found {test_share}; set one of them to null"
         )
     folder = Path(cache_dir) / f"tokens-{identity_of(list(files.values()), vocabulary)}"
-    data = written_once(folder, lambda new: _write(new, files, vocabulary))
+    data = written_and_told(
+        folder,
+        lambda new: _write(new, files, vocabulary),
+        lambda arrays: _in_words([arrays[subset] for subset in files]),
+    )
     tokens = {subset: torch.from_numpy(data.arrays[subset]) for subset in files}
     if test_share is not None:
         cut = len(tokens["train"]) - round(test_share * len(tokens["train"]))
@@ -68,6 +73,11 @@ def load(
     counts = {"train": num_train, "test": num_test}
     windows = {subset: _windows(part, length, counts[subset], subset) for subset, part in tokens.items()}
     return Dataset(windows["train"], windows.get("test"), data.digest)
+
+
+def _in_words(subsets: Sequence[np.ndarray]) -> str:
+    largest = max((int(part.max()) for part in subsets if len(part)), default=None)
+    return f"{counts_in_words(subsets)} tokens, the largest {largest}"
 
 
 def _windows(tokens: Tensor, length: int, count: int | None, subset: str) -> Examples:
