@@ -85,6 +85,7 @@ def test_the_digest_is_that_of_the_tokens(tmp_path):
         ),
         ("text.txt", b"long" * 99, {"test_path": "text.txt", "test_share": 0.1}, "expected task.data.test_share=null"),
         ("text.txt", b"long" * 99, {"num_train": 99}, "expected task.data.num_train between 1 and 49, found 99"),
+        ("ids.bin", bytes(99), {}, r"expected a text or a \.npy file of token ids, found .*ids\.bin, .*numpy\.save"),
         ("ids.npy", b"none", {}, r"expected an array of token ids in .*ids\.npy, found a file"),
     ],
 )
@@ -99,3 +100,21 @@ def test_ids_are_whole_numbers(tmp_path):
     np.save(tmp_path / "ids.npy", np.ones((3, 4)))
     with pytest.raises(UserError, match=r"expected token ids.*ids\.npy, found float64 \(3, 4\)"):
         load(tmp_path, "ids.npy")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "found"), [({"train": np.arange(99), "val": np.arange(9)}, r"2 \(train, val\)"), ({}, "none")]
+)
+def test_an_archive_has_one_array(tmp_path, arrays, found):
+    np.savez(tmp_path / "ids.npz", **arrays)
+    with pytest.raises(
+        UserError, match=rf"expected one array of token ids in .*ids\.npz, found {found}; save it alone"
+    ):
+        load(tmp_path, "ids.npz")
+
+
+def test_a_test_text_is_one_too(tmp_path):
+    write(tmp_path)
+    (tmp_path / "test.bin").write_bytes(bytes(99))
+    with pytest.raises(UserError, match=r"found .*test\.bin"):
+        load(tmp_path, test_path="test.bin")

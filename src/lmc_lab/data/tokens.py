@@ -20,6 +20,7 @@ Vocabulary = Literal["bytes", "characters"]
 
 _BLOCK = 2**20  # tokens that are written at a time
 _IDS = (".npy", ".npz")
+_NO_TEXTS = (".bin", ".dat", ".parquet", ".pkl", ".pt", ".pth", ".safetensors")  # whose bytes would be read as one
 
 
 def load(
@@ -56,6 +57,8 @@ def load(
     """
     given = {"train": path} | ({} if test_path is None else {"test": test_path})
     files = {subset: existing_file(Path(data_dir) / name) for subset, name in given.items()}
+    for file in files.values():
+        _check_suffix(file)
     if test_path is not None and test_share is not None:
         raise UserError(
             f"expected task.data.test_share=null beside test_path, found {test_share}; set one of them to null"
@@ -78,6 +81,14 @@ def load(
 def _in_words(subsets: Sequence[np.ndarray]) -> str:
     largest = max((int(part.max()) for part in subsets if len(part)), default=None)
     return f"{counts_in_words(subsets)} tokens, the largest {largest}"
+
+
+def _check_suffix(file: Path) -> None:
+    if file.suffix in _NO_TEXTS:
+        raise UserError(
+            f"expected a text or a .npy file of token ids, found {file}, whose bytes would be read as a text; save ids by "
+            "numpy.save as .npy, or call the file .txt if it is a text"
+        )
 
 
 def _windows(tokens: Tensor, length: int, count: int | None, subset: str) -> Examples:
@@ -123,11 +134,20 @@ def _characters(file: Path) -> np.ndarray:
         ) from error
 
 
+def _only_name(file: Path, names: Sequence[str]) -> str:
+    if len(names) != 1:
+        found = f"{len(names)} ({', '.join(names)})" if names else "none"
+        raise UserError(
+            f"expected one array of token ids in {file}, found {found}; save it alone, by numpy.save as .npy"
+        )
+    return names[0]
+
+
 def _ids(file: Path) -> np.ndarray:
     """Returns the token ids in a file of one array, mapped where it can be."""
     try:
         found = np.load(file, mmap_mode="r", allow_pickle=False)
-        tokens = found[found.files[0]] if isinstance(found, np.lib.npyio.NpzFile) else found
+        tokens = found[_only_name(file, found.files)] if isinstance(found, np.lib.npyio.NpzFile) else found
     except (OSError, ValueError, EOFError, IndexError, zipfile.BadZipFile) as error:
         raise UserError(
             f"expected an array of token ids in {file}, found a file that cannot be read ({one_line(error)}); write it again"
