@@ -66,6 +66,13 @@ def test_unusual_data_are_taken(inputs, targets):
     [
         (changed(LABELS, 4, 3), "expected labels from 0 to 2 in test, found 3 at example 4"),
         (LABELS.float(), "expected a whole number as the label of each example of test"),
+        (LABELS + 1, "expected labels from 0 to 2 in test, found labels from 1 to 3; number the classes from 0$"),
+        (
+            changed(LABELS + 1, 4, 4),
+            "expected labels from 0 to 2 in test, found 3 at example 2; mend the data or raise",
+        ),
+        (torch.eye(3, dtype=torch.int64)[LABELS], r"found 3 numbers of which one is 1; store .*targets\.argmax\(1\)$"),
+        (torch.eye(3)[LABELS], r"found 3 numbers of which one is 1; store .*targets\.argmax\(1\)$"),
         (LABELS[:, None], "expected a whole number as the label of each example of test"),
     ],
 )
@@ -74,6 +81,13 @@ def test_labels_of_a_classification_name_its_classes(tmp_path, targets, expected
     task.dataset  # noqa: B018  how many classes there are is not known
     with pytest.raises(UserError, match=expected):
         replace(task, num_classes=3).dataset  # noqa: B018
+
+
+def test_labels_of_sequences_are_no_one_hot_targets(tmp_path):
+    targets = changed(torch.eye(3, dtype=torch.int64)[LABELS], (7, slice(None)), 1)
+    task = replace(tiny_experiment(tmp_path).task, load_data=lambda: dataset(targets=targets))
+    alone = Dataset(Examples(INPUTS, targets, lambda x: x), None, "mine")
+    assert replace(task, load_data=lambda: alone, num_classes=3).dataset is alone
 
 
 def test_a_loader_that_returns_no_dataset_is_refused(tmp_path):

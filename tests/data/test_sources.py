@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from torchvision.datasets import ImageFolder
 
 from lmc_lab.data import array_file, folder, map_style, parquet
 from lmc_lab.errors import UserError
@@ -257,6 +258,10 @@ def test_pictures_are_cut_and_resized(tmp_path):
         (write_npz, load_npz, {"train": ["x_trian", "y_train"]}, r"expected an array x_trian .*did you mean 'x_train'"),
         (write_npz, load_npz, {"train": ["x_train"]}, "expected task.data.train to name inputs and targets, found 1 names"),
         (write_npz, load_npz, {"train": ["x_train", "y_test"]}, r"expected y_test of .*to have a target for each input"),
+        (lambda path: write_npz(path, y_train=np.array(CLASSES)[LABELS]), load_npz, {}, r"in y_train of .*npz, found texts"),
+        (lambda path: write_npz(path, y_train=LABELS.astype(object)), load_npz, {}, r"in y_train of .*npz, found objects"),
+        (lambda path: write_npz(path, x_train=PIXELS[:0]), load_npz, {}, r"examples in x_train of .*mine\.npz, found 0"),
+        (lambda path: np.savez(path / "mine.npz"), load_npz, {}, r"in .*mine\.npz, found none"),
         (lambda path: write_npz(path, x_train=PIXELS.astype(complex)), load_npz, {}, "found type complex128"),
         (lambda path: write_npz(path, x_train=PIXELS[:, 0, 0]), load_npz, {}, r"pictures .*found \(3,\) in row 0 of x_train"),
         (lambda path: (path / "mine").mkdir(), load_folder, {}, "expected pictures in folders below"),
@@ -264,6 +269,9 @@ def test_pictures_are_cut_and_resized(tmp_path):
         (lambda path: (path / "mine").mkdir(), load_parquet, {}, r"expected files train-\*\.parquet in"),
         (write_parquet, load_parquet, {"image_column": "pixels"}, r"expected a column pixels in .*train-0\.parquet"),
         (lambda path: write_parquet(path, label=None), load_parquet, {}, "expected whole numbers in the column label"),
+        (lambda path: write_parquet(path, label="ant"), load_parquet, {}, "found .*string; number the classes 0 … K - 1, or"),
+        (lambda path: write_parquet(path, label=True), load_parquet, {}, "found bool; number the classes 0 … K - 1, or"),
+        (lambda path: write_parquet(path, label=0.5), load_parquet, {}, "found double; number the classes 0 … K - 1, or"),
         (lambda path: None, load_torch, {"train": Pairs(noise=True)}, "expected item 0 of task.data.train to be the same"),
         (lambda path: None, load_torch, {"train": [1, 2]}, "expected a pair of input and target in item 0 of task.data.train"),
         (lambda path: None, load_torch, {"train": iter("ab")}, "expected task.data.train to be a data set with __len__"),
@@ -283,6 +291,26 @@ def test_a_damaged_picture_is_named(tmp_path, content):
     with pytest.raises(UserError, match=r"expected a picture in .*bee/broken\.png, found a damaged one"):
         load_folder(tmp_path)
     assert not list((tmp_path / "cache").glob("folder-*"))
+
+
+class Broken(Pairs):
+    def __getitem__(self, i):
+        if i == 5:
+            raise ValueError("no such row")
+        return super().__getitem__(i)
+
+
+def test_an_item_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(ValueError, match="no such row") as error:
+        load_torch(tmp_path, train=Broken())
+    assert error.value.__notes__ == ["in item 5 of task.data.train"]
+    write_folder(tmp_path)
+    (tmp_path / "mine" / "train" / "bee" / "99.png").write_bytes(b"no picture")
+    pictures = ImageFolder(tmp_path / "mine" / "train")
+    with pytest.raises(
+        UserError, match=r"expected item 8 of task\.data\.train, found UnidentifiedImageError \(.*99\.png"
+    ):
+        load_torch(tmp_path, train=pictures)
 
 
 def test_a_class_of_the_test_set_alone_is_refused(tmp_path):

@@ -23,6 +23,7 @@ def test_the_loss_of_a_sequence_is_the_mean_over_its_places_and_its_last_place_i
     ("shape", "expected"),
     [
         ((6, 4), r"expected 5 x 4 outputs an example, one for each class at each place of the sequence, found \(4,\)"),
+        ((6, 5), r"found \(5,\); .*, or store one-hot targets as numbers of classes$"),
         ((6, 4, 5), r"expected 5 x 4 outputs .*found \(4, 5\)"),
     ],
 )

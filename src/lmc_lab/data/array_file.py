@@ -68,7 +68,7 @@ def load(
         if sets[0] is None:
             raise UserError(
                 f"expected arrays {' or '.join(map(' and '.join, _USUAL['train']))} in {file}, found "
-                f"{', '.join(arrays.names)}; name two with task.data.train=[…,…]"
+                f"{', '.join(arrays.names) or 'none'}; name two with task.data.train=[…,…]"
             )
         return train_and_test(sets[0], sets[1], test_share, test_seed)
 
@@ -90,7 +90,7 @@ class _Arrays:
         try:
             return self.read(name)
         except _DAMAGE as error:
-            raise _damaged(self.file, error) from error
+            raise _damaged(self.file, error, name) from error
 
 
 @contextmanager
@@ -115,7 +115,11 @@ def _opened(file: Path) -> Iterator[_Arrays]:
         yield arrays
 
 
-def _damaged(file: Path, error: Exception) -> UserError:
+def _damaged(file: Path, error: Exception, name: str | None = None) -> UserError:
+    if "Object arrays" in str(error):  # numpy's, of texts as pandas holds them
+        return UserError(
+            f"expected numbers in {name} of {file}, found objects; number the classes 0 … K - 1, and save an array of numbers"
+        )
     return UserError(f"expected arrays in {file}, found a file that cannot be read ({one_line(error)}); write it again")
 
 
@@ -128,12 +132,25 @@ def _source(arrays: _Arrays, subset: str, asked: Sequence[str] | None) -> "_Arra
     if len(names) != 2:
         raise UserError(f"expected task.data.{subset} to name inputs and targets, found {len(names)} names; give two")
     found = [arrays[name] for name in names]
+    for name, array in zip(names, found, strict=True):
+        _check_array(array, name, arrays.file)
     if not all(array.ndim and len(array) == len(found[0]) for array in found):
         raise UserError(
             f"expected {names[1]} of {arrays.file} to have a target for each input in {names[0]}, found shapes "
             f"{tuple(found[0].shape)} and {tuple(found[1].shape)}; mend the file"
         )
     return _ArraySource(arrays.file, names[0], *found)
+
+
+def _check_array(array: Any, name: str, file: Path) -> None:
+    """Refuses an array of no examples, and one of texts; what else an array may be is looked at example by example."""
+    if isinstance(array, np.ndarray) and array.dtype.kind in "US":
+        raise UserError(
+            f"expected numbers in {name} of {file}, found texts ({array.dtype}); number the classes 0 … K - 1, as "
+            "numpy.unique(…, return_inverse=True) does"
+        )
+    if array.ndim and not len(array):
+        raise UserError(f"expected examples in {name} of {file}, found 0; write it again")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from PIL.Image import Image
 from lmc_lab.data.examples import Dataset
 from lmc_lab.data.picture import in_eight_bits
 from lmc_lab.data.source import PerChannel, as_input, as_target, dataset_of, decoded, train_and_test
-from lmc_lab.errors import UserError
+from lmc_lab.errors import UserError, is_users_own, one_line
 from lmc_lab.values import Count, Natural, Share
 
 MapStyle = torch.utils.data.Dataset[Any]
@@ -80,13 +80,26 @@ class _Items:
         return len(self.items)
 
     def __getitem__(self, number: int, /) -> tuple[Any, Any]:
-        item = self.items[number]
+        item = self._item(number)
         if not isinstance(item, tuple | list) or len(item) != 2:
             raise UserError(
                 f"expected a pair of input and target in {self.place(number)}, found {type(item).__name__}; "
                 "wrap the data set in one that returns pairs"
             )
         return in_eight_bits(item[0], self.place(number)) if isinstance(item[0], Image) else item[0], item[1]
+
+    def _item(self, number: int) -> Any:
+        try:
+            return self.items[number]
+        except UserError:
+            raise
+        except Exception as error:  # whatever a data set raises
+            if is_users_own(error):  # keeps its traceback, which says where
+                error.add_note(f"in {self.place(number)}")
+                raise
+            raise UserError(
+                f"expected {self.place(number)}, found {type(error).__name__} ({one_line(error)}); mend what is read there"
+            ) from error
 
     def place(self, number: int) -> str:
         return f"item {number} of {self.key}"

@@ -261,7 +261,7 @@ def _labels(column: "pa.ChunkedArray", name: str, path: Path, first_row: int = 0
     if not pa.types.is_integer(column.type):
         raise UserError(
             f"expected whole numbers in the column {name} of {path}, found {column.type}; "
-            "name the column of labels with ++task.data.label_column=…"
+            "number the classes 0 … K - 1, or name another column with ++task.data.label_column=…"
         )
     if column.null_count:
         row = first_row + column.to_pylist().index(None)

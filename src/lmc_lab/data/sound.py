@@ -56,17 +56,34 @@ def check_labels(targets: Tensor, num_classes: int, subset: str) -> None:
     Raises:
         UserError: there is such a label, or targets are no labels.
     """
+    if _are_one_hot(targets, num_classes):
+        raise UserError(
+            f"expected a whole number as the label of each example of {subset}, found {num_classes} numbers of which one is 1; "
+            "store the number of the class, targets.argmax(1)"
+        )
     is_sequence = targets.dim() == 2 and targets.shape[1] > 1  # (N, 1) is a mistake, more often than not
     if not (targets.dim() == 1 or is_sequence) or not is_whole(targets):
         raise UserError(
             f"expected a whole number as the label of each example of {subset}, found targets of shape "
             f"{tuple(targets.shape)} and type {targets.dtype}; mend the data, or choose task/module=regression"
         )
+    if int(targets.min()) == 1 and int(targets.max()) == num_classes:
+        raise UserError(
+            f"expected labels from 0 to {num_classes - 1} in {subset}, found labels from 1 to {num_classes}; "
+            "number the classes from 0"
+        )
     if int(targets.max()) >= num_classes:
         raise UserError(
-            f"expected labels from 0 to {num_classes - 1} in {subset}, found {int(targets.max())} "
+            f"expected labels from 0 to {num_classes - 1} in {subset}, found {int(targets[targets >= num_classes][0])} "
             f"{_first(targets >= num_classes)}; mend the data or raise task.module.num_classes"
         )
+
+
+def _are_one_hot(targets: Tensor, num_classes: int) -> bool:
+    """Returns whether each target is one 1 among zeros, a place for each class."""
+    if targets.dim() != 2 or targets.shape[1] != num_classes or num_classes < 2:
+        return False
+    return bool(((targets == 0) | (targets == 1)).all() and (targets.sum(dim=1) == 1).all())
 
 
 def _check_finite(values: Tensor, what: str) -> None:

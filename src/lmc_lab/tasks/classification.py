@@ -66,9 +66,10 @@ class Classification(SupervisedTask):
         expected = (*targets.shape[1:], outputs.shape[-1] if self._num_classes is None else self._num_classes)
         if outputs.shape[1:] != expected:
             each = "one for each class" + (" at each place of the sequence" if targets.dim() > 1 else "")
+            hint = ", or store one-hot targets as numbers of classes" if outputs.shape == targets.shape else ""
             raise UserError(
                 f"expected {' x '.join(map(str, expected))} outputs an example, {each}, found {tuple(outputs.shape[1:])}; "
-                "change the model or task.module.num_classes"
+                f"change the model or task.module.num_classes{hint}"
             )
 
     def is_correct(self, outputs: Tensor, targets: Tensor) -> Tensor:
