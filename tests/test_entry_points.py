@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 from textwrap import dedent
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 
 from conftest import REPOSITORY
 from lmc_lab.runs import checkpoint
-from shell import is_alive, kill, running_pids, shell, start, succeed, wait_for
+from shell import environment, is_alive, kill, running_pids, shell, start, succeed, wait_for
 
 TINY = "task.max_steps=40 task.data.num_train=400"
 
@@ -105,6 +106,15 @@ def test_answers_about_the_config_come_without_torch(command):
     assert result.returncode == 0 and "mnist1d" in result.stdout
     imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
     assert "hydra" in imported and not imported & {"torch", "lightning", "wandb", "pandas", "numpy"}
+
+
+@pytest.mark.parametrize("command", ["lmc-train --help", "lmc-study --cfg job"])
+def test_what_is_read_no_further_ends_quietly(command):
+    read, write = os.pipe()
+    os.close(read)  # before anything is printed, where `| head` leaves after a part
+    result = subprocess.run(command.split(), stdout=write, stderr=subprocess.PIPE, text=True, env=environment())
+    os.close(write)
+    assert result.returncode == 0 and result.stderr == ""
 
 
 @pytest.mark.parametrize("program", ["lmc-train", "lmc-analyze"])

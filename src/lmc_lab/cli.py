@@ -7,7 +7,8 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 
@@ -35,6 +36,7 @@ _FLAGS_WITH_VALUE = frozenset(
         "--experimental-rerun",
     ]
 )
+_FLAGS_THAT_PRINT = frozenset(["-c", "--cfg", "-i", "--info"])
 # A child that inherited these would log into its parent's run.
 _OF_ONE_RUN = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH", "WANDB_SERVICE")
 _PARENT = "LMC_PARENT_PID"  # set for a process that must not outlive the one that started it
@@ -50,10 +52,12 @@ def main(config_name: str, job: Callable[[DictConfig], None]) -> None:
     interrupts = _remember_interrupts()
     try:
         if {"-h", "--help"} & set(sys.argv):
-            _print_help(config_name)
+            with _read_as_far_as_wanted():
+                _print_help(config_name)
         else:
             _check_threads()
-            _run(config_name, job)
+            with _read_as_far_as_wanted() if _FLAGS_THAT_PRINT & set(sys.argv) else nullcontext():
+                _run(config_name, job)
     except BaseException as error:
         if interrupts or isinstance(error, KeyboardInterrupt):
             print(f"lmc_lab: interrupted; go on with: {this_command()}", file=sys.stderr)
@@ -103,6 +107,16 @@ def _run(config_name: str, job: Callable[[DictConfig], None]) -> None:
     run(job if is_sweep else keep_error)()
     if errors:
         raise errors[0]
+
+
+@contextmanager
+def _read_as_far_as_wanted() -> Iterator[None]:
+    """Ends quietly what only prints where its reader has left, as ``| head`` does."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
 
 
 def _print_help(config_name: str) -> None:
