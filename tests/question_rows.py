@@ -37,6 +37,17 @@ def collapse_rows(task="mnist1d"):
     return pd.DataFrame(rows).reindex(columns=list(SCHEMA)).astype(SCHEMA)
 
 
+def chaos_rows(task="mnist1d"):
+    """Differences grow at first, and shrink later."""
+    rows = []
+    for trunk, (number, step) in product((0, 1), enumerate((*SPLITS, 100))):
+        for scale, name in enumerate(("lyapunov_exponent", "difference_growth"), 1):
+            value = (0.01 - 0.006 * number) / scale
+            own = {"task": task, "trunk": trunk, "step": step, "quantity": name, "num_samples": 3}
+            rows.append({**own, "value": value, "low": value - 0.001, "high": value + 0.001})
+    return pd.DataFrame(rows).reindex(columns=list(SCHEMA)).astype(SCHEMA)
+
+
 def shape_rows(task="mnist1d"):
     """Barriers fall with the split, and those of layers and deviations of features grow with the layer."""
     rows = []

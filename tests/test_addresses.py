@@ -39,6 +39,7 @@ RESULTS = {
     "trunk_collapse": "b65d8b916b73",
     "trunk_curve": "bc06bccb48be",
     "trunk_hessian": "200819e4418f",
+    "trunk_lyapunov": "653f80dbd1e9",
     "trunk_midpoint_gap": "3e7f3dad23e3",
 }
 

@@ -176,6 +176,8 @@ STEPS = [
     ("inter_star", "num_endpoints=0"),
     ("layer_barriers", "num_endpoints=1"),
     ("feature_linearity", "num_examples=0"),
+    ("trunk_lyapunov", "num_steps=1"),
+    ("trunk_lyapunov", "num_directions=0"),
 ]
 
 

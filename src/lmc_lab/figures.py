@@ -27,6 +27,7 @@ from matplotlib.figure import Figure
 
 from lmc_lab.errors import UserError
 from lmc_lab.reporting.collapse_measures import MEASURES
+from lmc_lab.reporting.figures import chaos as chaos_
 from lmc_lab.reporting.figures import figure2, figure3, figure4, figure5, figure6
 from lmc_lab.reporting.figures import gap_terms as gap_terms_
 from lmc_lab.reporting.figures import mode_shape as mode_shape_
@@ -56,6 +57,7 @@ __all__ = [
     "hessian_ratio",
     "hull_map",
     "layer_barriers",
+    "lyapunov",
     "p_conv",
     "p_gap_negative",
     "pairs",
@@ -181,6 +183,11 @@ def layer_barriers(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 def feature_deviations(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draws how far features are from linear in the parameters over the hull, by layer."""
     return _drawn(mode_shape_.feature_deviations, rows, ax)
+
+
+def lyapunov(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws how fast small differences of weights grow along the trunks: the finite-time Lyapunov exponent."""
+    return _drawn(chaos_.growth, rows, ax)
 
 
 def shared_correct(rows: pd.DataFrame, *, subset: Subset = "train", ax: Axes | None = None) -> Axes:

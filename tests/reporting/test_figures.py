@@ -15,6 +15,7 @@ from lmc_lab.analyses.gap_terms import GapTermsOfHull
 from lmc_lab.analyses.hessian import BranchHessian, TrunkHessian
 from lmc_lab.analyses.hulls import Hulls
 from lmc_lab.analyses.layers import FeatureLinearity, LayerBarriersOfMode
+from lmc_lab.analyses.lyapunov import TrunkLyapunov
 from lmc_lab.analyses.midpoint_gap import TrunkMidpointGap
 from lmc_lab.analyses.neural_collapse import BranchCollapse, TrunkCollapse
 from lmc_lab.analyses.onset import Onset
@@ -46,6 +47,7 @@ def rows(tmp_path_factory):
         PlaneOfHull(num_samples=5, num_grid=3), Hulls(num_endpoints=2, num_samples=5), GapTermsOfHull(num_samples=5),
         TrunkCollapse(), BranchCollapse(), HullCollapse(num_samples=5), InterCollapse(),
         Star(num_points=3), InterStar(num_points=3), LayerBarriersOfMode(), FeatureLinearity(num_samples=2, num_examples=40),
+        TrunkLyapunov(num_steps=4, num_directions=2),
     ]  # fmt: skip
     for analysis in analyses:
         is_of_modes = analysis.subject.has_branches and analysis.subject.has_tensors

@@ -20,7 +20,7 @@ from lmc_lab.results.bundle import read_bundle
 from lmc_lab.results.folder import all_rows
 from lmc_lab.results.row_file import SCHEMA
 from lmc_lab.results.select import in_order
-from question_rows import collapse_rows, shape_rows
+from question_rows import chaos_rows, collapse_rows, shape_rows
 
 # Of Machado, Oliveira and Fernandes (2009), at full severity, on linear RGB.
 _SIGHT = {
@@ -42,7 +42,12 @@ def demo():
     ]
     return {
         False: pd.concat(
-            [all_rows([*collected.with_rows, *questions]).assign(task="mnist1d"), collapse_rows(), shape_rows()]
+            [
+                all_rows([*collected.with_rows, *questions]).assign(task="mnist1d"),
+                collapse_rows(),
+                shape_rows(),
+                chaos_rows(),
+            ]
         ),
         True: all_rows(collected.over_time).assign(task="mnist1d"),
     }

@@ -13,6 +13,7 @@ import pandas as pd
 from lmc_lab.files import write_text
 from lmc_lab.reporting.html_table import html_table
 from lmc_lab.reporting.interactive import (
+    chaos,
     figure2,
     figure3,
     figure4,
@@ -41,6 +42,7 @@ FIGURES: Mapping[str, ReportFigure[list[Panel]]] = {
     "gap_terms_over_time": gap_terms_over_time.FIGURE,
     "neural_collapse": neural_collapse.FIGURE,
     "mode_shape": mode_shape.FIGURE,
+    "chaos": chaos.FIGURE,
     "figure3": figure3.FIGURE,
     "figure4": figure4.FIGURE,
     "figure5": figure5.FIGURE,

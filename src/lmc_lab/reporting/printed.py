@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from lmc_lab.files import peek_json, remove_leftovers, write_json, write_text
 from lmc_lab.reporting.figures import (
+    chaos,
     figure2,
     figure3,
     figure4,
@@ -35,6 +36,7 @@ FIGURES: Mapping[str, ReportFigure[Figure]] = {
     "gap_terms": gap_terms.FIGURE,
     "neural_collapse": neural_collapse.FIGURE,
     "mode_shape": mode_shape.FIGURE,
+    "chaos": chaos.FIGURE,
 }
 _MARKS = "figures.json"  # of what the files were drawn
 _CAPTIONS = "captions.txt"
