@@ -32,6 +32,7 @@ RESULTS = {
     "layer_barriers": "3f559aa3892c",
     "onset": "414840e45d62",
     "pairs": "08c7127ee9d8",
+    "perturbed_branches": "ae74bae0c855",
     "plane": "43480b4b36c5",
     "predictions": "00b41c3851d4",
     "spectrum": "36ad652797ae",

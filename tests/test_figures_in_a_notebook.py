@@ -24,7 +24,7 @@ def rows():
     others = {"hull_map": over_time, "gap_terms": figures.read_rows(DEMO.with_stem("mnist1d_questions"))}
     others |= dict.fromkeys(("collapse", "bend_of_class_means"), collapse_rows())
     others |= dict.fromkeys(("star", "layer_barriers", "feature_deviations"), shape_rows())
-    others |= dict.fromkeys(("lyapunov",), chaos_rows())
+    others |= dict.fromkeys(("lyapunov", "sigma_50"), chaos_rows())
     return {name: others.get(name, of_endpoints) for name in PANELS}
 
 

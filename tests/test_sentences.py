@@ -178,6 +178,9 @@ STEPS = [
     ("feature_linearity", "num_examples=0"),
     ("trunk_lyapunov", "num_steps=1"),
     ("trunk_lyapunov", "num_directions=0"),
+    ("perturbed_branches", "sigmas=[1]"),
+    ("perturbed_branches", "kinds=[gausian]"),
+    ("perturbed_branches", "threshold=2"),
 ]
 
 

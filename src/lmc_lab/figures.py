@@ -64,6 +64,7 @@ __all__ = [
     "read_rows",
     "right_in_common",
     "shared_correct",
+    "sigma_50",
     "singular_values",
     "star",
     "train_loss",
@@ -188,6 +189,11 @@ def feature_deviations(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 def lyapunov(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draws how fast small differences of weights grow along the trunks: the finite-time Lyapunov exponent."""
     return _drawn(chaos_.growth, rows, ax)
+
+
+def sigma_50(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws the size of a perturbation of W_k at which half of the pairs of branches have a barrier, against the split step."""
+    return _drawn(chaos_.sigma_50, rows, ax)
 
 
 def shared_correct(rows: pd.DataFrame, *, subset: Subset = "train", ax: Axes | None = None) -> Axes:

@@ -10,8 +10,8 @@ from lmc_lab.data.examples import Examples
 from lmc_lab.data.order import DataOrder, StepBatches
 from lmc_lab.inputs import each
 from lmc_lab.runs.states import RunState
-from lmc_lab.tasks.precision import precision_of
-from lmc_lab.tasks.supervised import only_optimizer
+from lmc_lab.tasks.precision import Precision, precision_of
+from lmc_lab.tasks.supervised import SupervisedTask, only_optimizer
 from lmc_lab.tasks.task import Task
 
 
@@ -57,13 +57,19 @@ class ManualTraining:
 
     def loss_at(self, step: int) -> Callable[[], Tensor]:
         """Returns what computes the training loss of a step, on its batch and with its noise, which is seeded here."""
-        torch.manual_seed(self._batches.order.noise_seed(step))
-        inputs, targets = self._batches.at(step)
-        convert, device = self._precision.convert, self._device
-        batch = convert(each(lambda tensor: tensor.to(device), inputs)), convert(targets.to(device))
+        return loss_of_batch(self._module, self._precision, self._batches, step, device=self._device)
 
-        def loss() -> Tensor:
-            with self._precision.forward(device.type):
-                return self._module.training_loss(batch)
 
-        return loss
+def loss_of_batch(
+    module: SupervisedTask, precision: Precision, batches: StepBatches, step: int, *, device: torch.device
+) -> Callable[[], Tensor]:
+    """Returns what computes the training loss of a step, on its batch and with its noise, which is seeded here."""
+    torch.manual_seed(batches.order.noise_seed(step))
+    inputs, targets = batches.at(step)
+    batch = each(lambda tensor: precision.convert(tensor.to(device)), inputs), precision.convert(targets.to(device))
+
+    def loss() -> Tensor:
+        with precision.forward(device.type):
+            return module.training_loss(batch)
+
+    return loss
