@@ -133,6 +133,10 @@ def test_rows_are_those_of_pairs_of_one_seed(modes, found, experiment):
             assert own[f"{kind}_barrier_loss", number].value == pytest.approx(sum(barriers) / 3, abs=1e-6)
             assert own[f"{kind}_instability_error", number].value == pytest.approx(sum(errors) / 3, abs=1e-6)
             assert own[f"p_{kind}_barrier", number].value == pytest.approx(sum(each > 0.02 for each in errors) / 3)
+            losses = evaluator.evaluate_on(task.dataset.train, varied.buffers)(
+                varied.endpoints, torch.eye(3, dtype=torch.float64)
+            ).loss
+            assert own[f"{kind}_endpoint_loss", number].value == pytest.approx(float(losses.mean()), abs=1e-6)
             distances = (varied.endpoints - modes.mode.endpoints).double().norm(dim=1)
             assert own[f"{kind}_distance", number].value == pytest.approx(float(distances.mean()), rel=1e-6)
     unit = initial_length(moved_in(task, 0))

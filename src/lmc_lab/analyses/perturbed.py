@@ -120,7 +120,8 @@ def _lines(pairs: Pairs, evaluator: PointEvaluator, examples: Examples, num_poin
 
 
 def _heights(kind: str, lines: Sequence[LineProbe]) -> Iterator[Measurement]:
-    """Yields the mean barrier and instability over pairs, in loss and in error."""
+    """Yields the mean barrier and instability over pairs, in loss and in error, and the mean loss of perturbed branches."""
+    yield mean(f"{kind}_endpoint_loss", torch.stack([line.loss.values[-1] for line in lines]))
     for level in lines[0].levels:
         for name in ("barrier", "instability"):
             heights = torch.tensor([getattr(line.levels[level], name) for line in lines], dtype=torch.float64)

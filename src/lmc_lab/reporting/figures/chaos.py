@@ -15,12 +15,12 @@ from lmc_lab.reporting.figures.axes import (
     draw_points,
     step_axis,
 )
-from lmc_lab.reporting.figures.layout import compose
+from lmc_lab.reporting.figures.layout import Panel, compose
 from lmc_lab.reporting.onsets import BESIDE
 from lmc_lab.reporting.palette import BLUE, GREY, RED
 from lmc_lab.reporting.perturbations import KINDS, SHARES, SIGMA_50, SIZE, shares_by_size
 from lmc_lab.reporting.report_figure import ReportFigure
-from lmc_lab.results.select import select
+from lmc_lab.results.select import select, select_any
 
 _COLOURS = {"gaussian": BLUE, "gradient": RED}
 _RATES = {
@@ -31,7 +31,9 @@ _RATES = {
 
 def draw(rows: pd.DataFrame) -> Figure:
     """Returns the rates at which differences grow along the trunks, and what perturbations of W_k lead to."""
-    return compose(rows, [[partial(growth, quantity=quantity) for quantity in _RATES], [sigma_50, barriers_by_size]])
+    along_trunk: list[Panel] = [partial(growth, quantity=quantity) for quantity in _RATES]
+    lines = {tuple(_RATES): along_trunk, SHARES: [sigma_50, barriers_by_size]}
+    return compose(rows, [panels for names, panels in lines.items() if not select_any(rows, names).empty])
 
 
 def growth(axis: Axes, rows: pd.DataFrame, marks: Marks, *, quantity: str = "lyapunov_exponent") -> None:
@@ -81,10 +83,11 @@ FIGURE = ReportFigure(
         "that begin at these steps. The Lyapunov exponent is that of weights and momentum over the second half of a window, "
         "after the differences have turned towards what grows fastest; above 0 training is chaotic there. Beside it random "
         "differences of weights, over the whole window. Dotted: splits k; shaded: between the last split that fails and the "
-        "onset of p_conv. Bars: 95 % t intervals over random directions. Bottom: branches from W_k and from W_k + sigma e in the same data "
-        "order (Altintas et al. 2025), e as long as the initial weights deviate; sigma_50, at which half of the pairs have an "
-        "instability in training error above 2 %, by a logistic fit (profile likelihood) or between two sizes, and no mark "
-        "where no size has barriers; and the share of pairs that have one, dashed for e along the gradient of a batch. "
+        "onset of p_conv. Bars: 95 % t intervals over random directions. Bottom: branches from W_k and from W_k + sigma e in "
+        "the same data order (Altintas et al. 2025), e as long as the initial weights deviate; sigma_50, at which half of the "
+        "pairs have an instability in training error above 2 %, by a logistic fit (bars: profile likelihood) or between two "
+        "sizes, and no mark where no size has barriers; and the share of pairs that have one, dashed for e along the gradient "
+        "of a batch. "
         f"{ABOUT_TRUNKS}"
     ),
 )
