@@ -42,5 +42,5 @@ def _wanted(analyses: Iterable[Analysis]) -> Iterable[tuple[str, list[Mapping[st
     for analysis in analyses:
         yield f"branches-of-{analysis.name}" if analysis.branch else "branches", [analysis.branch], analysis
         if analysis.variations:
-            ways = [{**analysis.branch, **each} for each in analysis.variations]
+            ways: list[Mapping[str, Any]] = [{**analysis.branch, **each} for each in analysis.variations]
             yield f"variations-of-{analysis.name}", ways, analysis

@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import torch
+from torch import nn
 
 from lmc_lab.analyses.base import LeftOut, Measurement
 from lmc_lab.analyses.lyapunov import TrunkLyapunov, followed
@@ -81,6 +82,28 @@ def test_rows_of_each_window_that_ends_by_the_last_step(trunk):
     last = expected.whole[20] - expected.whole[10]
     assert by_name["lyapunov_exponent"] == pytest.approx(float(last.mean()) / 10, rel=1e-12)
     assert by_name["difference_growth"] == pytest.approx(float(expected.of_theta[20].mean()) / 20, rel=1e-12)
+
+
+class WithUnused(nn.Linear):
+    """A model with a parameter that no gradient reaches."""
+
+    def __init__(self):
+        super().__init__(2, 3)
+        self.unused = nn.Parameter(torch.ones(4))
+
+
+def test_weight_decay_leaves_alone_what_no_gradient_reaches(trunk):
+    experiment, _ = trunk
+    task = replace(experiment.task, build_model=WithUnused)
+    module = task.initialise(0)
+    theta, (state, *_) = task.layout.parameters.flatten(dict(module.named_parameters())).detach(), trunk[1].states
+    own = replace(state, theta=theta, buffers={}, optimizer=module.configure_optimizers().state_dict())
+    place = next(i for i, name in enumerate(task.layout.parameters.names) if "unused" in name)
+    start = sum(task.layout.parameters.sizes[:place])
+    direction = torch.zeros(1, len(theta), dtype=torch.float64)
+    direction[0, start : start + 4] = 1
+    found = growth(followed(training_from(task, own), range(5)), direction)
+    assert not found.whole.any() and not found.of_theta.any()
 
 
 def scheduled(optimizer):

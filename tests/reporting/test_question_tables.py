@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from lmc_lab.reporting.question_tables import class_geometry_table, collapse_table, gap_terms_table
+from lmc_lab.reporting.question_tables import chaos_table, class_geometry_table, collapse_table, gap_terms_table
 from lmc_lab.results.row_file import SCHEMA
-from question_rows import collapse_rows
+from question_rows import chaos_rows, collapse_rows
 
 
 def test_a_line_a_mode_with_intervals_where_there_are_some():
@@ -39,3 +39,11 @@ def test_angles_in_one_hull_stand_beside_those_between_hulls():
     (line,) = class_geometry_table(collapse_rows()).to_dict("records")
     assert (line["k"], line["endpoints"]) == (25, 4)
     assert (line["in one hull"], line["between hulls"]) == ("0.1 [0.05, 0.15]", "0.3 [0.25, 0.35]")
+
+
+def test_sigma_50_stands_beside_the_exponent_of_the_window_at_its_split():
+    lines = chaos_table(chaos_rows()).to_dict("records")
+    assert [(line["trunk"], line["k"]) for line in lines] == [(0, 0), (0, 25), (1, 0), (1, 25)]
+    assert lines[0]["sigma_50, Gaussian"] == "0.2 [0.1, 0.4]"
+    assert lines[3]["sigma_50, along a gradient"] == "0.8 [0.4, ]"  # open at the larger sizes
+    assert lines[3]["Lyapunov exponent from W_k"] == "0.004 [0.003, 0.005]"

@@ -87,7 +87,7 @@ def followed(training: ManualTraining, steps: Sequence[int]) -> Iterator[tuple[S
         parameters = training.parameters
         loss = training.loss_at(step)()
         gradients = torch.autograd.grad(loss, parameters, create_graph=True, allow_unused=True)
-        yield _tangent(training.optimizer, parameters), _products(gradients, parameters)
+        yield _tangent(training.optimizer, parameters, gradients), _products(gradients, parameters)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = None if gradient is None else gradient.detach()
         training.optimizer.step()
@@ -107,16 +107,19 @@ def _products(gradients: Sequence[Tensor | None], parameters: Sequence[nn.Parame
     return lambda directions: torch.stack([product(each) for each in directions]) if curved else 0 * directions
 
 
-def _tangent(optimizer: Optimizer, parameters: Sequence[nn.Parameter]) -> SGDStep:
-    """Returns the step of SGD as it acts on small differences, with the settings of each parameter's group."""
+def _tangent(optimizer: Optimizer, parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None]) -> SGDStep:
+    """Returns the step of SGD as it acts on small differences, with the settings of each parameter's group.
+
+    It leaves alone what no gradient reaches.
+    """
     groups = {parameter: group for group in optimizer.param_groups for parameter in group["params"]}
 
     def each(name: str) -> Tensor:
-        return torch.cat(
-            [parameter.new_full((parameter.numel(),), groups[parameter][name]) for parameter in parameters]
-        )
+        return torch.cat([like.new_full((like.numel(),), groups[like][name]) for like in parameters])
 
-    return SGDStep(each("lr"), each("momentum"), each("weight_decay"), each("nesterov"))
+    pairs = zip(parameters, gradients, strict=True)
+    is_reached = torch.cat([like.new_full((like.numel(),), gradient is not None) for like, gradient in pairs])
+    return SGDStep(each("lr") * is_reached, each("momentum"), each("weight_decay"), each("nesterov"))
 
 
 def _not_followed(task: Task) -> str | None:

@@ -45,7 +45,7 @@ def half_point(sizes: Tensor, happened: Tensor) -> HalfPoint | None:
         happened: in each trial, bool (n,).
     """
     x, y = sizes.double().log(), happened.double()
-    levels = [float(size) for size in sizes.double().unique()]
+    levels = sorted(set(sizes.double().tolist()))
     shares = [float(y[sizes.double() == size].mean()) for size in levels]
     num_never = next((i for i, share in enumerate(shares) if share > 0), len(shares))
     num_always = next((i for i, share in enumerate(reversed(shares)) if share < 1), len(shares))

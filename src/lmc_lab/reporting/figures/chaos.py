@@ -32,7 +32,7 @@ _RATES = {
 def draw(rows: pd.DataFrame) -> Figure:
     """Returns the rates at which differences grow along the trunks, and what perturbations of W_k lead to."""
     along_trunk: list[Panel] = [partial(growth, quantity=quantity) for quantity in _RATES]
-    lines = {tuple(_RATES): along_trunk, SHARES: [sigma_50, barriers_by_size]}
+    lines: dict[tuple[str, ...], list[Panel]] = {tuple(_RATES): along_trunk, SHARES: [sigma_50, barriers_by_size]}
     return compose(rows, [panels for names, panels in lines.items() if not select_any(rows, names).empty])
 
 
