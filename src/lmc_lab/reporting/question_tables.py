@@ -87,6 +87,7 @@ def alignment_table(rows: pd.DataFrame) -> pd.DataFrame:
                 lines.append(
                     line | {heading: _cell(found[way]) if way in found else "" for heading, found in cells.items()}
                 )
+    return pd.DataFrame(lines)
 
 
 def chaos_table(rows: pd.DataFrame) -> pd.DataFrame:

@@ -40,6 +40,7 @@ FIGURE = ReportFigure(
     also=(*(quantity for quantity in DETECTORS if quantity not in UNUSUAL), "onset_p_conv"),
     caption=(
         "Measures along the trunks that may announce the onset of p_conv, whose bracket is shaded: from the last split that "
-        f"fails to the first from which on it holds. {ABOUT_TRUNKS}"
+        "fails to the first from which on it holds; bars: 95 % intervals of the Lyapunov exponent, over directions. "
+        f"{ABOUT_TRUNKS}"
     ),
 )
