@@ -28,7 +28,7 @@ def turning_points(rows: pd.DataFrame, rate: float | None = None) -> pd.DataFram
     Returns:
         Columns `trunk`, `detector`, `share` (NaN where there is none to choose) and `step`.
     """
-    lines = [*_measured(rows)]
+    lines: list[dict[str, object]] = [*_measured(rows)]
     if rate is not None:
         trunks = {line["trunk"] for line in lines}
         lines += [{"trunk": trunk, "detector": INVERSE_RATE, "share": np.nan, "step": 1 / rate} for trunk in trunks]
@@ -39,7 +39,7 @@ def _measured(rows: pd.DataFrame) -> Iterator[dict[str, object]]:
     for quantity, detector in DETECTORS.items():
         for trunk, own in along_trunks(rows, quantity).groupby("trunk"):
             steps, values = own["step"].astype(float).tolist(), own["value"].tolist()
-            line = {"trunk": trunk, "detector": detector.name}
+            line: dict[str, object] = {"trunk": trunk, "detector": detector.name}
             yield from (line | {"share": share, "step": turning_point(steps, values, share)} for share in SHARES)
             if quantity == LOSS:
                 yield line | {"detector": LOSS_HALVED, "share": np.nan, "step": half_life(steps, values)}
