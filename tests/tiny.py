@@ -78,3 +78,12 @@ def _perturbed(weights, origin, settings):
 
 def train_branch(experiment, split_step, seed):
     return train_from(experiment, ensure_split(experiment, split_step), seed)
+
+
+def tiny_trunks(output_dir: Path) -> list[Experiment]:
+    """Returns two trunks with three branches each from step 13."""
+    trunks = [tiny_experiment(output_dir, trunk_seed=trunk) for trunk in (0, 1)]
+    for trunk in trunks:
+        for seed in range(3):
+            train_branch(trunk, 13, seed)
+    return trunks

@@ -97,7 +97,7 @@ def judge(points: pd.DataFrame, *, seed: int = 0) -> Judged:
     share = max(SHARES, key=lambda each: _mean_size(first, each))
     rest = points[~points["setting"].isin(chosen_on)]
     names = list(dict.fromkeys(points["detector"]))
-    level = 1 - (1 - _LEVEL) / len(names)
+    level = 1 - (1 - _LEVEL) / max(len(names), 1)
     found = {name: rank_correlation(*_pairs(rest, name, share), level=level, seed=seed) for name in names}
     return Judged(share, len(chosen_on), len(settings) - len(chosen_on), found)
 
