@@ -16,7 +16,13 @@ import pandas as pd
 
 from lmc_lab.reporting.claims import CLAIMS, Verdict, claims_table
 from lmc_lab.reporting.printed import draw_figures
-from lmc_lab.reporting.question_tables import alignment_table, class_geometry_table, collapse_table, gap_terms_table
+from lmc_lab.reporting.question_tables import (
+    alignment_table,
+    chaos_table,
+    class_geometry_table,
+    collapse_table,
+    gap_terms_table,
+)
 from lmc_lab.reporting.table import mode_table, onset_table
 from lmc_lab.results.bundle import read_bundle
 from lmc_lab.results.folder import Result, all_rows
@@ -117,6 +123,10 @@ def _alignment(rows: pd.DataFrame) -> pd.DataFrame:
     return alignment_table(rows).drop(columns="task")
 
 
+def _chaos(rows: pd.DataFrame) -> pd.DataFrame:
+    return chaos_table(rows).drop(columns="task")
+
+
 _TABLES: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "claims": _claims,
     "modes": _modes,
@@ -125,6 +135,7 @@ _TABLES: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "collapse": _collapse,
     "class_geometry": _class_geometry,
     "alignment": _alignment,
+    "chaos": _chaos,
 }
 
 

@@ -38,6 +38,32 @@ def collapse_rows(task="mnist1d"):
     return _as_rows(rows)
 
 
+def chaos_rows(task="mnist1d"):
+    """Differences grow at first, and shrink later."""
+    rows = []
+    for trunk, (number, step) in product((0, 1), enumerate((*SPLITS, 100))):
+        for scale, name in enumerate(("lyapunov_exponent", "difference_growth"), 1):
+            value = (0.01 - 0.006 * number) / scale
+            own = {"task": task, "trunk": trunk, "step": step, "quantity": name, "num_samples": 3}
+            rows.append({**own, "value": value, "low": value - 0.001, "high": value + 0.001})
+    for trunk, (number, split), (index, size) in product((0, 1), enumerate(SPLITS), enumerate((0.0, 0.1, 1.0))):
+        own = {"task": task, "trunk": trunk, "split_step": split, "index": index, "num_endpoints": 2}
+        rows.append({**own, "quantity": "perturbation_size", "value": size})
+        for kind in ("gaussian", "gradient"):
+            share = {
+                "quantity": f"p_{kind}_barrier",
+                "subset": "train",
+                "value": index / (2 + number),
+                "num_samples": 2,
+            }
+            rows.append({**own, **share})
+    for trunk, (number, split), kind in product((0, 1), enumerate(SPLITS), ("gaussian", "gradient")):
+        own = {"task": task, "trunk": trunk, "split_step": split, "quantity": f"{kind}_sigma_50", "subset": "train"}
+        value = 0.2 * (1 + number) * (1 + trunk)
+        rows.append({**own, "value": value, "low": value / 2, "high": None if number else 2 * value, "num_samples": 6})
+    return pd.DataFrame(rows).reindex(columns=list(SCHEMA)).astype(SCHEMA)
+
+
 def shape_rows(task="mnist1d"):
     """Barriers fall with the split, and those of layers and deviations of features grow with the layer."""
     rows = []

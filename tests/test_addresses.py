@@ -33,6 +33,7 @@ RESULTS = {
     "layer_barriers": "3f559aa3892c",
     "onset": "414840e45d62",
     "pairs": "08c7127ee9d8",
+    "perturbed_branches": "ae74bae0c855",
     "plane": "43480b4b36c5",
     "predictions": "00b41c3851d4",
     "spectrum": "36ad652797ae",
@@ -40,6 +41,7 @@ RESULTS = {
     "trunk_collapse": "b65d8b916b73",
     "trunk_curve": "bc06bccb48be",
     "trunk_hessian": "200819e4418f",
+    "trunk_lyapunov": "653f80dbd1e9",
     "trunk_midpoint_gap": "3e7f3dad23e3",
 }
 

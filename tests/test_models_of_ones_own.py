@@ -22,6 +22,7 @@ from lmc_lab.analyses.hessian import BranchHessian, TrunkHessian
 from lmc_lab.analyses.hulls import Hulls
 from lmc_lab.analyses.inter_alignment import InterAlignment
 from lmc_lab.analyses.layers import FeatureLinearity, LayerBarriersOfMode
+from lmc_lab.analyses.lyapunov import TrunkLyapunov
 from lmc_lab.analyses.midpoint_gap import TrunkMidpointGap
 from lmc_lab.analyses.neural_collapse import BranchCollapse, TrunkCollapse
 from lmc_lab.analyses.pairs import Pairs
@@ -237,6 +238,7 @@ ANALYSES = [
     InterStar(num_points=3, num_endpoints=1),
     LayerBarriersOfMode(num_endpoints=3),
     FeatureLinearity(num_samples=2, num_examples=20),
+    TrunkLyapunov(num_steps=4),
 ]
 
 

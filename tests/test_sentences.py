@@ -177,6 +177,11 @@ STEPS = [
     ("inter_alignment", "num_examples=0"),
     ("layer_barriers", "num_endpoints=1"),
     ("feature_linearity", "num_examples=0"),
+    ("trunk_lyapunov", "num_steps=1"),
+    ("trunk_lyapunov", "num_directions=0"),
+    ("perturbed_branches", "sigmas=[1]"),
+    ("perturbed_branches", "kinds=[gausian]"),
+    ("perturbed_branches", "threshold=2"),
 ]
 
 

@@ -81,6 +81,34 @@ def test_an_analysis_asks_for_branches_and_a_study_trains_them(own, shared_cache
     succeed(f"python -m lmc_lab.analyze 'analysis=[moved]' analysis.moved.by=3.0 {where}", cwd=own)
 
 
+def test_an_analysis_compares_variations_and_a_study_trains_them_in_one_sweep(own, shared_cache):
+    (own / "conf" / "study" / "beside.yaml").write_text(
+        dedent("""
+            name: beside
+            overrides: [task=mnist1d]
+            trunks: [0]
+            splits: [20]
+            branches: 2
+            analyses: {perturbed_branches: {sigmas: [0, 0.5], kinds: [gaussian]}}
+        """)
+    )
+    overrides = json.dumps(SMALL.split())
+    command = f"python -m lmc_lab.study study=beside 'overrides={overrides}' cache_dir={shared_cache} --config-dir conf"
+    printed = succeed(command, cwd=own)
+    assert "missing" not in printed and printed.count("lmc_lab.train") == 3  # trunks, plain branches, variations
+    assert len(list(own.glob("multirun/*/trunk-0/split-20-varied_*/branch-*/endpoint.safetensors"))) == 4
+    (result,) = own.glob("multirun/*/results/perturbed_branches-*.parquet")
+    rows = pd.read_parquet(result)
+    distances = rows[rows["quantity"] == "gaussian_distance"].set_index("index")["value"]
+    assert distances[0] == 0 and distances[1] > 0.1
+
+    where = f"split_step=20 {SMALL} cache_dir={shared_cache} analysis.perturbed_branches.kinds=[gaussian]"
+    alone = f"python -m lmc_lab.analyze 'analysis=[perturbed_branches]' {where} analysis.perturbed_branches.sigmas"
+    assert result.name in succeed(f"{alone}=[0,0.5]", cwd=own)
+    said = shell(f"{alone}=[0,2]", cwd=own)
+    assert said.returncode == 1 and "sigma:2.0,kind:gaussian,seed:1}" in said.stderr
+
+
 def test_branches_of_some_examples_and_of_another_rate_have_folders_of_their_own(own, shared_cache):
     train = f"python -m lmc_lab.train split_step=20 {SMALL} cache_dir={shared_cache}"
     for varied in (

@@ -12,7 +12,9 @@ from lmc_lab.data.examples import Dataset, Examples
 from lmc_lab.runs.branch import train_from
 from lmc_lab.runs.experiment import Experiment, RunSettings
 from lmc_lab.runs.paths import RunPaths
+from lmc_lab.runs.perturbation import perturbed
 from lmc_lab.runs.trunk import ensure_split
+from lmc_lab.runs.variation import Variation
 from lmc_lab.tasks.classification import Classification
 from lmc_lab.tasks.task import Task
 
@@ -60,5 +62,28 @@ def with_callbacks(experiment, make_callbacks) -> Experiment:
     return replace(experiment, task=replace(experiment.task, make_callbacks=make_callbacks))
 
 
+def variants(experiment, analysis) -> list[Experiment]:
+    """The experiment with branches in each of the analysis' variations, which are perturbations, as `compose` makes them."""
+    found = []
+    for each in analysis.variations:
+        settings = {name: value for name, value in each["start"].items() if name != "_target_"}
+        start = partial(_perturbed, settings=settings)
+        found.append(replace(experiment, variation=Variation(start=start, described=each)))
+    return found
+
+
+def _perturbed(weights, origin, settings):
+    return perturbed(weights, origin, **settings)
+
+
 def train_branch(experiment, split_step, seed):
     return train_from(experiment, ensure_split(experiment, split_step), seed)
+
+
+def tiny_trunks(output_dir: Path) -> list[Experiment]:
+    """Returns two trunks with three branches each from step 13."""
+    trunks = [tiny_experiment(output_dir, trunk_seed=trunk) for trunk in (0, 1)]
+    for trunk in trunks:
+        for seed in range(3):
+            train_branch(trunk, 13, seed)
+    return trunks

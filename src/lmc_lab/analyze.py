@@ -32,7 +32,7 @@ def job(config: DictConfig) -> None:
     use_locks(config.locks)
     with heavy_imports():
         from lmc_lab.analyses.store import ensure_rows
-        from lmc_lab.compose import build_analyses, build_experiment, build_experiment_of
+        from lmc_lab.compose import build_analyses, build_experiment, with_branches
         from lmc_lab.failures import Failures
 
     _check_trunk(config)
@@ -46,8 +46,9 @@ def job(config: DictConfig) -> None:
             print(f"{analysis.name}: left out, since weights from elsewhere are one mode without a trunk")
             continue
         with failures.kept(analysis.name if at_step is None else f"{analysis.name} at step {at_step}"):
-            own = build_experiment_of(config, analysis) if analysis.branch else experiment
-            print(ensure_rows(own, subjects.of(analysis, own, at_step), analysis))
+            own = with_branches(experiment, config, analysis.branch)
+            varied = [with_branches(own, config, {**analysis.branch, **each}) for each in analysis.variations]
+            print(ensure_rows(own, subjects.of(analysis, own, varied, at_step), analysis))
     failures.tell()
 
 
@@ -92,9 +93,12 @@ class _Subjects:
         self._request = request
         self._last: tuple[Experiment, type[Subject], Request, Subject] | None = None
 
-    def of(self, analysis: "Analysis", experiment: "Experiment", at_step: int | None) -> "Subject":
+    def of(
+        self, analysis: "Analysis", experiment: "Experiment", varied: "Sequence[Experiment]", at_step: int | None
+    ) -> "Subject":
         """Returns the subject of an analysis, of the branches of an experiment, at their ends or at a step on their way."""
-        asked = experiment, analysis.subject, replace(analysis.request(self._request), at_step=at_step)
+        request = replace(analysis.request(self._request), at_step=at_step, varied=tuple(varied))
+        asked = experiment, analysis.subject, request
         if self._last is None or self._last[0] is not experiment or self._last[1:3] != asked[1:]:
             self._last = None  # its tensors go before others come
             self._last = (*asked, analysis.subject.load(experiment, asked[2]))

@@ -1,7 +1,7 @@
 """From a composed config to objects: the one place that instantiates."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -13,7 +13,7 @@ from torch import nn
 from lmc_lab import schema
 from lmc_lab.addresses import described, fingerprint, listed, paths_of
 from lmc_lab.configs import config_dir_flags
-from lmc_lab.construct import LOGGER_CALL, check_node, factory, plain
+from lmc_lab.construct import LOGGER_CALL, argument_names, check_node, factory, plain
 from lmc_lab.data.examples import Dataset
 from lmc_lab.data.transforms import Transform
 from lmc_lab.errors import UserError
@@ -22,10 +22,11 @@ from lmc_lab.runs.experiment import Experiment, RunName
 from lmc_lab.runs.settings import RunSettings
 from lmc_lab.runs.split import BranchLength, parse_step
 from lmc_lab.runs.trainer_keys import check_task
-from lmc_lab.runs.variation import Variation
+from lmc_lab.runs.variation import Start, Variation
 from lmc_lab.tasks.optimization import Optimization
 from lmc_lab.tasks.supervised import SupervisedTask
 from lmc_lab.tasks.task import ClipAlgorithm, Task
+from lmc_lab.values import branch_overrides
 
 if TYPE_CHECKING:
     from lmc_lab.analyses.base import Analysis
@@ -37,12 +38,8 @@ _NOT_OF_TRAINING = (
 )  # fmt: skip
 
 
-def build_experiment(config: DictConfig, *, further: Sequence[str] = ()) -> Experiment:
+def build_experiment(config: DictConfig) -> Experiment:
     """Returns the experiment that the config describes.
-
-    Args:
-        config: composed.
-        further: overrides that the config has besides those of the command line.
 
     Raises:
         UserError: a value of the config, or a target and its arguments, cannot be what they are.
@@ -58,17 +55,30 @@ def build_experiment(config: DictConfig, *, further: Sequence[str] = ()) -> Expe
         make_logger=_logger_factory(config),
         settings=RunSettings(**cast("dict[str, Any]", plain(config.run))),
         config=cast("dict[str, Any]", plain(config)),
-        given=(*_given(), *further),
+        given=_given(),
         variation=_variation(config, task),
         device=_device(config),
     )
 
 
-def build_experiment_of(config: DictConfig, analysis: "Analysis") -> Experiment:
-    """Returns the experiment with branches as an analysis wants them, which may not be those of the config."""
+def with_branches(experiment: Experiment, config: DictConfig, branch: Mapping[str, Any]) -> Experiment:
+    """Returns the experiment of a config with branches that are made otherwise; it shares task and data.
+
+    Args:
+        experiment: that the config describes.
+        config: composed.
+        branch: values of its node `branch`, which take the place of those under the same keys; none: the experiment itself.
+    """
+    if not branch:
+        return experiment
     content = cast("dict[str, Any]", plain(config))
-    varied = OmegaConf.create({**content, "branch": {**content["branch"], **analysis.branch}})
-    return build_experiment(varied, further=analysis.branch_overrides)
+    varied = OmegaConf.create({**content, "branch": {**content["branch"], **branch}})
+    return replace(
+        experiment,
+        config=cast("dict[str, Any]", plain(varied)),
+        given=(*experiment.given, *branch_overrides(branch)),
+        variation=_variation(varied, experiment.task),
+    )
 
 
 def _make_trainer(config: DictConfig, arguments: Mapping[str, Any]) -> Any:
@@ -131,13 +141,24 @@ def _variation(config: DictConfig, task: Task) -> Variation:
     """Returns how branches are made, from the config's keys that concern nothing else."""
     branch = config.branch
     return Variation(
-        start=factory(config, "branch.start", num_positional=1) if branch.start else None,
+        start=_start(config) if branch.start else None,
         carry_optimizer_state=config.carry_optimizer_state,
         examples=factory(config, "branch.examples", num_positional=1) if branch.examples else None,
         task=replace(_task(_overridden(config)), load_data=lambda: task.dataset) if branch.overrides else None,
         length=BranchLength(config.branch_length),
         described=described(config),
     )
+
+
+def _start(config: DictConfig) -> Start:
+    """Returns what makes the weights that a branch starts from; a target that takes an `origin` is told it."""
+    node = plain(config.branch.start)
+    has_target = isinstance(node, Mapping) and "_target_" in node
+    if has_target and "origin" in argument_names(node["_target_"], "branch.start"):
+        make = factory(config, "branch.start", num_positional=1, named=("origin",))
+        return lambda weights, origin: make(weights, origin=origin)
+    make = factory(config, "branch.start", num_positional=1)
+    return lambda weights, _: make(weights)
 
 
 def _overridden(config: DictConfig) -> DictConfig:

@@ -27,6 +27,7 @@ from matplotlib.figure import Figure
 
 from lmc_lab.errors import UserError
 from lmc_lab.reporting.collapse_measures import MEASURES
+from lmc_lab.reporting.figures import chaos as chaos_
 from lmc_lab.reporting.figures import figure2, figure3, figure4, figure5, figure6
 from lmc_lab.reporting.figures import gap_terms as gap_terms_
 from lmc_lab.reporting.figures import mode_shape as mode_shape_
@@ -57,12 +58,14 @@ __all__ = [
     "hessian_ratio",
     "hull_map",
     "layer_barriers",
+    "lyapunov",
     "p_conv",
     "p_gap_negative",
     "pairs",
     "read_rows",
     "right_in_common",
     "shared_correct",
+    "sigma_50",
     "singular_values",
     "star",
     "train_loss",
@@ -200,6 +203,16 @@ def union_p_conv(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 def union_centre(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draws the loss at the centre of all trunks' endpoints, before and after their neurons are aligned."""
     return _drawn(permutation_.union_centre, rows, ax)
+
+
+def lyapunov(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws how fast small differences of weights grow along the trunks: the finite-time Lyapunov exponent."""
+    return _drawn(chaos_.growth, rows, ax)
+
+
+def sigma_50(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws the size of a perturbation of W_k at which half of the pairs of branches have a barrier, against the split step."""
+    return _drawn(chaos_.sigma_50, rows, ax)
 
 
 def shared_correct(rows: pd.DataFrame, *, subset: Subset = "train", ax: Axes | None = None) -> Axes:

@@ -5,10 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 from lmc_lab import stages
-from lmc_lab.analyses.base import Analysis, override_value
+from lmc_lab.analyses.base import Analysis
 from lmc_lab.runs.paths import RunFolder
 from lmc_lab.runs.subject import Subject
+from lmc_lab.study_branches import BranchStage
 from lmc_lab.study_plan import StudyPlan, steps_of
+from lmc_lab.values import override_value
 
 Commands = dict[str, list[str]]  # stage -> its command, in their order
 
@@ -17,7 +19,7 @@ def commands(plan: StudyPlan) -> Commands:
     """Returns the stages of a study whose splits are known, but for those that wait for the onset to be known."""
     stages_of = {
         "trunks": trunk_command(plan),
-        **{stage: _branches(plan, analyses) for stage, analyses in plan.training.items()},
+        **{name: _branches(plan, stage) for name, stage in plan.training.items()},
         **{kind.stage: _of_kind(plan, kind) for kind in _kinds(plan)},
         "report": stages.command("report", *plan.given),
     }
@@ -42,7 +44,7 @@ def bracket_commands(plan: StudyPlan) -> Commands:
     if not analyses or not plan.bracket:
         return {}
     at_bracket = plan_at_bracket(plan)
-    training = {stage: _branches(at_bracket, alike) for stage, alike in plan.bracket_training.items()}
+    training = {name: _branches(at_bracket, stage) for name, stage in plan.bracket_training.items()}
     return {**training, "bracket": _measuring(at_bracket, analyses)}
 
 
@@ -51,29 +53,29 @@ def plan_at_bracket(plan: StudyPlan) -> StudyPlan:
     return replace(plan.with_splits(plan.bracket), branches=len(plan.bracket_seeds))
 
 
-def branch_folders(plan: StudyPlan, stage: str = "branches") -> list[RunFolder]:
+def branch_folders(plan: StudyPlan, name: str = "branches") -> list[RunFolder]:
     """Returns the folders of the branches that a stage trains, none if it does not."""
-    analyses = {**plan.training, **plan.bracket_training}.get(stage)
-    if analyses is None:
+    stage = {**plan.training, **plan.bracket_training}.get(name)
+    if stage is None:
         return []
-    experiment = plan.experiment_of(analyses[0])
     return [
         experiment.paths.split(trunk, step, experiment.variant).branch(seed)
+        for experiment in map(plan.with_branches, stage.ways)
         for trunk in plan.trunks
         for step in plan.steps
         for seed in plan.seeds
     ]
 
 
-def _branches(plan: StudyPlan, analyses: Sequence[Analysis]) -> list[str]:
-    """Returns the command that trains the branches which some analyses want made alike."""
+def _branches(plan: StudyPlan, stage: BranchStage) -> list[str]:
+    """Returns the command that trains the branches of a stage."""
     where = (_trunks(plan), f"split_step={_list(plan.splits)}", f"seed=range({plan.branches})")
     return _sweep(
         plan,
         "train",
         *where,
-        *analyses[0].branch_overrides,
-        *_saving(_steps_on_the_way(plan, analyses)),
+        *stage.overrides,
+        *_saving(_steps_on_the_way(plan, stage.analyses)),
         *_logger(plan),
     )
 

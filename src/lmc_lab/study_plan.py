@@ -10,16 +10,17 @@ from hydra import compose
 from omegaconf import DictConfig
 
 from lmc_lab import schema
-from lmc_lab.analyses.base import Analysis, override_value
+from lmc_lab.analyses.base import Analysis
 from lmc_lab.analyses.onset import Onset
 from lmc_lab.analyses.store import identity_settings
-from lmc_lab.compose import build_analyses, build_experiment, build_experiment_of, split_steps, steps_on_the_way
+from lmc_lab.compose import build_analyses, build_experiment, split_steps, steps_on_the_way, with_branches
 from lmc_lab.construct import plain
 from lmc_lab.errors import UserError
 from lmc_lab.results.part import Part
 from lmc_lab.runs.experiment import Experiment
+from lmc_lab.study_branches import BranchStage, branch_stages
 from lmc_lab.study_request import asked, places
-from lmc_lab.values import at_least, check_fields
+from lmc_lab.values import at_least, check_fields, override_value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,18 +192,22 @@ class StudyPlan:
 
     def experiment_of(self, analysis: Analysis) -> Experiment:
         """Returns what the study trains, with branches as an analysis wants them."""
-        return build_experiment_of(self._config, analysis) if analysis.branch else self.experiment
+        return self.with_branches(analysis.branch)
+
+    def with_branches(self, branch: Mapping[str, Any]) -> Experiment:
+        """Returns what the study trains, with these values of the node `branch`."""
+        return with_branches(self.experiment, self._config, branch)
 
     @cached_property
-    def training(self) -> dict[str, list[Analysis]]:
-        """Returns the stages that train branches by name, each with the analyses that want them made so."""
-        return _by_branches(each for each in self.composed if each.subject.has_branches and not each.at_bracket)
+    def training(self) -> dict[str, BranchStage]:
+        """Returns the stages that train branches by name."""
+        return branch_stages(each for each in self.composed if each.subject.has_branches and not each.at_bracket)
 
     @cached_property
-    def bracket_training(self) -> dict[str, list[Analysis]]:
+    def bracket_training(self) -> dict[str, BranchStage]:
         """Returns the same of the 2P branches at the bracket of the onset."""
-        found = _by_branches(analysis for analysis in self.composed if analysis.at_bracket)
-        return {f"{stage}-of-bracket": analyses for stage, analyses in found.items()}
+        found = branch_stages(analysis for analysis in self.composed if analysis.at_bracket)
+        return {f"{name}-of-bracket": stage for name, stage in found.items()}
 
     def own_settings(self, analysis: Analysis) -> dict[str, Any]:
         """Returns the settings that restrict an analysis to the study's own states or results, where there may be others."""
@@ -259,17 +264,6 @@ def _analyses(study: DictConfig, *, is_searched: bool) -> dict[str, dict[str, An
     if is_searched and "convex_mode" in analyses:
         analyses["convex_mode"] = {"resolve": _threshold(analyses), **analyses["convex_mode"]}
     return analyses
-
-
-def _by_branches(analyses: Iterable[Analysis]) -> dict[str, list[Analysis]]:
-    """Returns analyses by the stage that trains their branches: plain ones first, then each kind that one asks for."""
-    stages_of: dict[str, list[Analysis]] = {}
-    for analysis in sorted(analyses, key=lambda each: bool(each.branch)):
-        alike = (name for name, others in stages_of.items() if others[0].branch == analysis.branch)
-        stages_of.setdefault(next(alike, f"branches-of-{analysis.name}" if analysis.branch else "branches"), []).append(
-            analysis
-        )
-    return stages_of
 
 
 def _threshold(analyses: Mapping[str, Mapping[str, Any]]) -> float:

@@ -20,11 +20,13 @@ def record_of(plan: StudyPlan) -> StudyRecord:
     wanted = []
     for analysis in plan.measured:
         experiment = plan.experiment_of(analysis)
+        varied = [plan.with_branches({**analysis.branch, **each}) for each in analysis.variations]
         settings = identity_settings(analysis, variant=experiment.variant)
         for subject in plan.subjects_of(analysis):
             wanted.append(Wanted(analysis.name, analysis.version, settings, subject))
             found = obstacles.setdefault(told(subject), [])
-            found += [each for each in _obstacles(experiment, subject) if each not in found]
+            for each in (experiment, *varied):
+                found += [obstacle for obstacle in _obstacles(each, subject) if obstacle not in found]
     return StudyRecord(
         name=plan.name,
         asked=plan.asked,

@@ -150,6 +150,20 @@ def shown(value: Any) -> str:
     return f"'{value}'" if isinstance(value, str) else str(value)
 
 
+def override_value(value: Any) -> str:
+    """Returns a value as an override of Hydra's has it."""
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{override_value(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(override_value, value))}]"
+    return "null" if value is None else str(value)
+
+
+def branch_overrides(branch: Mapping[str, Any]) -> list[str]:
+    """Returns values of the config's node `branch` as overrides."""
+    return [f"branch.{key}={override_value(value)}" for key, value in branch.items()]
+
+
 def _fits_one_of(value: Any, kinds: Sequence[Any]) -> bool:
     if any(_is_plain(kind) and fits(value, kind) for kind in kinds):
         return True

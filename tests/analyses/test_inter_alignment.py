@@ -22,7 +22,7 @@ from lmc_lab.tasks.evaluation_settings import EvaluationSettings
 from lmc_lab.tasks.layer_outputs import LayerOutputs
 from lmc_lab.tasks.point_evaluator import PointEvaluator
 from lmc_lab.tasks.state_dicts import Endpoints
-from tiny import tiny_experiment, train_branch
+from tiny import tiny_experiment, tiny_trunks, train_branch
 
 KEPT = EvaluationSettings(bn_policy="keep")
 HULL_WAYS = ("none", "centres", "endpoints", "jointly", "activations", "split")
@@ -31,12 +31,7 @@ BY_WEIGHTS = ("by_centres", "by_endpoints", "jointly")
 
 @pytest.fixture(scope="module")
 def trunks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tiny")
-    trunks = [tiny_experiment(folder, trunk_seed=trunk) for trunk in (0, 1)]
-    for trunk in trunks:
-        for seed in range(3):
-            train_branch(trunk, 13, seed)
-    return trunks
+    return tiny_trunks(tmp_path_factory.mktemp("tiny"))
 
 
 def modes_of(trunks):

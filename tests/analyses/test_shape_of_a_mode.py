@@ -16,7 +16,7 @@ from lmc_lab.runs.endpoints import load_mode
 from lmc_lab.runs.modes import Modes
 from lmc_lab.tasks.evaluation_settings import EvaluationSettings
 from lmc_lab.tasks.point_evaluator import PointEvaluator
-from tiny import tiny_experiment, train_branch
+from tiny import tiny_experiment, tiny_trunks, train_branch
 
 KEPT = EvaluationSettings(bn_policy="keep")
 LAYERS = ("model.0", "model.1", "model.4")
@@ -24,12 +24,7 @@ LAYERS = ("model.0", "model.1", "model.4")
 
 @pytest.fixture(scope="module")
 def trunks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tiny")
-    trunks = [tiny_experiment(folder, trunk_seed=trunk) for trunk in (0, 1)]
-    for trunk in trunks:
-        for seed in range(3):
-            train_branch(trunk, 13, seed)
-    return trunks
+    return tiny_trunks(tmp_path_factory.mktemp("tiny"))
 
 
 def values(found, subset="train"):

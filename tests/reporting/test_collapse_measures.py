@@ -3,8 +3,9 @@
 import pandas as pd
 import pytest
 
-from lmc_lab.reporting.collapse_measures import along_training, onsets, splits_in
+from lmc_lab.reporting.collapse_measures import along_training
 from lmc_lab.reporting.interactive import neural_collapse
+from lmc_lab.reporting.onsets import onsets, splits_in
 from lmc_lab.results.row_file import SCHEMA
 from question_rows import SPLITS, collapse_rows
 

@@ -16,10 +16,12 @@ from lmc_lab.analyses.hessian import BranchHessian, TrunkHessian
 from lmc_lab.analyses.hulls import Hulls
 from lmc_lab.analyses.inter_alignment import InterAlignment
 from lmc_lab.analyses.layers import FeatureLinearity, LayerBarriersOfMode
+from lmc_lab.analyses.lyapunov import TrunkLyapunov
 from lmc_lab.analyses.midpoint_gap import TrunkMidpointGap
 from lmc_lab.analyses.neural_collapse import BranchCollapse, TrunkCollapse
 from lmc_lab.analyses.onset import Onset
 from lmc_lab.analyses.pairs import Pairs
+from lmc_lab.analyses.perturbed import PerturbedBranches
 from lmc_lab.analyses.plane import PlaneOfHull
 from lmc_lab.analyses.predictions import InterMode, Predictions
 from lmc_lab.analyses.spectrum import Spectrum
@@ -28,7 +30,9 @@ from lmc_lab.analyses.store import ensure_rows
 from lmc_lab.reporting import page, printed
 from lmc_lab.results.folder import all_rows, read_results
 from lmc_lab.runs.subject import Request
-from tiny import tiny_experiment, train_branch
+from tiny import tiny_experiment, train_branch, variants
+
+PERTURBED = PerturbedBranches(sigmas=(1e-6, 100), num_points=3)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +43,8 @@ def rows(tmp_path_factory):
     for trunk in trunks:
         for step in (0, 13):
             for seed in range(3):
-                train_branch(trunk, step, seed)
+                for each in (trunk, *variants(trunk, PERTURBED)):
+                    train_branch(each, step, seed)
     analyses = [
         ConvexMode(num_samples=5), Distances(num_samples=5), Spectrum(), Pairs(), Predictions(), BranchCurves(),
         BranchHessian(num_examples=50), TrunkCurve(), TrunkHessian(num_examples=50),
@@ -48,12 +53,14 @@ def rows(tmp_path_factory):
         TrunkCollapse(), BranchCollapse(), HullCollapse(num_samples=5), InterCollapse(),
         Star(num_points=3), InterStar(num_points=3), LayerBarriersOfMode(), FeatureLinearity(num_samples=2, num_examples=40),
         InterAlignment(num_samples=5, num_points=3, num_examples=40),
+        TrunkLyapunov(num_steps=4, num_directions=2), PERTURBED,
     ]  # fmt: skip
     for analysis in analyses:
         is_of_modes = analysis.subject.has_branches and analysis.subject.has_tensors
         for trunk in trunks:
             for step in (0, 13) if is_of_modes else (None,):
-                request = Request(split_steps=() if step is None else (step,), trunks=(0, 1))
+                varied = variants(trunk, PERTURBED) if analysis is PERTURBED else ()
+                request = Request(split_steps=() if step is None else (step,), trunks=(0, 1), varied=varied)
                 subject = analysis.subject.load(trunk, analysis.request(request))
                 ensure_rows(trunk, subject, analysis)
     return all_rows(read_results(experiment.paths.results, experiment.task.fingerprint)[0])

@@ -2,9 +2,15 @@
 
 import pandas as pd
 
-from lmc_lab.reporting.question_tables import alignment_table, class_geometry_table, collapse_table, gap_terms_table
+from lmc_lab.reporting.question_tables import (
+    alignment_table,
+    chaos_table,
+    class_geometry_table,
+    collapse_table,
+    gap_terms_table,
+)
 from lmc_lab.results.row_file import SCHEMA
-from question_rows import alignment_rows, collapse_rows
+from question_rows import alignment_rows, chaos_rows, collapse_rows
 
 
 def test_a_line_a_mode_with_intervals_where_there_are_some():
@@ -55,3 +61,11 @@ def test_each_way_to_align_neurons_is_a_line_at_each_split():
     assert (last["aligned by"], last["barrier between trunks"], last["p_conv of all"]) == (
         "weights of each pair alone", "0.5 [0.45, 0.55]", "",
     )  # fmt: skip
+
+
+def test_sigma_50_stands_beside_the_exponent_of_the_window_at_its_split():
+    lines = chaos_table(chaos_rows()).to_dict("records")
+    assert [(line["trunk"], line["k"]) for line in lines] == [(0, 0), (0, 25), (1, 0), (1, 25)]
+    assert lines[0]["sigma_50, Gaussian"] == "0.2 [0.1, 0.4]"
+    assert lines[3]["sigma_50, along a gradient"] == "0.8 [0.4, ]"  # open at the larger sizes
+    assert lines[3]["Lyapunov exponent from W_k"] == "0.004 [0.003, 0.005]"

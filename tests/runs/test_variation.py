@@ -19,7 +19,7 @@ def weights(folder):
     return checkpoint.load(folder.endpoint).state["model"]
 
 
-def shifted(state):
+def shifted(state, origin=None):
     return {name: value + 1 if name.endswith("4.bias") else value for name, value in state.items()}
 
 
@@ -76,8 +76,8 @@ def test_another_kind_of_optimizer_cannot_go_on_with_the_trunks_state(tmp_path):
 @pytest.mark.parametrize(
     ("start", "said"),
     [
-        (lambda state: {}, "names and shapes"),
-        (lambda state: {name: value * float("nan") for name, value in state.items()}, "finite weights"),
+        (lambda state, origin: {}, "names and shapes"),
+        (lambda state, origin: {name: value * float("nan") for name, value in state.items()}, "finite weights"),
     ],
 )
 def test_a_start_that_is_none_is_refused(tmp_path, start, said):
@@ -86,7 +86,7 @@ def test_a_start_that_is_none_is_refused(tmp_path, start, said):
 
 
 def test_the_seed_of_the_trunk_goes_on_as_the_trunk_from_the_same_start(tmp_path):
-    experiment = varied(tmp_path, start=dict)
+    experiment = varied(tmp_path, start=lambda state, origin: dict(state))
     folder = train_branch(experiment, 13, "trunk")
     ensure_trunk(experiment, {40})
     end = checkpoint.module_state(checkpoint.load(experiment.trunk_folder.step(40)).state)

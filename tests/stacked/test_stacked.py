@@ -21,22 +21,10 @@ from lmc_lab.stacked.graph import NOTHING, UnsupportedModel, trace
 from lmc_lab.stacked.layers import BUILDERS
 from lmc_lab.stacked.model import BatchSizes, StackedModel
 from lmc_lab.stacked.moments import batch_moments
+from written import Written
 
 States = dict[str, Tensor]
 IMAGE, SIGNAL = (3, 32, 32), (1, 40)
-
-
-class Written(nn.Module):
-    """Layers, and a forward written as a function of them and the input."""
-
-    def __init__(self, forward: Callable[[nn.Module, Tensor], Tensor], **layers: nn.Module) -> None:
-        super().__init__()
-        for name, layer in layers.items():
-            self.add_module(name, layer)
-        self.written = forward
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.written(self, x)
 
 
 def layer_norm_mlp() -> nn.Module:

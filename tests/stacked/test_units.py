@@ -16,6 +16,7 @@ from lmc_lab.models.resnet20 import ResNet20
 from lmc_lab.models.siren import Siren
 from lmc_lab.stacked.graph import UnsupportedModel
 from lmc_lab.stacked.units import permutable_blocks
+from written import Written
 
 IMAGE, SIGNAL = (3, 32, 32), (1, 40)
 SHIPPED = {
@@ -28,19 +29,6 @@ SHIPPED = {
     # Inside groups of 2, 4 and 8: 8 of them in each inner layer; in a stage those that are not tied to the one before.
     "resnet20-group": (partial(ResNet20, norm="group"), IMAGE, None),
 }
-
-
-class Written(nn.Module):
-    """Layers, and a forward written as a function of them and the input."""
-
-    def __init__(self, forward, **layers):
-        super().__init__()
-        for name, layer in layers.items():
-            self.add_module(name, layer)
-        self.written = forward
-
-    def forward(self, x):
-        return self.written(self, x)
 
 
 def shared_layer(m, x):

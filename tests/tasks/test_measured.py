@@ -20,6 +20,7 @@ from lmc_lab.tasks.judge import Judge
 from lmc_lab.tasks.layout import StateLayout
 from lmc_lab.tasks.point_evaluator import PointEvaluator
 from lmc_lab.tasks.supervised import SupervisedTask
+from written import Written
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated:FutureWarning")
 
@@ -28,21 +29,8 @@ N = 300  # more than one chunk of the loop
 KEEP = {"bn_policy": "keep"}
 
 
-class Net(nn.Module):
-    """Layers, and a forward written as a function of them and the input."""
-
-    def __init__(self, forward, **layers):
-        super().__init__()
-        for name, layer in layers.items():
-            self.add_module(name, layer)
-        self.written = forward
-
-    def forward(self, x):
-        return self.written(self, x)
-
-
 def tied():
-    net = Net(
+    net = Written(
         lambda m, x: m.last(torch.tanh(m.b(torch.tanh(m.a(x))))),
         a=nn.Linear(6, 6),
         b=nn.Linear(6, 6),
@@ -54,7 +42,7 @@ def tied():
 
 def one_layer_under_two_names():
     layer = nn.Linear(6, 6)
-    return Net(lambda m, x: m.last(m.b(torch.tanh(m.a(x)))), a=layer, b=layer, last=nn.Linear(6, 3))
+    return Written(lambda m, x: m.last(m.b(torch.tanh(m.a(x)))), a=layer, b=layer, last=nn.Linear(6, 3))
 
 
 def with_old_weight_norm():
@@ -84,20 +72,20 @@ def with_forward_of_its_own():
 
 
 def in_place():
-    return Net(lambda m, x: m.last(x.flatten(1).sub_(0.5).clamp_(min=0)), last=nn.Linear(6, 3))
+    return Written(lambda m, x: m.last(x.flatten(1).sub_(0.5).clamp_(min=0)), last=nn.Linear(6, 3))
 
 
 def in_place_and_used_again():
-    return Net(lambda m, x: m.last(x.mul_(0.5).add_(1)) + m.skip(x), last=nn.Linear(6, 3), skip=nn.Linear(6, 3))
+    return Written(lambda m, x: m.last(x.mul_(0.5).add_(1)) + m.skip(x), last=nn.Linear(6, 3), skip=nn.Linear(6, 3))
 
 
 def in_place_before_batch_norm():
-    return Net(lambda m, x: m.last(m.norm(x.mul_(2).clamp_(min=-1))), norm=nn.BatchNorm1d(6), last=nn.Linear(6, 3))
+    return Written(lambda m, x: m.last(m.norm(x.mul_(2).clamp_(min=-1))), norm=nn.BatchNorm1d(6), last=nn.Linear(6, 3))
 
 
 def attention():
     layer = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0, batch_first=True)
-    return Net(
+    return Written(
         lambda m, x: m.last(m.layer(m.embed(x.view(-1, 3, 2))).mean(1)),
         embed=nn.Linear(2, 4),
         layer=layer,
@@ -302,7 +290,7 @@ def test_why_points_are_evaluated_one_by_one_is_said(name, reason):
 
 
 def test_how_points_are_evaluated_is_logged_once(caplog):
-    net = Net(lambda m, x: m.last(x).unusual(), last=nn.Linear(6, 3))
+    net = Written(lambda m, x: m.last(x).unusual(), last=nn.Linear(6, 3))
     net.written = lambda m, x: torch.logsumexp(m.last(x)[:, None] * torch.eye(3, dtype=x.dtype), 2)
     with caplog.at_level("INFO"):
         for _ in range(2):
@@ -312,7 +300,7 @@ def test_how_points_are_evaluated_is_logged_once(caplog):
 
 
 def sometimes_in_place():
-    return Net(lambda m, x: m.last(x.sub_(0.5) if len(x) < 50 else x), last=nn.Linear(6, 3))
+    return Written(lambda m, x: m.last(x.sub_(0.5) if len(x) < 50 else x), last=nn.Linear(6, 3))
 
 
 def test_a_change_of_the_input_that_the_first_examples_did_not_show_is_refused():

@@ -88,3 +88,8 @@ def test_a_setting_without_a_turning_point_is_left_out_and_too_few_say_nothing()
     points.loc[points["setting"].isin([f"s{number}" for number in range(0, 12, 2)]), "step"] = np.nan
     assert judge(points).found["informed"].num_pairs < judged_on == 12
     assert isnan(judge(settings(6, {"informed": lambda onset, share, noise: onset})).found["informed"].value)
+
+
+def test_a_study_that_measures_no_detector_has_none_to_judge():
+    nothing = turning_points(rows_of([1.0, 2.0, 3.0, 4.0], quantity="unknown"), rate=0.1)
+    assert judge(nothing.assign(setting="s0", onset=7.0)).found == {}

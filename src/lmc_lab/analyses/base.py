@@ -13,6 +13,7 @@ from lmc_lab.runs.modes import Modes
 from lmc_lab.runs.states import Trunk
 from lmc_lab.runs.subject import Request, Subject
 from lmc_lab.runs.trunk_results import TrunkResults
+from lmc_lab.runs.varied_modes import VariedModes
 from lmc_lab.tasks.task import Task
 from lmc_lab.values import check_fields, is_incidental
 
@@ -118,9 +119,12 @@ class Analysis(_About):
         return {}
 
     @property
-    def branch_overrides(self) -> list[str]:
-        """Returns `branch` as overrides."""
-        return [f"branch.{key}={override_value(value)}" for key, value in self.branch.items()]
+    def variations(self) -> Sequence[Mapping[str, Any]]:
+        """Returns the other ways of making the same branches, each as `branch` has one, whose modes stand beside it.
+
+        They are seen by an analysis of `VariedModes`. A study trains all of them.
+        """
+        return ()
 
     def request(self, request: Request) -> Request:
         """Returns what the user asks to be measured together with what this analysis wants to see of it."""
@@ -163,6 +167,16 @@ class JointAnalysis(Analysis):
         """Yields the answer."""
 
 
+class VariedAnalysis(Analysis):
+    """A question about a mode beside the same branches made in other ways: in each of its `variations`."""
+
+    subject = VariedModes
+
+    @abstractmethod
+    def measure(self, modes: VariedModes, task: Task) -> Iterator[Answer]:
+        """Yields the answer."""
+
+
 class SplitsAnalysis(Analysis):
     """A question about what other analyses, which it `reads`, have found at the splits of one trunk."""
 
@@ -171,15 +185,6 @@ class SplitsAnalysis(Analysis):
     @abstractmethod
     def measure(self, results: TrunkResults, task: Task) -> Iterator[Measurement | Record | Choice]:
         """Yields the answer."""
-
-
-def override_value(value: Any) -> str:
-    """Returns a value as an override of Hydra's has it."""
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{override_value(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return f"[{','.join(map(override_value, value))}]"
-    return "null" if value is None else str(value)
 
 
 def _essential(settings: Any) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Is the loss convex between two updates that SGD might make (Figure 4, bottom; Appendix B)?"""
 
-import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, final
@@ -14,15 +13,15 @@ from lmc_lab.analyses.estimates import mean, probability
 from lmc_lab.analyses.evaluation import how
 from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.data.examples import Examples
-from lmc_lab.data.order import DataOrder, Role, StepBatches
+from lmc_lab.data.order import DataOrder, Role
 from lmc_lab.inputs import each
 from lmc_lab.landscape.convexity import MidpointGap, midpoint_gap
+from lmc_lab.runs.manual import ManualTraining
 from lmc_lab.runs.states import RunState, Trunk
 from lmc_lab.tasks.batch_norm import Buffers
 from lmc_lab.tasks.evaluation_settings import EvaluationSettings
 from lmc_lab.tasks.point_evaluator import PointEvaluator
 from lmc_lab.tasks.precision import precision_of
-from lmc_lab.tasks.supervised import only_optimizer
 from lmc_lab.tasks.task import Task
 from lmc_lab.values import Count, Natural
 
@@ -92,28 +91,20 @@ def candidate_update(
 
     The step is made in the precision of training, with its clipping of gradients, on the device (the CPU for None).
     """
-    device = device or torch.device("cpu")
-    precision = precision_of(task.precision)
-    module = precision.convert_module(task.initialise(trunk_seed)).to(device)
-    task.layout.load(module, state.theta, {name: values[0] for name, values in state.buffers.items()})
-    optimizer = only_optimizer(module.configure_optimizers())
-    optimizer.load_state_dict(copy.deepcopy(dict(state.optimizer)))
     order = DataOrder(Role.CANDIDATE, trunk_seed, seed, len(examples), task.batch_size)
-    torch.manual_seed(order.noise_seed(state.step))
-    inputs, targets = StepBatches(examples, order, 0, task.dataset.augment, task.transform).at(state.step)
-    batch = precision.convert(each(lambda tensor: tensor.to(device), inputs)), precision.convert(targets.to(device))
+    training = ManualTraining(task, trunk_seed, state, examples, order, device=device or torch.device("cpu"))
+    training_loss = training.loss_at(state.step)
 
     def closure() -> Tensor:  # an optimizer may ask for it several times
-        optimizer.zero_grad()
-        with precision.forward(device.type):
-            loss = module.training_loss(batch)
+        training.optimizer.zero_grad()
+        loss = training_loss()
         loss.backward()  # type: ignore[no-untyped-call]
-        _clip(task, module.parameters())
+        _clip(task, training.parameters)
         return loss
 
-    with precision.products():
-        optimizer.step(closure)  # type: ignore[arg-type]  # as Lightning does, whatever the closure returns
-    return task.layout.parameters.flatten(dict(module.named_parameters())).detach()
+    with precision_of(task.precision).products():
+        training.optimizer.step(closure)  # type: ignore[arg-type]  # as Lightning does, whatever the closure returns
+    return training.theta
 
 
 def _clip(task: Task, parameters: Iterable[nn.Parameter]) -> None:

@@ -20,6 +20,7 @@ class Role(IntEnum):
     TRUNK = 0
     BRANCH = 1
     CANDIDATE = 3  # of a pair of updates; 2 is the initialisation's (`tasks.task`)
+    PERTURBATION = 4  # of the weights that a branch starts from
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ DETECTORS: Mapping[str, Detector] = {
     "nc3": Detector("NC3"),
     "lambda_max": Detector("largest eigenvalue", is_log=True),
     "hessian_ratio": Detector("lambda_min / lambda_max"),
+    "lyapunov_exponent": Detector("Lyapunov exponent"),
 }
-UNUSUAL = ("nc1",)  # those that no figure of the paper has
+UNUSUAL = ("nc1", "lyapunov_exponent")  # those that no figure of the paper has
 
 
 def along_trunks(rows: pd.DataFrame, quantity: str) -> pd.DataFrame:

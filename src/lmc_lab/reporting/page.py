@@ -13,6 +13,7 @@ import pandas as pd
 from lmc_lab.files import write_text
 from lmc_lab.reporting.html_table import html_table
 from lmc_lab.reporting.interactive import (
+    chaos,
     detectors,
     figure2,
     figure3,
@@ -45,6 +46,7 @@ FIGURES: Mapping[str, ReportFigure[list[Panel]]] = {
     "mode_shape": mode_shape.FIGURE,
     "permutation": permutation.FIGURE,
     "detectors": detectors.FIGURE,
+    "chaos": chaos.FIGURE,
     "figure3": figure3.FIGURE,
     "figure4": figure4.FIGURE,
     "figure5": figure5.FIGURE,

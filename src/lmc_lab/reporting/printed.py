@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from lmc_lab.files import peek_json, remove_leftovers, write_json, write_text
 from lmc_lab.reporting.figures import (
+    chaos,
     detectors,
     figure2,
     figure3,
@@ -39,6 +40,7 @@ FIGURES: Mapping[str, ReportFigure[Figure]] = {
     "mode_shape": mode_shape.FIGURE,
     "permutation": permutation.FIGURE,
     "detectors": detectors.FIGURE,
+    "chaos": chaos.FIGURE,
 }
 _MARKS = "figures.json"  # of what the files were drawn
 _CAPTIONS = "captions.txt"

@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 
 from lmc_lab.reporting.alignment_ways import by_way
+from lmc_lab.reporting.perturbations import KINDS
 from lmc_lab.results.select import select
 
 _TERMS = {
@@ -89,6 +90,20 @@ def alignment_table(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
+def chaos_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns for each split sigma_50 of both kinds of perturbations, and the exponent of the window that begins there."""
+    lines = []
+    for (task, trunk, split), own in rows.groupby(["task", "trunk", "split_step"]):
+        found = {words: select(own, f"{kind}_sigma_50", "train") for kind, words in KINDS.items()}
+        if all(each.empty for each in found.values()):
+            continue
+        at_split = rows[rows["task"].isin([task]) & rows["trunk"].isin([trunk]) & rows["step"].isin([split])]
+        line = {"task": task, "trunk": trunk, "k": split}
+        line |= {f"sigma_50, {words}": _cell(each) for words, each in found.items()}
+        lines.append(line | {"Lyapunov exponent from W_k": _cell(select(at_split, "lyapunov_exponent"))})
+    return pd.DataFrame(lines)
+
+
 def _range(rows: pd.DataFrame) -> str:
     """Returns the mean over branches at their last step, with the smallest and the largest."""
     if rows.empty:
@@ -101,8 +116,13 @@ def _cell(rows: pd.DataFrame) -> str:
     if rows.empty:
         return ""
     row = rows.iloc[-1]
-    interval = "" if pd.isna(row["low"]) else f" [{row['low']:.3g}, {row['high']:.3g}]"
-    return f"{row['value']:.3g}{interval}"
+    ends = [_end(row["low"]), _end(row["high"])]
+    return f"{row['value']:.3g}" + (f" [{', '.join(ends)}]" if any(ends) else "")
+
+
+def _end(value: float) -> str:
+    """Returns an end of an interval; nothing where it is open."""
+    return "" if pd.isna(value) else f"{value:.3g}"
 
 
 def _counts(rows: pd.DataFrame) -> dict[str, Any]:

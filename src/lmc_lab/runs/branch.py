@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -144,4 +145,4 @@ def _train(run: Run, stretch: Stretch, *, is_resumable: bool = True) -> "Trained
 def _begun(run: Run, stretch: Stretch) -> Callable[[checkpoint.State], checkpoint.State]:
     """Returns what turns a stretch's checkpoint into the branch's first state: the trunk's is varied, one of its own stays."""
     is_own = stretch.checkpoint is not None and stretch.checkpoint.parent == run.folder.path
-    return (lambda state: state) if is_own else run.experiment.variation.begun
+    return (lambda state: state) if is_own else partial(run.experiment.variation.begun, origin=run.origin)

@@ -9,6 +9,7 @@ from lmc_lab.data.order import DataOrder, StepBatches, branch_order, trunk_order
 from lmc_lab.runs.checkpoint import TRAINED
 from lmc_lab.runs.experiment import Experiment, RunName
 from lmc_lab.runs.paths import TRUNK, RunFolder, Seed
+from lmc_lab.runs.variation import Origin
 from lmc_lab.tasks.task import Task
 
 
@@ -60,6 +61,12 @@ class Run:
     def last_step(self) -> int:
         """The step at which it ends."""
         return self.task.max_steps if self.split_step is None else self.experiment.last_step(self.split_step)
+
+    @property
+    def origin(self) -> Origin:
+        """Where it leaves its trunk, if it is a branch."""
+        assert self.seed is not None
+        return Origin(self.experiment.task, self.experiment.trunk_seed, self.split_step or 0, self.seed)
 
     @property
     def command(self) -> str:

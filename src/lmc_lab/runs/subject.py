@@ -25,6 +25,9 @@ class Request:
     steps: Sequence[int] | None = ()
     # The analyses whose results one wants to see -> their settings besides the defaults, None for whatever they are.
     results: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
+    varied: Sequence[
+        Experiment
+    ] = ()  # the same trunk with branches that are made in other ways, to be seen beside them
 
     def __post_init__(self) -> None:
         """Refuses `endpoints` together with keys that name branches.

@@ -9,11 +9,25 @@ from torch import Tensor
 
 from lmc_lab.data.examples import Examples
 from lmc_lab.errors import UserError
+from lmc_lab.runs.paths import Seed
 from lmc_lab.runs.split import BranchLength, variant_of
 from lmc_lab.tasks.supervised import only_optimizer
 from lmc_lab.tasks.task import Task
 
 Weights = Mapping[str, Tensor]  # parameters and buffers under the names in the task's state dict
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a branch leaves its trunk."""
+
+    task: Task  # of the trunk
+    trunk_seed: int
+    step: int  # k
+    seed: Seed  # of the branch
+
+
+Start = Callable[[Weights, Origin], Weights]
 
 
 @dataclass(frozen=True)
@@ -24,7 +38,7 @@ class Variation:
     default W_k, all training examples, and none.
 
     Args:
-        start: makes of the weights at W_k those that a branch starts from.
+        start: makes of the weights at W_k, and of the branch's origin, those that it starts from.
         carry_optimizer_state: a branch goes on with the optimizer's state at W_k.
         examples: returns the indices of the training examples that a branch sees, int64 (n,).
         task: with the overrides; None without any.
@@ -32,7 +46,7 @@ class Variation:
         described: `start`, `examples` and the overrides as plain data, by which the folder is named; without what is default.
     """
 
-    start: Callable[[Weights], Weights] | None = None
+    start: Start | None = None
     carry_optimizer_state: bool = True
     examples: Callable[[Examples], Tensor] | None = None
     task: Task | None = None
@@ -43,7 +57,7 @@ class Variation:
         """Returns what a split folder's name says of it: nothing by default, ``-after_split``, ``-varied_1a2b3c4d``."""
         return variant_of(self.length, self.carry_optimizer_state, self.described)
 
-    def begun(self, checkpoint: dict[str, Any]) -> dict[str, Any]:
+    def begun(self, checkpoint: dict[str, Any], origin: Origin) -> dict[str, Any]:
         """Returns the checkpoint that a branch begins with, made of the trunk's at W_k.
 
         Raises:
@@ -60,7 +74,7 @@ class Variation:
         if self.start is None:
             return checkpoint
         weights = checkpoint["state_dict"]
-        return checkpoint | {"state_dict": _checked(self.start(dict(weights)), weights)}
+        return checkpoint | {"state_dict": _checked(self.start(dict(weights), origin), weights)}
 
     def _check_schedule(self, checkpoint: Mapping[str, Any]) -> None:
         """Refuses overrides that a schedule's state, which is the trunk's, would not follow."""

@@ -28,7 +28,7 @@ def turning_points(rows: pd.DataFrame, rate: float | None = None) -> pd.DataFram
     Returns:
         Columns `trunk`, `detector`, `share` (NaN where there is none to choose) and `step`.
     """
-    lines = [*_measured(rows)]
+    lines: list[dict[str, object]] = [*_measured(rows)]
     if rate is not None:
         trunks = {line["trunk"] for line in lines}
         lines += [{"trunk": trunk, "detector": INVERSE_RATE, "share": np.nan, "step": 1 / rate} for trunk in trunks]
@@ -39,7 +39,7 @@ def _measured(rows: pd.DataFrame) -> Iterator[dict[str, object]]:
     for quantity, detector in DETECTORS.items():
         for trunk, own in along_trunks(rows, quantity).groupby("trunk"):
             steps, values = own["step"].astype(float).tolist(), own["value"].tolist()
-            line = {"trunk": trunk, "detector": detector.name}
+            line: dict[str, object] = {"trunk": trunk, "detector": detector.name}
             yield from (line | {"share": share, "step": turning_point(steps, values, share)} for share in SHARES)
             if quantity == LOSS:
                 yield line | {"detector": LOSS_HALVED, "share": np.nan, "step": half_life(steps, values)}
@@ -97,7 +97,7 @@ def judge(points: pd.DataFrame, *, seed: int = 0) -> Judged:
     share = max(SHARES, key=lambda each: _mean_size(first, each))
     rest = points[~points["setting"].isin(chosen_on)]
     names = list(dict.fromkeys(points["detector"]))
-    level = 1 - (1 - _LEVEL) / len(names)
+    level = 1 - (1 - _LEVEL) / max(len(names), 1)
     found = {name: rank_correlation(*_pairs(rest, name, share), level=level, seed=seed) for name in names}
     return Judged(share, len(chosen_on), len(settings) - len(chosen_on), found)
 

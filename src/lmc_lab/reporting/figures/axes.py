@@ -154,12 +154,6 @@ def draw_points(
     marks.name(axis, trunks=(trunk for trunk, *_ in lines))
 
 
-def shade_onsets(axis: Axes, brackets: Iterable[tuple[float, float]]) -> None:
-    """Shades the brackets of onsets on an axis of steps: (last split that failed, first from which on all held)."""
-    for number, (failed, held) in enumerate(brackets):
-        axis.axvspan(failed, held, color=GREY, alpha=0.2, linewidth=0, zorder=0, label="" if number else "onset")
-
-
 def _side_by_side(number: int) -> list[float]:
     """Returns by how many points each of a number of things is moved."""
     apart = min(_APART, _WIDEST / max(number - 1, 1))

@@ -6,9 +6,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lmc_lab.reporting.collapse_measures import onsets
 from lmc_lab.reporting.detectors import DETECTORS, UNUSUAL, along_trunks
-from lmc_lab.reporting.figures.axes import ABOUT_TRUNKS, Marks, Style, draw_points, shade_onsets, step_axis
+from lmc_lab.reporting.figures.along_training import shade_onsets
+from lmc_lab.reporting.figures.axes import ABOUT_TRUNKS, Marks, Style, draw_points, step_axis
 from lmc_lab.reporting.figures.layout import Panel, compose
 from lmc_lab.reporting.palette import BLUE
 from lmc_lab.reporting.report_figure import ReportFigure
@@ -28,7 +28,7 @@ def detector(axis: Axes, rows: pd.DataFrame, marks: Marks, *, quantity: str) -> 
     axis.set_ylabel(DETECTORS[quantity].name)
     if not axis.has_data():
         return
-    shade_onsets(axis, onsets(rows))
+    shade_onsets(axis, rows)
     step_axis(axis, set(own["step"]), "step of training")
     if DETECTORS[quantity].is_log:
         axis.set_yscale("log")  # last, since an axis of steps has no minor ticks
@@ -40,6 +40,7 @@ FIGURE = ReportFigure(
     also=(*(quantity for quantity in DETECTORS if quantity not in UNUSUAL), "onset_p_conv"),
     caption=(
         "Measures along the trunks that may announce the onset of p_conv, whose bracket is shaded: from the last split that "
-        f"fails to the first from which on it holds. {ABOUT_TRUNKS}"
+        "fails to the first from which on it holds; bars: 95 % intervals of the Lyapunov exponent, over directions. "
+        f"{ABOUT_TRUNKS}"
     ),
 )

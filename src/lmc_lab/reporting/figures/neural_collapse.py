@@ -6,17 +6,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lmc_lab.reporting.collapse_measures import BESIDE, MEASURES, along_training, onsets, splits_in
-from lmc_lab.reporting.figures.axes import (
-    ABOUT_TRUNKS,
-    Marks,
-    Style,
-    draw_against_split,
-    draw_points,
-    shade_onsets,
-    step_axis,
-)
+from lmc_lab.reporting.collapse_measures import MEASURES, along_training
+from lmc_lab.reporting.figures.along_training import mark_splits_and_onsets
+from lmc_lab.reporting.figures.axes import ABOUT_TRUNKS, Marks, Style, draw_against_split, draw_points, step_axis
 from lmc_lab.reporting.figures.layout import Panel, compose
+from lmc_lab.reporting.onsets import BESIDE
 from lmc_lab.reporting.palette import BLUE, ORANGE
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.results.select import select
@@ -39,19 +33,10 @@ def collapse(axis: Axes, rows: pd.DataFrame, marks: Marks, *, quantity: str) -> 
     axis.set_ylabel(measure.name)
     if not axis.has_data():
         return
-    _mark(axis, rows, marks)
+    mark_splits_and_onsets(axis, rows, marks)
     step_axis(axis, {*trunks["step"], *branches["step"]}, "step of training")
     if measure.is_log:
         axis.set_yscale("log")  # last, since an axis of steps has no minor ticks
-
-
-def _mark(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
-    """Marks splits, dotted, and the brackets of onsets, shaded."""
-    splits = splits_in(rows)
-    for split in splits:
-        axis.axvline(split, color=marks.splits[split], linestyle=":", linewidth=0.7, zorder=0)
-    marks.name(axis, splits=splits)
-    shade_onsets(axis, onsets(rows))
 
 
 def bend_of_class_means(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:

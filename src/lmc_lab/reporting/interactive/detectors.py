@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from lmc_lab.reporting.collapse_measures import onsets
 from lmc_lab.reporting.detectors import DETECTORS, UNUSUAL, along_trunks
+from lmc_lab.reporting.onsets import onsets
 from lmc_lab.reporting.palette import BLUE
 from lmc_lab.reporting.panel import Panel, Series, by_trunk, log_axis, steps_in, tasks_in
 from lmc_lab.reporting.report_figure import ReportFigure

@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from lmc_lab.reporting.collapse_measures import BESIDE, MEASURES, along_training, onsets, splits_in
+from lmc_lab.reporting.collapse_measures import MEASURES, along_training
+from lmc_lab.reporting.onsets import BESIDE, onsets, splits_in
 from lmc_lab.reporting.palette import BLUE, GREEN, ORANGE, PINK, RED, split_colours
 from lmc_lab.reporting.panel import Panel, Series, by_trunk, log_axis, steps_in, tasks_in
 from lmc_lab.reporting.report_figure import ReportFigure

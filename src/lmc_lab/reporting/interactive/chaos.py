@@ -1,0 +1,94 @@
+"""Does chaos end at the onset? How fast differences of weights grow, and how large a perturbation leads to a barrier."""
+
+import pandas as pd
+
+from lmc_lab.reporting.onsets import BESIDE, onsets, splits_in
+from lmc_lab.reporting.palette import BLUE, ORANGE, RED, split_colours
+from lmc_lab.reporting.panel import Panel, Series, by_trunk, log_axis, steps_in, tasks_in
+from lmc_lab.reporting.perturbations import KINDS, SHARES, SIGMA_50, SIZE, shares_by_size
+from lmc_lab.reporting.report_figure import ReportFigure
+from lmc_lab.results.select import select
+
+_COLOURS = {"gaussian": BLUE, "gradient": RED}
+_RATES = {
+    "lyapunov_exponent": Series("Lyapunov exponent", BLUE),
+    "difference_growth": Series("random differences of weights", ORANGE),
+}
+
+
+def draw(rows: pd.DataFrame) -> list[Panel]:
+    """Returns the rates at which differences grow along the trunks, and what perturbations of W_k lead to."""
+    panels = []
+    for task, own in tasks_in(rows):
+        panels += [
+            _rates(f"{task}growth of small differences", own),
+            _sigma_50(f"{task}size at which half of the pairs have a barrier", own),
+            *(_by_size(f"{task}share of pairs with a barrier, {words}", own, kind) for kind, words in KINDS.items()),
+        ]
+    return [panel for panel in panels if panel.traces]
+
+
+def _rates(title: str, rows: pd.DataFrame) -> Panel:
+    found = {name: select(rows, name) for name in _RATES}
+    return Panel(
+        title=title,
+        traces=[trace for name, each in _RATES.items() for trace in by_trunk(found[name], each, x="step")],
+        x="step at which the window begins",
+        y="log growth a step",
+        steps=steps_in(pd.concat(found.values()), "step"),
+        spans=onsets(rows),
+        lines=splits_in(rows),
+    )
+
+
+def _sigma_50(title: str, rows: pd.DataFrame) -> Panel:
+    traces = [
+        trace
+        for kind, words in KINDS.items()
+        for trace in by_trunk(
+            select(rows, f"{kind}_sigma_50", "train"), Series(f"{words} perturbations", _COLOURS[kind])
+        )
+    ]
+    return Panel(
+        title=title,
+        traces=traces,
+        x="split step k",
+        y="sigma_50",
+        steps=splits_in(rows),
+        spans=onsets(rows),
+        layout={"yaxis": log_axis(traces)},
+    )
+
+
+def _by_size(title: str, rows: pd.DataFrame, kind: str) -> Panel:
+    found = shares_by_size(rows, kind)
+    traces = [
+        trace | {"x": own["size"].tolist()}
+        for split, colour in split_colours(splits_in(found)).items()
+        for _, own in found[found["split_step"].isin([split])].groupby("trunk")
+        for trace in by_trunk(own, Series(f"k = {split}", colour), x="index", within=(0, 1))
+    ]
+    return Panel(
+        title=title,
+        traces=traces,
+        x="size sigma of the perturbation",
+        y="share of pairs",
+        layout={"xaxis": {"type": "log"}},
+    )
+
+
+FIGURE = ReportFigure(
+    draw=draw,
+    needs=("lyapunov_exponent", *SHARES),
+    also=(*(name for name in _RATES if name != "lyapunov_exponent"), *SIGMA_50, SIZE, *BESIDE),
+    caption=(
+        "Chaos. The mean log of the factor by which small differences grow in a step of training, in windows that begin at "
+        "these steps of the trunk: of weights and momentum over the second half of the window, after they have turned towards "
+        "what grows fastest (the finite-time Lyapunov exponent; above 0 training is chaotic there), and of random differences "
+        "of weights over all of it. Dotted lines are splits, shaded is the bracket of the onset of p_conv. Intervals: 95 % "
+        "over random directions (t). Perturbations: branches from W_k and from W_k + sigma e in the same data order (Altintas "
+        "et al. 2025), e as long as the initial weights deviate; the size at which half of the pairs have an instability in "
+        "training error above 2 %, by a logistic fit with its profile likelihood interval, or between two sizes where these "
+        "separate perfectly, and no mark where no size has barriers; and the share of pairs that have one (Wilson)."
+    ),
+)

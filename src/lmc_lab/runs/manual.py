@@ -1,0 +1,75 @@
+"""Training by hand from a state of a trunk on, for questions about single steps: without Lightning, files and callbacks."""
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from lmc_lab.data.examples import Examples
+from lmc_lab.data.order import DataOrder, StepBatches
+from lmc_lab.inputs import each
+from lmc_lab.runs.states import RunState
+from lmc_lab.tasks.precision import Precision, precision_of
+from lmc_lab.tasks.supervised import SupervisedTask, only_optimizer
+from lmc_lab.tasks.task import Task
+
+
+class ManualTraining:
+    """A task at a state of a trunk, in the precision of training, with the batches that it goes on with.
+
+    Args:
+        task: that is trained.
+        trunk_seed: of the trunk whose state it is.
+        state: where it begins; the optimizer has the trunk's state.
+        examples: that it sees.
+        order: in which it does.
+        device: where.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        trunk_seed: int,
+        state: RunState,
+        examples: Examples,
+        order: DataOrder,
+        *,
+        device: torch.device,
+    ) -> None:
+        self._layout, self._device = task.layout, device
+        self._batches = StepBatches(examples, order, 0, task.dataset.augment, task.transform)
+        self._precision = precision_of(task.precision)
+        self._module = self._precision.convert_module(task.initialise(trunk_seed)).to(device)
+        task.layout.load(self._module, state.theta, {name: values[0] for name, values in state.buffers.items()})
+        self.optimizer = only_optimizer(self._module.configure_optimizers())
+        self.optimizer.load_state_dict(copy.deepcopy(dict(state.optimizer)))
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """All parameters that are trained."""
+        return [parameter for parameter in self._module.parameters() if parameter.requires_grad]
+
+    @property
+    def theta(self) -> Tensor:
+        """Where it is, (D,)."""
+        return self._layout.parameters.flatten(dict(self._module.named_parameters())).detach()
+
+    def loss_at(self, step: int) -> Callable[[], Tensor]:
+        """Returns what computes the training loss of a step, on its batch and with its noise, which is seeded here."""
+        return loss_of_batch(self._module, self._precision, self._batches, step, device=self._device)
+
+
+def loss_of_batch(
+    module: SupervisedTask, precision: Precision, batches: StepBatches, step: int, *, device: torch.device
+) -> Callable[[], Tensor]:
+    """Returns what computes the training loss of a step, on its batch and with its noise, which is seeded here."""
+    torch.manual_seed(batches.order.noise_seed(step))
+    inputs, targets = batches.at(step)
+    batch = each(lambda tensor: precision.convert(tensor.to(device)), inputs), precision.convert(targets.to(device))
+
+    def loss() -> Tensor:
+        with precision.forward(device.type):
+            return module.training_loss(batch)
+
+    return loss

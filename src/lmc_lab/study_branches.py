@@ -1,0 +1,46 @@
+"""The stages of a study that train branches: plain ones first, then those that its analyses want made otherwise."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lmc_lab.analyses.base import Analysis
+from lmc_lab.values import branch_overrides, override_value
+
+
+@dataclass(frozen=True)
+class BranchStage:
+    """One sweep over branches.
+
+    Args:
+        ways: of making them, each as values of the config's node `branch`; one or more.
+        analyses: that want them made so.
+    """
+
+    ways: Sequence[Mapping[str, Any]]
+    analyses: Sequence[Analysis]
+
+    @property
+    def overrides(self) -> list[str]:
+        """Returns what makes them so; several ways are swept over."""
+        if len(self.ways) == 1:
+            return branch_overrides(self.ways[0])
+        return [f"branch={','.join(map(override_value, self.ways))}"]
+
+
+def branch_stages(analyses: Iterable[Analysis]) -> dict[str, BranchStage]:
+    """Returns the stages of some analyses by name: ``branches``, ``branches-of-<analysis>``, ``variations-of-<analysis>``."""
+    stages: dict[str, BranchStage] = {}
+    for name, ways, analysis in sorted(_wanted(analyses), key=lambda each: each[0] != "branches"):
+        alike = next((other for other, stage in stages.items() if stage.ways == ways), name)
+        others = stages[alike].analyses if alike in stages else ()
+        stages[alike] = BranchStage(ways, [*others, analysis])
+    return stages
+
+
+def _wanted(analyses: Iterable[Analysis]) -> Iterable[tuple[str, list[Mapping[str, Any]], Analysis]]:
+    for analysis in analyses:
+        yield f"branches-of-{analysis.name}" if analysis.branch else "branches", [analysis.branch], analysis
+        if analysis.variations:
+            ways: list[Mapping[str, Any]] = [{**analysis.branch, **each} for each in analysis.variations]
+            yield f"variations-of-{analysis.name}", ways, analysis
