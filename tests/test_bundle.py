@@ -7,9 +7,11 @@ import sys
 import pytest
 
 from conftest import REPOSITORY
+from lmc_lab.errors import UserError
 from lmc_lab.files import DamagedFile
 from lmc_lab.results.bundle import read_bundle
 from lmc_lab.results.folder import read_results
+from lmc_lab.study_column import find_in
 from shell import shell, succeed
 
 STUDY = (
@@ -55,6 +57,16 @@ def test_the_report_of_a_file_is_that_of_the_study(exported, tmp_path):
     both = f"'results=[{exported}/one.parquet,{exported}/one.parquet]'"
     succeed(f"python -m lmc_lab.report {both} output_dir={tmp_path}")
     assert (tmp_path / "reports" / "mnist1d+mnist1d" / "figure2.svg").exists()
+
+
+def test_a_folder_of_branches_is_refused_with_what_draws_it(exported, tmp_path):
+    (folder,) = exported.glob("*/results")
+    with pytest.raises(UserError, match="found those of the study 'mnist1d'; draw it: python -m lmc_lab.report study="):
+        find_in(folder)
+    for file in folder.glob("*.parquet"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(UserError, match="found those of branches, which a study asks for; write its yaml"):
+        find_in(tmp_path)
 
 
 def test_a_damaged_file_is_refused(exported, tmp_path):

@@ -253,6 +253,7 @@ STUDY = [
     ("overrides=trainer", "expected overrides to be a list"),
     ('overrides=["+trainer.acelerator=cpu"]', "did you mean 'accelerator'?"),
     ("+study.analyses.onset.threshold=2", "expected analysis.onset.threshold to be a number from 0 to 1, found 2"),
+    ("hydra.launcher.n_jobs=1", "write hydra/launcher=pool, too"),
     ("task.max_steps=3", "which is its tasks'; write 'overrides=[\"task.max_steps=…\"]'"),
 ]  # fmt: skip
 

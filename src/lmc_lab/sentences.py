@@ -93,6 +93,8 @@ def _unknown_key(match: re.Match[str], config_name: str) -> str:
     inner = re.search(r"full_key: (\S+)", match.string)
     if key in known and inner is not None:  # a mapping was given
         return f"expected keys that '{key}' has, found '{inner[1]}'; add it first: +{inner[1]}=…"
+    if key.startswith("hydra.launcher.") and config_name in ("study", "tune"):  # whose own launcher has no keys
+        return f"expected the launcher of the study's sweeps before its key '{key}', found none; write hydra/launcher=pool, too"
     valid = known | _arguments_beside(key, config_name)
     others = [name for name in _ENTRY_POINTS if name != config_name and key in configs.keys(name)]
     if not others:

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from lmc_lab import stages
 from lmc_lab.errors import UserError
 from lmc_lab.results.bundle import read_bundle
-from lmc_lab.results.folder import read_results
+from lmc_lab.results.folder import Result, read_results
 from lmc_lab.results.manifest import StudyRecord, studies_in
 from lmc_lab.results.study_results import StudyResults, collect, from_elsewhere
 from lmc_lab.study_request import asked
@@ -102,12 +102,23 @@ def find_elsewhere(folder: Path) -> StudyColumn:
     results, damaged = read_results(folder)
     elsewhere = from_elsewhere(results)
     if not elsewhere:
-        raise UserError(
-            f"expected results of weights from elsewhere in {folder}, found none; measure some first: python -m "
-            "lmc_lab.analyze 'endpoints=[a.pt,b.pt]' with the task that they are of"
-        )
+        raise UserError(f"expected results of weights from elsewhere in {folder}, found {_instead(folder, results)}")
     name = f"{elsewhere[-1].entry.config['task']['name']}-elsewhere"
     return StudyColumn(name, StudyResults([], [], [], damaged, elsewhere))
+
+
+def _instead(folder: Path, results: Sequence[Result]) -> str:
+    """Says what a folder has in place of results of weights from elsewhere, and how that is drawn."""
+    studies = sorted(studies_in(folder), key=lambda record: record.ran)
+    if studies:
+        record = studies[-1]
+        return f"those of the study '{record.name}'; draw it: {record.command.replace('lmc_lab.study', 'lmc_lab.report', 1)}"
+    if results:
+        return (
+            "those of branches, which a study asks for; write its yaml (conf/study/ has examples) with these branches, which "
+            "are not trained again, and run it: python -m lmc_lab.study study=…"
+        )
+    return "none; measure some first: python -m lmc_lab.analyze 'endpoints=[a.pt,b.pt]' with the task that they are of"
 
 
 def _folders(output_dir: Path) -> list[Path]:
