@@ -89,7 +89,9 @@ CASES = [
     (8, [onset(), *accuracies(0.7, 0.75), *shares(0.5, 0.55, 0.5)], NOT_SEEN, "of all hulls 0.55"),
     (8, REGRESSION, DOES_NOT_APPLY, ""),
     (9, [onset(), *curve(2.0, 1.5, 0.5)], SEEN, "10.0% of T, loss 1.5 between 2 and 0.5"),
-    (9, [onset(), *curve(2.0, 0.9, 0.5)], NOT_SEEN, "loss 0.9"),
+    (9, [onset(200, 100), *curve(2.0, 0.9, 0.5)], NOT_SEEN, "loss 0.9"),
+    (9, [onset(200, None), *curve(0.9, 0.4, 0.2)], NOT_TESTED, "loss 0.4"),
+    (9, [onset(), *curve(2.0, 0.9, 0.5)], NOT_TESTED, "loss 0.9 between 2 and 0.5; 2 at k = 20, which fails"),
     (9, [onset(None), *curve(2.0, 0.9, 0.5)], NOT_TESTED, ""),
 ]
 
