@@ -4,8 +4,12 @@ import logging
 import sys
 
 import pytest
+import torch
+from torch import nn
 
 from lmc_lab import analyze, cli, report, study, train
+from lmc_lab.sentences import sentence
+from lmc_lab.tasks.classification import Classification
 
 OWN_TASK = """
 name: mine
@@ -18,6 +22,20 @@ max_steps: 60
 precision: 32-true
 """
 JOBS = {"train": train.job, "analyze": analyze.job, "study": study.job, "report": report.job}
+
+
+def test_a_model_that_does_not_fit_the_inputs_is_a_sentence_and_one_of_ones_own_keeps_its_traceback():
+    judged = Classification(nn.Linear(28, 10), None, num_classes=10)
+    assert "task.model to take the inputs of task.data, found an error in it (mat1" in sentence(refusal(judged))
+    judged.model.forward = lambda given: nn.functional.linear(given, judged.model.weight)
+    assert sentence(refusal(judged)) is None
+
+
+def refusal(judged):
+    """Returns what a model raises of inputs that it does not take, without the frame of this file."""
+    with pytest.raises(RuntimeError) as caught:
+        judged(torch.zeros(2, 1, 40))
+    return caught.value.with_traceback(caught.value.__traceback__.tb_next)
 
 
 @pytest.fixture

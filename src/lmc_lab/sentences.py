@@ -13,8 +13,9 @@ from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from lmc_lab import configs
 from lmc_lab.construct import argument_names
-from lmc_lab.errors import UserError, is_users_own, nearest, one_line, raised_in
+from lmc_lab.errors import UserError, is_users_own, modules_of, nearest, one_line, raised_in
 
+_MODEL_IS_CALLED = "lmc_lab.tasks.judged_model"
 _ENTRY_POINTS = ("train", "analyze", "study", "report", "tune")
 
 
@@ -42,6 +43,15 @@ def sentence(error: BaseException, config_name: str = "train") -> str | None:
         may_not = error.errno in (errno.EACCES, errno.EPERM)
         what_to_do = "mend its permissions" if may_not else "look at what is there"
         return f"expected to read and write {error.filename}, found '{error.strerror}'; {what_to_do}, or set output_dir"
+    if (
+        type(error) is RuntimeError
+        and _MODEL_IS_CALLED in modules_of(error)
+        and raised_in(error, "torch", "torchvision")
+    ):
+        return (
+            f"expected task.model to take the inputs of task.data, found an error in it ({one_line(error)}); change one of "
+            "the two (LMC_DEBUG=1 shows the layer)"
+        )
     if type(error).__name__ == "MisconfigurationException":  # Lightning's; importing it would take seconds
         return f"expected a trainer that this machine can run, found: {one_line(error)}; try trainer=cpu"
     if isinstance(error, HydraException | OmegaConfBaseException) or raised_in(error, "hydra", "omegaconf", "yaml"):

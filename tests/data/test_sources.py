@@ -191,6 +191,7 @@ def test_the_digest_is_of_the_content_and_no_file_is_decoded_twice(tmp_path, mon
             "12 classes: a, b, c, d, e, f, g, h, i, j, …",
         ),
         (lambda path: write_npz(path, y_train=LABELS + 1, y_test=None), load_npz, "3 labels from 1 to 3"),
+        (lambda path: write_npz(path, y_test=[0, 2, 0, 2]), load_npz, "3 classes, none of 1 in the test set"),
         (lambda path: write_npz(path, y_train=LABELS / 2, y_test=None), load_npz, "targets float32 (1,)"),
     ],
 )

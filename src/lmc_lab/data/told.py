@@ -47,12 +47,18 @@ def counts_in_words(subsets: Sequence[np.ndarray]) -> str:
 def _targets(subsets: Sequence[np.ndarray], classes: Sequence[str]) -> str:
     if subsets[0].ndim > 1 or subsets[0].dtype.kind != "i":
         return f"targets {_type(subsets[0])}"
-    if classes:
-        shown = [*classes[:_MOST_NAMES], *(["…"] if len(classes) > _MOST_NAMES else [])]
-        return f"{len(classes)} classes: {', '.join(shown)}"
     labels = np.unique(np.concatenate(subsets))
+    names = dict(enumerate(classes))
+    absent = [names.get(label, str(label)) for label in np.setdiff1d(labels, subsets[-1])]
+    lack = f", none of {_listed(absent)} in the test set" if absent else ""
+    if classes:
+        return f"{len(classes)} classes: {_listed(classes)}{lack}"
     are_all = labels[0] == 0 and labels[-1] == len(labels) - 1
-    return f"{len(labels)} classes" if are_all else f"{len(labels)} labels from {labels[0]} to {labels[-1]}"
+    return (f"{len(labels)} classes" if are_all else f"{len(labels)} labels from {labels[0]} to {labels[-1]}") + lack
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join([*names[:_MOST_NAMES], *(["…"] if len(names) > _MOST_NAMES else [])])
 
 
 def _type(values: np.ndarray) -> str:
