@@ -176,17 +176,17 @@ def _onset_is_early(rows: pd.DataFrame) -> Judgement:
     onsets = select(rows, "onset_p_conv", "train").dropna(subset="high")
     curves = select(rows[rows["split_step"].isna()], "train_loss")
     told, halved = [], []
-    for row in onsets.itertuples():
-        curve = curves[curves["trunk"] == row.trunk].sort_values("step")
+    for trunk, low, high in onsets[["trunk", "low", "high"]].to_numpy(dtype=float):
+        curve = curves[curves["trunk"] == trunk].sort_values("step")
         if curve.empty:
             continue
         first, last = curve["value"].iloc[0], curve["value"].iloc[-1]
-        failed, held = (_loss_just_before(step, curve) for step in (row.low, row.high))
+        failed, held = _loss_just_before(low, curve), _loss_just_before(high, curve)
         halved.append((failed <= first / 2, held <= first / 2))
-        share = row.high / curve["step"].max()
+        share = high / curve["step"].max()
         told.append(
-            f"trunk {row.trunk}: {share:.1%} of T, loss {held:.3g} between {first:.3g} and {last:.3g}"
-            + (f"; {failed:.3g} at k = {row.low:.0f}, which fails" if failed > first / 2 >= held else "")
+            f"trunk {trunk:.0f}: {share:.1%} of T, loss {held:.3g} between {first:.3g} and {last:.3g}"
+            + (f"; {failed:.3g} at k = {low:.0f}, which fails" if failed > first / 2 >= held else "")
         )
     is_between = any(held and not failed for failed, held in halved) and not any(failed for failed, _ in halved)
     if not told or is_between:  # a half within the bracket: the onset may be before or after it
