@@ -6,14 +6,17 @@ import shlex
 
 import pandas as pd
 import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from lmc_lab.configs import config_dir
+from lmc_lab.construct import check_node
 from lmc_lab.errors import UserError
 from lmc_lab.tuning.overrides import override_text, task_values
 from lmc_lab.tuning.parameters import Choices, Range
 from lmc_lab.tuning.search import proposals
 from lmc_lab.tuning.sweep import read_sweep
-from lmc_lab.tuning.trial import check_metric
+from lmc_lab.tuning.trial import Trial, check_metric
 from shell import shell, succeed
 
 SMALL = ["task.max_steps=60", "task.data.num_train=300", "task.data.num_test=100"]
@@ -31,6 +34,18 @@ def test_every_shipped_sweep_is_read_and_names_a_study():
         sweep = read_sweep(path.stem)
         assert sweep.name == path.stem and sweep.num_trials and any(item.startswith("study=") for item in sweep.given)
         check_metric(sweep.metric, ["convex_mode", "onset"])
+
+
+@pytest.mark.parametrize("name", [path.stem for path in (config_dir() / "sweeps").glob("*.yaml")])
+def test_a_trial_of_every_shipped_sweep_has_keys_that_its_task_takes(name):
+    sweep = read_sweep(name)
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        config = compose("tune", overrides=list(sweep.given))
+        values = next(iter(proposals(sweep, None, 0))).values
+        trial = Trial.of(values, config, sweep.given, sweep.name)
+        task = compose("train", overrides=[*config.study.overrides, *trial.settings]).task
+    assert {key: OmegaConf.select(task, key.removeprefix("task.")) for key in values} == values
+    check_node(task.model, "task.model")  # whose arguments may be new to the config
 
 
 def test_parameters_are_those_of_weights_and_biases(tmp_path):

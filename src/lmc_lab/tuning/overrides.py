@@ -7,6 +7,7 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
 
 from lmc_lab.errors import UserError
 from lmc_lab.tuning.parameters import Values
@@ -41,9 +42,17 @@ def task_values(overrides: Sequence[str]) -> Values:
     return {key: None if is_of_agent and value == "None" else value for key, value in values.items()}
 
 
-def settings_of(values: Values) -> list[str]:
-    """Returns values as they are typed: ``task.optimizer.lr=0.1``."""
-    return [f"{key}={override_text(value)}" for key, value in values.items()]
+def settings_of(values: Values, task: DictConfig) -> list[str]:
+    """Returns values as they are typed: ``task.optimizer.lr=0.1``, with a plus where a task does not have the key yet.
+
+    Args:
+        values: by key, ``task.optimizer.lr``.
+        task: the subtree `task` of the config. Arguments of its model that have defaults need not be in it.
+    """
+    known = OmegaConf.create({"task": task})
+    new = object()
+    signs = {key: "+" if OmegaConf.select(known, key, default=new) is new else "" for key in values}
+    return [f"{signs[key]}{key}={override_text(value)}" for key, value in values.items()]
 
 
 def override_text(value: object) -> str:

@@ -36,12 +36,14 @@ class Trial:
 
     Args:
         values: of the task's keys.
+        settings: the same as they are typed: ``task.optimizer.lr=0.1``.
         name: of its study.
         overrides: of its study.
         output_dir: where it is.
     """
 
     values: Values
+    settings: tuple[str, ...]
     name: str
     overrides: tuple[str, ...]
     output_dir: Path
@@ -56,7 +58,8 @@ class Trial:
             given: the overrides that made it.
             sweep: that the trial is of.
         """
-        own = [*config.overrides, *settings_of(values)]
+        settings = settings_of(values, _task_of(config))
+        own = [*config.overrides, *settings]
         others = [item for item in given if not _is_own(item)]
         told = json.dumps([own, [item for item in others if not re.match(_WITHOUT_EFFECT, key_of(item))]])
         name = f"{sweep or config.study.name}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
@@ -66,12 +69,7 @@ class Trial:
             f"figures=[{','.join(config.figures)}]",
             f"overrides={list_text(own)}",
         )
-        return cls(values, name, overrides, Path(config.output_dir).absolute())
-
-    @property
-    def settings(self) -> list[str]:
-        """Returns its values as they are typed: ``task.optimizer.lr=0.1``."""
-        return settings_of(self.values)
+        return cls(values, tuple(settings), name, overrides, Path(config.output_dir).absolute())
 
     @property
     def page(self) -> Path:
@@ -182,6 +180,14 @@ def _onset_lines(rows: "DataFrame") -> "DataFrame":
     ends = own.assign(criterion=own["quantity"], last_failed=own["low"], first_held=own["high"])
     keys = ["criterion", "trunk"]
     return ends[[*keys, "last_failed", "first_held"]].merge(counts[[*keys, "reversals"]], on=keys)
+
+
+def _task_of(config: DictConfig) -> DictConfig:
+    """Returns the task that the study of trials is of, before their values."""
+    from hydra import compose
+
+    task: DictConfig = compose("train", overrides=[*config.study.overrides, *config.overrides]).task
+    return task
 
 
 def _is_own(override: str) -> bool:
