@@ -51,7 +51,7 @@ def growth(axis: Axes, rows: pd.DataFrame, marks: Marks, *, quantity: str = "lya
 def sigma_50(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
     """Draws the size of a perturbation at which half of the pairs have a barrier, against the split step."""
     series = {
-        Style(f"{KINDS[kind]} perturbations", _COLOURS[kind]): select(rows, f"{kind}_sigma_50", "train")
+        Style(f"perturbations: {KINDS[kind]}", _COLOURS[kind]): select(rows, f"{kind}_sigma_50", "train")
         for kind in KINDS
     }
     draw_against_split(axis, series, marks)

@@ -46,7 +46,7 @@ def _sigma_50(title: str, rows: pd.DataFrame) -> Panel:
         trace
         for kind, words in KINDS.items()
         for trace in by_trunk(
-            select(rows, f"{kind}_sigma_50", "train"), Series(f"{words} perturbations", _COLOURS[kind])
+            select(rows, f"{kind}_sigma_50", "train"), Series(f"perturbations: {words}", _COLOURS[kind])
         )
     ]
     return Panel(
