@@ -100,6 +100,28 @@ def share_over_subsets(
     )
 
 
+def share_without_each(quantity: str, value: float, left_out: Tensor, *, subset: str | None = None) -> Measurement:
+    """Returns a `value` in [0, 1] of n members, with the delete-1 jackknife's interval over them, inside [0, 1].
+
+    Args:
+        quantity: of the row.
+        value: of all members.
+        left_out: that of all but one, for each, (n,).
+        subset: of the examples.
+    """
+    num_members = len(left_out)
+    error = delete_d_variance(left_out, num_members=num_members, num_taken=num_members - 1) ** 0.5
+    half = _half_width(error, num_members)
+    return Measurement(
+        quantity=quantity,
+        value=value,
+        low=max(value - half, 0.0),
+        high=min(value + half, 1.0),
+        num_samples=num_members,
+        subset=subset,
+    )
+
+
 def probability(quantity: str, indicators: Tensor, *, subset: str | None = None) -> Measurement:
     """Returns the share of true `indicators` (n,) with its Wilson interval."""
     return Measurement(quantity=quantity, subset=subset, **asdict(Probability.of(indicators)))
