@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import torch
+from scipy import stats
 from torch import nn
 
 from lmc_lab.analyses.base import LeftOut, Measurement
@@ -75,6 +76,12 @@ def test_a_trunk_has_the_distances_of_its_kernels_and_the_velocity_of_its_own_st
         row = rows[place]
         assert row.value == pytest.approx(value, rel=1e-4), place
         assert row.low < row.value < row.high and (row.num_samples, row.subset) == (20, "train")
+    row, left_out = rows["kernel_distance_next", 18], []
+    for i in range(20):
+        kept = [j for j in range(20) if j != i]
+        left_out.append(apart(*(kernels[step][kept][:, kept] for step in (18, 40))))
+    error = (19 / 20 * sum((each - sum(left_out) / 20) ** 2 for each in left_out)) ** 0.5  # the jackknife's
+    assert row.high - row.value == pytest.approx(stats.t.ppf(0.975, 19) * error, rel=1e-3)
     assert rows["kernel_trace", 18].value == pytest.approx(float(kernels[18].trace()) / 20, rel=1e-5)
     steps = {name: {step for own, step in rows if own == name} for name, _ in rows}
     assert steps == {

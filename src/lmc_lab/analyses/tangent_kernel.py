@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lmc_lab.analyses.base import Analysis, Answer, JointAnalysis, LeftOut, Measurement, ModeAnalysis, TrunkAnalysis
-from lmc_lab.analyses.estimates import mean, pair_mean, share_without_each
+from lmc_lab.analyses.estimates import mean, pair_mean, share_over_subsets
 from lmc_lab.analyses.kernels import Kernels
 from lmc_lab.data.order import trunk_order
 from lmc_lab.landscape.tangent_kernel import distances_without_each, kernel_distances
@@ -151,7 +151,12 @@ class InterKernel(_Kernel, JointAnalysis):
 
 def _distance(quantity: str, first: Tensor, second: Tensor, step: int) -> Measurement:
     """Returns S of two kernels (n, n) with its interval over examples."""
-    value = float(kernel_distances(first[None], second[None]))
-    return replace(
-        share_without_each(quantity, value, distances_without_each(first, second), subset="train"), step=step
+    found = share_over_subsets(
+        quantity,
+        distances_without_each(first, second),
+        num_members=len(first),
+        num_taken=len(first) - 1,
+        of_all=float(kernel_distances(first[None], second[None])),
+        subset="train",
     )
+    return replace(found, step=step)

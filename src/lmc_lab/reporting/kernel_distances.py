@@ -12,7 +12,7 @@ ALONG: Mapping[str, str] = {
 }
 BETWEEN: Mapping[str, str] = {
     "kernel_distance_endpoints": "endpoints of one hull",
-    "kernel_distance_split": "endpoints and W_k",
+    "kernel_distance_split": "endpoints and their split",
     "kernel_distance_trunks": "endpoints of different trunks",
 }
 COLOURS: Mapping[str, str] = {

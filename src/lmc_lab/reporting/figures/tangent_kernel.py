@@ -25,7 +25,7 @@ def draw(rows: pd.DataFrame) -> Figure:
 
 def velocity(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
     """Draws the kernel's velocity along the trunks; splits and onsets are marked."""
-    _along(axis, rows, marks, {Style("trunk", BLUE): select(rows, VELOCITY, "train")})
+    _along(axis, rows, marks, {Style("", BLUE): select(rows, VELOCITY, "train")})
     axis.set_ylabel("kernel velocity, per epoch")
     if axis.has_data():
         axis.set_yscale("log")  # last, since an axis of steps has no minor ticks
