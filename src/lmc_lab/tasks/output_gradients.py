@@ -17,9 +17,9 @@ State = Mapping[str, Tensor]  # name -> (*shape), the parameters and buffers of 
 class OutputGradients:
     """Gradients at points of a model: by `torch.func` of many examples at once, or one by one where that cannot be.
 
-    Where an example has more outputs than are asked for, its outputs are replaced by as many sums of all of them with random
-    signs, the same at all points. Over draws of the signs the mean of v v' is the identity, so that a kernel of such sums has
-    the kernel of the outputs as its mean, times their number (Hutchinson 1990).
+    Where an example has more outputs than are asked for, in their place are m sums of all of them with random signs, over the
+    root of m, the same at all points. Over draws of the signs the mean of their kernel is that of all outputs (the trace
+    estimator of Hutchinson 1990).
 
     Args:
         module: in eval mode, on its device.
@@ -30,9 +30,8 @@ class OutputGradients:
 
     def __init__(self, module: nn.Module, inputs: Inputs, *, max_outputs: int, seed: int = 0) -> None:
         self._module = module
-        self._layout = ParameterLayout.of(
-            {name: each for name, each in module.named_parameters() if each.requires_grad}
-        )
+        trained = {name: value for name, value in module.named_parameters() if value.requires_grad}
+        self._layout = ParameterLayout.of(trained)
         state = {name: value.detach() for name, value in (*module.named_parameters(), *module.named_buffers())}
         with torch.no_grad():
             outputs = self._outputs(state, each(lambda tensor: tensor[0], inputs))
@@ -51,15 +50,14 @@ class OutputGradients:
         """
 
         def gradients(rows: slice, output: int) -> Tensor:
-            own = each(lambda tensor: tensor[rows].clone(), inputs)  # since a model may work in place
-            return self._gradients(state, own, self.directions[output])
+            return self._gradients(state, each(lambda tensor: tensor[rows], inputs), self.directions[output])
 
         return gradients
 
     def _chosen(self, state: State, inputs: Inputs) -> tuple[Callable[[State, Inputs, Tensor], Tensor], str]:
         """Returns the faster way that works, and its name."""
         try:
-            self._vectorised(state, each(lambda tensor: tensor[:2].clone(), inputs), self.directions[0])
+            self._vectorised(state, each(lambda tensor: tensor[:2], inputs), self.directions[0])
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # whatever torch.func cannot do with a module of the user's
@@ -92,11 +90,11 @@ class OutputGradients:
         return trained, {name: value for name, value in state.items() if name not in trained}
 
     def _outputs(self, state: State, example: Inputs) -> Tensor:
-        """Returns the outputs on one example, flat."""
+        """Returns the outputs on one example, flat. The model may change its inputs and its buffers: they are copies."""
+        alone = each(lambda tensor: tensor[None].clone(), example)
+        own = {name: value if name in self._layout.names else value.clone() for name, value in state.items()}
         with twice_differentiable():  # by operations that torch.func knows
-            alone = each(lambda tensor: tensor[None], example)
-            own = {name: value if name in self._layout.names else value.clone() for name, value in state.items()}
-            outputs: Tensor = functional_call(self._module, own, (alone,))  # which may write buffers
+            outputs: Tensor = functional_call(self._module, own, (alone,))
         return outputs.flatten()
 
 
