@@ -100,5 +100,27 @@ def alignment_rows(task="mnist1d"):
     return _as_rows(rows)
 
 
+def kernel_rows(task="mnist1d"):
+    """Kernels turn slower and slower; those of endpoints are closer to each other the later the split."""
+    rows = []
+    for trunk, (number, step) in product((0, 1), enumerate((*SPLITS, LAST))):
+        own = {"task": task, "trunk": trunk, "step": step, "subset": "train"}
+        for scale, name in enumerate(("velocity", "distance_first", "distance_next", "distance_last"), 1):
+            value = scale * (1 + trunk) / (10 + 10 * number)
+            interval = {"low": 0.9 * value, "high": 1.1 * value, "num_samples": 128}
+            rows.append({**own, **interval, "quantity": f"kernel_{name}", "value": value})
+        rows.append({**own, "quantity": "kernel_trace", "value": 30 * 10**number})
+    for trunk, (number, split) in product((0, 1), enumerate(SPLITS)):
+        own = {"task": task, "trunk": trunk, "split_step": split, "subset": "train", "num_endpoints": 2}
+        for scale, name in enumerate(("endpoints", "split"), 1):
+            value = scale * (1 + trunk) / (50 + 50 * number)
+            interval = {"low": 0.5 * value, "high": 2 * value, "num_samples": 2}
+            rows.append({**own, **interval, "quantity": f"kernel_distance_{name}", "value": value})
+    for split in SPLITS:
+        own = {"task": task, "split_step": split, "subset": "train", "num_endpoints": 4, "num_samples": 4}
+        rows.append({**own, "quantity": "kernel_distance_trunks", "value": 0.3, "low": 0.2, "high": 0.4})
+    return _as_rows(rows)
+
+
 def _as_rows(rows):
     return pd.DataFrame(rows).reindex(columns=list(SCHEMA)).astype(SCHEMA)

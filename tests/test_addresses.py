@@ -20,6 +20,7 @@ RESULTS = {
     "branch_collapse": "0b996edeb6a6",
     "branch_curves": "8b280da226e9",
     "branch_hessian": "3ec608ba8dce",
+    "branch_kernel": "e235d31d2a49",
     "convex_mode": "fcb56c4a3b56",
     "distances": "14ef320f27da",
     "feature_linearity": "102dfacb899e",
@@ -28,6 +29,7 @@ RESULTS = {
     "hulls": "89c9e162200d",
     "inter_alignment": "4f7078c6c7a7",
     "inter_collapse": "027d1008ed95",
+    "inter_kernel": "01009d2cd076",
     "inter_mode": "88df1ea2bd3e",
     "inter_star": "3649f849978f",
     "layer_barriers": "3f559aa3892c",
@@ -41,6 +43,7 @@ RESULTS = {
     "trunk_collapse": "b65d8b916b73",
     "trunk_curve": "bc06bccb48be",
     "trunk_hessian": "200819e4418f",
+    "trunk_kernel": "c0f077ba471c",
     "trunk_lyapunov": "653f80dbd1e9",
     "trunk_midpoint_gap": "3e7f3dad23e3",
 }

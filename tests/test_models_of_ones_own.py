@@ -30,6 +30,7 @@ from lmc_lab.analyses.plane import PlaneOfHull
 from lmc_lab.analyses.predictions import InterMode, Predictions
 from lmc_lab.analyses.spectrum import Spectrum
 from lmc_lab.analyses.star import InterStar, Star
+from lmc_lab.analyses.tangent_kernel import BranchKernel, InterKernel, TrunkKernel
 from lmc_lab.data.examples import Dataset, Examples
 from lmc_lab.data.from_loader import examples_of
 from lmc_lab.data.transforms import Transforms
@@ -239,6 +240,9 @@ ANALYSES = [
     LayerBarriersOfMode(num_endpoints=3),
     FeatureLinearity(num_samples=2, num_examples=20),
     TrunkLyapunov(num_steps=4),
+    TrunkKernel(num_examples=4),
+    BranchKernel(num_examples=4),
+    InterKernel(num_examples=4, max_outputs=3),
 ]
 
 

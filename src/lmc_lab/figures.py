@@ -36,6 +36,7 @@ from lmc_lab.reporting.figures import over_time as over_time_
 from lmc_lab.reporting.figures import pairs as pairs_
 from lmc_lab.reporting.figures import permutation as permutation_
 from lmc_lab.reporting.figures import shared_correct as shared_correct_
+from lmc_lab.reporting.figures import tangent_kernel as tangent_kernel_
 from lmc_lab.reporting.figures.axes import Marks, say_what_is_empty
 from lmc_lab.reporting.figures.layout import Panel
 from lmc_lab.reporting.figures.style import ONE_COLUMN, PANEL_HEIGHT, PAPER, SMALL
@@ -57,6 +58,8 @@ __all__ = [
     "gap_terms",
     "hessian_ratio",
     "hull_map",
+    "kernel_distances",
+    "kernel_velocity",
     "layer_barriers",
     "lyapunov",
     "p_conv",
@@ -213,6 +216,16 @@ def lyapunov(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 def sigma_50(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draws the size of a perturbation of W_k at which half of the pairs of branches have a barrier, against the split step."""
     return _drawn(chaos_.sigma_50, rows, ax)
+
+
+def kernel_velocity(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws how fast the tangent kernel turns along the trunks."""
+    return _drawn(tangent_kernel_.velocity, rows, ax)
+
+
+def kernel_distances(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws distances between the tangent kernels of endpoints, and to that of W_k, against the split step."""
+    return _drawn(tangent_kernel_.between_endpoints, rows, ax)
 
 
 def shared_correct(rows: pd.DataFrame, *, subset: Subset = "train", ax: Axes | None = None) -> Axes:

@@ -27,6 +27,7 @@ from lmc_lab.analyses.predictions import InterMode, Predictions
 from lmc_lab.analyses.spectrum import Spectrum
 from lmc_lab.analyses.star import InterStar, Star
 from lmc_lab.analyses.store import ensure_rows
+from lmc_lab.analyses.tangent_kernel import BranchKernel, InterKernel, TrunkKernel
 from lmc_lab.reporting import page, printed
 from lmc_lab.results.folder import all_rows, read_results
 from lmc_lab.runs.subject import Request
@@ -54,6 +55,7 @@ def rows(tmp_path_factory):
         Star(num_points=3), InterStar(num_points=3), LayerBarriersOfMode(), FeatureLinearity(num_samples=2, num_examples=40),
         InterAlignment(num_samples=5, num_points=3, num_examples=40),
         TrunkLyapunov(num_steps=4, num_directions=2), PERTURBED,
+        *(kind(num_examples=4) for kind in (TrunkKernel, BranchKernel, InterKernel)),
     ]  # fmt: skip
     for analysis in analyses:
         is_of_modes = analysis.subject.has_branches and analysis.subject.has_tensors

@@ -8,9 +8,10 @@ from lmc_lab.reporting.question_tables import (
     class_geometry_table,
     collapse_table,
     gap_terms_table,
+    kernel_table,
 )
 from lmc_lab.results.row_file import SCHEMA
-from question_rows import alignment_rows, chaos_rows, collapse_rows
+from question_rows import alignment_rows, chaos_rows, collapse_rows, kernel_rows
 
 
 def test_a_line_a_mode_with_intervals_where_there_are_some():
@@ -69,3 +70,12 @@ def test_sigma_50_stands_beside_the_exponent_of_the_window_at_its_split():
     assert lines[0]["sigma_50, Gaussian"] == "0.2 [0.1, 0.4]"
     assert lines[3]["sigma_50, along a gradient"] == "0.8 [0.4, ]"  # open at the larger sizes
     assert lines[3]["Lyapunov exponent from W_k"] == "0.004 [0.003, 0.005]"
+
+
+def test_distances_of_kernels_of_endpoints_stand_beside_the_velocity_at_their_split():
+    lines = kernel_table(kernel_rows()).to_dict("records")
+    assert [(line["trunk"], line["k"]) for line in lines] == [(0, 0), (0, 25), (1, 0), (1, 25)]
+    assert lines[3]["velocity at W_k"] == "0.1 [0.09, 0.11]"
+    assert lines[3]["between endpoints"] == "0.02 [0.01, 0.04]"
+    assert lines[3]["of endpoints to W_k"] == "0.04 [0.02, 0.08]"
+    assert {line["between trunks"] for line in lines} == {"0.3 [0.2, 0.4]"}

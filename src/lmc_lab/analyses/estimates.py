@@ -81,15 +81,22 @@ def bootstrap_mean(quantity: str, values: Tensor, *, subset: str | None = None) 
 
 
 def share_over_subsets(
-    quantity: str, shares: Tensor, *, num_members: int, num_taken: int, subset: str | None = None
+    quantity: str,
+    shares: Tensor,
+    *,
+    num_members: int,
+    num_taken: int,
+    of_all: float | None = None,
+    subset: str | None = None,
 ) -> Measurement:
     """Returns the mean of `shares` (m,), each of `num_taken` of `num_members` members, with the interval over members.
 
-    The delete-d jackknife's, with Student's t of `num_members` - 1 degrees of freedom, inside [0, 1].
+    The delete-d jackknife's, with Student's t of `num_members` - 1 degrees of freedom, inside [0, 1]. Where the share `of_all`
+    members is known, it stands in place of the mean.
     """
     error = delete_d_variance(shares, num_members=num_members, num_taken=num_taken) ** 0.5
     half = _half_width(error, num_members)
-    value = float(shares.double().mean())
+    value = float(shares.double().mean()) if of_all is None else of_all
     return Measurement(
         quantity=quantity,
         value=value,

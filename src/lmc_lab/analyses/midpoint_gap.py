@@ -1,12 +1,11 @@
 """Is the loss convex between two updates that SGD might make (Figure 4, bottom; Appendix B)?"""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
 import torch
-from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_, clip_grad_value_
+from torch import Tensor
 
 from lmc_lab.analyses.base import Choice, Measurement, TrunkAnalysis
 from lmc_lab.analyses.estimates import mean, probability
@@ -21,7 +20,6 @@ from lmc_lab.runs.states import RunState, Trunk
 from lmc_lab.tasks.batch_norm import Buffers
 from lmc_lab.tasks.evaluation_settings import EvaluationSettings
 from lmc_lab.tasks.point_evaluator import PointEvaluator
-from lmc_lab.tasks.precision import precision_of
 from lmc_lab.tasks.task import Task
 from lmc_lab.values import Count, Natural
 
@@ -93,24 +91,8 @@ def candidate_update(
     """
     order = DataOrder(Role.CANDIDATE, trunk_seed, seed, len(examples), task.batch_size)
     training = ManualTraining(task, trunk_seed, state, examples, order, device=device or torch.device("cpu"))
-    training_loss = training.loss_at(state.step)
-
-    def closure() -> Tensor:  # an optimizer may ask for it several times
-        training.optimizer.zero_grad()
-        loss = training_loss()
-        loss.backward()  # type: ignore[no-untyped-call]
-        _clip(task, training.parameters)
-        return loss
-
-    with precision_of(task.precision).products():
-        training.optimizer.step(closure)  # type: ignore[arg-type]  # as Lightning does, whatever the closure returns
+    training.advance(state.step)
     return training.theta
-
-
-def _clip(task: Task, parameters: Iterable[nn.Parameter]) -> None:
-    if task.gradient_clip_val is not None:
-        clip: Callable[..., object] = clip_grad_value_ if task.gradient_clip_algorithm == "value" else clip_grad_norm_
-        clip(parameters, task.gradient_clip_val)
 
 
 def _divide(task: Task, num_examples: int) -> tuple[Examples, Examples]:

@@ -22,8 +22,9 @@ DETECTORS: Mapping[str, Detector] = {
     "lambda_max": Detector("largest eigenvalue", is_log=True),
     "hessian_ratio": Detector("lambda_min / lambda_max"),
     "lyapunov_exponent": Detector("Lyapunov exponent"),
+    "kernel_velocity": Detector("kernel velocity", is_log=True),
 }
-UNUSUAL = ("nc1", "lyapunov_exponent")  # those that no figure of the paper has
+UNUSUAL = ("nc1", "lyapunov_exponent", "kernel_velocity")  # those that no figure of the paper has
 
 
 def along_trunks(rows: pd.DataFrame, quantity: str) -> pd.DataFrame:

@@ -29,6 +29,7 @@ from lmc_lab.reporting.interactive import (
     pairs,
     permutation,
     shared_correct,
+    tangent_kernel,
 )
 from lmc_lab.reporting.panel import Panel
 from lmc_lab.reporting.report_figure import ReportFigure
@@ -47,6 +48,7 @@ FIGURES: Mapping[str, ReportFigure[list[Panel]]] = {
     "permutation": permutation.FIGURE,
     "detectors": detectors.FIGURE,
     "chaos": chaos.FIGURE,
+    "tangent_kernel": tangent_kernel.FIGURE,
     "figure3": figure3.FIGURE,
     "figure4": figure4.FIGURE,
     "figure5": figure5.FIGURE,

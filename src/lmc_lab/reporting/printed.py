@@ -22,6 +22,7 @@ from lmc_lab.reporting.figures import (
     pairs,
     permutation,
     shared_correct,
+    tangent_kernel,
 )
 from lmc_lab.reporting.pictures import draw_all, files_of
 from lmc_lab.reporting.report_figure import ReportFigure
@@ -41,6 +42,7 @@ FIGURES: Mapping[str, ReportFigure[Figure]] = {
     "permutation": permutation.FIGURE,
     "detectors": detectors.FIGURE,
     "chaos": chaos.FIGURE,
+    "tangent_kernel": tangent_kernel.FIGURE,
 }
 _MARKS = "figures.json"  # of what the files were drawn
 _CAPTIONS = "captions.txt"

@@ -104,6 +104,28 @@ def chaos_table(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
+_DISTANCES = {
+    "between endpoints": "kernel_distance_endpoints",
+    "of endpoints to W_k": "kernel_distance_split",
+    "between trunks": "kernel_distance_trunks",
+}
+
+
+def kernel_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns for each split the kernel's velocity at W_k, and the distances of the kernels of endpoints."""
+    lines = []
+    for (task, trunk, split), own in rows.groupby(["task", "trunk", "split_step"]):
+        if select(own, "kernel_distance_endpoints").empty:
+            continue
+        of_task = rows[rows["task"].isin([task])]
+        at_split = of_task[of_task["trunk"].isin([trunk]) & of_task["step"].isin([split])]
+        of_trunks = of_task[of_task["trunk"].isna() & of_task["split_step"].isin([split])]
+        line = {"task": task, "trunk": trunk, "k": split, "velocity at W_k": _cell(select(at_split, "kernel_velocity"))}
+        found = pd.concat([own, of_trunks])
+        lines.append(line | {heading: _cell(select(found, quantity)) for heading, quantity in _DISTANCES.items()})
+    return pd.DataFrame(lines)
+
+
 def _range(rows: pd.DataFrame) -> str:
     """Returns the mean over branches at their last step, with the smallest and the largest."""
     if rows.empty:

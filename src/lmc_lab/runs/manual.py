@@ -1,10 +1,11 @@
 """Training by hand from a state of a trunk on, for questions about single steps: without Lightning, files and callbacks."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from lmc_lab.data.examples import Examples
 from lmc_lab.data.order import DataOrder, StepBatches
@@ -37,7 +38,7 @@ class ManualTraining:
         *,
         device: torch.device,
     ) -> None:
-        self._layout, self._device = task.layout, device
+        self._task, self._layout, self._device = task, task.layout, device
         self._batches = StepBatches(examples, order, 0, task.dataset.augment, task.transform)
         self._precision = precision_of(task.precision)
         self._module = self._precision.convert_module(task.initialise(trunk_seed)).to(device)
@@ -55,9 +56,37 @@ class ManualTraining:
         """Where it is, (D,)."""
         return self._layout.parameters.flatten(dict(self._module.named_parameters())).detach()
 
+    @property
+    def buffers(self) -> dict[str, Tensor]:
+        """The buffers of the point where it is, (1, *shape) by name, as a `RunState` has them."""
+        own = dict(self._module.named_buffers())
+        return {
+            name: own[name].detach()[None].to(self._layout.dtypes[name], copy=True) for name in self._layout.buffers
+        }
+
     def loss_at(self, step: int) -> Callable[[], Tensor]:
         """Returns what computes the training loss of a step, on its batch and with its noise, which is seeded here."""
         return loss_of_batch(self._module, self._precision, self._batches, step, device=self._device)
+
+    def advance(self, step: int) -> None:
+        """Makes a step of training, with its clipping of gradients, at the rate that the optimizer has."""
+        training_loss = self.loss_at(step)
+
+        def closure() -> Tensor:  # an optimizer may ask for it several times
+            self.optimizer.zero_grad()
+            loss = training_loss()
+            loss.backward()  # type: ignore[no-untyped-call]
+            _clip(self._task, self.parameters)
+            return loss
+
+        with self._precision.products():
+            self.optimizer.step(closure)  # type: ignore[arg-type]  # as Lightning does, whatever the closure returns
+
+
+def _clip(task: Task, parameters: Iterable[nn.Parameter]) -> None:
+    if task.gradient_clip_val is not None:
+        clip: Callable[..., object] = clip_grad_value_ if task.gradient_clip_algorithm == "value" else clip_grad_norm_
+        clip(parameters, task.gradient_clip_val)
 
 
 def loss_of_batch(

@@ -64,8 +64,13 @@ class Training:
     @property
     def at_split(self) -> Tensor:
         """W_k, (D,)."""
+        return self.split_state.theta
+
+    @property
+    def split_state(self) -> RunState:
+        """W_k with its buffers."""
         with _told(self.trained_by):
-            return self.trunk.states[-1].theta
+            return self.trunk.states[-1]
 
     @property
     def curves(self) -> list[list[Row]]:

@@ -40,7 +40,8 @@ FIGURE = ReportFigure(
     also=(*(quantity for quantity in DETECTORS if quantity not in UNUSUAL), "onset_p_conv"),
     caption=(
         "Measures along the trunks that may announce the onset of p_conv, whose bracket is shaded: from the last split that "
-        "fails to the first from which on it holds; bars: 95 % intervals of the Lyapunov exponent, over directions. "
+        "fails to the first from which on it holds; bars: 95 % intervals, of the Lyapunov exponent over directions, "
+        "of the kernel velocity over examples. "
         f"{ABOUT_TRUNKS}"
     ),
 )

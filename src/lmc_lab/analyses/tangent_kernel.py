@@ -1,0 +1,162 @@
+"""Does the tangent kernel settle? Its velocity along a trunk, and its distances between endpoints."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar, final
+
+import torch
+from torch import Tensor
+
+from lmc_lab.analyses.base import Analysis, Answer, JointAnalysis, LeftOut, Measurement, ModeAnalysis, TrunkAnalysis
+from lmc_lab.analyses.estimates import mean, pair_mean, share_over_subsets
+from lmc_lab.analyses.kernels import Kernels
+from lmc_lab.data.order import trunk_order
+from lmc_lab.landscape.tangent_kernel import distances_without_each, kernel_distances
+from lmc_lab.runs.endpoints import Mode
+from lmc_lab.runs.manual import ManualTraining
+from lmc_lab.runs.modes import Modes
+from lmc_lab.runs.states import RunState, Trunk
+from lmc_lab.tasks.evaluation_settings import EvaluationSettings
+from lmc_lab.tasks.task import Task
+from lmc_lab.values import Count, Natural, Positive, at_least
+
+_FLAT = LeftOut("distances of tangent kernels", "since no output has a gradient")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Kernel(Analysis):
+    num_examples: Annotated[int, at_least(2, because="the kernel of one example has no direction")] = 128
+    max_outputs: Count = 100
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+    def kernels(self, task: Task, init_seed: int) -> Kernels:
+        """Returns what computes the kernels of points of a task."""
+        return Kernels(task, init_seed, self.evaluation, num_examples=self.num_examples, max_outputs=self.max_outputs)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class TrunkKernel(_Kernel, TrunkAnalysis):
+    """How fast the tangent kernel turns at the states of a trunk, and how far it is from those of other states.
+
+    See `landscape.tangent_kernel`. `kernel_velocity` is S(K_t, K_{t+dt}) / dt, dt in epochs. S does not grow in proportion to
+    dt, so dt is the same at all states, from each of which the trunk is trained again: its own steps, but that a scheduled
+    rate stays what it is at t. A window that would end after T is left out. `kernel_distance_…` are S from the first state,
+    to the next and to the last. `kernel_trace` is the mean of |J(x)|^2, which S does not see.
+
+    Args:
+        steps: of the states; all that are saved for None.
+        num_epochs: dt, rounded to whole steps, at least one.
+        num_examples: training examples, chosen at random once and for all, n.
+        max_outputs: of an example; of more, as many sums with random signs (`tasks.output_gradients`).
+        evaluation: how buffers of a point follow.
+    """
+
+    name: ClassVar[str] = "trunk_kernel"
+    steps: Sequence[Natural] | None = None
+    num_epochs: Positive = 0.4
+
+    def measure(self, trunk: Trunk, task: Task) -> Iterator[Answer]:
+        """Yields velocity, distances with intervals over examples, and the kernel's trace, at each state."""
+        kernels = self.kernels(task, trunk.trunk_seed)
+        yield from kernels.choices
+        found = torch.cat([kernels.at(state.theta, state.buffers, f"step {state.step}") for state in trunk.states])
+        traces = found.diagonal(dim1=1, dim2=2).mean(dim=1).tolist()
+        if not all(traces):
+            yield _FLAT
+            return
+        for place, (state, trace) in enumerate(zip(trunk.states, traces, strict=True)):
+            yield Measurement(quantity="kernel_trace", value=trace, subset="train", step=state.step)
+            for name, other in {"first": 0, "next": place + 1, "last": len(found) - 1}.items():
+                if other != place and other < len(found):
+                    yield _distance(f"kernel_distance_{name}", found[place], found[other], state.step)
+            if state.step + self._num_steps(task) <= task.max_steps:
+                yield self._velocity(kernels, task, trunk.trunk_seed, state, found[place])
+
+    def _num_steps(self, task: Task) -> int:
+        return max(1, round(self.num_epochs * task.steps_per_epoch))
+
+    def _velocity(self, kernels: Kernels, task: Task, trunk_seed: int, state: RunState, kernel: Tensor) -> Measurement:
+        train, device = task.dataset.train.on(kernels.device), kernels.device
+        order = trunk_order(trunk_seed, len(train), task.batch_size)
+        training = ManualTraining(task, trunk_seed, state, train, order, device=device)
+        num_steps = self._num_steps(task)
+        for step in range(state.step, state.step + num_steps):
+            training.advance(step)
+        (moved,) = kernels.at(training.theta.to(state.theta.dtype), training.buffers, f"step {state.step + num_steps}")
+        found, epochs = _distance("kernel_velocity", kernel, moved, state.step), num_steps / task.steps_per_epoch
+        assert found.low is not None and found.high is not None
+        return replace(found, value=found.value / epochs, low=found.low / epochs, high=found.high / epochs)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class BranchKernel(_Kernel, ModeAnalysis):
+    """How far the tangent kernels of endpoints are from each other, and from that of W_k; see `TrunkKernel`.
+
+    Args:
+        num_examples: training examples, chosen at random once and for all, n.
+        max_outputs: of an example; of more, as many sums with random signs (`tasks.output_gradients`).
+        evaluation: how buffers of a point follow.
+    """
+
+    name: ClassVar[str] = "branch_kernel"
+
+    def measure(self, mode: Mode, task: Task) -> Iterator[Answer]:
+        """Yields the mean S over pairs of endpoints, and over endpoints that to W_k, with intervals over endpoints."""
+        kernels = self.kernels(task, mode.init_seed)
+        yield from kernels.choices
+        found = kernels.at(mode.endpoints, mode.buffers, *mode.names)
+        distances = kernel_distances(found, found)
+        if distances.isnan().any():
+            yield _FLAT
+            return
+        yield pair_mean("kernel_distance_endpoints", distances, subset="train")
+        if mode.training is None:
+            yield LeftOut("the distance to the tangent kernel of W_k")
+            return
+        state = mode.training.split_state
+        at_split = kernels.at(state.theta, state.buffers, f"step {state.step}")
+        yield mean("kernel_distance_split", kernel_distances(found, at_split)[:, 0], subset="train")
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class InterKernel(_Kernel, JointAnalysis):
+    """How far the tangent kernels of endpoints of different trunks are from each other; see `TrunkKernel`.
+
+    Neurons may stand in any order, which no kernel sees.
+
+    Args:
+        num_examples: training examples, chosen at random once and for all, n.
+        max_outputs: of an example; of more, as many sums with random signs (`tasks.output_gradients`).
+        evaluation: how buffers of a point follow.
+    """
+
+    name: ClassVar[str] = "inter_kernel"
+
+    def measure(self, modes: Modes, task: Task) -> Iterator[Answer]:
+        """Yields the mean S over pairs of endpoints of two trunks, with its interval over endpoints."""
+        kernels = self.kernels(task, modes.members[0].init_seed)
+        yield from kernels.choices
+        found = torch.cat([kernels.at(mode.endpoints, mode.buffers, *mode.names) for mode in modes])
+        of_mode = torch.repeat_interleave(torch.tensor([len(mode) for mode in modes]))
+        distances = kernel_distances(found, found)
+        if distances.isnan().any():
+            yield _FLAT
+            return
+        is_of_two = of_mode[:, None] != of_mode
+        yield pair_mean("kernel_distance_trunks", distances, counted=is_of_two, subset="train")
+
+
+def _distance(quantity: str, first: Tensor, second: Tensor, step: int) -> Measurement:
+    """Returns S of two kernels (n, n) with its interval over examples."""
+    found = share_over_subsets(
+        quantity,
+        distances_without_each(first, second),
+        num_members=len(first),
+        num_taken=len(first) - 1,
+        of_all=float(kernel_distances(first[None], second[None])),
+        subset="train",
+    )
+    return replace(found, step=step)
