@@ -55,7 +55,7 @@ def job(config: DictConfig) -> None:
     told = [] if page.tables[ONSET].empty else [ABOUT_ONSETS]
     print(*shown, *told, *page.notes, written, sep="\n", flush=True)
     pictures = _pictures(config, rows, over_time, figures, folder)
-    print(*pictures, sep="\n", end="\n" if pictures else "")
+    print(*pictures, *([] if config.export is None else [Path(config.export).absolute()]), sep="\n")
     if _is_of_wandb(config.logger):  # TensorBoard has training curves alone
         for column in columns:
             _mirror(config, column, pictures)

@@ -1,6 +1,7 @@
 """Commands that start commands: a `@hydra.main` cannot be nested, so each stage is a process of its own."""
 
 import errno
+import re
 import shlex
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from lmc_lab.configs import config_dir_flags
 from lmc_lab.errors import UserError
 
 _SECONDS_TO_END = 20
+_CLEARED = "\033[K"  # the rest of a terminal's line
 _ROOM = 2**20  # bytes, below which a disk counts as full
 
 
@@ -44,7 +46,7 @@ def finish(process: "subprocess.Popen[bytes]", *, log: Path | None = None) -> No
         UserError: it failed; repeats its last line, which says why.
         OSError: it failed and had no room to say why.
     """
-    code = process.wait()
+    code = process.wait() if log is None or not sys.stdout.isatty() else _watch(process, log)
     if code == 0:
         return
     lines = log.read_text(errors="replace").splitlines() if log else []
@@ -53,6 +55,22 @@ def finish(process: "subprocess.Popen[bytes]", *, log: Path | None = None) -> No
             raise OSError(errno.ENOSPC, "no room for what it prints", str(log))
         raise UserError(f"expected the command above to succeed, found that it ended with {code}; it printed why")
     raise UserError(f"{lines[-1].removeprefix('lmc_lab: ')} (all of it: {log})")
+
+
+def _watch(process: "subprocess.Popen[bytes]", log: Path) -> int:
+    """Waits for a command, and shows in a line of the terminal how far it says that it is."""
+    shown_last = ""
+    while True:
+        try:
+            return process.wait(timeout=1)
+        except subprocess.TimeoutExpired:
+            told = re.findall(r"^\d+/\d+ .*", log.read_text(errors="replace"), flags=re.MULTILINE)
+            if told and told[-1] != shown_last:
+                shown_last = told[-1]
+                print(f"\r{_CLEARED}{shown_last[: shutil.get_terminal_size().columns - 1]}", end="", flush=True)
+        finally:
+            if shown_last and process.returncode is not None:
+                print(f"\r{_CLEARED}", end="", flush=True)
 
 
 def run(arguments: list[str], *, log: Path | None = None) -> None:

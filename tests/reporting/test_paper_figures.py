@@ -12,7 +12,7 @@ from matplotlib.text import Text
 
 from conftest import REPOSITORY
 from lmc_lab.reporting import palette, printed
-from lmc_lab.reporting.figures import figure4, figure5, pairs
+from lmc_lab.reporting.figures import figure2, figure4, figure5, pairs
 from lmc_lab.reporting.figures.axes import Marks, Style, draw_points, split_colours
 from lmc_lab.reporting.figures.style import ONE_COLUMN, PAPER, TWO_COLUMNS
 from lmc_lab.reporting.pictures import laid_out
@@ -146,6 +146,20 @@ def test_an_interval_ends_where_the_quantity_does():
     assert bars_of(["endpoint_accuracy", "inter_mode"], figure5.right_in_common) == {(0, 1)}
     assert bars_of(["p_gap_negative"], figure4.p_gap_negative, split_step=None, step=5) == {(0, 1)}
     assert bars_of(["barrier_loss"], lambda *args: pairs.pairs(*args, level="loss")) == {(0, 1.5)}
+
+
+def test_on_a_logarithmic_axis_bars_to_0_or_below_end_where_the_axis_does():
+    common = {"task": "t", "trunk": 0, "value": 20.0, "low": -15.0, "high": 70.0}
+    lines = [common | {"split_step": step, "quantity": "endpoint_endpoint"} for step in (10, 100)]
+    lines += [{**common, "split_step": 10, "quantity": "hull_radius", "value": 2.0, "low": 1.0, "high": 3.0}]
+    rows = pd.DataFrame(lines).reindex(columns=list(SCHEMA)).astype(SCHEMA)
+    axis = mpl.figure.Figure().subplots()
+    figure2.distances(axis, rows, Marks.of(rows))
+    bottom, top = axis.get_ylim()
+    bars = {tuple(y for _, y in bar) for bars in axis.collections for bar in bars.get_segments()}
+    assert bars == {(bottom, 70.0), (1.0, 3.0)} and 0 < bottom < 1 and top > 70
+    caps = {y for line in axis.lines if line.get_marker() in (2, 3, "_") for y in line.get_ydata()}
+    assert all(y > 0 for y in caps if not np.isnan(y))
 
 
 def lab(colour, sight):

@@ -1,5 +1,7 @@
 """Splits and onsets as figures along training mark them, on the page and on paper."""
 
+from typing import NamedTuple
+
 import pandas as pd
 
 from lmc_lab.results.select import select
@@ -12,10 +14,24 @@ def splits_in(rows: pd.DataFrame) -> list[int]:
     return sorted({int(split) for split in rows["split_step"].dropna()})
 
 
-def onsets(rows: pd.DataFrame) -> list[tuple[float, float]]:
-    """Returns the brackets of the trunks' onsets by `p_conv`: the last split that fails, the first from which on it holds.
+class Bracket(NamedTuple):
+    """Between which splits an onset by `p_conv` lies, and in which trunks.
 
-    Where it holds from the first split on there is none.
+    Args:
+        failed: the last split that fails.
+        held: the first from which on it holds.
+        trunks: as the page's buttons name them.
     """
-    found = select(rows, "onset_p_conv").dropna(subset=["low", "value"])
-    return sorted(set(zip(found["low"].tolist(), found["value"].tolist(), strict=True)))
+
+    failed: float
+    held: float
+    trunks: tuple[str, ...]
+
+
+def onsets(rows: pd.DataFrame) -> list[Bracket]:
+    """Returns the brackets of the trunks' onsets; where it holds from the first split on there is none."""
+    found = select(rows, "onset_p_conv", "train").dropna(subset=["low", "high"])
+    trunks: dict[tuple[float, float], set[str]] = {}
+    for failed, held, trunk in found[["low", "high", "trunk"]].to_numpy(dtype=float).tolist():
+        trunks.setdefault((failed, held), set()).add(f"trunk {trunk:.0f}")
+    return [Bracket(*ends, tuple(sorted(names))) for ends, names in sorted(trunks.items())]

@@ -10,6 +10,8 @@ from typing import Any
 
 import pandas as pd
 
+from lmc_lab.reporting.onsets import Bracket
+
 Trace = dict[str, Any]
 
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "star", "cross")  # of trunks
@@ -29,7 +31,7 @@ class Panel:
         x: label of the axis.
         y: label of the axis.
         steps: that the horizontal axis has labels at, linear or symlog at a click; None: an axis of other numbers.
-        spans: of steps, shaded: (from, to).
+        spans: of steps, shaded while one of their trunks is shown: (from, to, trunks).
         lines: values of x that are marked.
         layout: further settings of plotly's layout.
         choice: of the figure's panels only those with the choice that was made are shown; None: always.
@@ -40,7 +42,7 @@ class Panel:
     x: str
     y: str
     steps: Sequence[int] | None = None
-    spans: Sequence[tuple[float, float]] = ()
+    spans: Sequence[Bracket] = ()
     lines: Sequence[float] = ()
     layout: Trace | None = None
     choice: str | None = None

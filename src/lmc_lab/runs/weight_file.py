@@ -13,6 +13,7 @@ from torch import Tensor
 from lmc_lab.errors import UserError, one_line
 
 _NESTED = ("state_dict", "model_state_dict", "model")  # under which a checkpoint has its state dict, among other things
+_OTHER_PICKLES = (b"\x80\x03", b"\x80\x04", b"\x80\x05")  # begin so: protocols that torch.save does not use
 
 
 def read_state_dict(path: Path) -> Mapping[str, Any]:
@@ -40,6 +41,13 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _read_pickle(path: Path) -> Any:
+    with path.open("rb") as file:
+        is_of_others = file.read(2) in _OTHER_PICKLES
+    if is_of_others:
+        raise UserError(
+            f"expected what torch.save writes in {path}, found another pickle, of which no code is run; load it where you "
+            "trust it, and save its state dict with torch.save"
+        )
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except OSError:

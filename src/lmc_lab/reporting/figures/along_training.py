@@ -19,5 +19,5 @@ def mark_splits_and_onsets(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None
 
 def shade_onsets(axis: Axes, rows: pd.DataFrame) -> None:
     """Shades the brackets of onsets."""
-    for number, (failed, held) in enumerate(onsets(rows)):
+    for number, (failed, held, _) in enumerate(onsets(rows)):
         axis.axvspan(failed, held, color=GREY, alpha=0.2, linewidth=0, zorder=0, label="" if number else "onset")

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from math import inf, log10
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
@@ -183,6 +185,27 @@ def step_axis(axis: Axes, steps: Collection[float], label: str) -> None:
     axis.minorticks_off()
     margin = _MARGIN * (log10(last / first) + _NEAR_ZERO)  # decades
     axis.set_xlim(-margin / _NEAR_ZERO * first if ticks[0] == 0 else ticks[0] / 10**margin, last * 10**margin)
+
+
+def log_axis(axis: Axes) -> None:
+    """Makes the vertical axis logarithmic; bars that reach 0 or below have no end there but that of the axis.
+
+    It comes behind `step_axis`, which takes the minor ticks away.
+    """
+    axis.set_yscale("log")
+    bars = [container for container in axis.containers if isinstance(container, ErrorbarContainer)]
+    segments = [np.asarray(each) for bar in bars for lines in bar.lines[2] for each in lines.get_segments()]
+    heights = np.concatenate([each[:, 1] for each in segments]) if segments else np.ones(1)
+    if (heights > 0).all():
+        return
+    floor = heights[heights > 0].min() / 2
+    for bar in bars:
+        for cap in bar.lines[1]:
+            ends = np.asarray(cap.get_ydata(), dtype=float)
+            cap.set_ydata(np.where(ends > 0, ends, np.nan))
+        for lines in bar.lines[2]:
+            lines.set_segments([np.maximum(each, [-inf, floor]) for each in map(np.asarray, lines.get_segments())])
+    axis.set_ylim(floor, heights.max() * 1.3)
 
 
 def _labels(ticks: Sequence[int], first: int) -> list[str]:

@@ -13,6 +13,7 @@ from lmc_lab.reporting.figures.axes import (
     Style,
     draw_against_split,
     draw_points,
+    log_axis,
     step_axis,
 )
 from lmc_lab.reporting.figures.layout import Panel, compose
@@ -57,7 +58,7 @@ def sigma_50(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
     draw_against_split(axis, series, marks)
     axis.set_ylabel(r"$\sigma_{50}$")
     if axis.has_data():
-        axis.set_yscale("log")
+        log_axis(axis)
 
 
 def barriers_by_size(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from lmc_lab.reporting.detectors import DETECTORS, UNUSUAL, along_trunks
 from lmc_lab.reporting.figures.along_training import shade_onsets
-from lmc_lab.reporting.figures.axes import ABOUT_TRUNKS, Marks, Style, draw_points, step_axis
+from lmc_lab.reporting.figures.axes import ABOUT_TRUNKS, Marks, Style, draw_points, log_axis, step_axis
 from lmc_lab.reporting.figures.layout import Panel, compose
 from lmc_lab.reporting.palette import BLUE
 from lmc_lab.reporting.report_figure import ReportFigure
@@ -31,7 +31,7 @@ def detector(axis: Axes, rows: pd.DataFrame, marks: Marks, *, quantity: str) -> 
     shade_onsets(axis, rows)
     step_axis(axis, set(own["step"]), "step of training")
     if DETECTORS[quantity].is_log:
-        axis.set_yscale("log")  # last, since an axis of steps has no minor ticks
+        log_axis(axis)
 
 
 FIGURE = ReportFigure(

@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lmc_lab.reporting.figures.axes import ABOUT_TRUNKS, Marks, Style, draw_against_split
+from lmc_lab.reporting.figures.axes import ABOUT_TRUNKS, Marks, Style, draw_against_split, log_axis
 from lmc_lab.reporting.figures.layout import compose
 from lmc_lab.reporting.palette import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY
 from lmc_lab.reporting.report_figure import ReportFigure
@@ -42,7 +42,7 @@ def distances(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
     """Draws how far endpoints are from each other, from the hull's points, and from where they began."""
     positive = rows[rows["value"] > 0]  # W_0 to itself has no logarithm
     draw_against_split(axis, {style: select(positive, quantity) for quantity, style in _DISTANCES.items()}, marks)
-    axis.set_yscale("log")
+    log_axis(axis)
     axis.set_ylabel("Euclidean distance")
 
 

@@ -8,7 +8,15 @@ from matplotlib.figure import Figure
 
 from lmc_lab.reporting.collapse_measures import MEASURES, along_training
 from lmc_lab.reporting.figures.along_training import mark_splits_and_onsets
-from lmc_lab.reporting.figures.axes import ABOUT_TRUNKS, Marks, Style, draw_against_split, draw_points, step_axis
+from lmc_lab.reporting.figures.axes import (
+    ABOUT_TRUNKS,
+    Marks,
+    Style,
+    draw_against_split,
+    draw_points,
+    log_axis,
+    step_axis,
+)
 from lmc_lab.reporting.figures.layout import Panel, compose
 from lmc_lab.reporting.onsets import BESIDE
 from lmc_lab.reporting.palette import BLUE, ORANGE
@@ -36,14 +44,14 @@ def collapse(axis: Axes, rows: pd.DataFrame, marks: Marks, *, quantity: str) -> 
     mark_splits_and_onsets(axis, rows, marks)
     step_axis(axis, {*trunks["step"], *branches["step"]}, "step of training")
     if measure.is_log:
-        axis.set_yscale("log")  # last, since an axis of steps has no minor ticks
+        log_axis(axis)
 
 
 def bend_of_class_means(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
     """Draws how far class means in the hull are from linear in the parameters, against the split step."""
     draw_against_split(axis, {Style("hull points", ORANGE): select(rows, "class_mean_bend", "train")}, marks)
     if axis.has_data():
-        axis.set_yscale("log")
+        log_axis(axis)
     axis.set_ylabel("bend of class means")
 
 

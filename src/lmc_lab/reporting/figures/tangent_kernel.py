@@ -7,7 +7,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lmc_lab.reporting.figures.along_training import mark_splits_and_onsets
-from lmc_lab.reporting.figures.axes import ABOUT_TRUNKS, Marks, Style, draw_against_split, draw_points, step_axis
+from lmc_lab.reporting.figures.axes import (
+    ABOUT_TRUNKS,
+    Marks,
+    Style,
+    draw_against_split,
+    draw_points,
+    log_axis,
+    step_axis,
+)
 from lmc_lab.reporting.figures.layout import Panel, compose
 from lmc_lab.reporting.kernel_distances import ALONG, BETWEEN, COLOURS, VELOCITY, WITHIN
 from lmc_lab.reporting.onsets import BESIDE
@@ -28,7 +36,7 @@ def velocity(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
     _along(axis, rows, marks, {Style("", BLUE): select(rows, VELOCITY, "train")})
     axis.set_ylabel("kernel velocity, per epoch")
     if axis.has_data():
-        axis.set_yscale("log")  # last, since an axis of steps has no minor ticks
+        log_axis(axis)
 
 
 def along_trunk(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:

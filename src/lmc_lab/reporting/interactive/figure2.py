@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from lmc_lab.reporting.onsets import Bracket, onsets
 from lmc_lab.reporting.palette import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY
 from lmc_lab.reporting.panel import Panel, Series, by_trunk, log_axis, steps_in, tasks_in
 from lmc_lab.reporting.report_figure import ReportFigure
@@ -29,7 +30,7 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
     """Returns probabilities and distances against the split step, with the bracket of the onset."""
     panels = []
     for task, own in tasks_in(rows):
-        steps, spans = steps_in(select(own, "p_conv")), onset_spans(own)
+        steps, spans = steps_in(select(own, "p_conv")), onsets(own)
         panels.append(probabilities(task, own, steps, spans))
         positive = own[own["value"] > 0]  # W_0 to itself has no logarithm
         traces = [trace for name, series in _DISTANCES.items() for trace in by_trunk(select(positive, name), series)]
@@ -47,7 +48,7 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
     return panels
 
 
-def probabilities(task: str, rows: pd.DataFrame, steps: list[int], spans: list[tuple[float, float]]) -> Panel:
+def probabilities(task: str, rows: pd.DataFrame, steps: list[int], spans: list[Bracket]) -> Panel:
     """Returns the panel of `p_conv` and what it is compared with."""
     traces = [
         trace for name, series in PROBABILITIES.items() for trace in by_trunk(select(rows, name, "train"), series)
@@ -61,12 +62,6 @@ def probabilities(task: str, rows: pd.DataFrame, steps: list[int], spans: list[t
         spans=spans,
         layout=_FROM_ZERO_TO_ONE,
     )
-
-
-def onset_spans(rows: pd.DataFrame) -> list[tuple[float, float]]:
-    """Returns the brackets of the trunks' onsets: the last split that fails, and the first from which all hold."""
-    onsets = select(rows, "onset_p_conv", "train").dropna(subset=["low", "high"])
-    return sorted({(float(low), float(high)) for low, high in zip(onsets["low"], onsets["high"], strict=True)})
 
 
 FIGURE = ReportFigure(
