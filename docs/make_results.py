@@ -22,6 +22,7 @@ from lmc_lab.reporting.question_tables import (
     class_geometry_table,
     collapse_table,
     gap_terms_table,
+    noise_table,
 )
 from lmc_lab.reporting.table import mode_table, onset_table
 from lmc_lab.results.bundle import read_bundle
@@ -127,6 +128,10 @@ def _chaos(rows: pd.DataFrame) -> pd.DataFrame:
     return chaos_table(rows).drop(columns="task")
 
 
+def _noise(rows: pd.DataFrame) -> pd.DataFrame:
+    return noise_table(rows).drop(columns="task")
+
+
 _TABLES: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "claims": _claims,
     "modes": _modes,
@@ -136,6 +141,7 @@ _TABLES: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "class_geometry": _class_geometry,
     "alignment": _alignment,
     "chaos": _chaos,
+    "noise": _noise,
 }
 
 

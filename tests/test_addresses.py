@@ -31,6 +31,7 @@ RESULTS = {
     "inter_mode": "88df1ea2bd3e",
     "inter_star": "3649f849978f",
     "layer_barriers": "3f559aa3892c",
+    "noise_hulls": "0990304ed2ea",
     "onset": "414840e45d62",
     "pairs": "08c7127ee9d8",
     "perturbed_branches": "ae74bae0c855",

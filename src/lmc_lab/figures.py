@@ -27,6 +27,7 @@ from matplotlib.figure import Figure
 
 from lmc_lab.errors import UserError
 from lmc_lab.reporting.collapse_measures import MEASURES
+from lmc_lab.reporting.figures import branch_noise as branch_noise_
 from lmc_lab.reporting.figures import chaos as chaos_
 from lmc_lab.reporting.figures import figure2, figure3, figure4, figure5, figure6
 from lmc_lab.reporting.figures import gap_terms as gap_terms_
@@ -59,6 +60,10 @@ __all__ = [
     "hull_map",
     "layer_barriers",
     "lyapunov",
+    "mixture_distance",
+    "mixture_p_conv",
+    "noise_p_conv",
+    "noise_radius",
     "p_conv",
     "p_gap_negative",
     "pairs",
@@ -213,6 +218,26 @@ def lyapunov(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 def sigma_50(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draws the size of a perturbation of W_k at which half of the pairs of branches have a barrier, against the split step."""
     return _drawn(chaos_.sigma_50, rows, ax)
+
+
+def noise_p_conv(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws p_conv of hulls of branches that differ in one kind of noise alone, against the split step."""
+    return _drawn(branch_noise_.noise_p_conv, rows, ax)
+
+
+def noise_radius(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws the radius of hulls of branches that differ in one kind of noise alone, against the split step."""
+    return _drawn(branch_noise_.noise_radius, rows, ax)
+
+
+def mixture_p_conv(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws p_conv of hulls half of whose endpoints differ in the order of the data, and half in another kind of noise."""
+    return _drawn(branch_noise_.mixture_p_conv, rows, ax)
+
+
+def mixture_distance(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws the distance between endpoints of different kinds of noise, against the split step."""
+    return _drawn(branch_noise_.mixture_distance, rows, ax)
 
 
 def shared_correct(rows: pd.DataFrame, *, subset: Subset = "train", ax: Axes | None = None) -> Axes:

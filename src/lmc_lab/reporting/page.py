@@ -13,6 +13,7 @@ import pandas as pd
 from lmc_lab.files import write_text
 from lmc_lab.reporting.html_table import html_table
 from lmc_lab.reporting.interactive import (
+    branch_noise,
     chaos,
     detectors,
     figure2,
@@ -47,6 +48,7 @@ FIGURES: Mapping[str, ReportFigure[list[Panel]]] = {
     "permutation": permutation.FIGURE,
     "detectors": detectors.FIGURE,
     "chaos": chaos.FIGURE,
+    "branch_noise": branch_noise.FIGURE,
     "figure3": figure3.FIGURE,
     "figure4": figure4.FIGURE,
     "figure5": figure5.FIGURE,

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from lmc_lab.files import peek_json, remove_leftovers, write_json, write_text
 from lmc_lab.reporting.figures import (
+    branch_noise,
     chaos,
     detectors,
     figure2,
@@ -41,6 +42,7 @@ FIGURES: Mapping[str, ReportFigure[Figure]] = {
     "permutation": permutation.FIGURE,
     "detectors": detectors.FIGURE,
     "chaos": chaos.FIGURE,
+    "branch_noise": branch_noise.FIGURE,
 }
 _MARKS = "figures.json"  # of what the files were drawn
 _CAPTIONS = "captions.txt"
