@@ -26,7 +26,8 @@ def rows():
     others |= dict.fromkeys(("star", "layer_barriers", "feature_deviations"), shape_rows())
     others |= dict.fromkeys(("union_barriers", "union_p_conv", "union_centre"), alignment_rows())
     others |= dict.fromkeys(("lyapunov", "sigma_50"), chaos_rows())
-    others |= dict.fromkeys(("noise_p_conv", "noise_radius", "mixture_p_conv", "mixture_distance"), noise_rows())
+    of_noise = [name for name in PANELS if name.startswith(("noise_", "mixture_"))]
+    others |= dict.fromkeys(of_noise, noise_rows())
     return {name: others.get(name, of_endpoints) for name in PANELS}
 
 

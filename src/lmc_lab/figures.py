@@ -60,8 +60,10 @@ __all__ = [
     "hull_map",
     "layer_barriers",
     "lyapunov",
+    "mixture_convexity",
     "mixture_distance",
     "mixture_p_conv",
+    "noise_convexity",
     "noise_p_conv",
     "noise_radius",
     "p_conv",
@@ -225,6 +227,11 @@ def noise_p_conv(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return _drawn(branch_noise_.noise_p_conv, rows, ax)
 
 
+def noise_convexity(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws how often the Jensen gap is below 0 in hulls of branches that differ in one kind of noise alone."""
+    return _drawn(branch_noise_.noise_convexity, rows, ax)
+
+
 def noise_radius(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draws the radius of hulls of branches that differ in one kind of noise alone, against the split step."""
     return _drawn(branch_noise_.noise_radius, rows, ax)
@@ -233,6 +240,11 @@ def noise_radius(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 def mixture_p_conv(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draws p_conv of hulls half of whose endpoints differ in the order of the data, and half in another kind of noise."""
     return _drawn(branch_noise_.mixture_p_conv, rows, ax)
+
+
+def mixture_convexity(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws how often the Jensen gap is below 0 in hulls half of whose endpoints differ in the order, half in another kind."""
+    return _drawn(branch_noise_.mixture_convexity, rows, ax)
 
 
 def mixture_distance(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:

@@ -116,6 +116,7 @@ _OF_NOISE = {
 }
 _WITH_ORDER = {
     "p_conv with the order": ("p_conv", "train"),
+    "Jensen gap below 0 with the order": ("p_jensen_negative", "train"),
     "distance to the order": ("endpoint_endpoint", None),
 }
 
