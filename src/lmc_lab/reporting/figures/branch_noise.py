@@ -34,13 +34,13 @@ def mixture_p_conv(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
 def noise_convexity(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
     """Draws how often a hull point of branches of one kind has a lower loss than the mean of the endpoints in it."""
     _draw_share(axis, by_kind(rows, "p_jensen_negative"), marks)
-    axis.set_ylabel("P(Jensen gap < 0), one kind")
+    axis.set_ylabel("P(Jensen < 0), one kind")
 
 
 def mixture_convexity(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
     """Draws the same of mixtures."""
     _draw_share(axis, by_mixture(rows, "p_jensen_negative"), marks)
-    axis.set_ylabel("P(Jensen gap < 0), with the order")
+    axis.set_ylabel("P(Jensen < 0), with the order")
 
 
 def noise_radius(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
