@@ -97,7 +97,7 @@ def test_an_analysis_compares_variations_and_a_study_trains_them_in_one_sweep(ow
     overrides = json.dumps(SMALL.split())
     command = f"python -m lmc_lab.study study=beside 'overrides={overrides}' cache_dir={shared_cache} --config-dir conf"
     printed = succeed(command, cwd=own)
-    assert "missing" not in printed and printed.count("lmc_lab.train") == 4  # trunks, plain branches, variations of both
+    assert "missing" not in printed and printed.count("lmc_lab.train") == 4  # trunks, plain ones, variations
     assert len(list(own.glob("multirun/*/trunk-0/split-20-varied_*/branch-*/endpoint.safetensors"))) == 4 + 2
     (result,) = own.glob("multirun/*/results/perturbed_branches-*.parquet")
     rows = pd.read_parquet(result)
