@@ -14,14 +14,13 @@ from lmc_lab.errors import UserError
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.runs.noise import BranchNoise
 from lmc_lab.runs.subject import Request
-from lmc_lab.runs.variation import Variation
 from lmc_lab.runs.varied_modes import VariedModes
 from lmc_lab.tasks.evaluation_settings import EvaluationSettings
 from lmc_lab.tasks.state_dicts import Endpoints
-from tiny import tiny_experiment, train_branch
+from tiny import of_noise, tiny_experiment, train_branch
 
 J, KEPT = 20, EvaluationSettings(bn_policy="keep")
-ANALYSIS = NoiseHulls(kinds=("order", "labels", "rate"), num_samples=J, label_share=0.2, evaluation=KEPT)
+ANALYSIS = NoiseHulls(kinds=("labels", "rate"), num_samples=J, label_share=0.2, evaluation=KEPT)
 NAMES = ("plain", "order", "labels", "rate")
 
 
@@ -37,10 +36,7 @@ def experiment(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def modes(experiment):
-    varied = [
-        replace(experiment, variation=Variation(noise=BranchNoise(**each["noise"]), described=each))
-        for each in ANALYSIS.variations_of(experiment.task)
-    ]
+    varied = of_noise(experiment, ANALYSIS)
     for each in (experiment, *varied):
         for seed in range(4):
             train_branch(each, 13, seed)
@@ -107,6 +103,7 @@ def test_a_task_has_the_kinds_that_it_can_have(tmp_path, experiment):
     assert kinds(quiet) == [labels, rate]  # plain branches differ in the order alone
     assert kinds(quiet, kinds=("rate", "order"), rate_factors=(1, 2)) == [{"kind": "rate", "factors": [1.0, 2.0]}]
     assert kinds(replace(quiet, num_classes=None)) == [rate]
+    assert kinds(experiment.task, kinds=("rate",)) == [{"kind": "order"}, rate]
     with pytest.raises(UserError, match=r"expected analysis.noise_hulls.kinds of noise that tiny has, found dropout"):
         kinds(quiet, kinds=("labels", "dropout"))
 
@@ -114,10 +111,7 @@ def test_a_task_has_the_kinds_that_it_can_have(tmp_path, experiment):
 def test_kinds_that_are_left_out_are_said(tmp_path):
     own = with_classes(tmp_path, build_model=quiet_model)
     analysis = NoiseHulls(num_samples=5, evaluation=KEPT)
-    varied = [
-        replace(own, variation=Variation(noise=BranchNoise(**each["noise"]), described=each))
-        for each in analysis.variations_of(own.task)
-    ]
+    varied = of_noise(own, analysis)
     for each in (own, *varied):
         for seed in range(2):
             train_branch(each, 13, seed)

@@ -9,7 +9,6 @@ import torch
 
 from alike import assert_alike, quiet_model, runs_of, weights
 from alike import experiment as quiet_experiment
-from lmc_lab.data.examples import Dataset
 from lmc_lab.data.order import Noise
 from lmc_lab.errors import UserError
 from lmc_lab.runs import checkpoint
@@ -24,14 +23,7 @@ from lmc_lab.tasks import schedules
 from lmc_lab.tasks.classification import Classification
 from lmc_lab.tasks.optimization import Optimization
 from runs.test_branch import Killed, killing_heartbeat
-from tiny import clouds, tiny_experiment, train_branch
-
-
-def noisy_data():
-    def shifted(inputs, generator):
-        return inputs + 0.1 * torch.randn(inputs.shape, generator=generator)
-
-    return Dataset(clouds(), clouds(90, seed=1), "clouds", shifted)
+from tiny import augmented_clouds, tiny_experiment, train_branch
 
 
 def with_noise(experiment, **settings):
@@ -41,7 +33,7 @@ def with_noise(experiment, **settings):
 def every_noise(path):
     """The tiny task, which has dropout, with augmentation."""
     own = tiny_experiment(path, settings=RunSettings(log_every=5, resume_seconds=0.0))
-    return replace(own, task=replace(own.task, load_data=noisy_data, num_classes=3))
+    return replace(own, task=replace(own.task, load_data=augmented_clouds, num_classes=3))
 
 
 @pytest.fixture(scope="module")

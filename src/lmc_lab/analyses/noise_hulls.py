@@ -41,7 +41,7 @@ class NoiseHulls(VariedAnalysis):
     they are ``plain``, and branches of the order alone are trained as well.
 
     Args:
-        kinds: of noise; those that the task has for None.
+        kinds: of noise besides the order; those that the task has for None.
         label_share: of the training labels of a branch that are flipped.
         rate_spread: rates are multiplied by numbers between 1 / spread and spread, log-uniform.
         rate_factors: the numbers themselves, that of the branch 0 first; None draws them.
@@ -84,15 +84,15 @@ class NoiseHulls(VariedAnalysis):
                 yield replace(row, quantity=f"{row.quantity}_noise_{name}")
 
     def _trained(self, task: Task) -> list[str]:
-        """Returns the kinds of which branches are trained besides plain ones, which may be of the order already."""
+        """Returns the kinds of which branches are trained, the order's first, unless plain ones are of it already."""
         reasons = lacking(task)
         if wrong := [kind for kind in self.kinds or () if kind in reasons]:
             raise UserError(
                 f"expected analysis.{self.name}.kinds of noise that {task.name} has, found {wrong[0]}, and "
                 f"{reasons[wrong[0]]}; leave it out"
             )
-        kinds = [str(kind) for kind in self.kinds or Noise if kind not in reasons]
-        return [kind for kind in kinds if kind != Noise.ORDER or _is_order_one_of_many(task)]
+        others = [str(kind) for kind in self.kinds or Noise if kind not in reasons and kind != Noise.ORDER]
+        return [str(Noise.ORDER), *others] if _is_order_one_of_many(task) else others
 
     def _noise(self, kind: str) -> dict[str, Any]:
         """Returns the noise of a kind as the config's node ``branch.noise`` has it."""
@@ -133,9 +133,8 @@ class NoiseHulls(VariedAnalysis):
 
 def _hulls(kinds: Sequence[str], num_corners: int) -> dict[str, Members]:
     """Returns the corners of each hull by its name."""
-    first = str(Noise.ORDER) if Noise.ORDER in kinds else _PLAIN
-    others = [kind for kind in kinds if kind not in (first, _PLAIN)]
-    return {kind: alone(kind, num_corners) for kind in kinds} | mixtures(first, others, num_corners)
+    others = [kind for kind in kinds if kind not in (Noise.ORDER, _PLAIN)]
+    return {kind: alone(kind, num_corners) for kind in kinds} | mixtures(str(Noise.ORDER), others, num_corners)
 
 
 def _is_order_one_of_many(task: Task) -> bool:

@@ -29,8 +29,7 @@ KINDS: Mapping[str, Kind] = {
     PLAIN: Kind("order, augmentation, dropout", GREY),
 }
 _ALL = Kind("all kinds in turn", SKY)
-_FIRST = (ORDER, PLAIN)  # of a mixture, the second where a task has no branches of the order alone
-_OTHERS = tuple(kind for kind in KINDS if kind not in _FIRST)
+_MIXED = {f"{ORDER}_and_{name}": kind for name, kind in KINDS.items() if name not in (ORDER, PLAIN)} | {"mixed": _ALL}
 
 
 def of_noise(quantity: str, hull: str) -> str:
@@ -45,11 +44,7 @@ def by_kind(rows: pd.DataFrame, quantity: str, subset: str | None = "train") -> 
 
 def by_mixture(rows: pd.DataFrame, quantity: str, subset: str | None = "train") -> dict[Kind, pd.DataFrame]:
     """Returns the rows of a quantity for the mixture of the order with each other kind, and for that of all kinds."""
-    found = {
-        KINDS[other]: pd.concat([select(rows, of_noise(quantity, f"{first}_and_{other}"), subset) for first in _FIRST])
-        for other in _OTHERS
-    }
-    return found | {_ALL: select(rows, of_noise(quantity, "mixed"), subset)}
+    return {kind: select(rows, of_noise(quantity, name), subset) for name, kind in _MIXED.items()}
 
 
 def of_all_kinds(*quantities: str) -> tuple[str, ...]:
@@ -59,5 +54,4 @@ def of_all_kinds(*quantities: str) -> tuple[str, ...]:
 
 def of_all_mixtures(*quantities: str) -> tuple[str, ...]:
     """Returns what quantities are called for all mixtures."""
-    mixtures = [f"{first}_and_{other}" for first in _FIRST for other in _OTHERS] + ["mixed"]
-    return tuple(of_noise(quantity, name) for quantity in quantities for name in mixtures)
+    return tuple(of_noise(quantity, name) for quantity in quantities for name in _MIXED)
