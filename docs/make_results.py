@@ -124,12 +124,12 @@ def _alignment(rows: pd.DataFrame) -> pd.DataFrame:
     return alignment_table(rows).drop(columns="task")
 
 
-def _chaos(rows: pd.DataFrame) -> pd.DataFrame:
-    return chaos_table(rows).drop(columns="task")
-
-
 def _noise(rows: pd.DataFrame) -> pd.DataFrame:
     return noise_table(rows).drop(columns="task")
+
+
+def _chaos(rows: pd.DataFrame) -> pd.DataFrame:
+    return chaos_table(rows).drop(columns="task")
 
 
 _TABLES: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
@@ -140,8 +140,8 @@ _TABLES: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "collapse": _collapse,
     "class_geometry": _class_geometry,
     "alignment": _alignment,
-    "chaos": _chaos,
     "noise": _noise,
+    "chaos": _chaos,
 }
 
 

@@ -25,9 +25,9 @@ def rows():
     others |= dict.fromkeys(("collapse", "bend_of_class_means"), collapse_rows())
     others |= dict.fromkeys(("star", "layer_barriers", "feature_deviations"), shape_rows())
     others |= dict.fromkeys(("union_barriers", "union_p_conv", "union_centre"), alignment_rows())
-    others |= dict.fromkeys(("lyapunov", "sigma_50"), chaos_rows())
     of_noise = [name for name in PANELS if name.startswith(("noise_", "mixture_"))]
     others |= dict.fromkeys(of_noise, noise_rows())
+    others |= dict.fromkeys(("lyapunov", "sigma_50"), chaos_rows())
     return {name: others.get(name, of_endpoints) for name in PANELS}
 
 

@@ -212,16 +212,6 @@ def union_centre(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return _drawn(permutation_.union_centre, rows, ax)
 
 
-def lyapunov(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draws how fast small differences of weights grow along the trunks: the finite-time Lyapunov exponent."""
-    return _drawn(chaos_.growth, rows, ax)
-
-
-def sigma_50(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draws the size of a perturbation of W_k at which half of the pairs of branches have a barrier, against the split step."""
-    return _drawn(chaos_.sigma_50, rows, ax)
-
-
 def noise_p_conv(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draws p_conv of hulls of branches that differ in one kind of noise alone, against the split step."""
     return _drawn(branch_noise_.noise_p_conv, rows, ax)
@@ -250,6 +240,16 @@ def mixture_convexity(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 def mixture_distance(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draws the distance between endpoints of different kinds of noise, against the split step."""
     return _drawn(branch_noise_.mixture_distance, rows, ax)
+
+
+def lyapunov(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws how fast small differences of weights grow along the trunks: the finite-time Lyapunov exponent."""
+    return _drawn(chaos_.growth, rows, ax)
+
+
+def sigma_50(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws the size of a perturbation of W_k at which half of the pairs of branches have a barrier, against the split step."""
+    return _drawn(chaos_.sigma_50, rows, ax)
 
 
 def shared_correct(rows: pd.DataFrame, *, subset: Subset = "train", ax: Axes | None = None) -> Axes:

@@ -64,14 +64,6 @@ def test_each_way_to_align_neurons_is_a_line_at_each_split():
     )  # fmt: skip
 
 
-def test_sigma_50_stands_beside_the_exponent_of_the_window_at_its_split():
-    lines = chaos_table(chaos_rows()).to_dict("records")
-    assert [(line["trunk"], line["k"]) for line in lines] == [(0, 0), (0, 25), (1, 0), (1, 25)]
-    assert lines[0]["sigma_50, Gaussian"] == "0.2 [0.1, 0.4]"
-    assert lines[3]["sigma_50, along a gradient"] == "0.8 [0.4, ]"  # open at the larger sizes
-    assert lines[3]["Lyapunov exponent from W_k"] == "0.004 [0.003, 0.005]"
-
-
 def test_each_kind_of_noise_is_a_line_at_each_split_with_its_mixture_with_the_order():
     lines = noise_table(noise_rows()).to_dict("records")
     assert len(lines) == 2 * 2 * 6 and {line["k"] for line in lines} == {0, 25}
@@ -80,3 +72,11 @@ def test_each_kind_of_noise_is_a_line_at_each_split_with_its_mixture_with_the_or
     assert (labels["noise"], labels["hull radius"]) == ("wrong labels", "8 [7, 10]")
     assert labels["p_conv with the order"] == "0.0909 [-0.00909, 0.191]"  # the ninth of all hulls: 1 / (3 + 8)
     assert labels["distance to the order"] == "13 [12, 15]"
+
+
+def test_sigma_50_stands_beside_the_exponent_of_the_window_at_its_split():
+    lines = chaos_table(chaos_rows()).to_dict("records")
+    assert [(line["trunk"], line["k"]) for line in lines] == [(0, 0), (0, 25), (1, 0), (1, 25)]
+    assert lines[0]["sigma_50, Gaussian"] == "0.2 [0.1, 0.4]"
+    assert lines[3]["sigma_50, along a gradient"] == "0.8 [0.4, ]"  # open at the larger sizes
+    assert lines[3]["Lyapunov exponent from W_k"] == "0.004 [0.003, 0.005]"

@@ -40,9 +40,9 @@ FIGURES: Mapping[str, ReportFigure[Figure]] = {
     "neural_collapse": neural_collapse.FIGURE,
     "mode_shape": mode_shape.FIGURE,
     "permutation": permutation.FIGURE,
+    "branch_noise": branch_noise.FIGURE,
     "detectors": detectors.FIGURE,
     "chaos": chaos.FIGURE,
-    "branch_noise": branch_noise.FIGURE,
 }
 _MARKS = "figures.json"  # of what the files were drawn
 _CAPTIONS = "captions.txt"

@@ -92,20 +92,6 @@ def alignment_table(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def chaos_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Returns for each split sigma_50 of both kinds of perturbations, and the exponent of the window that begins there."""
-    lines = []
-    for (task, trunk, split), own in rows.groupby(["task", "trunk", "split_step"]):
-        found = {words: select(own, f"{kind}_sigma_50", "train") for kind, words in KINDS.items()}
-        if all(each.empty for each in found.values()):
-            continue
-        at_split = rows[rows["task"].isin([task]) & rows["trunk"].isin([trunk]) & rows["step"].isin([split])]
-        line = {"task": task, "trunk": trunk, "k": split}
-        line |= {f"sigma_50, {words}": _cell(each) for words, each in found.items()}
-        lines.append(line | {"Lyapunov exponent from W_k": _cell(select(at_split, "lyapunov_exponent"))})
-    return pd.DataFrame(lines)
-
-
 _OF_NOISE = {
     "p_conv": ("p_conv", "train"),
     "p_rand": ("p_rand", "train"),
@@ -134,6 +120,20 @@ def noise_table(rows: pd.DataFrame) -> pd.DataFrame:
                 lines.append(
                     line | {each: _cell(found[kind]) if kind in found else "" for each, found in mixed.items()}
                 )
+    return pd.DataFrame(lines)
+
+
+def chaos_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns for each split sigma_50 of both kinds of perturbations, and the exponent of the window that begins there."""
+    lines = []
+    for (task, trunk, split), own in rows.groupby(["task", "trunk", "split_step"]):
+        found = {words: select(own, f"{kind}_sigma_50", "train") for kind, words in KINDS.items()}
+        if all(each.empty for each in found.values()):
+            continue
+        at_split = rows[rows["task"].isin([task]) & rows["trunk"].isin([trunk]) & rows["step"].isin([split])]
+        line = {"task": task, "trunk": trunk, "k": split}
+        line |= {f"sigma_50, {words}": _cell(each) for words, each in found.items()}
+        lines.append(line | {"Lyapunov exponent from W_k": _cell(select(at_split, "lyapunov_exponent"))})
     return pd.DataFrame(lines)
 
 
