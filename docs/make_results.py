@@ -23,6 +23,7 @@ from lmc_lab.reporting.question_tables import (
     collapse_table,
     gap_terms_table,
     kernel_table,
+    noise_table,
 )
 from lmc_lab.reporting.table import mode_table, onset_table
 from lmc_lab.results.bundle import read_bundle
@@ -124,6 +125,10 @@ def _alignment(rows: pd.DataFrame) -> pd.DataFrame:
     return alignment_table(rows).drop(columns="task")
 
 
+def _noise(rows: pd.DataFrame) -> pd.DataFrame:
+    return noise_table(rows).drop(columns="task")
+
+
 def _chaos(rows: pd.DataFrame) -> pd.DataFrame:
     return chaos_table(rows).drop(columns="task")
 
@@ -140,6 +145,7 @@ _TABLES: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "collapse": _collapse,
     "class_geometry": _class_geometry,
     "alignment": _alignment,
+    "noise": _noise,
     "chaos": _chaos,
     "kernel": _kernel,
 }

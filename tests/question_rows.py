@@ -5,6 +5,7 @@ from itertools import product
 import pandas as pd
 
 from lmc_lab.reporting.alignment_ways import WAYS
+from lmc_lab.reporting.noise_kinds import KINDS
 from lmc_lab.results.row_file import SCHEMA
 
 MEASURES = ("nc1", "nc2_equinorm", "nc2_equiangular", "nc2_maximal_angle", "nc3", "feature_norm")
@@ -62,6 +63,25 @@ def chaos_rows(task="mnist1d"):
         value = 0.2 * (1 + number) * (1 + trunk)
         rows.append({**own, "value": value, "low": value / 2, "high": None if number else 2 * value, "num_samples": 6})
     return pd.DataFrame(rows).reindex(columns=list(SCHEMA)).astype(SCHEMA)
+
+
+def noise_rows(task="mnist1d"):
+    """Hulls are larger and p_conv is smaller the later a kind stands in the list; mixtures lie between."""
+    rows = []
+    for trunk, (number, split) in product((0, 1), enumerate(SPLITS)):
+        own = {"task": task, "trunk": trunk, "split_step": split, "num_endpoints": 4}
+        hulls = [*KINDS, *(f"order_and_{kind}" for kind in KINDS if kind not in ("order", "plain")), "mixed"]
+        for place, hull in enumerate(hulls):
+            share = (number + 1) / (3 + place)
+            for name in ("p_conv", "p_rand", "p_jensen_negative"):
+                found = {"quantity": f"{name}_noise_{hull}", "subset": "train", "value": share, "num_samples": 100}
+                rows.append({**own, **found, "low": share - 0.1, "high": share + 0.1})
+            for name in ("endpoint_loss", "centre_loss"):
+                rows.append({**own, "quantity": f"{name}_noise_{hull}", "subset": "train", "value": share / 4})
+            for name in ("hull_radius", "endpoint_endpoint"):
+                length = {"value": 5.0 + place + trunk, "low": 4.0 + place, "high": 7.0 + place, "num_samples": 4}
+                rows.append({**own, **length, "quantity": f"{name}_noise_{hull}"})
+    return _as_rows(rows)
 
 
 def shape_rows(task="mnist1d"):

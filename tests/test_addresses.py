@@ -33,6 +33,7 @@ RESULTS = {
     "inter_mode": "88df1ea2bd3e",
     "inter_star": "3649f849978f",
     "layer_barriers": "3f559aa3892c",
+    "noise_hulls": "0990304ed2ea",
     "onset": "414840e45d62",
     "pairs": "08c7127ee9d8",
     "perturbed_branches": "ae74bae0c855",
@@ -57,6 +58,10 @@ def composed(name, *overrides):
 @pytest.mark.parametrize(("task", "address"), TASKS.items())
 def test_a_shipped_task_has_its_address(task, address):
     assert fingerprint(composed("train", f"task={task}")) == address
+
+
+def test_dropout_is_another_task():
+    assert fingerprint(composed("train", "task.model.dropout=0.1")) != TASKS["mnist1d"]
 
 
 def test_these_are_all_shipped_tasks_and_analyses():

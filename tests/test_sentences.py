@@ -203,6 +203,10 @@ STEPS = [
     ("perturbed_branches", "sigmas=[1]"),
     ("perturbed_branches", "kinds=[gausian]"),
     ("perturbed_branches", "threshold=2"),
+    ("noise_hulls", "kinds=[weather]"),
+    ("noise_hulls", "label_share=0"),
+    ("noise_hulls", "rate_spread=1"),
+    ("noise_hulls", "rate_factors=[2]"),
 ]
 
 

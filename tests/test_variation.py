@@ -89,18 +89,24 @@ def test_an_analysis_compares_variations_and_a_study_trains_them_in_one_sweep(ow
             trunks: [0]
             splits: [20]
             branches: 2
-            analyses: {perturbed_branches: {sigmas: [0, 0.5], kinds: [gaussian]}}
+            analyses:
+              perturbed_branches: {sigmas: [0, 0.5], kinds: [gaussian]}
+              noise_hulls: {kinds: [labels], num_samples: 5}
         """)
     )
     overrides = json.dumps(SMALL.split())
     command = f"python -m lmc_lab.study study=beside 'overrides={overrides}' cache_dir={shared_cache} --config-dir conf"
     printed = succeed(command, cwd=own)
-    assert "missing" not in printed and printed.count("lmc_lab.train") == 3  # trunks, plain branches, variations
-    assert len(list(own.glob("multirun/*/trunk-0/split-20-varied_*/branch-*/endpoint.safetensors"))) == 4
+    assert "missing" not in printed and printed.count("lmc_lab.train") == 4  # trunks, plain ones, variations
+    assert len(list(own.glob("multirun/*/trunk-0/split-20-varied_*/branch-*/endpoint.safetensors"))) == 4 + 2
     (result,) = own.glob("multirun/*/results/perturbed_branches-*.parquet")
     rows = pd.read_parquet(result)
     distances = rows[rows["quantity"] == "gaussian_distance"].set_index("index")["value"]
     assert distances[0] == 0 and distances[1] > 0.1
+
+    (of_noise,) = own.glob("multirun/*/results/noise_hulls-*.parquet")
+    hulls = {name.partition("_noise_")[2] for name in pd.read_parquet(of_noise)["quantity"]}
+    assert hulls == {"order", "labels", "order_and_labels"}
 
     where = f"split_step=20 {SMALL} cache_dir={shared_cache} analysis.perturbed_branches.kinds=[gaussian]"
     alone = f"python -m lmc_lab.analyze 'analysis=[perturbed_branches]' {where} analysis.perturbed_branches.sigmas"
@@ -128,6 +134,10 @@ def test_branches_of_some_examples_and_of_another_rate_have_folders_of_their_own
         ("+branch.overrides.optimizer.rate=3", "rate"),
         ("+branch.overrides.max_steps=-1", "max_steps"),
         ("branch.start=3", "branch.start"),
+        ("branch.noise={kind:dropuot}", "did you mean 'dropout'?"),
+        ("+branch.noise.kind=dropout", "found dropout, and no layer of it draws numbers"),
+        ("+branch.noise.share=0.2", "expected branch.noise.kind, one of order, augmentation"),
+        ("branch.noise=dropout", "branch.noise"),
         ("'branch.examples={_target_: own.frist, count: 100}'", "own"),
         ("'branch.examples={_target_: own.first, cuont: 100}'", "did you mean 'count'"),
     ],

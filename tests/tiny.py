@@ -11,6 +11,7 @@ from torch import nn
 from lmc_lab.data.examples import Dataset, Examples
 from lmc_lab.runs.branch import train_from
 from lmc_lab.runs.experiment import Experiment, RunSettings
+from lmc_lab.runs.noise import BranchNoise
 from lmc_lab.runs.paths import RunPaths
 from lmc_lab.runs.perturbation import perturbed
 from lmc_lab.runs.trunk import ensure_split
@@ -70,6 +71,21 @@ def variants(experiment, analysis) -> list[Experiment]:
         start = partial(_perturbed, settings=settings)
         found.append(replace(experiment, variation=Variation(start=start, described=each)))
     return found
+
+
+def augmented_clouds():
+    def shifted(inputs, generator):
+        return inputs + 0.1 * torch.randn(inputs.shape, generator=generator)
+
+    return Dataset(clouds(), clouds(90, seed=1), "clouds", shifted)
+
+
+def of_noise(experiment, analysis) -> list[Experiment]:
+    """The experiment with branches of each kind of noise that the analysis asks for."""
+    return [
+        replace(experiment, variation=Variation(noise=BranchNoise(**each["noise"]), described=each))
+        for each in analysis.variations_of(experiment.task)
+    ]
 
 
 def _perturbed(weights, origin, settings):

@@ -47,7 +47,9 @@ def job(config: DictConfig) -> None:
             continue
         with failures.kept(analysis.name if at_step is None else f"{analysis.name} at step {at_step}"):
             own = with_branches(experiment, config, analysis.branch)
-            varied = [with_branches(own, config, {**analysis.branch, **each}) for each in analysis.variations]
+            varied = [
+                with_branches(own, config, {**analysis.branch, **each}) for each in analysis.variations_of(own.task)
+            ]
             print(ensure_rows(own, subjects.of(analysis, own, varied, at_step), analysis))
     failures.tell()
 

@@ -13,12 +13,14 @@ from torch import nn
 from lmc_lab import schema
 from lmc_lab.addresses import described, fingerprint, listed, paths_of
 from lmc_lab.configs import config_dir_flags
-from lmc_lab.construct import LOGGER_CALL, argument_names, check_node, factory, plain
+from lmc_lab.construct import LOGGER_CALL, argument_names, check_arguments, check_node, factory, plain
 from lmc_lab.data.examples import Dataset
+from lmc_lab.data.order import Noise
 from lmc_lab.data.transforms import Transform
 from lmc_lab.errors import UserError
 from lmc_lab.run_keys import check_run_keys
 from lmc_lab.runs.experiment import Experiment, RunName
+from lmc_lab.runs.noise import BranchNoise
 from lmc_lab.runs.settings import RunSettings
 from lmc_lab.runs.split import BranchLength, parse_step
 from lmc_lab.runs.trainer_keys import check_task
@@ -144,6 +146,7 @@ def _variation(config: DictConfig, task: Task) -> Variation:
         start=_start(config) if branch.start else None,
         carry_optimizer_state=config.carry_optimizer_state,
         examples=factory(config, "branch.examples", num_positional=1) if branch.examples else None,
+        noise=_noise(plain(branch.noise)) if branch.noise else None,
         task=replace(_task(_overridden(config)), load_data=lambda: task.dataset) if branch.overrides else None,
         length=BranchLength(config.branch_length),
         described=described(config),
@@ -159,6 +162,20 @@ def _start(config: DictConfig) -> Start:
         return lambda weights, origin: make(weights, origin=origin)
     make = factory(config, "branch.start", num_positional=1)
     return lambda weights, _: make(weights)
+
+
+def _noise(settings: dict[str, Any]) -> BranchNoise:
+    """Returns the noise that branches have.
+
+    Raises:
+        UserError: a setting is something else than it may be, or the kind is missing.
+    """
+    check_arguments(BranchNoise, settings, "branch.noise")
+    if "kind" not in settings:
+        raise UserError(
+            f"expected branch.noise.kind, one of {', '.join(Noise)}, found none; add +branch.noise.kind=dropout, say"
+        )
+    return BranchNoise(**settings)
 
 
 def _overridden(config: DictConfig) -> DictConfig:

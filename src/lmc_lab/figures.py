@@ -27,6 +27,7 @@ from matplotlib.figure import Figure
 
 from lmc_lab.errors import UserError
 from lmc_lab.reporting.collapse_measures import MEASURES
+from lmc_lab.reporting.figures import branch_noise as branch_noise_
 from lmc_lab.reporting.figures import chaos as chaos_
 from lmc_lab.reporting.figures import figure2, figure3, figure4, figure5, figure6
 from lmc_lab.reporting.figures import gap_terms as gap_terms_
@@ -62,6 +63,12 @@ __all__ = [
     "kernel_velocity",
     "layer_barriers",
     "lyapunov",
+    "mixture_convexity",
+    "mixture_distance",
+    "mixture_p_conv",
+    "noise_convexity",
+    "noise_p_conv",
+    "noise_radius",
     "p_conv",
     "p_gap_negative",
     "pairs",
@@ -206,6 +213,36 @@ def union_p_conv(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 def union_centre(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draws the loss at the centre of all trunks' endpoints, before and after their neurons are aligned."""
     return _drawn(permutation_.union_centre, rows, ax)
+
+
+def noise_p_conv(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws p_conv of hulls of branches that differ in one kind of noise alone, against the split step."""
+    return _drawn(branch_noise_.noise_p_conv, rows, ax)
+
+
+def noise_convexity(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws how often the Jensen gap is below 0 in hulls of branches that differ in one kind of noise alone."""
+    return _drawn(branch_noise_.noise_convexity, rows, ax)
+
+
+def noise_radius(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws the radius of hulls of branches that differ in one kind of noise alone, against the split step."""
+    return _drawn(branch_noise_.noise_radius, rows, ax)
+
+
+def mixture_p_conv(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws p_conv of hulls half of whose endpoints differ in the order of the data, and half in another kind of noise."""
+    return _drawn(branch_noise_.mixture_p_conv, rows, ax)
+
+
+def mixture_convexity(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws how often the Jensen gap is below 0 in hulls half of whose endpoints differ in the order, half in another kind."""
+    return _drawn(branch_noise_.mixture_convexity, rows, ax)
+
+
+def mixture_distance(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws the distance between endpoints of different kinds of noise, against the split step."""
+    return _drawn(branch_noise_.mixture_distance, rows, ax)
 
 
 def lyapunov(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:

@@ -18,6 +18,7 @@ KINDS: Mapping[str, Any] = {
     "allow_missing": bool,
     "beside": Sequence[str],
     "branch_length": Literal["to_total", "after_split"],
+    "branch.noise": Mapping | None,
     "branch.overrides": Mapping,
     "branches": _NumBranches | None,
     "cache_dir": str,

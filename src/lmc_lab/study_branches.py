@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lmc_lab.analyses.base import Analysis
+from lmc_lab.tasks.task import Task
 from lmc_lab.values import branch_overrides, override_value
 
 
@@ -28,19 +29,19 @@ class BranchStage:
         return [f"branch={','.join(map(override_value, self.ways))}"]
 
 
-def branch_stages(analyses: Iterable[Analysis]) -> dict[str, BranchStage]:
-    """Returns the stages of some analyses by name: ``branches``, ``branches-of-<analysis>``, ``variations-of-<analysis>``."""
+def branch_stages(analyses: Iterable[Analysis], task: Task) -> dict[str, BranchStage]:
+    """Returns the stages of some analyses of a task: ``branches``, ``branches-of-<analysis>``, ``variations-of-<analysis>``."""
     stages: dict[str, BranchStage] = {}
-    for name, ways, analysis in sorted(_wanted(analyses), key=lambda each: each[0] != "branches"):
+    for name, ways, analysis in sorted(_wanted(analyses, task), key=lambda each: each[0] != "branches"):
         alike = next((other for other, stage in stages.items() if stage.ways == ways), name)
         others = stages[alike].analyses if alike in stages else ()
         stages[alike] = BranchStage(ways, [*others, analysis])
     return stages
 
 
-def _wanted(analyses: Iterable[Analysis]) -> Iterable[tuple[str, list[Mapping[str, Any]], Analysis]]:
+def _wanted(analyses: Iterable[Analysis], task: Task) -> Iterable[tuple[str, list[Mapping[str, Any]], Analysis]]:
     for analysis in analyses:
         yield f"branches-of-{analysis.name}" if analysis.branch else "branches", [analysis.branch], analysis
-        if analysis.variations:
-            ways: list[Mapping[str, Any]] = [{**analysis.branch, **each} for each in analysis.variations]
+        ways: list[Mapping[str, Any]] = [{**analysis.branch, **each} for each in analysis.variations_of(task)]
+        if ways:
             yield f"variations-of-{analysis.name}", ways, analysis

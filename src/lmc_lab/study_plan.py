@@ -201,12 +201,14 @@ class StudyPlan:
     @cached_property
     def training(self) -> dict[str, BranchStage]:
         """Returns the stages that train branches by name."""
-        return branch_stages(each for each in self.composed if each.subject.has_branches and not each.at_bracket)
+        of_all = [each for each in self.composed if each.subject.has_branches and not each.at_bracket]
+        return branch_stages(of_all, self.experiment.task)
 
     @cached_property
     def bracket_training(self) -> dict[str, BranchStage]:
         """Returns the same of the 2P branches at the bracket of the onset."""
-        found = branch_stages(analysis for analysis in self.composed if analysis.at_bracket)
+        of_bracket = [analysis for analysis in self.composed if analysis.at_bracket]
+        found = branch_stages(of_bracket, self.experiment.task)
         return {f"{name}-of-bracket": stage for name, stage in found.items()}
 
     def own_settings(self, analysis: Analysis) -> dict[str, Any]:

@@ -20,7 +20,8 @@ def record_of(plan: StudyPlan) -> StudyRecord:
     wanted = []
     for analysis in plan.measured:
         experiment = plan.experiment_of(analysis)
-        varied = [plan.with_branches({**analysis.branch, **each}) for each in analysis.variations]
+        ways = analysis.variations_of(experiment.task)
+        varied = [plan.with_branches({**analysis.branch, **each}) for each in ways]
         settings = identity_settings(analysis, variant=experiment.variant)
         for subject in plan.subjects_of(analysis):
             wanted.append(Wanted(analysis.name, analysis.version, settings, subject))

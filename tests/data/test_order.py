@@ -4,9 +4,14 @@ import pytest
 import torch
 
 from lmc_lab.data.examples import Examples
-from lmc_lab.data.order import DataOrder, Role, StepBatches, branch_order, trunk_order
+from lmc_lab.data.order import DataOrder, Noise, Role, StepBatches, branch_order, trunk_order
 
-PINNED = {"trunk": [11, 92, 3, 20, 13], "branch": [38, 6, 2, 60, 34], "noise": 7432190470832128292}
+PINNED = {
+    "trunk": [11, 92, 3, 20, 13],
+    "branch": [38, 6, 2, 60, 34],
+    "noise": 7432190470832128292,
+    "augmentation": 1800660794253556961,
+}
 
 
 def epoch_of(order, epoch):
@@ -32,6 +37,21 @@ def test_orders_are_pinned():
     assert trunk_order(0, 100, 5).indices(0).tolist() == PINNED["trunk"]
     assert branch_order(0, 1, 100, 5).indices(21).tolist() == PINNED["branch"]
     assert branch_order(0, 1, 100, 5).noise_seed(21) == PINNED["noise"]
+    assert branch_order(0, 1, 100, 5).augmentation_seed(21) == PINNED["augmentation"]
+
+
+@pytest.mark.parametrize("only", [None, *Noise])
+def test_a_seed_may_name_one_kind_of_noise_and_all_else_is_the_trunks(only):
+    branch, trunk = branch_order(1, 3, 100, 5, only), trunk_order(1, 100, 5)
+    own = branch_order(1, 3, 100, 5)
+    draws = {
+        Noise.ORDER: lambda order: order.indices(21).tolist(),
+        Noise.AUGMENTATION: lambda order: order.augmentation_seed(21),
+        Noise.DROPOUT: lambda order: order.noise_seed(21),
+    }
+    for kind, drawn in draws.items():
+        assert drawn(branch) == drawn(own if only in (None, kind) else trunk)
+        assert drawn(own) != drawn(trunk)
 
 
 def test_batches_begin_anywhere_and_are_those_of_the_order():

@@ -19,6 +19,7 @@ from lmc_lab.analyses.layers import FeatureLinearity, LayerBarriersOfMode
 from lmc_lab.analyses.lyapunov import TrunkLyapunov
 from lmc_lab.analyses.midpoint_gap import TrunkMidpointGap
 from lmc_lab.analyses.neural_collapse import BranchCollapse, TrunkCollapse
+from lmc_lab.analyses.noise_hulls import NoiseHulls
 from lmc_lab.analyses.onset import Onset
 from lmc_lab.analyses.pairs import Pairs
 from lmc_lab.analyses.perturbed import PerturbedBranches
@@ -31,7 +32,7 @@ from lmc_lab.analyses.tangent_kernel import BranchKernel, InterKernel, TrunkKern
 from lmc_lab.reporting import page, printed
 from lmc_lab.results.folder import all_rows, read_results
 from lmc_lab.runs.subject import Request
-from tiny import tiny_experiment, train_branch, variants
+from tiny import augmented_clouds, of_noise, tiny_experiment, train_branch, variants
 
 PERTURBED = PerturbedBranches(sigmas=(1e-6, 100), num_points=3)
 
@@ -65,7 +66,21 @@ def rows(tmp_path_factory):
                 request = Request(split_steps=() if step is None else (step,), trunks=(0, 1), varied=varied)
                 subject = analysis.subject.load(trunk, analysis.request(request))
                 ensure_rows(trunk, subject, analysis)
-    return all_rows(read_results(experiment.paths.results, experiment.task.fingerprint)[0])
+    of_all_noise = _rows_of_noise(tmp_path_factory.mktemp("noise"))
+    return pd.concat([all_rows(read_results(experiment.paths.results, experiment.task.fingerprint)[0]), of_all_noise])
+
+
+def _rows_of_noise(path):
+    """Rows of branches of each kind of noise, of a task that has all of them."""
+    tiny = tiny_experiment(path)
+    own = replace(tiny, task=replace(tiny.task, num_classes=3, load_data=augmented_clouds))
+    analysis = NoiseHulls(num_samples=5)
+    varied = of_noise(own, analysis)
+    for seed in range(3):
+        for each in (own, *varied):
+            train_branch(each, 13, seed)
+    ensure_rows(own, analysis.subject.load(own, Request(split_steps=(13,), varied=varied)), analysis)
+    return all_rows(read_results(own.paths.results, own.task.fingerprint)[0])
 
 
 def rows_for(figure, rows):

@@ -9,9 +9,10 @@ from lmc_lab.reporting.question_tables import (
     collapse_table,
     gap_terms_table,
     kernel_table,
+    noise_table,
 )
 from lmc_lab.results.row_file import SCHEMA
-from question_rows import alignment_rows, chaos_rows, collapse_rows, kernel_rows
+from question_rows import alignment_rows, chaos_rows, collapse_rows, kernel_rows, noise_rows
 
 
 def test_a_line_a_mode_with_intervals_where_there_are_some():
@@ -62,6 +63,16 @@ def test_each_way_to_align_neurons_is_a_line_at_each_split():
     assert (last["aligned by"], last["barrier between trunks"], last["p_conv of all"]) == (
         "weights of each pair alone", "0.5 [0.45, 0.55]", "",
     )  # fmt: skip
+
+
+def test_each_kind_of_noise_is_a_line_at_each_split_with_its_mixture_with_the_order():
+    lines = noise_table(noise_rows()).to_dict("records")
+    assert len(lines) == 2 * 2 * 6 and {line["k"] for line in lines} == {0, 25}
+    order, labels = lines[0], lines[3]
+    assert (order["noise"], order["p_conv"], order["p_conv with the order"]) == ("order", "0.333 [0.233, 0.433]", "")
+    assert (labels["noise"], labels["hull radius"]) == ("wrong labels", "8 [7, 10]")
+    assert labels["p_conv with the order"] == "0.0909 [-0.00909, 0.191]"  # the ninth of all hulls: 1 / (3 + 8)
+    assert labels["distance to the order"] == "13 [12, 15]"
 
 
 def test_sigma_50_stands_beside_the_exponent_of_the_window_at_its_split():

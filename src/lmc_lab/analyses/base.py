@@ -126,6 +126,10 @@ class Analysis(_About):
         """
         return ()
 
+    def variations_of(self, task: Task) -> Sequence[Mapping[str, Any]]:
+        """Returns the `variations` of the branches of a task, where what a task is decides which ones there are."""
+        return self.variations
+
     def request(self, request: Request) -> Request:
         """Returns what the user asks to be measured together with what this analysis wants to see of it."""
         return replace(

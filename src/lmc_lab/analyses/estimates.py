@@ -43,7 +43,8 @@ def pair_mean(
     error = None
     if num_members > 2 and isfinite(value):
         left_out = (values.sum() - 2 * values.sum(dim=1)) / (numbers.sum() - 2 * numbers.sum(dim=1))
-        error = float(((num_members - 1) / num_members * (left_out - left_out.mean()).square().sum()).sqrt())
+        if left_out.isfinite().all():  # else one member is in all pairs that count
+            error = float(((num_members - 1) / num_members * (left_out - left_out.mean()).square().sum()).sqrt())
     return _with_t_interval(quantity, value, error, num_members, subset=subset)
 
 

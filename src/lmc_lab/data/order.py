@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from functools import cached_property, lru_cache
 from itertools import count
 
@@ -21,6 +21,18 @@ class Role(IntEnum):
     BRANCH = 1
     CANDIDATE = 3  # of a pair of updates; 2 is the initialisation's (`tasks.task`)
     PERTURBATION = 4  # of the weights that a branch starts from
+    LABELS = 5  # that a branch sees otherwise than they are
+    RATE = 6  # by which a branch multiplies its trunk's
+
+
+class Noise(StrEnum):
+    """The kinds of noise by which the branches of a split may differ."""
+
+    ORDER = "order"  # which examples are in batch t
+    AUGMENTATION = "augmentation"  # what their augmentation draws
+    DROPOUT = "dropout"  # what else is random in a step
+    LABELS = "labels"  # some training labels are wrong
+    RATE = "rate"  # the learning rate is another
 
 
 @dataclass(frozen=True)
@@ -30,6 +42,9 @@ class DataOrder:
     Epoch e is the permutation of ``SeedSequence([role, trunk_seed, seed, e])``. ``seed + epoch`` would make the orders of
     neighbouring seeds shifted copies of each other. The permutation is a stable argsort of PCG64's raw output, since
     numpy's own shuffles may change between versions. An incomplete last batch is dropped.
+
+    The seed also names the augmentation and the dropout of each step, unless it names `only` one kind of noise: what is not of
+    that kind is then the trunk's.
     """
 
     role: Role
@@ -37,6 +52,7 @@ class DataOrder:
     seed: int
     num_examples: int
     batch_size: int
+    only: Noise | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -50,7 +66,7 @@ class DataOrder:
 
     def permutation(self, epoch: int) -> Tensor:
         """Returns the examples of an epoch in their order, int64 (num_examples,)."""
-        entropy = [self.role, self.trunk_seed, self.seed, epoch]
+        entropy = [*self._named_by(Noise.ORDER), epoch]
         raw = np.random.PCG64(np.random.SeedSequence(entropy)).random_raw(self.num_examples)
         return torch.from_numpy(np.argsort(raw, kind="stable"))
 
@@ -58,14 +74,22 @@ class DataOrder:
         """Returns the seed of everything else that is random in the model at `step` (dropout)."""
         return _mixed(self._noise_base + step)
 
-    @cached_property  # with the order itself, since a program has hundreds of them
-    def _noise_base(self) -> int:
-        sequence = np.random.SeedSequence([self.role, self.trunk_seed, self.seed], spawn_key=(1,))
-        return int(sequence.generate_state(1, np.uint64)[0])
-
     def augmentation_seed(self, step: int) -> int:
         """Returns the seed of the augmentation of batch `step`."""
-        return _mixed(self.noise_seed(step))
+        return _mixed(_mixed(self._augmentation_base + step))
+
+    @cached_property  # with the order itself, since a program has hundreds of them
+    def _noise_base(self) -> int:
+        return seed_of(*self._named_by(Noise.DROPOUT))
+
+    @cached_property
+    def _augmentation_base(self) -> int:
+        return seed_of(*self._named_by(Noise.AUGMENTATION))
+
+    def _named_by(self, kind: Noise) -> tuple[Role, int, int]:
+        """Returns the seeds that name a kind of noise: the order's own, or the trunk's."""
+        is_own = self.only in (None, kind)
+        return (self.role, self.trunk_seed, self.seed) if is_own else (Role.TRUNK, self.trunk_seed, 0)
 
     def augmentation(self, step: int) -> torch.Generator:
         """Returns the source of all that is random in the augmentation of batch `step`."""
@@ -77,9 +101,17 @@ def trunk_order(trunk_seed: int, num_examples: int, batch_size: int) -> DataOrde
     return DataOrder(Role.TRUNK, trunk_seed, 0, num_examples, batch_size)
 
 
-def branch_order(trunk_seed: int, seed: int, num_examples: int, batch_size: int) -> DataOrder:
-    """Returns the order of the branch with this data-order seed."""
-    return DataOrder(Role.BRANCH, trunk_seed, seed, num_examples, batch_size)
+def branch_order(
+    trunk_seed: int, seed: int, num_examples: int, batch_size: int, only: Noise | None = None
+) -> DataOrder:
+    """Returns the order of the branch with this data-order seed, which may name `only` one kind of noise."""
+    return DataOrder(Role.BRANCH, trunk_seed, seed, num_examples, batch_size, only)
+
+
+def seed_of(role: Role, trunk_seed: int, seed: int) -> int:
+    """Returns 64 bits for what a role draws besides the examples of a batch."""
+    sequence = np.random.SeedSequence([role, trunk_seed, seed], spawn_key=(1,))
+    return int(sequence.generate_state(1, np.uint64)[0])
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ class BatchesTogether:
     Args:
         examples: that all runs see.
         orders: of the runs, of equally many examples in equally large batches.
+        targets: of all examples, (N, ...) for each run, where runs have others; None for those of the examples.
         start: the first step.
         augment: changes a batch of one run, as the model takes it.
         transform: changes a batch of one run before that, as it is stored.
@@ -35,6 +36,7 @@ class BatchesTogether:
         examples: Examples,
         orders: Sequence[DataOrder],
         *,
+        targets: Sequence[Tensor] | None = None,
         start: int = 0,
         augment: Augment | None = None,
         transform: Augment | None = None,
@@ -43,6 +45,8 @@ class BatchesTogether:
         self._examples = examples if transform is not None else examples.on(device)
         self._prepared_on = device_of(examples.first(1).on(device).inputs)  # the CPU where `prepare` works there alone
         self._orders = orders
+        place = device_of(self._examples.inputs)
+        self._targets = None if targets is None else torch.stack(list(targets)).to(place)  # (n, N, ...)
         self._start = start
         self._augment = augment
         self._transform = transform
@@ -66,6 +70,9 @@ class BatchesTogether:
 
     def _batch(self, index: Tensor, step: int) -> tuple[Inputs, Tensor]:
         inputs, targets = self._examples.stored(index.flatten())
+        if self._targets is not None:
+            runs = torch.arange(len(index), device=index.device)[:, None]
+            targets = self._targets[runs, index].flatten(0, 1)
         is_random = self._augment is not None or self._transform is not None
         generators = [order.augmentation(step) for order in self._orders] if is_random else []
         if self._transform is not None:

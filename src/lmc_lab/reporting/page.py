@@ -13,6 +13,7 @@ import pandas as pd
 from lmc_lab.files import write_text
 from lmc_lab.reporting.html_table import html_table
 from lmc_lab.reporting.interactive import (
+    branch_noise,
     chaos,
     detectors,
     figure2,
@@ -46,6 +47,7 @@ FIGURES: Mapping[str, ReportFigure[list[Panel]]] = {
     "neural_collapse": neural_collapse.FIGURE,
     "mode_shape": mode_shape.FIGURE,
     "permutation": permutation.FIGURE,
+    "branch_noise": branch_noise.FIGURE,
     "detectors": detectors.FIGURE,
     "chaos": chaos.FIGURE,
     "tangent_kernel": tangent_kernel.FIGURE,

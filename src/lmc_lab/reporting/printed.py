@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from lmc_lab.files import peek_json, remove_leftovers, write_json, write_text
 from lmc_lab.reporting.figures import (
+    branch_noise,
     chaos,
     detectors,
     figure2,
@@ -40,6 +41,7 @@ FIGURES: Mapping[str, ReportFigure[Figure]] = {
     "neural_collapse": neural_collapse.FIGURE,
     "mode_shape": mode_shape.FIGURE,
     "permutation": permutation.FIGURE,
+    "branch_noise": branch_noise.FIGURE,
     "detectors": detectors.FIGURE,
     "chaos": chaos.FIGURE,
     "tangent_kernel": tangent_kernel.FIGURE,

@@ -5,6 +5,8 @@ from typing import Any
 import pandas as pd
 
 from lmc_lab.reporting.alignment_ways import by_way
+from lmc_lab.reporting.noise_kinds import KINDS as NOISES
+from lmc_lab.reporting.noise_kinds import by_kind, by_mixture
 from lmc_lab.reporting.perturbations import KINDS
 from lmc_lab.results.select import select
 
@@ -86,6 +88,37 @@ def alignment_table(rows: pd.DataFrame) -> pd.DataFrame:
                 line = {"task": task, "k": split, "aligned by": way.label, "distance": _cell(lengths)}
                 lines.append(
                     line | {heading: _cell(found[way]) if way in found else "" for heading, found in cells.items()}
+                )
+    return pd.DataFrame(lines)
+
+
+_OF_NOISE = {
+    "p_conv": ("p_conv", "train"),
+    "p_rand": ("p_rand", "train"),
+    "share of points with a Jensen gap below 0": ("p_jensen_negative", "train"),
+    "hull radius": ("hull_radius", None),
+    "loss of endpoints": ("endpoint_loss", "train"),
+    "loss at the centre": ("centre_loss", "train"),
+}
+_WITH_ORDER = {
+    "p_conv with the order": ("p_conv", "train"),
+    "Jensen gap below 0 with the order": ("p_jensen_negative", "train"),
+    "distance to the order": ("endpoint_endpoint", None),
+}
+
+
+def noise_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns for each split and kind of noise what is measured of its hull, and of its mixture with the order."""
+    lines = []
+    for (task, trunk, split), own in rows.groupby(["task", "trunk", "split_step"]):
+        alone = {heading: by_kind(own, *which) for heading, which in _OF_NOISE.items()}
+        mixed = {heading: by_mixture(own, *which) for heading, which in _WITH_ORDER.items()}
+        for kind in NOISES.values():
+            if not alone["p_conv"][kind].empty:
+                line = {"task": task, "trunk": trunk, "k": split, "noise": kind.label}
+                line |= {heading: _cell(found[kind]) for heading, found in alone.items()}
+                lines.append(
+                    line | {each: _cell(found[kind]) if kind in found else "" for each, found in mixed.items()}
                 )
     return pd.DataFrame(lines)
 

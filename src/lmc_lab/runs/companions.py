@@ -13,6 +13,7 @@ from lmc_lab.runs.fit import products_of
 from lmc_lab.runs.run import Run
 from lmc_lab.runs.stacked_state import shared, stacked, taken
 from lmc_lab.runs.trial import Batch, Trial, converted, stacked_on
+from lmc_lab.tasks.noise import draws_numbers
 from lmc_lab.tasks.precision import precision_of
 from lmc_lab.tasks.supervised import SupervisedTask, only_optimizer
 from lmc_lab.tasks.task import ClipAlgorithm, Task
@@ -43,17 +44,11 @@ def why_alone(run: Run, *, allows_noise: bool, device: torch.device = _CPU) -> s
     batches = _batches(run)
     try:
         with torch.random.fork_rng(devices=[]), products_of(run):
+            if run.experiment.variation.noise and draws_numbers(task):
+                return "layers draw numbers (dropout), which would depend on the company and not on branch.noise alone"
             return _why_not_alike(task, batches, allows_noise=allows_noise) or _why_not_here(run, batches, device)
     except Exception as error:  # whatever a model or an optimizer of the user's cannot do
         return f"a trial of two models together failed ({' '.join(str(error).split())[:200]})"
-
-
-def draws_numbers(run: Run) -> bool:
-    """Returns whether a step of the run's task draws random numbers (dropout)."""
-    precision = precision_of(run.task.precision)
-    with torch.random.fork_rng(devices=[]), products_of(run), precision.forward():
-        module = precision.convert_module(run.task.initialise(0))
-        return _Alone(module, converted(_batches(run)[0], precision)).draws()
 
 
 def _batches(run: Run) -> list[Batch]:

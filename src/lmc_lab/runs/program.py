@@ -13,7 +13,6 @@ from lmc_lab import termination
 from lmc_lab.data.together import BatchesTogether
 from lmc_lab.runs.callbacks import CallbackGroup, Heartbeat, OptimizerLayout, StepNoise
 from lmc_lab.runs.checkpoint import State
-from lmc_lab.runs.companions import draws_numbers
 from lmc_lab.runs.copies_module import CopiesModule
 from lmc_lab.runs.fit import initialised, make_trainer, products_of
 from lmc_lab.runs.gradients import Capture
@@ -24,6 +23,7 @@ from lmc_lab.runs.stacked_state import shared, stacked, taken
 from lmc_lab.runs.status import Diverged, Stopped
 from lmc_lab.runs.trajectories import Trajectories
 from lmc_lab.stacked.copies import Randomness
+from lmc_lab.tasks.noise import draws_numbers
 
 
 class Program:
@@ -48,7 +48,7 @@ class Program:
         self._waiting = sorted(members, key=lambda member: member.start)
         self._states: dict[Member, State] = {}  # of those that are being trained
         self._together: Counter[Member] = Counter()  # with how many each of them was trained at most, itself included
-        self._has_noise = randomness == "different" and draws_numbers(first)
+        self._has_noise = randomness == "different" and draws_numbers(first.task)
         self._errors: list[Exception] = []
         self._resume = ResumeFile(resume, seconds=first.experiment.settings.resume_seconds)
         self._examples = first.examples  # of all members; put where they are trained once
@@ -135,10 +135,11 @@ class Program:
         task = members[0].run.task
         if task.transform is None:
             self._examples = self._examples.on(device)  # once for all stretches
-        orders = [member.run.order(self._examples) for member in members]
+        noise = members[0].run.experiment.variation.noise
         return BatchesTogether(
             self._examples,
-            orders,
+            [member.run.order(self._examples) for member in members],
+            targets=[member.run.examples.targets for member in members] if noise and noise.has_own_labels else None,
             start=self._step,
             augment=task.dataset.augment,
             transform=task.transform,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lmc_lab.data.examples import Examples
-from lmc_lab.data.order import DataOrder, StepBatches, branch_order, trunk_order
+from lmc_lab.data.order import DataOrder, Noise, StepBatches, branch_order, trunk_order
 from lmc_lab.runs.checkpoint import TRAINED
 from lmc_lab.runs.experiment import Experiment, RunName
 from lmc_lab.runs.paths import TRUNK, RunFolder, Seed
@@ -98,12 +98,19 @@ class Run:
     def examples(self) -> Examples:
         """The training examples that it sees."""
         train = self.task.dataset.train
-        return train if self.seed is None else self.experiment.variation.chosen(train, self.task.batch_size)
+        if self.seed is None:
+            return train
+        chosen = self.experiment.variation.chosen(train, self.task.batch_size)
+        noise = self.experiment.variation.noise
+        return noise.seen(chosen, self.task, self.experiment.trunk_seed, self.seed) if noise else chosen
 
     def order(self, examples: Examples) -> DataOrder:
         """Returns the order in which it sees `examples`; that of a branch with the seed ``trunk`` is the trunk's own."""
         trunk, size = self.experiment.trunk_seed, (len(examples), self.task.batch_size)
-        return trunk_order(trunk, *size) if self.seed in (None, TRUNK) else branch_order(trunk, int(self.seed), *size)
+        if self.seed is None or self.seed == TRUNK:
+            return trunk_order(trunk, *size)
+        noise = self.experiment.variation.noise
+        return branch_order(trunk, int(self.seed), *size, only=Noise(noise.kind) if noise else None)
 
     def batches(self, start: int) -> StepBatches:
         """Returns its batches from step `start` on."""

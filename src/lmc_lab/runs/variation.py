@@ -1,4 +1,4 @@
-"""How the branches of a split differ from plain ones: start state, examples, overrides of the task, optimizer state, length."""
+"""How the branches of a split differ from plain ones: start state, examples, noise, overrides of the task, length."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lmc_lab.data.examples import Examples
 from lmc_lab.errors import UserError
+from lmc_lab.runs.noise import BranchNoise
 from lmc_lab.runs.paths import Seed
 from lmc_lab.runs.split import BranchLength, variant_of
 from lmc_lab.tasks.supervised import only_optimizer
@@ -35,20 +36,23 @@ class Variation:
     """How the branches of a split are made.
 
     A branch is (start state, examples, noise, overrides of the task). Its seed says the noise; the rest is here, and by
-    default W_k, all training examples, and none.
+    default W_k, all training examples, all noise of training, and none.
 
     Args:
         start: makes of the weights at W_k, and of the branch's origin, those that it starts from.
         carry_optimizer_state: a branch goes on with the optimizer's state at W_k.
         examples: returns the indices of the training examples that a branch sees, int64 (n,).
+        noise: the one kind that a branch's seed names; None for all of them: order, augmentation and dropout.
         task: with the overrides; None without any.
         length: what T counts.
-        described: `start`, `examples` and the overrides as plain data, by which the folder is named; without what is default.
+        described: `start`, `examples`, `noise` and the overrides as plain data, by which the folder is named; without what is
+            default.
     """
 
     start: Start | None = None
     carry_optimizer_state: bool = True
     examples: Callable[[Examples], Tensor] | None = None
+    noise: BranchNoise | None = None
     task: Task | None = None
     length: BranchLength = BranchLength.TO_TOTAL
     described: Mapping[str, Any] = field(default_factory=dict)
@@ -62,7 +66,7 @@ class Variation:
 
         Raises:
             UserError: `start` returned other tensors than it was given, or some that are not finite; the overrides are of an
-                optimizer that cannot go on with the trunk's state.
+                optimizer that cannot go on with the trunk's state; the task's training has no such noise.
         """
         (optimizer,) = checkpoint["optimizer_states"]
         if not self.carry_optimizer_state:
@@ -71,6 +75,10 @@ class Variation:
             self._check_schedule(checkpoint)
             if not checkpoint["lr_schedulers"]:
                 optimizer["param_groups"] = _own_groups(self.task, optimizer)
+        if self.noise is not None:
+            self.noise.check(self.task or origin.task)
+            factor = self.noise.rate_factor(origin.trunk_seed, origin.seed)
+            optimizer["param_groups"] = [{**group, "lr": factor * group["lr"]} for group in optimizer["param_groups"]]
         if self.start is None:
             return checkpoint
         weights = checkpoint["state_dict"]

@@ -55,6 +55,11 @@ def only_optimizer(configured: Any) -> Optimizer:
     return optimizers[0]
 
 
+def has_schedule(configured: Any) -> bool:
+    """Returns whether what `configure_optimizers` returned has a schedule of the learning rate."""
+    return bool(_parts(configured)[1])
+
+
 def _parts(configured: Any) -> tuple[list[Any], list[Any]]:
     """Returns optimizers and schedulers, the latter with their settings if they have some."""
     if isinstance(configured, Mapping):
