@@ -21,6 +21,7 @@ from lmc_lab.reporting.question_tables import (
     chaos_table,
     class_geometry_table,
     collapse_table,
+    example_barriers_table,
     gap_terms_table,
 )
 from lmc_lab.reporting.table import mode_table, onset_table
@@ -127,6 +128,10 @@ def _chaos(rows: pd.DataFrame) -> pd.DataFrame:
     return chaos_table(rows).drop(columns="task")
 
 
+def _example_barriers(rows: pd.DataFrame) -> pd.DataFrame:
+    return example_barriers_table(rows).drop(columns="task")
+
+
 _TABLES: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "claims": _claims,
     "modes": _modes,
@@ -136,6 +141,7 @@ _TABLES: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "class_geometry": _class_geometry,
     "alignment": _alignment,
     "chaos": _chaos,
+    "example_barriers": _example_barriers,
 }
 
 

@@ -64,6 +64,23 @@ def chaos_rows(task="mnist1d"):
     return pd.DataFrame(rows).reindex(columns=list(SCHEMA)).astype(SCHEMA)
 
 
+def example_rows(task="mnist1d"):
+    """Barriers fall with the split, and are larger outside S_j and for larger EL2N."""
+    rows = []
+    scales = {"example_barrier_shared": 1, "example_barrier": 2, "example_barrier_unshared": 8, "el2n_shared": 10}
+    scales |= {"el2n_unshared": 20, "p_example_barrier": 5, "shared_share": 15, "el2n_barrier_correlation": 12}
+    for trunk, (number, split) in product((0, 1), enumerate(SPLITS)):
+        own = {"task": task, "subset": "train", "trunk": trunk, "split_step": split, "num_endpoints": 3}
+        for name, scale in scales.items():
+            value = 0.02 * scale * (1 + trunk) / (1 + number)
+            interval = {} if name == "shared_share" else {"low": 0.9 * value, "high": 1.1 * value, "num_samples": 3}
+            rows.append({**own, **interval, "quantity": name, "value": value})
+        for tenth in range(1, 11):
+            value = 0.01 * tenth * (1 + trunk) / (1 + number)
+            rows.append({**own, "quantity": "example_barrier_by_el2n", "index": tenth, "value": value})
+    return _as_rows(rows)
+
+
 def shape_rows(task="mnist1d"):
     """Barriers fall with the split, and those of layers and deviations of features grow with the layer."""
     rows = []

@@ -22,6 +22,7 @@ RESULTS = {
     "branch_hessian": "3ec608ba8dce",
     "convex_mode": "fcb56c4a3b56",
     "distances": "14ef320f27da",
+    "example_barriers": "7d26d18afffb",
     "feature_linearity": "102dfacb899e",
     "gap_terms": "0cf4021d5e2e",
     "hull_collapse": "ebc4bed007ef",

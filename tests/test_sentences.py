@@ -182,6 +182,8 @@ STEPS = [
     ("perturbed_branches", "sigmas=[1]"),
     ("perturbed_branches", "kinds=[gausian]"),
     ("perturbed_branches", "threshold=2"),
+    ("example_barriers", "num_endpoints=1"),
+    ("example_barriers", "num_resamples=0"),
 ]
 
 

@@ -28,6 +28,7 @@ from matplotlib.figure import Figure
 from lmc_lab.errors import UserError
 from lmc_lab.reporting.collapse_measures import MEASURES
 from lmc_lab.reporting.figures import chaos as chaos_
+from lmc_lab.reporting.figures import example_barriers as example_barriers_
 from lmc_lab.reporting.figures import figure2, figure3, figure4, figure5, figure6
 from lmc_lab.reporting.figures import gap_terms as gap_terms_
 from lmc_lab.reporting.figures import mode_shape as mode_shape_
@@ -49,10 +50,13 @@ Subset = Literal["train", "test"]
 
 __all__ = [
     "accuracy",
+    "barrier_by_el2n",
     "bend_of_class_means",
     "collapse",
     "distances",
     "eigenvalues",
+    "el2n_correlation",
+    "example_barriers",
     "feature_deviations",
     "gap_terms",
     "hessian_ratio",
@@ -213,6 +217,21 @@ def lyapunov(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 def sigma_50(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draws the size of a perturbation of W_k at which half of the pairs of branches have a barrier, against the split step."""
     return _drawn(chaos_.sigma_50, rows, ax)
+
+
+def example_barriers(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws the barrier of examples that all endpoints have right, and of the others, against the split step."""
+    return _drawn(example_barriers_.example_barriers, rows, ax)
+
+
+def el2n_correlation(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws the rank correlation of EL2N at the split and barrier, over examples, against the split step."""
+    return _drawn(example_barriers_.el2n_correlation, rows, ax)
+
+
+def barrier_by_el2n(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws the barrier of each tenth of the examples by EL2N."""
+    return _drawn(example_barriers_.barrier_by_el2n, rows, ax)
 
 
 def shared_correct(rows: pd.DataFrame, *, subset: Subset = "train", ax: Axes | None = None) -> Axes:

@@ -11,6 +11,7 @@ from lmc_lab.analyses.class_means import HullCollapse, InterCollapse
 from lmc_lab.analyses.convex_mode import ConvexMode
 from lmc_lab.analyses.curves import BranchCurves, TrunkCurve
 from lmc_lab.analyses.distances import Distances
+from lmc_lab.analyses.example_barriers import BarriersByExample
 from lmc_lab.analyses.gap_terms import GapTermsOfHull
 from lmc_lab.analyses.hessian import BranchHessian, TrunkHessian
 from lmc_lab.analyses.hulls import Hulls
@@ -53,7 +54,7 @@ def rows(tmp_path_factory):
         TrunkCollapse(), BranchCollapse(), HullCollapse(num_samples=5), InterCollapse(),
         Star(num_points=3), InterStar(num_points=3), LayerBarriersOfMode(), FeatureLinearity(num_samples=2, num_examples=40),
         InterAlignment(num_samples=5, num_points=3, num_examples=40),
-        TrunkLyapunov(num_steps=4, num_directions=2), PERTURBED,
+        TrunkLyapunov(num_steps=4, num_directions=2), PERTURBED, BarriersByExample(num_resamples=20),
     ]  # fmt: skip
     for analysis in analyses:
         is_of_modes = analysis.subject.has_branches and analysis.subject.has_tensors

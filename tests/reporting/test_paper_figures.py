@@ -20,7 +20,7 @@ from lmc_lab.results.bundle import read_bundle
 from lmc_lab.results.folder import all_rows
 from lmc_lab.results.row_file import SCHEMA
 from lmc_lab.results.select import in_order
-from question_rows import alignment_rows, chaos_rows, collapse_rows, shape_rows
+from question_rows import alignment_rows, chaos_rows, collapse_rows, example_rows, shape_rows
 
 # Of Machado, Oliveira and Fernandes (2009), at full severity, on linear RGB.
 _SIGHT = {
@@ -44,7 +44,7 @@ def demo():
         False: pd.concat(
             [
                 all_rows([*collected.with_rows, *questions]).assign(task="mnist1d"),
-                *(make() for make in (collapse_rows, shape_rows, alignment_rows, chaos_rows)),
+                *(make() for make in (collapse_rows, shape_rows, alignment_rows, chaos_rows, example_rows)),
             ]
         ),
         True: all_rows(collected.over_time).assign(task="mnist1d"),

@@ -7,10 +7,11 @@ from lmc_lab.reporting.question_tables import (
     chaos_table,
     class_geometry_table,
     collapse_table,
+    example_barriers_table,
     gap_terms_table,
 )
 from lmc_lab.results.row_file import SCHEMA
-from question_rows import alignment_rows, chaos_rows, collapse_rows
+from question_rows import alignment_rows, chaos_rows, collapse_rows, example_rows
 
 
 def test_a_line_a_mode_with_intervals_where_there_are_some():
@@ -69,3 +70,11 @@ def test_sigma_50_stands_beside_the_exponent_of_the_window_at_its_split():
     assert lines[0]["sigma_50, Gaussian"] == "0.2 [0.1, 0.4]"
     assert lines[3]["sigma_50, along a gradient"] == "0.8 [0.4, ]"  # open at the larger sizes
     assert lines[3]["Lyapunov exponent from W_k"] == "0.004 [0.003, 0.005]"
+
+
+def test_barriers_of_examples_right_by_all_stand_beside_those_of_the_others():
+    lines = example_barriers_table(example_rows()).to_dict("records")
+    assert [(line["trunk"], line["k"]) for line in lines] == [(0, 0), (0, 25), (1, 0), (1, 25)]
+    assert (lines[0]["share right by all"], lines[0]["barrier of these"]) == ("0.3", "0.02 [0.018, 0.022]")
+    assert (lines[1]["of the others"], lines[2]["EL2N of the others"]) == ("0.08 [0.072, 0.088]", "0.8 [0.72, 0.88]")
+    assert lines[3]["rank correlation of EL2N and barrier"] == "0.24 [0.216, 0.264]"

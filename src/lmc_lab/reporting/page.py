@@ -15,6 +15,7 @@ from lmc_lab.reporting.html_table import html_table
 from lmc_lab.reporting.interactive import (
     chaos,
     detectors,
+    example_barriers,
     figure2,
     figure3,
     figure4,
@@ -47,6 +48,7 @@ FIGURES: Mapping[str, ReportFigure[list[Panel]]] = {
     "permutation": permutation.FIGURE,
     "detectors": detectors.FIGURE,
     "chaos": chaos.FIGURE,
+    "example_barriers": example_barriers.FIGURE,
     "figure3": figure3.FIGURE,
     "figure4": figure4.FIGURE,
     "figure5": figure5.FIGURE,

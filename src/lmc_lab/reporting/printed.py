@@ -10,6 +10,7 @@ from lmc_lab.files import peek_json, remove_leftovers, write_json, write_text
 from lmc_lab.reporting.figures import (
     chaos,
     detectors,
+    example_barriers,
     figure2,
     figure3,
     figure4,
@@ -41,6 +42,7 @@ FIGURES: Mapping[str, ReportFigure[Figure]] = {
     "permutation": permutation.FIGURE,
     "detectors": detectors.FIGURE,
     "chaos": chaos.FIGURE,
+    "example_barriers": example_barriers.FIGURE,
 }
 _MARKS = "figures.json"  # of what the files were drawn
 _CAPTIONS = "captions.txt"

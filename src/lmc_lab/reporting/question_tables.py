@@ -104,6 +104,28 @@ def chaos_table(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
+_OF_EXAMPLES = {
+    "share right by all": "shared_share",
+    "barrier of these": "example_barrier_shared",
+    "of the others": "example_barrier_unshared",
+    "share with a barrier above 0": "p_example_barrier",
+    "EL2N of those right by all": "el2n_shared",
+    "EL2N of the others": "el2n_unshared",
+    "rank correlation of EL2N and barrier": "el2n_barrier_correlation",
+}
+
+
+def example_barriers_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns barriers of training examples that all endpoints of a mode have right, and of the others, beside EL2N."""
+    lines = []
+    for (task, trunk, split), own in rows.groupby(["task", "trunk", "split_step"]):
+        if not select(own, "example_barrier", "train").empty:
+            line = {"task": task, "trunk": trunk, "k": split}
+            cells = {heading: _cell(select(own, name, "train")) for heading, name in _OF_EXAMPLES.items()}
+            lines.append(line | cells)
+    return pd.DataFrame(lines)
+
+
 def _range(rows: pd.DataFrame) -> str:
     """Returns the mean over branches at their last step, with the smallest and the largest."""
     if rows.empty:
