@@ -23,6 +23,7 @@ from lmc_lab.reporting.question_tables import (
     collapse_table,
     example_barriers_table,
     gap_terms_table,
+    shared_examples_table,
 )
 from lmc_lab.reporting.table import mode_table, onset_table
 from lmc_lab.results.bundle import read_bundle
@@ -132,6 +133,10 @@ def _example_barriers(rows: pd.DataFrame) -> pd.DataFrame:
     return example_barriers_table(rows).drop(columns="task")
 
 
+def _shared_examples(rows: pd.DataFrame) -> pd.DataFrame:
+    return shared_examples_table(rows).drop(columns="task")
+
+
 _TABLES: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "claims": _claims,
     "modes": _modes,
@@ -142,6 +147,7 @@ _TABLES: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "alignment": _alignment,
     "chaos": _chaos,
     "example_barriers": _example_barriers,
+    "shared_examples": _shared_examples,
 }
 
 

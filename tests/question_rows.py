@@ -5,6 +5,7 @@ from itertools import product
 import pandas as pd
 
 from lmc_lab.reporting.alignment_ways import WAYS
+from lmc_lab.reporting.chosen_parts import PARTS
 from lmc_lab.results.row_file import SCHEMA
 
 MEASURES = ("nc1", "nc2_equinorm", "nc2_equiangular", "nc2_maximal_angle", "nc3", "feature_norm")
@@ -78,6 +79,23 @@ def example_rows(task="mnist1d"):
         for tenth in range(1, 11):
             value = 0.01 * tenth * (1 + trunk) / (1 + number)
             rows.append({**own, "quantity": "example_barrier_by_el2n", "index": tenth, "value": value})
+    return _as_rows(rows)
+
+
+def part_rows(task="mnist1d"):
+    """Shares grow with the split, and are smaller for the later parts; barriers the other way round."""
+    rows = []
+    stems = ("p_conv", "p_rand", "p_jensen_negative", "endpoint_accuracy", "hull_point_accuracy", "barrier_loss")
+    for trunk, (number, split) in product((0, 1), enumerate(SPLITS)):
+        own = {"task": task, "trunk": trunk, "split_step": split, "num_endpoints": 3}
+        for place, part in enumerate(PARTS):
+            rows.append({**own, "quantity": f"num_examples_on_{part}", "value": 100 * (1 + place)})
+            for stem, suffix in product(stems, (f"on_{part}", f"on_{part}_own", f"of_{part}")):
+                value = (0.5 - 0.1 * place) * (1 + number) * (0.9 if suffix.endswith("own") else 1)
+                interval = {"low": 0.9 * value, "high": min(1.1 * value, 1), "num_samples": 20}
+                rows.append({**own, **interval, "subset": "train", "quantity": f"{stem}_{suffix}", "value": value})
+        for stem in stems:  # of the plain branches
+            rows.append({**own, "subset": "train", "quantity": stem, "value": 0.2 * (1 + number)})
     return _as_rows(rows)
 
 

@@ -37,6 +37,7 @@ RESULTS = {
     "perturbed_branches": "ae74bae0c855",
     "plane": "43480b4b36c5",
     "predictions": "00b41c3851d4",
+    "shared_examples": "48f93de59a7d",
     "spectrum": "36ad652797ae",
     "star": "7d049004c0d1",
     "trunk_collapse": "b65d8b916b73",

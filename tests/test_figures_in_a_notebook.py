@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from conftest import REPOSITORY
 from lmc_lab import figures
 from lmc_lab.errors import UserError
-from question_rows import alignment_rows, chaos_rows, collapse_rows, example_rows, shape_rows
+from question_rows import alignment_rows, chaos_rows, collapse_rows, example_rows, part_rows, shape_rows
 
 DEMO = REPOSITORY / "docs" / "results" / "mnist1d.parquet"
 PANELS = [name for name in figures.__all__ if name != "read_rows"]
@@ -27,6 +27,7 @@ def rows():
     others |= dict.fromkeys(("union_barriers", "union_p_conv", "union_centre"), alignment_rows())
     others |= dict.fromkeys(("lyapunov", "sigma_50"), chaos_rows())
     others |= dict.fromkeys(("example_barriers", "el2n_correlation", "barrier_by_el2n"), example_rows())
+    others |= dict.fromkeys(("part_p_conv", "part_barriers", "part_accuracy"), part_rows())
     return {name: others.get(name, of_endpoints) for name in PANELS}
 
 

@@ -182,6 +182,9 @@ STEPS = [
     ("perturbed_branches", "sigmas=[1]"),
     ("perturbed_branches", "kinds=[gausian]"),
     ("perturbed_branches", "threshold=2"),
+    ("shared_examples", "num_endpoints=1"),
+    ("shared_examples", "ways=[shard]"),
+    ("shared_examples", "num_samples=0"),
     ("example_barriers", "num_endpoints=1"),
     ("example_barriers", "num_resamples=0"),
 ]

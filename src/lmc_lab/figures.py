@@ -37,6 +37,7 @@ from lmc_lab.reporting.figures import over_time as over_time_
 from lmc_lab.reporting.figures import pairs as pairs_
 from lmc_lab.reporting.figures import permutation as permutation_
 from lmc_lab.reporting.figures import shared_correct as shared_correct_
+from lmc_lab.reporting.figures import shared_examples as shared_examples_
 from lmc_lab.reporting.figures.axes import Marks, say_what_is_empty
 from lmc_lab.reporting.figures.layout import Panel
 from lmc_lab.reporting.figures.style import ONE_COLUMN, PANEL_HEIGHT, PAPER, SMALL
@@ -66,6 +67,9 @@ __all__ = [
     "p_conv",
     "p_gap_negative",
     "pairs",
+    "part_accuracy",
+    "part_barriers",
+    "part_p_conv",
     "read_rows",
     "right_in_common",
     "shared_correct",
@@ -232,6 +236,21 @@ def el2n_correlation(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 def barrier_by_el2n(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draws the barrier of each tenth of the examples by EL2N."""
     return _drawn(example_barriers_.barrier_by_el2n, rows, ax)
+
+
+def part_p_conv(rows: pd.DataFrame, *, own: bool = True, ax: Axes | None = None) -> Axes:
+    """Draws `p_conv` of branches that see a part of the examples: on this part, or on the whole training set."""
+    return _drawn(shared_examples_.part_p_conv_own if own else shared_examples_.part_p_conv, rows, ax)
+
+
+def part_barriers(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws the barrier between branches that see a part of the examples, in the loss on this part."""
+    return _drawn(shared_examples_.part_barriers, rows, ax)
+
+
+def part_accuracy(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws the accuracy, on the whole training set, of branches that see a part of the examples."""
+    return _drawn(shared_examples_.part_accuracy, rows, ax)
 
 
 def shared_correct(rows: pd.DataFrame, *, subset: Subset = "train", ax: Axes | None = None) -> Axes:

@@ -25,6 +25,7 @@ from lmc_lab.analyses.pairs import Pairs
 from lmc_lab.analyses.perturbed import PerturbedBranches
 from lmc_lab.analyses.plane import PlaneOfHull
 from lmc_lab.analyses.predictions import InterMode, Predictions
+from lmc_lab.analyses.shared_examples import SharedExamples
 from lmc_lab.analyses.spectrum import Spectrum
 from lmc_lab.analyses.star import InterStar, Star
 from lmc_lab.analyses.store import ensure_rows
@@ -34,6 +35,7 @@ from lmc_lab.runs.subject import Request
 from tiny import tiny_experiment, train_branch, variants
 
 PERTURBED = PerturbedBranches(sigmas=(1e-6, 100), num_points=3)
+PARTS = SharedExamples(num_endpoints=3, num_samples=5, num_points=3)
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,9 @@ def rows(tmp_path_factory):
             for seed in range(3):
                 for each in (trunk, *variants(trunk, PERTURBED)):
                     train_branch(each, step, seed)
+            for each in variants(trunk, PARTS):
+                for seed in range(3):
+                    train_branch(each, step, seed)
     analyses = [
         ConvexMode(num_samples=5), Distances(num_samples=5), Spectrum(), Pairs(), Predictions(), BranchCurves(),
         BranchHessian(num_examples=50), TrunkCurve(), TrunkHessian(num_examples=50),
@@ -54,13 +59,13 @@ def rows(tmp_path_factory):
         TrunkCollapse(), BranchCollapse(), HullCollapse(num_samples=5), InterCollapse(),
         Star(num_points=3), InterStar(num_points=3), LayerBarriersOfMode(), FeatureLinearity(num_samples=2, num_examples=40),
         InterAlignment(num_samples=5, num_points=3, num_examples=40),
-        TrunkLyapunov(num_steps=4, num_directions=2), PERTURBED, BarriersByExample(num_resamples=20),
+        TrunkLyapunov(num_steps=4, num_directions=2), PERTURBED, BarriersByExample(num_resamples=20), PARTS,
     ]  # fmt: skip
     for analysis in analyses:
         is_of_modes = analysis.subject.has_branches and analysis.subject.has_tensors
         for trunk in trunks:
             for step in (0, 13) if is_of_modes else (None,):
-                varied = variants(trunk, PERTURBED) if analysis is PERTURBED else ()
+                varied = variants(trunk, analysis) if analysis.variations else ()
                 request = Request(split_steps=() if step is None else (step,), trunks=(0, 1), varied=varied)
                 subject = analysis.subject.load(trunk, analysis.request(request))
                 ensure_rows(trunk, subject, analysis)

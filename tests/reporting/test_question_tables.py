@@ -9,9 +9,10 @@ from lmc_lab.reporting.question_tables import (
     collapse_table,
     example_barriers_table,
     gap_terms_table,
+    shared_examples_table,
 )
 from lmc_lab.results.row_file import SCHEMA
-from question_rows import alignment_rows, chaos_rows, collapse_rows, example_rows
+from question_rows import alignment_rows, chaos_rows, collapse_rows, example_rows, part_rows
 
 
 def test_a_line_a_mode_with_intervals_where_there_are_some():
@@ -78,3 +79,13 @@ def test_barriers_of_examples_right_by_all_stand_beside_those_of_the_others():
     assert (lines[0]["share right by all"], lines[0]["barrier of these"]) == ("0.3", "0.02 [0.018, 0.022]")
     assert (lines[1]["of the others"], lines[2]["EL2N of the others"]) == ("0.08 [0.072, 0.088]", "0.8 [0.72, 0.88]")
     assert lines[3]["rank correlation of EL2N and barrier"] == "0.24 [0.216, 0.264]"
+
+
+def test_hulls_of_each_part_of_the_examples_stand_below_that_of_all():
+    lines = shared_examples_table(part_rows()).to_dict("records")
+    assert len(lines) == 20 and [line["trained on"] for line in lines[:3]] == [
+        "all examples", "right by all", "not right by all"
+    ]  # fmt: skip
+    assert [line["examples"] for line in lines[:5]] == ["all", 100, 200, 300, 400]
+    assert (lines[1]["p_conv, seen"], lines[1]["p_conv, all"]) == ("0.45 [0.405, 0.495]", "0.5 [0.45, 0.55]")
+    assert (lines[0]["p_conv, seen"], lines[0]["endpoint_accuracy, all"]) == ("0.2", "0.2")

@@ -30,6 +30,7 @@ from lmc_lab.reporting.interactive import (
     pairs,
     permutation,
     shared_correct,
+    shared_examples,
 )
 from lmc_lab.reporting.panel import Panel
 from lmc_lab.reporting.report_figure import ReportFigure
@@ -49,6 +50,7 @@ FIGURES: Mapping[str, ReportFigure[list[Panel]]] = {
     "detectors": detectors.FIGURE,
     "chaos": chaos.FIGURE,
     "example_barriers": example_barriers.FIGURE,
+    "shared_examples": shared_examples.FIGURE,
     "figure3": figure3.FIGURE,
     "figure4": figure4.FIGURE,
     "figure5": figure5.FIGURE,

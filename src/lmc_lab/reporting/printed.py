@@ -23,6 +23,7 @@ from lmc_lab.reporting.figures import (
     pairs,
     permutation,
     shared_correct,
+    shared_examples,
 )
 from lmc_lab.reporting.pictures import draw_all, files_of
 from lmc_lab.reporting.report_figure import ReportFigure
@@ -43,6 +44,7 @@ FIGURES: Mapping[str, ReportFigure[Figure]] = {
     "detectors": detectors.FIGURE,
     "chaos": chaos.FIGURE,
     "example_barriers": example_barriers.FIGURE,
+    "shared_examples": shared_examples.FIGURE,
 }
 _MARKS = "figures.json"  # of what the files were drawn
 _CAPTIONS = "captions.txt"
