@@ -26,6 +26,8 @@ def example_barriers(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
     """Draws the mean barrier of examples that all endpoints have right, and of the others, against the split step."""
     draw_against_split(axis, {style: select(rows, name, "train") for name, style in _PARTS.items()}, marks)
     _with_zero(axis)
+    if axis.has_data():
+        axis.set_yscale("symlog", linthresh=1e-2)
     axis.set_ylabel("barrier of an example")
 
 
