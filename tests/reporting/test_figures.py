@@ -48,9 +48,9 @@ def rows(tmp_path_factory):
             for seed in range(3):
                 for each in (trunk, *variants(trunk, PERTURBED)):
                     train_branch(each, step, seed)
-            for each in variants(trunk, PARTS):
-                for seed in range(3):
-                    train_branch(each, step, seed)
+        for each in variants(trunk, PARTS):
+            for seed in (0, 1):
+                train_branch(each, 13, seed)
     analyses = [
         ConvexMode(num_samples=5), Distances(num_samples=5), Spectrum(), Pairs(), Predictions(), BranchCurves(),
         BranchHessian(num_examples=50), TrunkCurve(), TrunkHessian(num_examples=50),
@@ -64,9 +64,12 @@ def rows(tmp_path_factory):
     for analysis in analyses:
         is_of_modes = analysis.subject.has_branches and analysis.subject.has_tensors
         for trunk in trunks:
-            for step in (0, 13) if is_of_modes else (None,):
+            for step in (13,) if analysis is PARTS else (0, 13) if is_of_modes else (None,):
                 varied = variants(trunk, analysis) if analysis.variations else ()
-                request = Request(split_steps=() if step is None else (step,), trunks=(0, 1), varied=varied)
+                seeds = (0, 1) if analysis is PARTS else None
+                request = Request(
+                    split_steps=() if step is None else (step,), trunks=(0, 1), varied=varied, seeds=seeds
+                )
                 subject = analysis.subject.load(trunk, analysis.request(request))
                 ensure_rows(trunk, subject, analysis)
     return all_rows(read_results(experiment.paths.results, experiment.task.fingerprint)[0])
