@@ -98,7 +98,7 @@ class BarriersByExample(ModeAnalysis):
         if not isnan(found.value):
             yield replace(row, num_samples=found.num_pairs, subset="train")
         groups = rank_groups(el2n, _NUM_GROUPS)
-        for group in groups.unique().tolist():
+        for group in range(min(_NUM_GROUPS, len(el2n))):
             row = _over_pairs("example_barrier_by_el2n", barriers, barriers.mean_over(groups == group))
             yield replace(row, index=group + 1)
         for name, examples in parts.items():

@@ -1,5 +1,7 @@
 """Which examples make the barrier: those that not all endpoints have right, and those that were hard at the split."""
 
+from math import inf
+
 import pandas as pd
 
 from lmc_lab.reporting.palette import BLUE, GREY, ORANGE, RED, split_colours
@@ -45,10 +47,11 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
 
 
 def _against_split(
-    title: str, rows: pd.DataFrame, series: dict[str, Series], y: str, within: tuple[float, float] | None = None
+    title: str, rows: pd.DataFrame, series: dict[str, Series], y: str, within: tuple[float, float] = (-inf, inf)
 ) -> Panel:
-    more = {} if within is None else {"within": within}
-    traces = [trace for name, each in series.items() for trace in by_trunk(select(rows, name, "train"), each, **more)]
+    traces = [
+        trace for name, each in series.items() for trace in by_trunk(select(rows, name, "train"), each, within=within)
+    ]
     return Panel(title=title, traces=traces, x="split step k", y=y, steps=steps_in(rows))
 
 
