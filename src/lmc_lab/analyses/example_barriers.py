@@ -97,8 +97,9 @@ class BarriersByExample(ModeAnalysis):
         row = Measurement(quantity="el2n_barrier_correlation", value=found.value, low=found.low, high=found.high)
         if not isnan(found.value):
             yield replace(row, num_samples=found.num_pairs, subset="train")
-        groups = rank_groups(el2n, _NUM_GROUPS)
-        for group in range(min(_NUM_GROUPS, len(el2n))):
+        num_groups = min(_NUM_GROUPS, len(el2n))
+        groups = rank_groups(el2n, num_groups)
+        for group in range(num_groups):
             row = _over_pairs("example_barrier_by_el2n", barriers, barriers.mean_over(groups == group))
             yield replace(row, index=group + 1)
         for name, examples in parts.items():
