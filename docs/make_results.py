@@ -21,9 +21,11 @@ from lmc_lab.reporting.question_tables import (
     chaos_table,
     class_geometry_table,
     collapse_table,
+    example_barriers_table,
     gap_terms_table,
     kernel_table,
     noise_table,
+    shared_examples_table,
 )
 from lmc_lab.reporting.table import mode_table, onset_table
 from lmc_lab.results.bundle import read_bundle
@@ -137,6 +139,14 @@ def _kernel(rows: pd.DataFrame) -> pd.DataFrame:
     return kernel_table(rows).drop(columns="task")
 
 
+def _example_barriers(rows: pd.DataFrame) -> pd.DataFrame:
+    return example_barriers_table(rows).drop(columns="task")
+
+
+def _shared_examples(rows: pd.DataFrame) -> pd.DataFrame:
+    return shared_examples_table(rows).drop(columns="task")
+
+
 _TABLES: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "claims": _claims,
     "modes": _modes,
@@ -148,6 +158,8 @@ _TABLES: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "noise": _noise,
     "chaos": _chaos,
     "kernel": _kernel,
+    "example_barriers": _example_barriers,
+    "shared_examples": _shared_examples,
 }
 
 

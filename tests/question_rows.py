@@ -5,6 +5,7 @@ from itertools import product
 import pandas as pd
 
 from lmc_lab.reporting.alignment_ways import WAYS
+from lmc_lab.reporting.chosen_parts import PARTS
 from lmc_lab.reporting.noise_kinds import KINDS
 from lmc_lab.results.row_file import SCHEMA
 
@@ -81,6 +82,40 @@ def noise_rows(task="mnist1d"):
             for name in ("hull_radius", "endpoint_endpoint"):
                 length = {"value": 5.0 + place + trunk, "low": 4.0 + place, "high": 7.0 + place, "num_samples": 4}
                 rows.append({**own, **length, "quantity": f"{name}_noise_{hull}"})
+    return _as_rows(rows)
+
+
+def example_rows(task="mnist1d"):
+    """Barriers fall with the split, and are larger outside S_j and for larger EL2N."""
+    rows = []
+    scales = {"example_barrier_shared": 1, "example_barrier": 2, "example_barrier_unshared": 8, "el2n_shared": 10}
+    scales |= {"el2n_unshared": 20, "p_example_barrier": 5, "shared_share": 15, "el2n_barrier_correlation": 12}
+    for trunk, (number, split) in product((0, 1), enumerate(SPLITS)):
+        own = {"task": task, "subset": "train", "trunk": trunk, "split_step": split, "num_endpoints": 3}
+        for name, scale in scales.items():
+            value = 0.02 * scale * (1 + trunk) / (1 + number)
+            interval = {} if name == "shared_share" else {"low": 0.9 * value, "high": 1.1 * value, "num_samples": 3}
+            rows.append({**own, **interval, "quantity": name, "value": value})
+        for tenth in range(1, 11):
+            value = 0.01 * tenth * (1 + trunk) / (1 + number)
+            rows.append({**own, "quantity": "example_barrier_by_el2n", "index": tenth, "value": value})
+    return _as_rows(rows)
+
+
+def part_rows(task="mnist1d"):
+    """Shares grow with the split, and are smaller for the later parts; barriers the other way round."""
+    rows = []
+    stems = ("p_conv", "p_rand", "p_jensen_negative", "endpoint_accuracy", "hull_point_accuracy", "barrier_loss")
+    for trunk, (number, split) in product((0, 1), enumerate(SPLITS)):
+        own = {"task": task, "trunk": trunk, "split_step": split, "num_endpoints": 3}
+        for place, part in enumerate(PARTS):
+            rows.append({**own, "quantity": f"num_examples_on_{part}", "value": 100 * (1 + place)})
+            for stem, suffix in product(stems, (f"on_{part}", f"on_{part}_own", f"of_{part}")):
+                value = (0.5 - 0.1 * place) * (1 + number) * (0.9 if suffix.endswith("own") else 1)
+                interval = {"low": 0.9 * value, "high": min(1.1 * value, 1), "num_samples": 20}
+                rows.append({**own, **interval, "subset": "train", "quantity": f"{stem}_{suffix}", "value": value})
+        for stem in stems:  # of the plain branches
+            rows.append({**own, "subset": "train", "quantity": stem, "value": 0.2 * (1 + number)})
     return _as_rows(rows)
 
 

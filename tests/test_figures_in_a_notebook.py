@@ -11,7 +11,16 @@ from matplotlib.figure import Figure
 from conftest import REPOSITORY
 from lmc_lab import figures
 from lmc_lab.errors import UserError
-from question_rows import alignment_rows, chaos_rows, collapse_rows, kernel_rows, noise_rows, shape_rows
+from question_rows import (
+    alignment_rows,
+    chaos_rows,
+    collapse_rows,
+    example_rows,
+    kernel_rows,
+    noise_rows,
+    part_rows,
+    shape_rows,
+)
 
 DEMO = REPOSITORY / "docs" / "results" / "mnist1d.parquet"
 PANELS = [name for name in figures.__all__ if name != "read_rows"]
@@ -29,6 +38,8 @@ def rows():
     others |= dict.fromkeys(of_noise, noise_rows())
     others |= dict.fromkeys(("lyapunov", "sigma_50"), chaos_rows())
     others |= dict.fromkeys(("kernel_velocity", "kernel_distances"), kernel_rows())
+    others |= dict.fromkeys(("example_barriers", "el2n_correlation", "barrier_by_el2n"), example_rows())
+    others |= dict.fromkeys(("part_p_conv", "part_barriers", "part_accuracy"), part_rows())
     return {name: others.get(name, of_endpoints) for name in PANELS}
 
 

@@ -17,6 +17,7 @@ from lmc_lab.analyses.class_means import HullCollapse, InterCollapse
 from lmc_lab.analyses.convex_mode import ConvexMode
 from lmc_lab.analyses.curves import BranchCurves, TrunkCurve
 from lmc_lab.analyses.distances import Distances
+from lmc_lab.analyses.example_barriers import BarriersByExample
 from lmc_lab.analyses.gap_terms import GapTermsOfHull
 from lmc_lab.analyses.hessian import BranchHessian, TrunkHessian
 from lmc_lab.analyses.hulls import Hulls
@@ -243,6 +244,7 @@ ANALYSES = [
     TrunkKernel(num_examples=4),
     BranchKernel(num_examples=4),
     InterKernel(num_examples=4, max_outputs=3),
+    BarriersByExample(num_resamples=9),
 ]
 
 

@@ -207,6 +207,11 @@ STEPS = [
     ("noise_hulls", "label_share=0"),
     ("noise_hulls", "rate_spread=1"),
     ("noise_hulls", "rate_factors=[2]"),
+    ("shared_examples", "num_endpoints=1"),
+    ("shared_examples", "ways=[shard]"),
+    ("shared_examples", "num_samples=0"),
+    ("example_barriers", "num_endpoints=1"),
+    ("example_barriers", "num_resamples=0"),
 ]
 
 

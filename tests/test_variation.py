@@ -115,6 +115,29 @@ def test_an_analysis_compares_variations_and_a_study_trains_them_in_one_sweep(ow
     assert said.returncode == 1 and "sigma:2.0,kind:gaussian,seed:1}" in said.stderr
 
 
+def test_branches_see_what_the_plain_ones_of_a_study_have_right_or_not(own, shared_cache):
+    (own / "conf" / "study" / "parts.yaml").write_text(
+        dedent("""
+            name: parts
+            overrides: [task=mnist1d]
+            trunks: [0]
+            splits: [20]
+            branches: 2
+            analyses: {shared_examples: {num_endpoints: 2, ways: [unshared, random_unshared], num_samples: 5}}
+        """)
+    )
+    overrides = json.dumps(SMALL.split())
+    command = f"python -m lmc_lab.study study=parts 'overrides={overrides}' cache_dir={shared_cache} --config-dir conf"
+    printed = succeed(command, cwd=own)
+    assert "missing" not in printed and printed.count("lmc_lab.train") == 3  # trunks, plain branches, variations
+    chosen = [json.loads(path.read_text())["index"] for path in own.glob("multirun/*/trunk-0/split-20-*/examples.json")]
+    assert len(chosen) == 2 and 100 <= len(chosen[0]) == len(chosen[1]) and set(chosen[0]) != set(chosen[1])
+    rows = pd.concat(pd.read_parquet(path) for path in own.glob("multirun/*/results/shared_examples-*.parquet"))
+    values = rows.set_index("quantity")["value"]
+    assert values["num_examples_on_unshared"] == len(chosen[0])
+    assert 0 <= values["p_conv_on_random_unshared_own"] <= 1 and "p_conv_of_unshared" in values
+
+
 def test_branches_of_some_examples_and_of_another_rate_have_folders_of_their_own(own, shared_cache):
     train = f"python -m lmc_lab.train split_step=20 {SMALL} cache_dir={shared_cache}"
     for varied in (

@@ -9,6 +9,7 @@ from lightning.pytorch import Trainer
 from torch import nn
 
 from lmc_lab.data.examples import Dataset, Examples
+from lmc_lab.runs.agreement import by_agreement
 from lmc_lab.runs.branch import train_from
 from lmc_lab.runs.experiment import Experiment, RunSettings
 from lmc_lab.runs.noise import BranchNoise
@@ -64,12 +65,14 @@ def with_callbacks(experiment, make_callbacks) -> Experiment:
 
 
 def variants(experiment, analysis) -> list[Experiment]:
-    """The experiment with branches in each of the analysis' variations, which are perturbations, as `compose` makes them."""
+    """The experiment with branches in each of the analysis' variations: perturbed, or of chosen examples."""
+    functions = {"start": perturbed, "examples": by_agreement}
     found = []
     for each in analysis.variations:
-        settings = {name: value for name, value in each["start"].items() if name != "_target_"}
-        start = partial(_perturbed, settings=settings)
-        found.append(replace(experiment, variation=Variation(start=start, described=each)))
+        ((part, node),) = each.items()
+        settings = {name: value for name, value in node.items() if name != "_target_"}
+        parts = {part: partial(_told_origin, function=functions[part], settings=settings)}
+        found.append(replace(experiment, variation=Variation(**parts, described=each)))
     return found
 
 
@@ -88,8 +91,8 @@ def of_noise(experiment, analysis) -> list[Experiment]:
     ]
 
 
-def _perturbed(weights, origin, settings):
-    return perturbed(weights, origin, **settings)
+def _told_origin(given, origin, function, settings):
+    return function(given, origin, **settings)
 
 
 def train_branch(experiment, split_step, seed):

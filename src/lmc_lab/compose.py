@@ -24,7 +24,7 @@ from lmc_lab.runs.noise import BranchNoise
 from lmc_lab.runs.settings import RunSettings
 from lmc_lab.runs.split import BranchLength, parse_step
 from lmc_lab.runs.trainer_keys import check_task
-from lmc_lab.runs.variation import Start, Variation
+from lmc_lab.runs.variation import Origin, Variation
 from lmc_lab.tasks.optimization import Optimization
 from lmc_lab.tasks.supervised import SupervisedTask
 from lmc_lab.tasks.task import ClipAlgorithm, Task
@@ -143,9 +143,9 @@ def _variation(config: DictConfig, task: Task) -> Variation:
     """Returns how branches are made, from the config's keys that concern nothing else."""
     branch = config.branch
     return Variation(
-        start=_start(config) if branch.start else None,
+        start=_told_origin(config, "branch.start") if branch.start else None,
         carry_optimizer_state=config.carry_optimizer_state,
-        examples=factory(config, "branch.examples", num_positional=1) if branch.examples else None,
+        examples=_told_origin(config, "branch.examples") if branch.examples else None,
         noise=_noise(plain(branch.noise)) if branch.noise else None,
         task=replace(_task(_overridden(config)), load_data=lambda: task.dataset) if branch.overrides else None,
         length=BranchLength(config.branch_length),
@@ -153,15 +153,15 @@ def _variation(config: DictConfig, task: Task) -> Variation:
     )
 
 
-def _start(config: DictConfig) -> Start:
-    """Returns what makes the weights that a branch starts from; a target that takes an `origin` is told it."""
-    node = plain(config.branch.start)
+def _told_origin(config: DictConfig, key: str) -> Callable[[Any, Origin], Any]:
+    """Returns what calls the target at a key with one argument; one that takes an `origin` is told that of a branch, too."""
+    node = plain(OmegaConf.select(config, key))
     has_target = isinstance(node, Mapping) and "_target_" in node
-    if has_target and "origin" in argument_names(node["_target_"], "branch.start"):
-        make = factory(config, "branch.start", num_positional=1, named=("origin",))
-        return lambda weights, origin: make(weights, origin=origin)
-    make = factory(config, "branch.start", num_positional=1)
-    return lambda weights, _: make(weights)
+    if has_target and "origin" in argument_names(node["_target_"], key):
+        make = factory(config, key, num_positional=1, named=("origin",))
+        return lambda given, origin: make(given, origin=origin)
+    make = factory(config, key, num_positional=1)
+    return lambda given, _: make(given)
 
 
 def _noise(settings: dict[str, Any]) -> BranchNoise:

@@ -29,6 +29,7 @@ from lmc_lab.errors import UserError
 from lmc_lab.reporting.collapse_measures import MEASURES
 from lmc_lab.reporting.figures import branch_noise as branch_noise_
 from lmc_lab.reporting.figures import chaos as chaos_
+from lmc_lab.reporting.figures import example_barriers as example_barriers_
 from lmc_lab.reporting.figures import figure2, figure3, figure4, figure5, figure6
 from lmc_lab.reporting.figures import gap_terms as gap_terms_
 from lmc_lab.reporting.figures import mode_shape as mode_shape_
@@ -37,6 +38,7 @@ from lmc_lab.reporting.figures import over_time as over_time_
 from lmc_lab.reporting.figures import pairs as pairs_
 from lmc_lab.reporting.figures import permutation as permutation_
 from lmc_lab.reporting.figures import shared_correct as shared_correct_
+from lmc_lab.reporting.figures import shared_examples as shared_examples_
 from lmc_lab.reporting.figures import tangent_kernel as tangent_kernel_
 from lmc_lab.reporting.figures.axes import Marks, say_what_is_empty
 from lmc_lab.reporting.figures.layout import Panel
@@ -51,10 +53,13 @@ Subset = Literal["train", "test"]
 
 __all__ = [
     "accuracy",
+    "barrier_by_el2n",
     "bend_of_class_means",
     "collapse",
     "distances",
     "eigenvalues",
+    "el2n_correlation",
+    "example_barriers",
     "feature_deviations",
     "gap_terms",
     "hessian_ratio",
@@ -72,6 +77,9 @@ __all__ = [
     "p_conv",
     "p_gap_negative",
     "pairs",
+    "part_accuracy",
+    "part_barriers",
+    "part_p_conv",
     "read_rows",
     "right_in_common",
     "shared_correct",
@@ -263,6 +271,36 @@ def kernel_velocity(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 def kernel_distances(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draws distances between the tangent kernels of endpoints, and to that of W_k, against the split step."""
     return _drawn(tangent_kernel_.between_endpoints, rows, ax)
+
+
+def example_barriers(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws the barrier of examples that all endpoints have right, and of the others, against the split step."""
+    return _drawn(example_barriers_.example_barriers, rows, ax)
+
+
+def el2n_correlation(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws the rank correlation of EL2N at the split and barrier, over examples, against the split step."""
+    return _drawn(example_barriers_.el2n_correlation, rows, ax)
+
+
+def barrier_by_el2n(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws the barrier of each tenth of the examples by EL2N."""
+    return _drawn(example_barriers_.barrier_by_el2n, rows, ax)
+
+
+def part_p_conv(rows: pd.DataFrame, *, own: bool = True, ax: Axes | None = None) -> Axes:
+    """Draws `p_conv` of branches that see a part of the examples: on this part, or on the whole training set."""
+    return _drawn(shared_examples_.part_p_conv_own if own else shared_examples_.part_p_conv, rows, ax)
+
+
+def part_barriers(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws the barrier between branches that see a part of the examples, in the loss on this part."""
+    return _drawn(shared_examples_.part_barriers, rows, ax)
+
+
+def part_accuracy(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws the accuracy, on the whole training set, of branches that see a part of the examples."""
+    return _drawn(shared_examples_.part_accuracy, rows, ax)
 
 
 def shared_correct(rows: pd.DataFrame, *, subset: Subset = "train", ax: Axes | None = None) -> Axes:

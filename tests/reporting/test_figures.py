@@ -11,6 +11,7 @@ from lmc_lab.analyses.class_means import HullCollapse, InterCollapse
 from lmc_lab.analyses.convex_mode import ConvexMode
 from lmc_lab.analyses.curves import BranchCurves, TrunkCurve
 from lmc_lab.analyses.distances import Distances
+from lmc_lab.analyses.example_barriers import BarriersByExample
 from lmc_lab.analyses.gap_terms import GapTermsOfHull
 from lmc_lab.analyses.hessian import BranchHessian, TrunkHessian
 from lmc_lab.analyses.hulls import Hulls
@@ -25,6 +26,7 @@ from lmc_lab.analyses.pairs import Pairs
 from lmc_lab.analyses.perturbed import PerturbedBranches
 from lmc_lab.analyses.plane import PlaneOfHull
 from lmc_lab.analyses.predictions import InterMode, Predictions
+from lmc_lab.analyses.shared_examples import SharedExamples
 from lmc_lab.analyses.spectrum import Spectrum
 from lmc_lab.analyses.star import InterStar, Star
 from lmc_lab.analyses.store import ensure_rows
@@ -35,6 +37,7 @@ from lmc_lab.runs.subject import Request
 from tiny import augmented_clouds, of_noise, tiny_experiment, train_branch, variants
 
 PERTURBED = PerturbedBranches(sigmas=(1e-6, 100), num_points=3)
+PARTS = SharedExamples(num_endpoints=3, num_samples=5, num_points=3)
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +50,9 @@ def rows(tmp_path_factory):
             for seed in range(3):
                 for each in (trunk, *variants(trunk, PERTURBED)):
                     train_branch(each, step, seed)
+        for each in variants(trunk, PARTS):
+            for seed in (0, 1):
+                train_branch(each, 13, seed)
     analyses = [
         ConvexMode(num_samples=5), Distances(num_samples=5), Spectrum(), Pairs(), Predictions(), BranchCurves(),
         BranchHessian(num_examples=50), TrunkCurve(), TrunkHessian(num_examples=50),
@@ -55,15 +61,18 @@ def rows(tmp_path_factory):
         TrunkCollapse(), BranchCollapse(), HullCollapse(num_samples=5), InterCollapse(),
         Star(num_points=3), InterStar(num_points=3), LayerBarriersOfMode(), FeatureLinearity(num_samples=2, num_examples=40),
         InterAlignment(num_samples=5, num_points=3, num_examples=40),
-        TrunkLyapunov(num_steps=4, num_directions=2), PERTURBED,
+        TrunkLyapunov(num_steps=4, num_directions=2), PERTURBED, BarriersByExample(num_resamples=20), PARTS,
         *(kind(num_examples=4) for kind in (TrunkKernel, BranchKernel, InterKernel)),
     ]  # fmt: skip
     for analysis in analyses:
         is_of_modes = analysis.subject.has_branches and analysis.subject.has_tensors
         for trunk in trunks:
-            for step in (0, 13) if is_of_modes else (None,):
-                varied = variants(trunk, PERTURBED) if analysis is PERTURBED else ()
-                request = Request(split_steps=() if step is None else (step,), trunks=(0, 1), varied=varied)
+            for step in (13,) if analysis is PARTS else (0, 13) if is_of_modes else (None,):
+                varied = variants(trunk, analysis) if analysis.variations else ()
+                seeds = (0, 1) if analysis is PARTS else None
+                request = Request(
+                    split_steps=() if step is None else (step,), trunks=(0, 1), varied=varied, seeds=seeds
+                )
                 subject = analysis.subject.load(trunk, analysis.request(request))
                 ensure_rows(trunk, subject, analysis)
     of_all_noise = _rows_of_noise(tmp_path_factory.mktemp("noise"))

@@ -20,7 +20,16 @@ from lmc_lab.results.bundle import read_bundle
 from lmc_lab.results.folder import all_rows
 from lmc_lab.results.row_file import SCHEMA
 from lmc_lab.results.select import in_order
-from question_rows import alignment_rows, chaos_rows, collapse_rows, kernel_rows, noise_rows, shape_rows
+from question_rows import (
+    alignment_rows,
+    chaos_rows,
+    collapse_rows,
+    example_rows,
+    kernel_rows,
+    noise_rows,
+    part_rows,
+    shape_rows,
+)
 
 # Of Machado, Oliveira and Fernandes (2009), at full severity, on linear RGB.
 _SIGHT = {
@@ -28,6 +37,15 @@ _SIGHT = {
     "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
     "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
 }
+
+
+def _of_parts():
+    """Rows of chosen parts alone: those of plain branches are the demo's."""
+    rows = part_rows()
+    return rows[rows["quantity"].str.contains("_on_|_of_")]
+
+
+_MADE = (alignment_rows, chaos_rows, collapse_rows, example_rows, kernel_rows, noise_rows, _of_parts, shape_rows)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +62,7 @@ def demo():
         False: pd.concat(
             [
                 all_rows([*collected.with_rows, *questions]).assign(task="mnist1d"),
-                *(make() for make in (alignment_rows, chaos_rows, collapse_rows, kernel_rows, noise_rows, shape_rows)),
+                *(make() for make in _MADE),
             ]
         ),
         True: all_rows(collected.over_time).assign(task="mnist1d"),

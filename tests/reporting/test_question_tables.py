@@ -7,12 +7,22 @@ from lmc_lab.reporting.question_tables import (
     chaos_table,
     class_geometry_table,
     collapse_table,
+    example_barriers_table,
     gap_terms_table,
     kernel_table,
     noise_table,
+    shared_examples_table,
 )
 from lmc_lab.results.row_file import SCHEMA
-from question_rows import alignment_rows, chaos_rows, collapse_rows, kernel_rows, noise_rows
+from question_rows import (
+    alignment_rows,
+    chaos_rows,
+    collapse_rows,
+    example_rows,
+    kernel_rows,
+    noise_rows,
+    part_rows,
+)
 
 
 def test_a_line_a_mode_with_intervals_where_there_are_some():
@@ -90,3 +100,21 @@ def test_distances_of_kernels_of_endpoints_stand_beside_the_velocity_at_their_sp
     assert lines[3]["between endpoints"] == "0.02 [0.01, 0.04]"
     assert lines[3]["of endpoints to W_k"] == "0.04 [0.02, 0.08]"
     assert {line["between trunks"] for line in lines} == {"0.3 [0.2, 0.4]"}
+
+
+def test_barriers_of_examples_right_by_all_stand_beside_those_of_the_others():
+    lines = example_barriers_table(example_rows()).to_dict("records")
+    assert [(line["trunk"], line["k"]) for line in lines] == [(0, 0), (0, 25), (1, 0), (1, 25)]
+    assert (lines[0]["share right by all"], lines[0]["barrier of these"]) == ("0.3", "0.02 [0.018, 0.022]")
+    assert (lines[1]["of the others"], lines[2]["EL2N of the others"]) == ("0.08 [0.072, 0.088]", "0.8 [0.72, 0.88]")
+    assert lines[3]["rank correlation of EL2N and barrier"] == "0.24 [0.216, 0.264]"
+
+
+def test_hulls_of_each_part_of_the_examples_stand_below_that_of_all():
+    lines = shared_examples_table(part_rows()).to_dict("records")
+    assert len(lines) == 20 and [line["trained on"] for line in lines[:3]] == [
+        "all examples", "right by all", "not right by all"
+    ]  # fmt: skip
+    assert [line["examples"] for line in lines[:5]] == ["all", 100, 200, 300, 400]
+    assert (lines[1]["p_conv, seen"], lines[1]["p_conv, all"]) == ("0.45 [0.405, 0.495]", "0.5 [0.45, 0.55]")
+    assert (lines[0]["p_conv, seen"], lines[0]["endpoint_accuracy, all"]) == ("0.2", "0.2")

@@ -95,7 +95,7 @@ def test_the_seed_of_the_trunk_goes_on_as_the_trunk_from_the_same_start(tmp_path
 
 def test_branches_see_the_examples_that_were_chosen(tmp_path):
     chosen = torch.arange(0, 200, 4)
-    experiment = varied(tmp_path, examples=lambda train: chosen)
+    experiment = varied(tmp_path, examples=lambda train, origin: chosen)
     batches = Run(experiment, 13, 0).batches(13)
     train = experiment.task.dataset.train
     seen = {tuple(row.tolist()) for step in range(13, 16) for row in batches.at(step)[0]}
@@ -118,7 +118,7 @@ def test_branches_see_the_examples_that_were_chosen(tmp_path):
 )
 def test_examples_that_are_none_are_refused(tmp_path, index, said):
     with pytest.raises(UserError, match=said):
-        train_branch(varied(tmp_path, examples=lambda train: index), 13, 0)
+        train_branch(varied(tmp_path, examples=lambda train, origin: index), 13, 0)
 
 
 def test_an_override_of_the_task_concerns_branches_alone(tmp_path):

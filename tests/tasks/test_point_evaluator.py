@@ -153,6 +153,12 @@ def test_correct_masks_are_the_examples_behind_the_accuracy():
     for mask, model in zip(masks, models, strict=True):
         assert torch.equal(mask, model.eval()(examples.inputs).argmax(1) == examples.targets)
     assert torch.equal(masks.double().mean(1), evaluator.evaluate(points, examples).accuracy)
+    losses, is_right = evaluator.judge_each(points, examples)
+    assert torch.equal(is_right, masks)
+    torch.testing.assert_close(losses.mean(1), evaluator.evaluate(points, examples).loss, rtol=1e-12, atol=0)
+    for own, model in zip(losses, models, strict=True):
+        expected = nn.functional.cross_entropy(model.eval()(examples.inputs), examples.targets, reduction="none")
+        torch.testing.assert_close(own, expected.detach(), rtol=1e-12, atol=1e-12)
 
 
 def convolutions():

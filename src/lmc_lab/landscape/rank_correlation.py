@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 _NUM_RESAMPLES = 4000
-_AT_ONCE = 2**22  # comparisons of two values, so many bytes
+_AT_ONCE = 2**22  # values that are ranked at a time
 _FEWEST = 4  # pairs, or lines of them; three have six orders, of which chance picks each extreme one time in six
 
 
@@ -27,7 +27,12 @@ class RankCorrelation:
 
 
 def rank_correlation(
-    x: Sequence[float] | Tensor, y: Sequence[float] | Tensor, *, level: float = 0.95, seed: int = 0
+    x: Sequence[float] | Tensor,
+    y: Sequence[float] | Tensor,
+    *,
+    level: float = 0.95,
+    seed: int = 0,
+    num_resamples: int = _NUM_RESAMPLES,
 ) -> RankCorrelation:
     """Returns the correlation of ranks, and an interval for it from bootstrap samples of the pairs.
 
@@ -40,6 +45,7 @@ def rank_correlation(
         y: the same.
         level: of the interval.
         seed: of the resampling.
+        num_resamples: bootstrap samples; each ranks all pairs again.
 
     Returns:
         NaN for n below four, or where x or y is constant.
@@ -53,8 +59,8 @@ def rank_correlation(
     if isnan(value):
         return RankCorrelation(nan, nan, nan, num_pairs)
     generator = torch.Generator().manual_seed(seed)
-    drawn = torch.randint(num_drawn, (_NUM_RESAMPLES, num_drawn), generator=generator)
-    parts = torch.split(drawn, max(1, _AT_ONCE // num_pairs**2))
+    drawn = torch.randint(num_drawn, (num_resamples, num_drawn), generator=generator)
+    parts = torch.split(drawn, max(1, _AT_ONCE // num_pairs))
     found = torch.cat([_correlations(first[part].flatten(1), second[part].flatten(1)) for part in parts])
     ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
     low, high = found[~found.isnan()].quantile(ends).tolist()
@@ -88,5 +94,6 @@ def _correlations(x: Tensor, y: Tensor) -> Tensor:
 
 def _ranks(values: Tensor) -> Tensor:
     """Returns the rank of each value in its row of (m, n), from 1 on; equal ones share the mean of theirs."""
-    own, others = values.unsqueeze(2), values.unsqueeze(1)
-    return (others < own).sum(dim=2) + ((others == own).sum(dim=2) + 1).double() / 2
+    ordered = values.sort(dim=1).values
+    num_below, num_up_to = (torch.searchsorted(ordered, values, right=right) for right in (False, True))
+    return (num_below + num_up_to + 1).double() / 2

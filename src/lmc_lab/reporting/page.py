@@ -16,6 +16,7 @@ from lmc_lab.reporting.interactive import (
     branch_noise,
     chaos,
     detectors,
+    example_barriers,
     figure2,
     figure3,
     figure4,
@@ -30,6 +31,7 @@ from lmc_lab.reporting.interactive import (
     pairs,
     permutation,
     shared_correct,
+    shared_examples,
     tangent_kernel,
 )
 from lmc_lab.reporting.panel import Panel
@@ -51,6 +53,8 @@ FIGURES: Mapping[str, ReportFigure[list[Panel]]] = {
     "detectors": detectors.FIGURE,
     "chaos": chaos.FIGURE,
     "tangent_kernel": tangent_kernel.FIGURE,
+    "example_barriers": example_barriers.FIGURE,
+    "shared_examples": shared_examples.FIGURE,
     "figure3": figure3.FIGURE,
     "figure4": figure4.FIGURE,
     "figure5": figure5.FIGURE,

@@ -11,6 +11,7 @@ from lmc_lab.reporting.figures import (
     branch_noise,
     chaos,
     detectors,
+    example_barriers,
     figure2,
     figure3,
     figure4,
@@ -23,6 +24,7 @@ from lmc_lab.reporting.figures import (
     pairs,
     permutation,
     shared_correct,
+    shared_examples,
     tangent_kernel,
 )
 from lmc_lab.reporting.pictures import draw_all, files_of
@@ -45,6 +47,8 @@ FIGURES: Mapping[str, ReportFigure[Figure]] = {
     "detectors": detectors.FIGURE,
     "chaos": chaos.FIGURE,
     "tangent_kernel": tangent_kernel.FIGURE,
+    "example_barriers": example_barriers.FIGURE,
+    "shared_examples": shared_examples.FIGURE,
 }
 _MARKS = "figures.json"  # of what the files were drawn
 _CAPTIONS = "captions.txt"

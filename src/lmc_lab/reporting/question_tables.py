@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 
 from lmc_lab.reporting.alignment_ways import by_way
+from lmc_lab.reporting.chosen_parts import PARTS, by_part
 from lmc_lab.reporting.noise_kinds import KINDS as NOISES
 from lmc_lab.reporting.noise_kinds import by_kind, by_mixture
 from lmc_lab.reporting.perturbations import KINDS
@@ -156,6 +157,49 @@ def kernel_table(rows: pd.DataFrame) -> pd.DataFrame:
         line = {"task": task, "trunk": trunk, "k": split, "velocity at W_k": _cell(select(at_split, "kernel_velocity"))}
         found = pd.concat([own, of_trunks])
         lines.append(line | {heading: _cell(select(found, quantity)) for heading, quantity in _DISTANCES.items()})
+    return pd.DataFrame(lines)
+
+
+_OF_EXAMPLES = {
+    "share right by all": "shared_share",
+    "barrier of these": "example_barrier_shared",
+    "of the others": "example_barrier_unshared",
+    "share with a barrier above 0": "p_example_barrier",
+    "EL2N of those right by all": "el2n_shared",
+    "EL2N of the others": "el2n_unshared",
+    "rank correlation of EL2N and barrier": "el2n_barrier_correlation",
+}
+
+
+def example_barriers_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns barriers of training examples that all endpoints of a mode have right, and of the others, beside EL2N."""
+    lines = []
+    for (task, trunk, split), own in rows.groupby(["task", "trunk", "split_step"]):
+        if not select(own, "example_barrier", "train").empty:
+            line = {"task": task, "trunk": trunk, "k": split}
+            cells = {heading: _cell(select(own, name, "train")) for heading, name in _OF_EXAMPLES.items()}
+            lines.append(line | cells)
+    return pd.DataFrame(lines)
+
+
+def shared_examples_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns what is measured of the hulls of branches that see a part of the examples, a line a part, beside all examples."""
+    lines = []
+    for (task, trunk, split), own in rows.groupby(["task", "trunk", "split_step"]):
+        numbers = {part: select(own, f"num_examples_on_{name}") for name, part in PARTS.items()}
+        if all(each.empty for each in numbers.values()):
+            continue
+        seen = {
+            name: by_part(own, name, own=True) for name in ("p_conv", "p_rand", "p_jensen_negative", "barrier_loss")
+        }
+        train = {name: by_part(own, name) for name in ("p_conv", "endpoint_accuracy", "hull_point_accuracy")}
+        for part in seen["p_conv"]:
+            if not seen["p_conv"][part].empty:
+                count = numbers.get(part, own.iloc[:0])["value"]
+                line = {"task": task, "trunk": trunk, "k": split, "trained on": part.label}
+                line["examples"] = "all" if count.empty else int(count.iloc[-1])
+                line |= {f"{name}, seen": _cell(found[part]) for name, found in seen.items()}
+                lines.append(line | {f"{name}, all": _cell(found[part]) for name, found in train.items()})
     return pd.DataFrame(lines)
 
 

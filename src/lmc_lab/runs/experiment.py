@@ -1,8 +1,9 @@
 """A task, a trunk and the settings of its branches: what a command trains."""
 
+import re
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from lmc_lab.runs.paths import RunFolder, RunPaths, Seed, SplitFolder
@@ -11,6 +12,7 @@ from lmc_lab.runs.split import BranchLength, Split
 from lmc_lab.runs.variation import Variation
 from lmc_lab.tasks.device import name_of
 from lmc_lab.tasks.task import Task
+from lmc_lab.values import branch_overrides
 from lmc_lab.versions import package_version
 
 if TYPE_CHECKING:  # an analysis knows the experiment, too, and does without Lightning
@@ -93,6 +95,18 @@ class Experiment:
     def variant(self) -> str:
         """Returns what the split's folder name says of branches that are not made by default."""
         return str(self.variation)
+
+    @property
+    def with_plain_branches(self) -> "Experiment":
+        """Returns the same trunk with branches that start at W_k and see all examples; else they are made in the same way."""
+        variation = self.variation
+        described = {name: value for name, value in variation.described.items() if name not in ("start", "examples")}
+        given = [item for item in self.given if not re.match(r"[+~]*branch[.=]", item)]
+        return replace(
+            self,
+            variation=replace(variation, start=None, examples=None, described=described),
+            given=(*given, *branch_overrides(described)),
+        )
 
     def split_folder(self, step: int) -> SplitFolder:
         """Returns the folder of the split at `step`."""

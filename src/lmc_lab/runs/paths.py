@@ -81,6 +81,11 @@ class SplitFolder:
         """What the split is: `runs.split.Split` as JSON."""
         return self.path / "split.json"
 
+    @property
+    def examples(self) -> Path:
+        """Which training examples its branches see, if not all."""
+        return self.path / "examples.json"
+
     def branch(self, seed: Seed) -> RunFolder:
         """The branch with this data-order seed."""
         return RunFolder(self.path / f"branch-{seed}")

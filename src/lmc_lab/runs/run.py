@@ -1,15 +1,20 @@
 """A run: a trunk, or a branch of one of its splits, as something that can be trained."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from torch import Tensor
 
 from lmc_lab.data.examples import Examples
 from lmc_lab.data.order import DataOrder, Noise, StepBatches, branch_order, trunk_order
 from lmc_lab.runs.checkpoint import TRAINED
+from lmc_lab.runs.chosen_examples import choose_once
+from lmc_lab.runs.endpoints import load_mode
 from lmc_lab.runs.experiment import Experiment, RunName
 from lmc_lab.runs.paths import TRUNK, RunFolder, Seed
 from lmc_lab.runs.variation import Origin
+from lmc_lab.tasks.state_dicts import Endpoints
 from lmc_lab.tasks.task import Task
 
 
@@ -66,7 +71,18 @@ class Run:
     def origin(self) -> Origin:
         """Where it leaves its trunk, if it is a branch."""
         assert self.seed is not None
-        return Origin(self.experiment.task, self.experiment.trunk_seed, self.split_step or 0, self.seed)
+        return Origin(
+            self.experiment.task, self.experiment.trunk_seed, self.split_step or 0, self.seed, self._plain_endpoints
+        )
+
+    def _plain_endpoints(self, seeds: Sequence[int]) -> Endpoints:
+        """Returns the endpoints of the plain branches of the same split with these seeds, without those that diverged.
+
+        Raises:
+            UserError: one is not finished.
+        """
+        mode = load_mode(self.experiment.with_plain_branches, self.split_step or 0, seeds=seeds, allow_diverged=True)
+        return Endpoints(mode.endpoints, mode.buffers)
 
     @property
     def command(self) -> str:
@@ -97,12 +113,29 @@ class Run:
     @property
     def examples(self) -> Examples:
         """The training examples that it sees."""
-        train = self.task.dataset.train
-        if self.seed is None:
-            return train
-        chosen = self.experiment.variation.chosen(train, self.task.batch_size)
+        train, chosen = self.task.dataset.train, self.chosen
+        seen = train if chosen is None else train.at(chosen)
         noise = self.experiment.variation.noise
-        return noise.seen(chosen, self.task, self.experiment.trunk_seed, self.seed) if noise else chosen
+        if self.seed is None or noise is None:
+            return seen
+        return noise.seen(seen, self.task, self.experiment.trunk_seed, self.seed)
+
+    @property
+    def chosen(self) -> Tensor | None:
+        """Which training examples it sees, int64 (n,); None for all.
+
+        Raises:
+            UserError: they cannot be chosen.
+        """
+        variation, dataset = self.experiment.variation, self.task.dataset
+        if self.seed is None or variation.examples is None:
+            return None
+        folder = self.experiment.split_folder(self.split_step or 0)
+        return choose_once(
+            folder,
+            dataset.digest,
+            lambda: variation.chosen(dataset.train, self.task.batch_size, self.origin),
+        )
 
     def order(self, examples: Examples) -> DataOrder:
         """Returns the order in which it sees `examples`; that of a branch with the seed ``trunk`` is the trunk's own."""

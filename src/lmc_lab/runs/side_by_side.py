@@ -44,7 +44,18 @@ def train_branches_side_by_side(runs: Sequence[Run]) -> None:
     with heavy_imports():
         from lmc_lab.runs.together import train_together
 
-    _train(waiting, lambda part, randomness: train_together(part, randomness=randomness))
+    for group in _of_same_examples(waiting):
+        _train(group, lambda part, randomness: train_together(part, randomness=randomness))
+
+
+def _of_same_examples(runs: Sequence[Run]) -> list[list[Run]]:
+    """Returns the runs in groups that see the same examples, without those whose examples cannot be chosen."""
+    groups: dict[bytes | None, list[Run]] = {}
+    for run in runs:
+        with suppress(UserError):
+            chosen = run.chosen
+            groups.setdefault(None if chosen is None else chosen.numpy().tobytes(), []).append(run)
+    return list(groups.values())
 
 
 def train_trunks_side_by_side(

@@ -13,10 +13,11 @@ from lmc_lab.errors import UserError
 from lmc_lab.files import DamagedFile, MissingFile
 from lmc_lab.results.part import Part
 from lmc_lab.runs import checkpoint
+from lmc_lab.runs.chosen_examples import kept_choice
 from lmc_lab.runs.curve import Row
 from lmc_lab.runs.curve_check import whole_curve
 from lmc_lab.runs.experiment import Experiment
-from lmc_lab.runs.paths import RunFolder
+from lmc_lab.runs.paths import RunFolder, SplitFolder
 from lmc_lab.runs.states import RunState, Trunk, check_saved, load_states, load_trunk
 from lmc_lab.runs.status import peek_status
 from lmc_lab.runs.subject import Request
@@ -76,6 +77,11 @@ class Training:
     def curves(self) -> list[list[Row]]:
         """The loss curve of each branch."""
         return [whole_curve(folder) for folder in self.folders]
+
+    @property
+    def examples(self) -> Tensor | None:
+        """Which training examples the branches saw, int64 (n,); None for all."""
+        return kept_choice(SplitFolder(self.folders[0].path.parent), self.task.dataset.digest)
 
     def states_of(self, index: int) -> list[RunState]:
         """Returns the states of a branch at those of `steps` that lie on its way."""

@@ -1,6 +1,6 @@
 """How the branches of a split differ from plain ones: start state, examples, noise, overrides of the task, length."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,10 +12,15 @@ from lmc_lab.errors import UserError
 from lmc_lab.runs.noise import BranchNoise
 from lmc_lab.runs.paths import Seed
 from lmc_lab.runs.split import BranchLength, variant_of
+from lmc_lab.tasks.state_dicts import Endpoints
 from lmc_lab.tasks.supervised import only_optimizer
 from lmc_lab.tasks.task import Task
 
 Weights = Mapping[str, Tensor]  # parameters and buffers under the names in the task's state dict
+
+
+def _no_others(seeds: Sequence[int]) -> Endpoints:
+    raise ValueError(f"expected an origin that knows of other branches, found none with seeds {list(seeds)}")
 
 
 @dataclass(frozen=True)
@@ -26,9 +31,12 @@ class Origin:
     trunk_seed: int
     step: int  # k
     seed: Seed  # of the branch
+    # Of those branches of the split that start at W_k and see all examples, with these seeds, without those that diverged.
+    endpoints: Callable[[Sequence[int]], Endpoints] = _no_others
 
 
 Start = Callable[[Weights, Origin], Weights]
+Choose = Callable[[Examples, Origin], Tensor]
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,7 @@ class Variation:
     Args:
         start: makes of the weights at W_k, and of the branch's origin, those that it starts from.
         carry_optimizer_state: a branch goes on with the optimizer's state at W_k.
-        examples: returns the indices of the training examples that a branch sees, int64 (n,).
+        examples: returns the indices of the training examples that the branches of a split see, int64 (n,).
         noise: the one kind that a branch's seed names; None for all of them: order, augmentation and dropout.
         task: with the overrides; None without any.
         length: what T counts.
@@ -51,7 +59,7 @@ class Variation:
 
     start: Start | None = None
     carry_optimizer_state: bool = True
-    examples: Callable[[Examples], Tensor] | None = None
+    examples: Choose | None = None
     noise: BranchNoise | None = None
     task: Task | None = None
     length: BranchLength = BranchLength.TO_TOTAL
@@ -98,15 +106,15 @@ class Variation:
                 "learning rate, found another setting of it; set the schedule otherwise instead"
             )
 
-    def chosen(self, train: Examples, batch_size: int) -> Examples:
-        """Returns the examples that branches see.
+    def chosen(self, train: Examples, batch_size: int, origin: Origin) -> Tensor:
+        """Returns the indices of the examples that branches see, int64 (n,).
 
         Raises:
             UserError: `examples` returned no distinct indices of training examples, or fewer than one batch takes.
         """
         if self.examples is None:
-            return train
-        index = self.examples(train)
+            return torch.arange(len(train))
+        index = self.examples(train, origin)
         if not isinstance(index, Tensor) or index.dtype != torch.int64 or index.ndim != 1:
             raise UserError(
                 "expected branch.examples to return indices, int64 (n,), found something else; change its _target_"
@@ -121,7 +129,7 @@ class Variation:
                 f"expected branch.examples to choose at least one batch of {batch_size} examples, found {len(index)}; "
                 "choose more, or lower the batch size: '+branch.overrides.batch_size=…'"
             )
-        return train.at(index)
+        return index
 
 
 def _own_groups(task: Task, trunks: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -165,6 +165,18 @@ class PointEvaluator:
         return masks.cpu()
 
     @float32_products()
+    def judge_each(self, points: States, examples: Examples) -> tuple[Tensor, Tensor | None]:
+        """Returns the loss of each example at each point, (n, N) float64, and which are right, bool (n, N) or None."""
+        shape = len(next(iter(points.values()))), len(examples)
+        losses, is_right = torch.zeros(shape, dtype=torch.float64), torch.zeros(shape, dtype=torch.bool)
+        has_right = False
+        for cut, place, losses_there, correct in self._losses(points, examples):
+            losses[cut, place] = losses_there.cpu().double()
+            if correct is not None:
+                is_right[cut, place], has_right = correct.cpu(), True
+        return losses, is_right if has_right else None
+
+    @float32_products()
     @torch.no_grad()
     def output_size(self, points: States, examples: Examples) -> float:
         """Returns the largest absolute value among the outputs of all points on `examples`."""

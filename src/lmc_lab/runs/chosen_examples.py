@@ -1,0 +1,40 @@
+"""Which examples the branches of a split see: chosen once, and kept beside them.
+
+What the choice follows from, the endpoints of other branches, say, may be made again on another machine, which rounds
+otherwise. All branches of a split see the same examples even then, and a killed one goes on with those that it began with.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from lmc_lab.files import read_json_or_set_aside, write_json
+from lmc_lab.locks import locked
+from lmc_lab.runs.paths import SplitFolder, place_of
+
+
+def kept_choice(folder: SplitFolder, data_digest: str) -> Tensor | None:
+    """Returns the indices of the training examples that the branches in a folder see, int64 (n,); None if none were chosen.
+
+    Args:
+        folder: of the split.
+        data_digest: of the data whose examples they are.
+    """
+    found = read_json_or_set_aside(folder.examples, place=place_of(folder.examples))
+    return torch.tensor(found["index"], dtype=torch.int64) if found.get("data") == data_digest else None
+
+
+def choose_once(folder: SplitFolder, data_digest: str, choose: Callable[[], Tensor]) -> Tensor:
+    """Returns what was chosen in a folder; the first time `choose` says what."""
+    found = kept_choice(folder, data_digest)
+    if found is not None:
+        return found
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with locked(folder.path / ".lock-examples"):
+        found = kept_choice(folder, data_digest)
+        if found is None:
+            found = choose()
+            content = {"data": data_digest, "index": found.tolist()}
+            write_json(folder.examples, content, place=place_of(folder.examples))
+    return found
