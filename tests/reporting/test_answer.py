@@ -28,7 +28,7 @@ def answer(*arguments, **keywords):
 def test_an_onset_is_a_bracket():
     said = answer((100, 250), {0: 0.1, 100: 0.6, 250: 1.0})
     assert said.startswith(
-        "Hulls are convex (p_conv at least 0.9) from between step 100 and 250 of 1,500 on, in trunk 0."
+        "Hulls are convex (p_conv at least 0.9) from some split between steps 100 and 250 of 1,500 on, in trunk 0."
     )
     assert "There p_conv is 1.00 in trunk 0 (k = 250)" in said and "J = 100" in said and "convex are" not in said
 
@@ -43,7 +43,7 @@ def test_where_it_is_not_monotone_each_split_that_holds_is_named():
 
 
 def test_where_none_holds_it_says_so():
-    assert "; convex is none, in trunk 0." in answer((1000, None), {0: 0.1, 1000: 0.8})
+    assert "; no hull is convex, in trunk 0." in answer((1000, None), {0: 0.1, 1000: 0.8})
 
 
 def test_an_onset_at_the_first_split_has_no_lower_end():

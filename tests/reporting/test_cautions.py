@@ -27,6 +27,19 @@ def test_intervals_of_pairs_say_what_they_cover_at_the_endpoints_that_were_looke
     assert told(3, low=None) == []
 
 
+def test_splits_whose_interval_has_the_threshold_inside_are_named():
+    intervals = {0: (0.0, 0.1), 25: (0.85, 0.97), 100: (0.91, 1.0)}
+    common = {"task": "t", "trunk": 1, "quantity": "p_conv", "subset": "train", "num_samples": 100, "num_endpoints": 6}
+    lines = [
+        common | {"split_step": k, "value": high, "low": low, "high": high} for k, (low, high) in intervals.items()
+    ]
+    rows = pd.DataFrame(lines).reindex(columns=list(SCHEMA)).astype(SCHEMA)
+    assert cautions(rows) == ["t: p_conv is not told from 0.9 at k = 25, trunk 1: its interval has that inside."]
+    onset = {"task": "t", "trunk": 1, "quantity": "onset_p_conv", "subset": "train", "settings": '{"threshold": 0.99}'}
+    rows = pd.DataFrame([*lines, onset]).reindex(columns=list(SCHEMA)).astype(SCHEMA)
+    assert cautions(rows) == ["t: p_conv is not told from 0.99 at k = 100, trunk 1: its interval has that inside."]
+
+
 def test_coverage_grows_with_the_endpoints_and_that_of_more_is_said_by_the_most():
     lows = [low for low, _ in COVERAGE.values()]
     assert list(COVERAGE) == list(range(3, 21)) and lows[0] < lows[1] < lows[2] < min(lows[8:])

@@ -114,7 +114,7 @@ def test_every_figure_is_drawn_and_nothing_is_asked_of_a_network(opened):
         shown = figure.locator(".panel:not([hidden])")
         assert shown.count() > 0
         assert shown.locator(".plot[data-drawn=true] .main-svg").count() >= shown.count()
-    assert "from between step 50 and 800 of 2,000 on, in both trunks" in tab.locator(".answer").inner_text()
+    assert "from some split between steps 50 and 800 of 2,000 on, in both trunks" in tab.locator(".answer").inner_text()
 
 
 def test_one_reads_a_point_under_the_mouse(opened):

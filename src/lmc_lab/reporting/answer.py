@@ -1,15 +1,13 @@
 """The answer in words: from which split on are the hulls of a task convex, and how sure is that?"""
 
-import json
 from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
 import pandas as pd
 
+from lmc_lab.reporting.onsets import threshold_of
 from lmc_lab.results.select import select
-
-_THRESHOLD = 0.9  # of p_conv, where the onset does not say another
 
 
 def answers(rows: pd.DataFrame, last_steps: Mapping[str, int]) -> dict[str, str]:
@@ -29,7 +27,7 @@ def _answer(rows: pd.DataFrame, last_step: int | None) -> str:
     if onsets.empty:
         return _without_onset(rows)
     of_steps = "" if last_step is None else f" of {last_step:,}"
-    threshold = _setting(onsets.iloc[-1], "threshold", _THRESHOLD)
+    threshold = threshold_of(rows)
     last = [own.iloc[-1] for _, own in onsets.groupby("trunk")]
     told = {f"trunk {onset['trunk']}": _onset(onset, rows, of_steps, threshold) for onset in last}
     if len(set(told.values())) == 1:
@@ -53,14 +51,14 @@ def _onset(onset: "pd.Series[Any]", rows: pd.DataFrame, of_steps: str, threshold
         return f"hulls are not {convex} at the last split that was looked at, k = {failed:,.0f}{of_steps} steps{doubt}{single}"
     if pd.isna(failed):
         return f"hulls are {convex} from the first split on that was looked at, k = {held:,.0f}{of_steps} steps"
-    return f"hulls are {convex} from between step {failed:,.0f} and {held:,.0f}{of_steps} on{doubt}{single}"
+    return f"hulls are {convex} from some split between steps {failed:,.0f} and {held:,.0f}{of_steps} on{doubt}{single}"
 
 
 def _held_at(onset: "pd.Series[Any]", rows: pd.DataFrame, threshold: float) -> str:
     """Returns at which splits of a trunk the hull is convex, one by one."""
     own = select(rows[rows["trunk"] == onset["trunk"]], "p_conv", "train")
     held = sorted({int(step) for step in own.loc[own["value"] >= threshold, "split_step"].dropna()})
-    return f"; convex are the hulls of k = {', '.join(f'{step:,}' for step in held)}" if held else "; convex is none"
+    return f"; convex are the hulls of k = {', '.join(f'{step:,}' for step in held)}" if held else "; no hull is convex"
 
 
 def _there(onset: "pd.Series[Any]", rows: pd.DataFrame) -> str:
@@ -103,8 +101,3 @@ def _rest_on(rows: pd.DataFrame) -> str:
 
 def _span(values: "pd.Series[int]") -> str:
     return " to ".join(dict.fromkeys((f"{values.min()}", f"{values.max()}")))
-
-
-def _setting(row: "pd.Series[Any]", name: str, default: float) -> float:
-    settings = {} if pd.isna(row["settings"]) else json.loads(row["settings"])
-    return float(settings.get(name, default))

@@ -8,6 +8,7 @@ import pandas as pd
 
 from lmc_lab.reporting.alignment_ways import NONE, WAYS, by_way
 from lmc_lab.reporting.bootstrap_coverage import told_coverage
+from lmc_lab.reporting.onsets import threshold_of
 from lmc_lab.results.select import select, select_any
 
 _FEW_SAMPLES = 100  # J, at which an interval around p_conv = 0.9 is 0.12 wide
@@ -31,6 +32,7 @@ def _sampling(rows: pd.DataFrame) -> Iterator[str]:
         yield f"p_conv rests on J = {few.min()} points of a hull at least, fewer than {_FEW_SAMPLES}; its intervals are wide."
     if (few := endpoints[endpoints < _FEW_ENDPOINTS]).size:
         yield f"hulls have P = {few.min()} endpoints at least, fewer than {_FEW_ENDPOINTS}; others may differ much."
+    yield from _undecided(found, threshold_of(rows))
     pairs = select_any(rows, ["barrier_loss", "instability_loss", "barrier_error", "instability_error"]).dropna(
         subset="low"
     )
@@ -41,6 +43,14 @@ def _sampling(rows: pd.DataFrame) -> Iterator[str]:
             f"intervals of barriers and instabilities are a bootstrap over {of_endpoints} endpoints, which covers about "
             f"{told_coverage(known)} where it says 95."
         )
+
+
+def _undecided(p_conv: pd.DataFrame, threshold: float) -> Iterator[str]:
+    """Says at which splits the interval of `p_conv` has the threshold inside, so that another draw may decide otherwise."""
+    inside = p_conv[(p_conv["low"] < threshold) & (p_conv["high"] > threshold) & p_conv["split_step"].notna()]
+    places = [f"k = {split}, trunk {trunk}" for split, trunk in zip(inside["split_step"], inside["trunk"], strict=True)]
+    if places:
+        yield f"p_conv is not told from {threshold:g} at {'; '.join(dict.fromkeys(places))}: its interval has that inside."
 
 
 def _curvature(rows: pd.DataFrame) -> Iterator[str]:

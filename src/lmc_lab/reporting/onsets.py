@@ -1,12 +1,20 @@
 """Splits and onsets as figures along training mark them, on the page and on paper."""
 
+import json
 from typing import NamedTuple
 
 import pandas as pd
 
 from lmc_lab.results.select import select
 
+_THRESHOLD = 0.9  # where the onset does not say another
 BESIDE = ("p_conv", "onset_p_conv")  # of which splits and onsets are marked
+
+
+def threshold_of(rows: pd.DataFrame) -> float:
+    """Returns what `p_conv` must reach for a hull to count as convex, as the rows' `onset` has it."""
+    settings = select(rows, "onset_p_conv", "train")["settings"].dropna()
+    return float(json.loads(settings.iloc[-1]).get("threshold", _THRESHOLD)) if len(settings) else _THRESHOLD
 
 
 def splits_in(rows: pd.DataFrame) -> list[int]:
