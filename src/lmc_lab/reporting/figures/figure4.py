@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lmc_lab.reporting.figures.axes import ABOUT_TRUNKS, Marks, Style, draw_points, step_axis
-from lmc_lab.reporting.figures.layout import compose
+from lmc_lab.reporting.figures.layout import Panel, compose
 from lmc_lab.reporting.palette import BLUE, GREEN, GREY, RED
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.results.select import select, select_any
@@ -29,7 +29,12 @@ _PLACE = ["trunk", "split_step", "branch", "step"]
 
 def draw(rows: pd.DataFrame) -> Figure:
     """Returns Figure 4: the ends of the Hessian's spectrum, their ratio, and P(g < 0), along trunks and branches."""
-    return compose(rows, [[eigenvalues, eigenvalues_of_branches], [hessian_ratio, ratio_of_branches], [p_gap_negative]])
+    lines: dict[tuple[str, ...], list[Panel]] = {
+        ("lambda_min", "lambda_max"): [eigenvalues, eigenvalues_of_branches],
+        ("hessian_ratio",): [hessian_ratio, ratio_of_branches],
+        ("p_gap_negative",): [p_gap_negative],
+    }
+    return compose(rows, [panels for names, panels in lines.items() if not select_any(rows, names).empty])
 
 
 def eigenvalues(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
