@@ -1,7 +1,7 @@
 """The onset of each trial of a sweep against the values of the task's keys."""
 
 from collections.abc import Mapping
-from math import isnan
+from math import ceil, isnan, log10
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -15,6 +15,7 @@ CAPTION = (
     "The bracket of the onset in each trial: from the last split that failed, or 0 where none did, to the first from which on "
     "all held (dot). A triangle at T: it held at no split. Orange: the outcome was not monotone."
 )
+_FEW = 6  # values of a key, up to which each has its tick
 _PER_LINE = 3
 
 
@@ -45,6 +46,8 @@ def _draw(axis: Axes, onsets: pd.DataFrame, key: str) -> None:
         names = sorted(labels.unique())
         values = labels.map(names.index)
         axis.set_xticks(range(len(names)), names)
+    elif len(known := sorted(values.unique())) <= _FEW:
+        axis.set_xticks(known, [f"{value:g}" for value in known])
     positive = onsets["first_held"][onsets["first_held"] > 0]
     first = float(positive.min()) if len(positive) else 1.0
     columns = ("last_failed", "first_held", "reversals", "num_steps")
@@ -55,7 +58,9 @@ def _draw(axis: Axes, onsets: pd.DataFrame, key: str) -> None:
         axis.plot([value, value], [low, high], color=colour, linewidth=0.7, alpha=0.7)
         mark, filling = ("^", "none") if isnan(held) else ("o", colour)
         axis.plot([value], [high], mark, color=colour, markerfacecolor=filling)
-    axis.axhline(float(onsets["num_steps"].max()), color=GREY, linestyle=":", linewidth=0.6)
+    largest = float(onsets["num_steps"].max())
+    axis.axhline(largest, color=GREY, linestyle=":", linewidth=0.6)
     axis.set_yscale("symlog", linthresh=first, linscale=0.5)
+    axis.set_yticks([0, *(10**power for power in range(ceil(log10(first)), int(log10(largest)) + 1))])
     axis.set_ylim(bottom=0)
     axis.set_xlabel(key)

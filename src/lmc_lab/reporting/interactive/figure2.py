@@ -69,10 +69,10 @@ FIGURE = ReportFigure(
     needs=("p_conv",),
     also=(*PROBABILITIES, *_DISTANCES, "onset_p_conv"),
     caption=(
-        "Figure 2: better points in the hull, and its size. Left: the probability that a random point of the hull "
+        "Figure 2: better points in the hull, and its size. First panel: the probability that a random point of the hull "
         "(p_conv), or an equally long random perturbation (p_rand), has lower training loss than the nearest endpoint, "
         "with 95 % Wilson intervals over the samples of one hull; dotted, that the loss of a hull point is below the "
-        "same mean of the endpoints' losses, which is convexity itself. Right: distances. Each symbol is a trunk; grey: "
+        "same mean of the endpoints' losses, which is convexity itself. Second: distances. Each symbol is a trunk; grey: "
         "between the last split that fails and the first from which p_conv stays at its threshold."
     ),
 )
