@@ -171,7 +171,7 @@ def _figure_of(axis: Axes) -> Figure:
 def step_axis(axis: Axes, steps: Collection[float], label: str) -> None:
     """Makes the horizontal axis one of steps: logarithmic from the first positive one on, linear below.
 
-    Each has a tick, and a label where the one before leaves room for it.
+    Each has a tick, and a label where the one before leaves room for it; of many, those with a label have one.
     """
     axis.set_xlabel(label)
     ticks = sorted({int(step) for step in steps})
@@ -181,7 +181,10 @@ def step_axis(axis: Axes, steps: Collection[float], label: str) -> None:
     last = max(ticks[-1], first)
     axis.set_xscale("symlog", linthresh=first, linscale=_NEAR_ZERO)
     turned: dict[str, Any] = {"rotation": 45, "rotation_mode": "anchor", "ha": "right", "va": "center_baseline"}
-    axis.set_xticks(ticks, _labels(ticks, first), **(turned if len(ticks) > _MANY else {}))
+    labels = dict(zip(ticks, _labels(ticks, first), strict=True))
+    if len(ticks) > _MOST_LABELS:
+        labels = {tick: label for tick, label in labels.items() if label}
+    axis.set_xticks(list(labels), list(labels.values()), **(turned if len(ticks) > _MANY else {}))
     axis.minorticks_off()
     margin = _MARGIN * (log10(last / first) + _NEAR_ZERO)  # decades
     axis.set_xlim(-margin / _NEAR_ZERO * first if ticks[0] == 0 else ticks[0] / 10**margin, last * 10**margin)
