@@ -43,16 +43,23 @@ def task_values(overrides: Sequence[str]) -> Values:
 
 
 def settings_of(values: Values, task: DictConfig) -> list[str]:
-    """Returns values as they are typed: ``task.optimizer.lr=0.1``, with a plus where a task does not have the key yet.
+    """Returns values as they are typed: ``task.optimizer.lr=0.1``, with a plus for arguments left to defaults.
 
     Args:
         values: by key, ``task.optimizer.lr``.
-        task: the subtree `task` of the config. Arguments of its model that have defaults need not be in it.
+        task: the subtree `task` of the config.
     """
     known = OmegaConf.create({"task": task})
-    new = object()
-    signs = {key: "+" if OmegaConf.select(known, key, default=new) is new else "" for key in values}
-    return [f"{signs[key]}{key}={override_text(value)}" for key, value in values.items()]
+    return [
+        f"{'+' if _is_new_argument(key, known) else ''}{key}={override_text(value)}" for key, value in values.items()
+    ]
+
+
+def _is_new_argument(key: str, config: DictConfig) -> bool:
+    """Returns whether a key is not in a node that has a `_target_`, which may take it as an argument."""
+    parent, _, name = key.rpartition(".")
+    node = OmegaConf.select(config, parent)
+    return isinstance(node, DictConfig) and "_target_" in node and name not in node
 
 
 def override_text(value: object) -> str:
