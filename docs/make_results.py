@@ -78,7 +78,7 @@ def _filled(match: "re.Match[str]", studies: Studies) -> str:
     start, study, table, end = match.groups()
     if study == "all":
         return f"{start}{_markdown(_cells(studies) if table == 'claims' else _rules())}{end}"
-    return f"{start}{_markdown(_TABLES[table](studies[study][0]))}{end}"
+    return f"{start}{_markdown(_TABLES[table](studies[study][0]).drop(columns='task'))}{end}"
 
 
 def _cells(studies: Studies) -> pd.DataFrame:
@@ -99,67 +99,19 @@ def _rules() -> pd.DataFrame:
     )
 
 
-def _claims(rows: pd.DataFrame) -> pd.DataFrame:
-    return claims_table(rows).drop(columns="task")
-
-
-def _modes(rows: pd.DataFrame) -> pd.DataFrame:
-    return mode_table(rows).drop(columns="task")
-
-
-def _onset(rows: pd.DataFrame) -> pd.DataFrame:
-    return onset_table(rows).drop(columns="task")
-
-
-def _gap_terms(rows: pd.DataFrame) -> pd.DataFrame:
-    return gap_terms_table(rows).drop(columns="task")
-
-
-def _collapse(rows: pd.DataFrame) -> pd.DataFrame:
-    return collapse_table(rows).drop(columns="task")
-
-
-def _class_geometry(rows: pd.DataFrame) -> pd.DataFrame:
-    return class_geometry_table(rows).drop(columns="task")
-
-
-def _alignment(rows: pd.DataFrame) -> pd.DataFrame:
-    return alignment_table(rows).drop(columns="task")
-
-
-def _noise(rows: pd.DataFrame) -> pd.DataFrame:
-    return noise_table(rows).drop(columns="task")
-
-
-def _chaos(rows: pd.DataFrame) -> pd.DataFrame:
-    return chaos_table(rows).drop(columns="task")
-
-
-def _kernel(rows: pd.DataFrame) -> pd.DataFrame:
-    return kernel_table(rows).drop(columns="task")
-
-
-def _example_barriers(rows: pd.DataFrame) -> pd.DataFrame:
-    return example_barriers_table(rows).drop(columns="task")
-
-
-def _shared_examples(rows: pd.DataFrame) -> pd.DataFrame:
-    return shared_examples_table(rows).drop(columns="task")
-
-
 _TABLES: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
-    "claims": _claims,
-    "modes": _modes,
-    "onset": _onset,
-    "gap_terms": _gap_terms,
-    "collapse": _collapse,
-    "class_geometry": _class_geometry,
-    "alignment": _alignment,
-    "noise": _noise,
-    "chaos": _chaos,
-    "kernel": _kernel,
-    "example_barriers": _example_barriers,
-    "shared_examples": _shared_examples,
+    "claims": claims_table,
+    "modes": mode_table,
+    "onset": onset_table,
+    "gap_terms": gap_terms_table,
+    "collapse": collapse_table,
+    "class_geometry": class_geometry_table,
+    "alignment": alignment_table,
+    "noise": noise_table,
+    "chaos": chaos_table,
+    "kernel": kernel_table,
+    "example_barriers": example_barriers_table,
+    "shared_examples": shared_examples_table,
 }
 
 
