@@ -63,7 +63,7 @@ def test_a_shipped_task_has_its_address(task, address):
 
 
 def test_dropout_is_another_task():
-    assert fingerprint(composed("train", "task.model.dropout=0.1")) != TASKS["mnist1d"]
+    assert fingerprint(composed("train", "+task.model.dropout=0.1")) != TASKS["mnist1d"]
 
 
 def test_these_are_all_shipped_tasks_and_analyses():

@@ -111,7 +111,7 @@ TRAIN = [
     ("task.optimizer._target_=torch.optim.SDG", "did you mean 'torch.optim.SGD'?"),
     ("+task.model.chanels=3", "did you mean 'channels'?"),
     ("task.model.channels=3", "did you mean '+task.model.channels'?"),
-    ("task.model._target_=torch.optim.SGD", "expected task.model to have arguments of torch.optim.SGD, found 'dropout'"),
+    ("task.model._target_=torch.optim.SGD", "add +task.model.params=…"),
     ("task.model._target_=torch.nn.TransformerEncoderLayer", "add +task.model.d_model=…"),
     ("~task.model", "expected task.model to be a node with a _target_, found null"),
     ("~task.max_steps", "expected a value of task.max_steps, found none"),

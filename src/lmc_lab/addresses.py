@@ -15,7 +15,6 @@ from lmc_lab.runs.split import Split
 
 # By target: the defaults of arguments that a shipped config names and once did not.
 _LATER: Mapping[Any, Mapping[str, Any]] = {
-    "lmc_lab.models.conv1d.ConvNet1d": {"dropout": 0.0},
     "lmc_lab.tasks.classification.Classification": {"label_smoothing": 0.0},
 }
 

@@ -48,7 +48,8 @@ class Program:
         self._waiting = sorted(members, key=lambda member: member.start)
         self._states: dict[Member, State] = {}  # of those that are being trained
         self._together: Counter[Member] = Counter()  # with how many each of them was trained at most, itself included
-        self._has_noise = randomness == "different" and draws_numbers(first.task)
+        with products_of(first):
+            self._has_noise = randomness == "different" and draws_numbers(first.task)
         self._errors: list[Exception] = []
         self._resume = ResumeFile(resume, seconds=first.experiment.settings.resume_seconds)
         self._examples = first.examples  # of all members; put where they are trained once
