@@ -1,5 +1,7 @@
 """Tables of the questions that the paper leaves open."""
 
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -10,6 +12,52 @@ from lmc_lab.reporting.noise_kinds import KINDS as NOISES
 from lmc_lab.reporting.noise_kinds import by_kind, by_mixture
 from lmc_lab.reporting.perturbations import KINDS
 from lmc_lab.results.select import select
+
+_MODE = ("task", "trunk", "split_step")  # what a line is of
+_TRUNKS = ("task", "split_step")  # the same of modes of several trunks
+_HEADINGS = {"task": "task", "trunk": "trunk", "split_step": "k"}
+
+Line = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Split:
+    """Rows that lines of a split are made of.
+
+    Args:
+        own: of its mode, or of the modes of several trunks.
+        all: of every subject.
+        where: its task, its trunk where there is one, and its step.
+    """
+
+    own: pd.DataFrame
+    all: pd.DataFrame
+    where: dict[str, Any]
+
+    def at_split(self) -> pd.DataFrame:
+        """Returns the rows of W_k."""
+        found = self.all["split_step"].isna() & self.all["step"].isin([self.where["split_step"]])
+        return self.all[found & self._has("task") & self._has("trunk")]
+
+    def of_trunks(self) -> pd.DataFrame:
+        """Returns the rows of several trunks at the same step."""
+        return self.all[self.all["trunk"].isna() & self._has("task") & self._has("split_step")]
+
+    def _has(self, column: str) -> pd.Series:
+        return self.all[column].isin([self.where[column]])
+
+
+def _table(
+    rows: pd.DataFrame, lines: Callable[[_Split], Iterator[Line]], keys: tuple[str, ...] = _MODE
+) -> pd.DataFrame:
+    """Returns the lines of each split, after what they are of."""
+    return pd.DataFrame(
+        {_HEADINGS[key]: value for key, value in where.items()} | line
+        for names, own in rows.groupby(list(keys))
+        for where in [dict(zip(keys, names, strict=True))]
+        for line in lines(_Split(own, rows, where))
+    )
+
 
 _TERMS = {
     "bend": "gap_bend",
@@ -24,14 +72,13 @@ _TERMS = {
 
 def gap_terms_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns the terms of the Jensen gap of each mode on the training set, with their intervals."""
-    lines = []
-    for (task, trunk, split), own in rows.groupby(["task", "trunk", "split_step"]):
-        terms = select(own, "gap_bend", "train")
-        if terms.empty:
-            continue
-        line = {"task": task, "trunk": trunk, "k": split, **_counts(terms)}
-        lines.append(line | {heading: _cell(select(own, quantity, "train")) for heading, quantity in _TERMS.items()})
-    return pd.DataFrame(lines)
+    return _table(rows, _gap_terms)
+
+
+def _gap_terms(split: _Split) -> Iterator[Line]:
+    terms = select(split.own, "gap_bend", "train")
+    if not terms.empty:
+        yield _counts(terms) | _cells(split.own, _TERMS)
 
 
 _MEASURES = {"NC1": "nc1", "NC2, norms": "nc2_equinorm", "NC2, angles": "nc2_maximal_angle", "NC3": "nc3"}
@@ -39,35 +86,32 @@ _MEASURES = {"NC1": "nc1", "NC2, norms": "nc2_equinorm", "NC2, angles": "nc2_max
 
 def collapse_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns the measures of collapse at each split and of its endpoints, and how much class means bend over its hull."""
-    lines = []
-    for (task, trunk, split), own in rows.groupby(["task", "trunk", "split_step"]):
-        bend = select(own, "class_mean_bend", "train")
-        if bend.empty:
-            continue
-        of_trunk = rows[rows["task"].isin([task]) & rows["trunk"].isin([trunk]) & rows["split_step"].isna()]
-        at_split = of_trunk[of_trunk["step"].isin([split])]
-        line = {"task": task, "trunk": trunk, "k": split, **_counts(bend)}
-        for heading, quantity in _MEASURES.items():
-            line[f"{heading} at W_k"] = _cell(select(at_split, quantity, "train"))
-            line[f"{heading} of endpoints"] = _range(select(own, quantity, "train"))
-        line["bend of class means"] = _cell(bend)
-        lines.append(line)
-    return pd.DataFrame(lines)
+    return _table(rows, _collapse)
+
+
+def _collapse(split: _Split) -> Iterator[Line]:
+    bend = select(split.own, "class_mean_bend", "train")
+    if bend.empty:
+        return
+    line, at_split = _counts(bend), split.at_split()
+    for heading, quantity in _MEASURES.items():
+        line[f"{heading} at W_k"] = _cell(select(at_split, quantity, "train"))
+        line[f"{heading} of endpoints"] = _range(select(split.own, quantity, "train"))
+    yield line | {"bend of class means": _cell(bend)}
+
+
+_COSINES = {"in one hull": "class_cosine_difference_intra", "between hulls": "class_cosine_difference_inter"}
 
 
 def class_geometry_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns by how much cosines between classes differ in one hull, and in hulls of different trunks, at each split."""
-    lines = []
-    for (task, split), own in rows.groupby(["task", "split_step"]):
-        inter = select(own, "class_cosine_difference_inter", "train")
-        if not inter.empty:
-            line = {"task": task, "k": split, "endpoints": inter["num_samples"].iloc[-1]}
-            cells = {
-                "in one hull": _cell(select(own, "class_cosine_difference_intra", "train")),
-                "between hulls": _cell(inter),
-            }
-            lines.append(line | cells)
-    return pd.DataFrame(lines)
+    return _table(rows, _class_geometry, _TRUNKS)
+
+
+def _class_geometry(split: _Split) -> Iterator[Line]:
+    between = select(split.own, _COSINES["between hulls"], "train")
+    if not between.empty:
+        yield {"endpoints": between["num_samples"].iloc[-1]} | _cells(split.own, _COSINES)
 
 
 _OF_UNION = {
@@ -81,16 +125,14 @@ _OF_UNION = {
 
 def alignment_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns what is measured of all trunks' endpoints at each split, for each way to align their neurons."""
-    lines = []
-    for (task, split), own in rows.groupby(["task", "split_step"]):
-        cells = {heading: by_way(own, quantity) for heading, quantity in _OF_UNION.items()}
-        for way, lengths in by_way(own, "distance", None).items():
-            if not lengths.empty:
-                line = {"task": task, "k": split, "aligned by": way.label, "distance": _cell(lengths)}
-                lines.append(
-                    line | {heading: _cell(found[way]) if way in found else "" for heading, found in cells.items()}
-                )
-    return pd.DataFrame(lines)
+    return _table(rows, _alignment, _TRUNKS)
+
+
+def _alignment(split: _Split) -> Iterator[Line]:
+    found = {heading: by_way(split.own, quantity) for heading, quantity in _OF_UNION.items()}
+    for way, lengths in by_way(split.own, "distance", None).items():
+        if not lengths.empty:
+            yield {"aligned by": way.label, "distance": _cell(lengths)} | _cells_of(way, found)
 
 
 _OF_NOISE = {
@@ -110,32 +152,27 @@ _WITH_ORDER = {
 
 def noise_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns for each split and kind of noise what is measured of its hull, and of its mixture with the order."""
-    lines = []
-    for (task, trunk, split), own in rows.groupby(["task", "trunk", "split_step"]):
-        alone = {heading: by_kind(own, *which) for heading, which in _OF_NOISE.items()}
-        mixed = {heading: by_mixture(own, *which) for heading, which in _WITH_ORDER.items()}
-        for kind in NOISES.values():
-            if not alone["p_conv"][kind].empty:
-                line = {"task": task, "trunk": trunk, "k": split, "noise": kind.label}
-                line |= {heading: _cell(found[kind]) for heading, found in alone.items()}
-                lines.append(
-                    line | {each: _cell(found[kind]) if kind in found else "" for each, found in mixed.items()}
-                )
-    return pd.DataFrame(lines)
+    return _table(rows, _noise)
+
+
+def _noise(split: _Split) -> Iterator[Line]:
+    alone = {heading: by_kind(split.own, *which) for heading, which in _OF_NOISE.items()}
+    mixed = {heading: by_mixture(split.own, *which) for heading, which in _WITH_ORDER.items()}
+    for kind in NOISES.values():
+        if not alone["p_conv"][kind].empty:
+            yield {"noise": kind.label} | _cells_of(kind, alone) | _cells_of(kind, mixed)
 
 
 def chaos_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns for each split sigma_50 of both kinds of perturbations, and the exponent of the window that begins there."""
-    lines = []
-    for (task, trunk, split), own in rows.groupby(["task", "trunk", "split_step"]):
-        found = {words: select(own, f"{kind}_sigma_50", "train") for kind, words in KINDS.items()}
-        if all(each.empty for each in found.values()):
-            continue
-        at_split = rows[rows["task"].isin([task]) & rows["trunk"].isin([trunk]) & rows["step"].isin([split])]
-        line = {"task": task, "trunk": trunk, "k": split}
-        line |= {f"sigma_50, {words}": _cell(each) for words, each in found.items()}
-        lines.append(line | {"Lyapunov exponent from W_k": _cell(select(at_split, "lyapunov_exponent"))})
-    return pd.DataFrame(lines)
+    return _table(rows, _chaos)
+
+
+def _chaos(split: _Split) -> Iterator[Line]:
+    line = _cells(split.own, {f"sigma_50, {words}": f"{kind}_sigma_50" for kind, words in KINDS.items()})
+    if any(line.values()):
+        exponent = select(split.at_split(), "lyapunov_exponent")
+        yield line | {"Lyapunov exponent from W_k": _cell(exponent)}
 
 
 _DISTANCES = {
@@ -147,17 +184,14 @@ _DISTANCES = {
 
 def kernel_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns for each split the kernel's velocity at W_k, and the distances of the kernels of endpoints."""
-    lines = []
-    for (task, trunk, split), own in rows.groupby(["task", "trunk", "split_step"]):
-        if select(own, "kernel_distance_endpoints").empty:
-            continue
-        of_task = rows[rows["task"].isin([task])]
-        at_split = of_task[of_task["trunk"].isin([trunk]) & of_task["step"].isin([split])]
-        of_trunks = of_task[of_task["trunk"].isna() & of_task["split_step"].isin([split])]
-        line = {"task": task, "trunk": trunk, "k": split, "velocity at W_k": _cell(select(at_split, "kernel_velocity"))}
-        found = pd.concat([own, of_trunks])
-        lines.append(line | {heading: _cell(select(found, quantity)) for heading, quantity in _DISTANCES.items()})
-    return pd.DataFrame(lines)
+    return _table(rows, _kernel)
+
+
+def _kernel(split: _Split) -> Iterator[Line]:
+    if not select(split.own, "kernel_distance_endpoints").empty:
+        velocity = _cell(select(split.at_split(), "kernel_velocity"))
+        found = pd.concat([split.own, split.of_trunks()])
+        yield {"velocity at W_k": velocity} | _cells(found, _DISTANCES, subset=None)
 
 
 _OF_EXAMPLES = {
@@ -173,34 +207,43 @@ _OF_EXAMPLES = {
 
 def example_barriers_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns barriers of training examples that all endpoints of a mode have right, and of the others, beside EL2N."""
-    lines = []
-    for (task, trunk, split), own in rows.groupby(["task", "trunk", "split_step"]):
-        if not select(own, "example_barrier", "train").empty:
-            line = {"task": task, "trunk": trunk, "k": split}
-            cells = {heading: _cell(select(own, name, "train")) for heading, name in _OF_EXAMPLES.items()}
-            lines.append(line | cells)
-    return pd.DataFrame(lines)
+    return _table(rows, _example_barriers)
+
+
+def _example_barriers(split: _Split) -> Iterator[Line]:
+    if not select(split.own, "example_barrier", "train").empty:
+        yield _cells(split.own, _OF_EXAMPLES)
+
+
+_OF_SEEN = ("p_conv", "p_rand", "p_jensen_negative", "barrier_loss")
+_OF_ALL = ("p_conv", "endpoint_accuracy", "hull_point_accuracy")
 
 
 def shared_examples_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns what is measured of the hulls of branches that see a part of the examples, a line a part, beside all examples."""
-    lines = []
-    for (task, trunk, split), own in rows.groupby(["task", "trunk", "split_step"]):
-        numbers = {part: select(own, f"num_examples_on_{name}") for name, part in PARTS.items()}
-        if all(each.empty for each in numbers.values()):
-            continue
-        seen = {
-            name: by_part(own, name, own=True) for name in ("p_conv", "p_rand", "p_jensen_negative", "barrier_loss")
-        }
-        train = {name: by_part(own, name) for name in ("p_conv", "endpoint_accuracy", "hull_point_accuracy")}
-        for part in seen["p_conv"]:
-            if not seen["p_conv"][part].empty:
-                count = numbers.get(part, own.iloc[:0])["value"]
-                line = {"task": task, "trunk": trunk, "k": split, "trained on": part.label}
-                line["examples"] = "all" if count.empty else int(count.iloc[-1])
-                line |= {f"{name}, seen": _cell(found[part]) for name, found in seen.items()}
-                lines.append(line | {f"{name}, all": _cell(found[part]) for name, found in train.items()})
-    return pd.DataFrame(lines)
+    return _table(rows, _shared_examples)
+
+
+def _shared_examples(split: _Split) -> Iterator[Line]:
+    numbers = {part: select(split.own, f"num_examples_on_{name}") for name, part in PARTS.items()}
+    if all(each.empty for each in numbers.values()):
+        return
+    seen = {f"{name}, seen": by_part(split.own, name, own=True) for name in _OF_SEEN}
+    everything = {f"{name}, all": by_part(split.own, name) for name in _OF_ALL}
+    for part, found in seen["p_conv, seen"].items():
+        if not found.empty:
+            count = int(numbers[part]["value"].iloc[-1]) if part in numbers else "all"
+            yield {"trained on": part.label, "examples": count} | _cells_of(part, seen) | _cells_of(part, everything)
+
+
+def _cells(rows: pd.DataFrame, quantities: Mapping[str, str], *, subset: str | None = "train") -> Line:
+    """Returns a cell for each quantity."""
+    return {heading: _cell(select(rows, quantity, subset)) for heading, quantity in quantities.items()}
+
+
+def _cells_of(kind: Any, found: Mapping[str, Mapping[Any, pd.DataFrame]]) -> Line:
+    """Returns a cell for each quantity that was found of kinds; empty where it is not there for `kind`."""
+    return {heading: _cell(rows[kind]) if kind in rows else "" for heading, rows in found.items()}
 
 
 def _range(rows: pd.DataFrame) -> str:
