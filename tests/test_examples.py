@@ -125,8 +125,6 @@ def test_three_lenets_of_a_plain_loop_give_the_same_numbers_by_command_and_by_li
 @pytest.mark.parametrize("name", OWN)
 def test_models_of_ones_own_go_from_a_yaml_to_a_report(tmp_path, name, places, request):
     """The commands in the example's README, in a copy of it, with small numbers; all analyses answer with finite numbers."""
-    if name == "hugging_face":
-        pytest.importorskip("transformers")
     data = request.getfixturevalue("real_data") if name == "hugging_face" else "."
     folder = shutil.copytree(EXAMPLES / name, tmp_path / name)
     commands = [
