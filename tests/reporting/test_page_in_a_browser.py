@@ -146,6 +146,16 @@ def test_one_reads_points_by_the_keyboard(opened):
     assert said.inner_text() == ""
 
 
+def test_one_reads_cells_of_a_map_by_the_keyboard(opened):
+    tab = opened()
+    panel = tab.locator("#over_time .panel").first
+    panel.locator(".plot").focus()
+    for key, place in (("ArrowRight", "k = 0"), ("ArrowRight", "k = 50")):
+        tab.keyboard.press(key)
+        assert "p_conv: " in panel.locator(".said").inner_text() and place in panel.locator(".said").inner_text()
+        panel.locator(".hovertext").filter(has_text=place).first.wait_for(timeout=10_000)
+
+
 def test_tables_and_commands_are_copied(opened):
     tab = opened()
     tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -175,6 +185,17 @@ def test_trunks_and_quantities_are_switched_off_and_on_by_the_keyboard(opened):
     assert traces(tab) == 3
 
 
+@pytest.mark.parametrize(("figure", "panels"), [("over_time", 3), ("hull", 1)])
+def test_panels_of_one_trunk_go_with_it(opened, figure, panels):
+    tab = opened()
+    section = tab.locator(f"#{figure}")
+    assert section.locator(".panel:visible").count() == 2 * panels
+    section.get_by_role("button", name="trunk 1", exact=True).click()
+    assert section.locator(".panel:visible").count() == panels
+    section.get_by_role("button", name="trunk 1", exact=True).click()
+    assert section.locator(".panel:visible").count() == 2 * panels
+
+
 def test_the_split_axis_has_all_splits_and_two_scales(opened):
     tab = opened()
 
@@ -185,6 +206,16 @@ def test_the_split_axis_has_all_splits_and_two_scales(opened):
     tab.locator("#figure2 .scale").click()
     tab.wait_for_timeout(300)
     assert tab.locator("#figure2 .scale").inner_text() == "symlog axis" and labels() == ["0", "50", "800"]
+
+
+def test_on_a_narrow_linear_axis_close_splits_share_a_label_and_their_marks_stay_at_them(opened):
+    tab = opened(400)
+    tab.evaluate("views[0].panel.steps = [0, 5, 50, 800]")
+    tab.locator("#figure2 .scale").click()
+    tab.wait_for_timeout(300)
+    assert tab.locator("#figure2 .panel").first.locator(".xtick text").all_text_contents() == ["0, 5", "50", "800"]
+    xs = tab.evaluate("views[0].traces().find(trace => trace.meta.trunk === 'trunk 1').x")
+    assert 0 < xs[0] < 2.5 and 50 < xs[1] < 52.5 + 45 / 4 and 800 < xs[2] < 812
 
 
 def test_a_split_of_the_plane_is_chosen(opened):
@@ -232,6 +263,39 @@ def test_on_paper_are_legends_and_heads_of_tables_but_no_buttons_to_press(opened
     assert tab.locator("section.table th .sort").first.is_visible()
     for pressed in (".copy", ".scale", "#theme", "#hull .choice button[aria-pressed=false]"):
         assert not tab.locator(pressed).first.is_visible()
+
+
+def test_on_paper_all_is_light_open_and_within_the_sheet(opened):
+    tab = opened(1280, "dark")
+    tab.emulate_media(media="print")
+    tab.set_viewport_size({"width": 680, "height": 1000})  # A4 with margins
+    tab.evaluate("dispatchEvent(new Event('beforeprint'))")
+    outside = "all => all.filter(each => each.getBoundingClientRect().right > innerWidth).length"
+    assert tab.locator(".panel:visible .main-svg").count() > 20
+    for kind in (".main-svg", ".panel", "table"):
+        assert tab.locator(kind).evaluate_all(outside) == 0
+    within = "all => all.every(each => each.getBoundingClientRect().width <= each.closest('.plot').clientWidth + 1)"
+    assert tab.locator(".panel:visible .main-svg").evaluate_all(within)
+    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert (
+        tab.locator("#figure2 .xtick text").first.evaluate("each => getComputedStyle(each).fill") == "rgb(28, 33, 38)"
+    )
+    assert tab.locator("details:not([open])").count() == 0
+    tab.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert tab.evaluate("theme.isDark") and tab.locator("details[open]").count() == 0
+
+
+def test_the_page_is_printed(opened):
+    tab = opened()
+    margins = dict.fromkeys(("top", "bottom", "left", "right"), "10mm")
+    assert tab.pdf(format="A4", margin=margins).startswith(b"%PDF")
+    tab.wait_for_function("!paper.isLaid")
+    assert (
+        tab.locator("#figure2 .panel .plot").first.evaluate(
+            "each => each.querySelector('.main-svg').getAttribute('viewBox')"
+        )
+        is None
+    )
 
 
 def test_the_data_of_the_page_are_json(page):

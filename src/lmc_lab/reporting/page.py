@@ -62,6 +62,7 @@ FIGURES: Mapping[str, ReportFigure[list[Panel]]] = {
     "figure6": figure6.FIGURE,
     "pairs": pairs.FIGURE,
 }
+_CLAIMS = ["task", "found", "claim", "numbers"]  # what a narrow screen shows first
 ONSET = "Onset"  # the heading of a table
 _ONLY_HERE = ("hull", "gap_terms_over_time")  # and not among the figures for papers
 _HINT = (
@@ -170,7 +171,7 @@ def _answer(page: Page) -> str:
     )
     notes = "".join(f"<li><p>{escape(note)}</p></li>\n" for note in page.notes)
     remarks = f'<section class="notes"><h2>To keep in mind</h2><ul>{notes}</ul></section>' if notes else ""
-    claims = "" if page.claims is None or page.claims.empty else html_table("Claims of the paper", page.claims)
+    claims = "" if page.claims is None or page.claims.empty else _table("Claims of the paper", page.claims[_CLAIMS])
     return f"{told}{remarks}{claims}"
 
 
@@ -198,11 +199,17 @@ def _links(name: str, formats: Sequence[str]) -> str:
 
 def _tables(page: Page) -> str:
     shown = [
-        html_table(heading, table, ABOUT_ONSETS if heading == ONSET else "")
+        _table(heading, table, ABOUT_ONSETS if heading == ONSET else "")
         for heading, table in page.tables.items()
         if not table.empty
     ]
     return f"<section><h2>Tables</h2>{''.join(shown)}</section>" if shown else ""
+
+
+def _table(heading: str, table: pd.DataFrame, caption: str = "") -> str:
+    """Returns a table, without its column of tasks where there is one task."""
+    is_of_one = "task" in table and table["task"].nunique() == 1
+    return html_table(heading, table.drop(columns="task") if is_of_one else table, caption)
 
 
 def _origin(page: Page) -> str:

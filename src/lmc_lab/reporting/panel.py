@@ -16,7 +16,7 @@ Trace = dict[str, Any]
 
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "star", "cross")  # of trunks
 _MANY, _FEW = 1000, 4  # ratios of the largest to the smallest value, which a logarithmic axis labels otherwise
-_APART = 0.012  # of the axis' length, by which trunks stand apart, so that their intervals do not hide each other
+APART = 0.012  # of the axis' length, by which trunks stand apart, so that their intervals do not hide each other
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,7 @@ class Panel:
         lines: values of x that are marked.
         layout: further settings of plotly's layout.
         choice: of the figure's panels only those with the choice that was made are shown; None: always.
+        trunk: that all of it is of, and with which it goes; None: of several, or of none.
     """
 
     title: str
@@ -46,6 +47,7 @@ class Panel:
     lines: Sequence[float] = ()
     layout: Trace | None = None
     choice: str | None = None
+    trunk: str | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """Returns the panel as JSON holds it."""
@@ -76,6 +78,7 @@ def by_trunk(
     group: str | None = None,
     mode: str = "lines+markers",
     within: tuple[float, float] = (-inf, inf),
+    aside: float = 0,
 ) -> list[Trace]:
     """Returns a trace for each trunk: values with their intervals against a column, and what they rest on to be read.
 
@@ -86,6 +89,7 @@ def by_trunk(
         group: a further column; a trace has a gap between rows that differ in it.
         mode: of plotly.
         within: what a value can be; intervals end there.
+        aside: how many places of a trunk the marks stand beside their x.
     """
     shown = rows.assign(low=rows["low"].clip(*within), high=rows["high"].clip(*within))
     points = sorted(_points(shown), key=lambda point: (_known(point, group), _known(point, x)))
@@ -107,7 +111,7 @@ def by_trunk(
                     "series": series.label,
                     "trunk": None if trunk is None else f"trunk {trunk}",
                     "symbol": symbol,
-                    "shift": (number - middle) * _APART,
+                    "shift": (number - middle + aside) * APART,
                 },
             }
         )
@@ -196,13 +200,21 @@ def short(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def log_axis(traces: Sequence[Trace]) -> Trace:
+def asides(number: int) -> list[float]:
+    """Returns how far from their x the marks of each of `number` series stand, so that none hides another (see `by_trunk`)."""
+    return [each - (number - 1) / 2 for each in range(number)]
+
+
+def log_axis(traces: Sequence[Trace], axis: str = "y") -> Trace:
     """Returns plotly's settings of a logarithmic axis for these traces, with labels that have room."""
-    values = [value for trace in traces for value in trace["y"] if value is not None and value > 0]
+    values = [value for trace in traces for value in trace[axis] if value is not None and value > 0]
     ratio = max(values) / min(values) if values else 1
     if ratio > _MANY:
         return {"type": "log", "dtick": 1}
     return {"type": "log", "dtick": "D2"} if ratio > _FEW else {"type": "log"}
+
+
+SHARE_AXIS = {"range": [-0.05, 1.05]}  # plotly's settings of an axis of probabilities and shares
 
 
 def whole_numbers(largest: float) -> Trace:

@@ -8,6 +8,8 @@ const GLYPHS = {
   "circle-open": "M9 1a4 4 0 1 0 .01 0ZM9 2.5a2.5 2.5 0 1 1-.01 0Z", "line-ew": "M0 4h18v2H0Z",
 };
 
+const PAPER = {width: 340, height: 290}; // of a panel on paper, where two stand side by side
+const MANY_STEPS = 30; // from which on an axis has labels at some of its steps: they are those of a curve, and no splits
 const MOVES = {ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0]};
 
 // The page
@@ -41,6 +43,29 @@ function toggle(label, glyph, colour, onChange) {
   return button;
 }
 
+// On paper everything is light, open and as wide as the sheet, whatever the screen shows.
+const paper = {
+  isLaid: false,
+  lay() {
+    if (this.isLaid) return;
+    this.isLaid = true;
+    this.before = {theme: document.documentElement.dataset.theme, closed: document.querySelectorAll("details:not([open])")};
+    document.documentElement.dataset.theme = "light";
+    for (const each of this.before.closed) each.open = true;
+    for (const view of views) view.redraw(); // plotly draws before it returns
+    for (const drawing of document.querySelectorAll(".main-svg")) // which the style sheet then makes as wide as its column
+      drawing.setAttribute("viewBox", `0 0 ${PAPER.width} ${PAPER.height}`);
+  },
+  takeAway() {
+    this.isLaid = false;
+    if (this.before.theme) document.documentElement.dataset.theme = this.before.theme;
+    else delete document.documentElement.dataset.theme;
+    for (const each of this.before.closed) each.open = false;
+    for (const drawing of document.querySelectorAll(".main-svg")) drawing.removeAttribute("viewBox");
+    drawAll();
+  },
+};
+
 // Axes of steps
 
 function places(steps, isSymlog) {
@@ -57,19 +82,40 @@ function stepAxis(panel, isSymlog, width) {
   const pixels = (width - 80) / (high - low + 2 * pad);
   const widest = 8 * Math.max(...panel.steps.map(step => String(step).length)) + 6;
   const isClose = at.some((value, i) => i && (value - at[i - 1]) * pixels < widest);
-  let last = -Infinity;
-  const labels = panel.steps.map((step, i) => { // turned labels still need a line each; a tick stays where there is no room
-    if (isClose && (at[i] - last) * pixels < 11) return "";
-    last = at[i];
-    return String(step);
-  });
+  const groups = together(at, isClose ? 11 / pixels : 0); // turned labels still need a line each
+  const ticks = panel.steps.length > MANY_STEPS ? groups.map(([first]) => [first]) : groups;
+  const labels = ticks.flatMap(group => group.map((number, i) => i ? "" : group.map(each => panel.steps[each]).join(", ")));
   return {
-    tickmode: "array", tickvals: at, ticktext: labels, tickangle: isClose ? -90 : 0, range: [low - pad, high + pad],
-    zeroline: false, ticks: "outside",
+    tickmode: "array", tickvals: ticks.flat().map(number => at[number]), ticktext: labels, tickangle: isClose ? -90 : 0,
+    range: [low - pad, high + pad], zeroline: false, ticks: "outside",
   };
 }
 
+function together(at, least) { // the numbers of places in order, in groups whose first places are `least` apart
+  const groups = [];
+  at.forEach((value, number) => {
+    if (groups.length && value - at[groups.at(-1)[0]] < least) groups.at(-1).push(number);
+    else groups.push([number]);
+  });
+  return groups;
+}
+
+function room(at) { // how far from each place a mark may stand without being taken for its neighbour's
+  const distances = at.map((value, i) => Math.min(value - (at[i - 1] ?? -Infinity), (at[i + 1] ?? Infinity) - value));
+  return new Map(at.map((value, i) => [value, distances[i] / 4]));
+}
+
 // Figures
+
+function points(trace, curveNumber) { // what is read in a trace: rows of points, each where it is and its text
+  if (trace.type === "heatmap") return trace.z.map((line, i) => line.flatMap((value, j) => {
+    const text = `${trace.name}: ${trace.text[i][j]}${trace.customdata[i][j]}<br>k = ${trace.x[j]}, t = ${trace.y[i]}`;
+    return value === null ? [] : [{at: {curveNumber, xval: j, yval: i}, text}];
+  })).filter(line => line.length).reverse(); // from above
+  if (trace.type !== "scatter" || !trace.text || trace.hoverinfo === "skip") return [];
+  const read = trace.x.flatMap((x, i) => x === null ? [] : [{at: {curveNumber, pointNumber: i}, text: trace.text[i]}]);
+  return read.length ? [read] : [];
+}
 
 class PanelView {
   constructor(panel) {
@@ -84,7 +130,7 @@ class PanelView {
     this.plot.addEventListener("keydown", event => this.read(event));
     this.plot.addEventListener("blur", () => this.leave());
     const shown = new Map();
-    for (const trace of panel.traces) if (trace.meta && !shown.has(trace.meta.series)) shown.set(trace.meta.series, trace);
+    for (const trace of panel.traces) if (trace.meta?.series && !shown.has(trace.meta.series)) shown.set(trace.meta.series, trace);
     const swatch = trace => typeof trace.marker?.color === "string" ? trace.marker.color : trace.line?.color || "currentColor";
     for (const [series, trace] of shown) {
       const glyph = trace.meta.trunk === null ? trace.meta.symbol : "circle";
@@ -94,6 +140,7 @@ class PanelView {
 
   show(series, isOn) {
     this.hidden[isOn ? "delete" : "add"](series);
+    this.node.classList.toggle("off", this.hidden.has(this.panel.trunk));
     this.redraw();
   }
 
@@ -102,18 +149,14 @@ class PanelView {
     if (event.key === "Escape") this.leave();
     if (!across && !along) return;
     event.preventDefault();
-    const series = this.panel.traces.flatMap((trace, curveNumber) => {
-      const isRead = this.isShown(trace) && trace.type === "scatter" && trace.text && trace.hoverinfo !== "skip";
-      const numbers = isRead ? trace.x.flatMap((x, number) => x === null ? [] : [number]) : [];
-      return numbers.length ? [{curveNumber, numbers}] : [];
-    });
+    const series = this.panel.traces.flatMap((trace, number) => this.isShown(trace) ? points(trace, number) : []);
     if (!series.length) return;
     const within = (number, length) => Math.max(0, Math.min(number, length - 1));
-    const row = within(this.place[0] + across, series.length), {curveNumber, numbers} = series[row];
-    const column = within(this.place[1] + along, numbers.length);
+    const row = within(this.place[0] + across, series.length), column = within(this.place[1] + along, series[row].length);
     this.place = [row, column];
-    Plotly.Fx.hover(this.plot, [{curveNumber, pointNumber: numbers[column]}]);
-    this.said.innerHTML = this.panel.traces[curveNumber].text[numbers[column]];
+    const {at, text} = series[row][column];
+    Plotly.Fx.hover(this.plot, [at]);
+    this.said.innerHTML = text;
   }
 
   leave() {
@@ -129,10 +172,12 @@ class PanelView {
     const {steps} = this.panel;
     const place = steps ? places(steps, this.isSymlog) : x => x;
     const all = steps ? steps.map(place) : [];
-    const width = steps ? Math.max(...all) - Math.min(...all) || 1 : 0;
+    const width = steps ? Math.max(...all) - Math.min(...all) || 1 : 0, most = room(all);
+    const apart = (x, shift) => Math.sign(shift) * Math.min(Math.abs(shift) * width, most.get(x) ?? Infinity);
+    const placed = (step, shift) => place(step) + apart(place(step), shift);
     return this.panel.traces.map(trace => {
       const drawn = {...trace, visible: this.isShown(trace), showlegend: false};
-      if (steps) drawn.x = trace.x.map(x => x === null ? null : place(x) + (trace.meta?.shift || 0) * width);
+      if (steps) drawn.x = trace.x.map(x => x === null ? null : placed(x, trace.meta?.shift || 0));
       return drawn;
     });
   }
@@ -143,12 +188,13 @@ class PanelView {
     const place = panel.steps ? places(panel.steps, this.isSymlog) : x => x;
     const axis = {gridcolor: line, linecolor: soft, zerolinecolor: line, tickcolor: soft, automargin: true};
     const own = panel.layout;
-    const steps = panel.steps ? stepAxis(panel, this.isSymlog, this.plot.clientWidth || 400) : {};
+    const steps = panel.steps ? stepAxis(panel, this.isSymlog, paper.isLaid ? PAPER.width : this.plot.clientWidth || 400) : {};
     const across = {yref: "paper", y0: 0, y1: 1, layer: "below"};
     return {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: {color: text, size: 12},
       margin: {l: 58, r: 12, t: 8, b: 48}, hovermode: "closest", dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
       hoverlabel: {bgcolor: theme.colour("raised"), bordercolor: soft, font: {color: text, size: 12}, align: "left"},
+      ...(paper.isLaid ? PAPER : {}),
       ...own,
       xaxis: {...axis, title: {text: panel.x, standoff: 8}, ...steps, ...own.xaxis},
       yaxis: {...axis, title: {text: panel.y, standoff: 6}, exponentformat: "power", ...own.yaxis},
@@ -162,7 +208,7 @@ class PanelView {
   }
 
   async redraw() {
-    if (this.node.hidden) return;
+    if (this.node.hidden || this.node.classList.contains("off")) return;
     const config = {responsive: true, displayModeBar: false}; // its buttons would lie on the last split, at p_conv = 1
     await Plotly.react(this.plot, this.traces(), this.layout(), config);
     this.plot.dataset.drawn = "true";
@@ -177,13 +223,17 @@ class FigureView {
     grid.before(bar);
     grid.append(...this.views.map(view => view.node));
     this.addChoices(bar, [...new Set(panels.map(panel => panel.choice).filter(Boolean))]);
-    this.addTrunks(bar, panels.flatMap(panel => panel.traces));
+    this.addTrunks(bar, panels);
     if (panels.some(panel => panel.steps)) this.addScale(bar);
     if (!bar.childElementCount) bar.remove();
   }
 
-  addTrunks(bar, traces) {
-    const symbols = new Map(traces.filter(trace => trace.meta?.trunk).map(trace => [trace.meta.trunk, trace.meta.symbol]));
+  addTrunks(bar, panels) {
+    const traces = panels.flatMap(panel => panel.traces).filter(trace => trace.meta?.trunk);
+    const symbols = new Map([ // none where a panel is of one trunk
+      ...panels.filter(panel => panel.trunk).map(panel => [panel.trunk, null]),
+      ...traces.map(trace => [trace.meta.trunk, trace.meta.symbol]),
+    ]);
     if (symbols.size < 2) return;
     for (const [trunk, symbol] of [...symbols].sort()) {
       const change = isOn => this.views.forEach(view => view.show(trunk, isOn));
@@ -280,6 +330,12 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { sh
 document.querySelectorAll("th .sort").forEach(button => button.addEventListener("click", () => sortTable(button.parentNode)));
 document.querySelectorAll(".copy").forEach(button => button.addEventListener("click", () => copy(button)));
 let waiting;
-addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(drawAll, 200); }); // labels have other room
+addEventListener("resize", () => { // labels have other room
+  if (paper.isLaid) return;
+  clearTimeout(waiting);
+  waiting = setTimeout(drawAll, 200);
+});
+addEventListener("beforeprint", () => paper.lay());
+addEventListener("afterprint", () => paper.takeAway());
 showTheme();
 drawAll();

@@ -4,11 +4,12 @@ import pandas as pd
 
 from lmc_lab.reporting.onsets import BESIDE, onsets, splits_in
 from lmc_lab.reporting.palette import BLUE, ORANGE, RED, split_colours
-from lmc_lab.reporting.panel import Panel, Series, by_trunk, log_axis, steps_in, tasks_in
+from lmc_lab.reporting.panel import APART, SHARE_AXIS, Panel, Series, asides, by_trunk, log_axis, steps_in, tasks_in
 from lmc_lab.reporting.perturbations import KINDS, SHARES, SIGMA_50, SIZE, shares_by_size
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.results.select import select
 
+_BESIDE = 1.025  # times a size is where the mark beside it stands, so that neither hides the other
 _COLOURS = {"gaussian": BLUE, "gradient": RED}
 _RATES = {
     "lyapunov_exponent": Series("Lyapunov exponent", BLUE),
@@ -62,18 +63,23 @@ def _sigma_50(title: str, rows: pd.DataFrame) -> Panel:
 
 def _by_size(title: str, rows: pd.DataFrame, kind: str) -> Panel:
     found = shares_by_size(rows, kind)
+    colours = split_colours(splits_in(found))
     traces = [
-        trace | {"x": own["size"].tolist()}
-        for split, colour in split_colours(splits_in(found)).items()
-        for _, own in found[found["split_step"].isin([split])].groupby("trunk")
-        for trace in by_trunk(own, Series(f"k = {split}", colour), x="index", within=(0, 1))
+        trace | {"x": (own["size"] * _BESIDE ** (2 * aside + trace["meta"]["shift"] / APART)).tolist()}
+        for aside, (split, colour) in zip(asides(len(colours)), colours.items(), strict=True)
+        for of_split in [found[found["split_step"].isin([split])]]
+        for trace, (_, own) in zip(
+            by_trunk(of_split, Series(f"k = {split}", colour), x="index", within=(0, 1)),
+            of_split.sort_values("index").groupby("trunk"),
+            strict=True,
+        )
     ]
     return Panel(
         title=title,
         traces=traces,
         x="size sigma of the perturbation",
         y="share of pairs",
-        layout={"xaxis": {"type": "log"}},
+        layout={"xaxis": log_axis(traces, "x"), "yaxis": SHARE_AXIS},
     )
 
 

@@ -4,7 +4,7 @@ import pandas as pd
 
 from lmc_lab.reporting.onsets import Bracket, onsets
 from lmc_lab.reporting.palette import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY
-from lmc_lab.reporting.panel import Panel, Series, by_trunk, log_axis, steps_in, tasks_in
+from lmc_lab.reporting.panel import SHARE_AXIS, Panel, Series, by_trunk, log_axis, steps_in, tasks_in
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.results.select import select
 
@@ -23,7 +23,6 @@ _DISTANCES = {
     "split_start": Series("W_k to W_0", ORANGE),
     "path_length": Series("length of the path", GREY, "dot"),
 }
-_FROM_ZERO_TO_ONE = {"yaxis": {"range": [-0.05, 1.05]}}
 
 
 def draw(rows: pd.DataFrame) -> list[Panel]:
@@ -45,7 +44,7 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
                 layout={"yaxis": log_axis(traces)},
             )
         )
-    return panels
+    return [panel for panel in panels if panel.traces]
 
 
 def probabilities(task: str, rows: pd.DataFrame, steps: list[int], spans: list[Bracket]) -> Panel:
@@ -60,7 +59,7 @@ def probabilities(task: str, rows: pd.DataFrame, steps: list[int], spans: list[B
         y="probability",
         steps=steps,
         spans=spans,
-        layout=_FROM_ZERO_TO_ONE,
+        layout={"yaxis": SHARE_AXIS},
     )
 
 

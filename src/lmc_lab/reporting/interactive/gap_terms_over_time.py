@@ -25,6 +25,7 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
         )
         for task, own in tasks_in(rows)
         for split, of_split in own.groupby("split_step")
+        if of_split["step"].nunique() > 1  # a way, and not its end alone
     ]
 
 

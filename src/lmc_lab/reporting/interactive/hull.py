@@ -22,6 +22,7 @@ class Point(NamedTuple):
     x: float
     y: float
     loss: float
+    number: int
 
 
 def draw(rows: pd.DataFrame) -> list[Panel]:
@@ -34,6 +35,7 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
             y="second",
             layout={"xaxis": _LENGTHS, "yaxis": {**_LENGTHS, "scaleanchor": "x"}},
             choice=_choice(split),
+            trunk=_trunk(trunk),
         )
         for task, of_task in tasks_in(rows)
         for (split, trunk), own in of_task.groupby(["split_step", "trunk"], dropna=False)
@@ -42,6 +44,10 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
 
 def _mode(trunk: Any, split: Any) -> str:
     return "" if pd.isna(split) else f"trunk {trunk}, k = {split}: "
+
+
+def _trunk(trunk: Any) -> str | None:
+    return None if pd.isna(trunk) else f"trunk {trunk}"
 
 
 def _choice(split: Any) -> str:
@@ -66,20 +72,26 @@ def _traces(rows: pd.DataFrame) -> list[Trace]:
     ):
         own = points[kind]
         if own:
-            marker = {**as_markers, "color": [_height(loss) for *_, loss in own], "symbol": symbol, "size": size}
+            marker = {**as_markers, "color": [_height(point.loss) for point in own], "symbol": symbol, "size": size}
             traces.append(
                 {
                     "type": "scatter",
                     "mode": "markers",
-                    "x": [short(x) for x, _, _ in own],
-                    "y": [short(y) for _, y, _ in own],
-                    "text": [f"<b>{name}</b><br>training loss {loss:.4g}" for *_, loss in own],
+                    "x": [short(point.x) for point in own],
+                    "y": [short(point.y) for point in own],
+                    "text": [_told(name, point, len(own)) for point in own],
                     "hoverinfo": "text",
                     "marker": {**marker, "line": {"color": "white", "width": 1}},
                     "meta": {"series": name, "trunk": None, "symbol": symbol, "shift": 0},
                 }
             )
     return traces
+
+
+def _told(name: str, point: Point, number: int) -> str:
+    """Returns what one reads at a point; of several, which it is."""
+    which = "" if number == 1 else f" {point.number}" if name == "endpoint" else f" {point.number + 1} of {number}"
+    return f"<b>{name}{which}</b><br>training loss {point.loss:.4g}"
 
 
 def _values(rows: pd.DataFrame) -> dict[str, dict[int, float]]:
@@ -93,8 +105,11 @@ def _values(rows: pd.DataFrame) -> dict[str, dict[int, float]]:
 
 def _points(values: Mapping[str, Mapping[int, float]], kind: str) -> list[Point]:
     """Returns the points of a kind that have all three numbers, in the order of their places."""
-    xs, ys, losses = (values.get(f"plane_{kind}_{name}", {}) for name in Point._fields)
-    return [Point(xs[place], ys[place], losses[place]) for place in sorted(xs.keys() & ys.keys() & losses.keys())]
+    xs, ys, losses = (values.get(f"plane_{kind}_{name}", {}) for name in ("x", "y", "loss"))
+    return [
+        Point(xs[place], ys[place], losses[place], int(place))
+        for place in sorted(xs.keys() & ys.keys() & losses.keys())
+    ]
 
 
 def _height(loss: float) -> float:
@@ -103,7 +118,7 @@ def _height(loss: float) -> float:
 
 
 def _contours(grid: Sequence[Point], colours: Trace) -> Trace:
-    losses = {(round(x, 9), round(y, 9)): loss for x, y, loss in grid}
+    losses = {(round(point.x, 9), round(point.y, 9)): point.loss for point in grid}
     xs, ys = sorted({x for x, _ in losses}), sorted({y for _, y in losses})
     ticks = _ticks(colours["zmin"], colours["zmax"])
     return {
@@ -133,7 +148,7 @@ def _ticks(low: float, high: float) -> list[float]:
 
 def _edge(endpoints: Sequence[Point]) -> Trace:
     """Returns the edge of the hull on the plane: of what the hull casts on it."""
-    around = convex_polygon([(x, y) for x, y, _ in endpoints])
+    around = convex_polygon([(point.x, point.y) for point in endpoints])
     closed = [*around, around[0]]
     return {
         "type": "scatter",
@@ -175,7 +190,7 @@ FIGURE = ReportFigure(
     caption=(
         "The hull seen on a plane. The plane goes through the hull's centre along the first two principal directions of "
         "its endpoints. Contours are the training loss on the plane (logarithmic colours); the colour of a marker is the "
-        "loss of the point itself, which lies off the plane and is drawn at the place closest to it. Red: the edge of "
-        "what the hull casts on the plane. The smaller the plane's share of variance, the less it shows of the hull."
+        "loss of the point itself, which lies off the plane and is drawn at the place closest to it. The line is the edge "
+        "of what the hull casts on the plane. The smaller the plane's share of variance, the less it shows of the hull."
     ),
 )

@@ -22,6 +22,7 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
             x="split step k",
             y="step t of the branches",
             layout={"xaxis": _CATEGORIES, "yaxis": _CATEGORIES},
+            trunk=f"trunk {trunk}",
         )
         for task, own in tasks_in(rows)
         for each in HULL_MAPS
@@ -36,6 +37,7 @@ def _map(rows: pd.DataFrame, which: HullMap) -> Trace:
     values = [[float(value) for value in line] for line in table.to_numpy(dtype=float)]
     trace: Trace = {
         "type": "heatmap",
+        "name": which.title,
         "x": [str(split) for split in splits],
         "y": [str(step) for step in steps],
         "z": [[_height(value, which.is_share) for value in line] for line in values],

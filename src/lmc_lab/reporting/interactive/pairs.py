@@ -4,7 +4,7 @@ import pandas as pd
 
 from lmc_lab.landscape.onset import STABLE_INSTABILITY
 from lmc_lab.reporting.palette import GREEN, PINK, RED
-from lmc_lab.reporting.panel import Panel, Series, by_trunk, steps_in, tasks_in
+from lmc_lab.reporting.panel import Panel, Series, asides, by_trunk, steps_in, tasks_in
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.results.select import select
 
@@ -24,8 +24,8 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
         for level in _LEVELS:
             traces = [
                 trace
-                for (quantity, subset), series in _SERIES.items()
-                for trace in by_trunk(select(own, f"{quantity}_{level}", subset), series)
+                for aside, ((quantity, subset), series) in zip(asides(len(_SERIES)), _SERIES.items(), strict=True)
+                for trace in by_trunk(select(own, f"{quantity}_{level}", subset), series, aside=aside)
             ]
             note = f" (stable below {STABLE_INSTABILITY:.0%})" if level == "error" else ""
             panels.append(
@@ -46,7 +46,8 @@ FIGURE = ReportFigure(
     also=tuple(f"{name}_{level}" for name in ("barrier", "instability") for level in _LEVELS),
     caption=(
         "Pairs of endpoints: linear mode connectivity. Barrier: the largest excess of the loss on the line over the chord; "
-        "instability: over the mean of both ends (Frankle et al. 2020, who call less than 2 % of error stable). Means over "
-        "pairs; intervals: a bootstrap over endpoints, which few make too short; how much is said above."
+        "instability: over the mean of both ends (Frankle et al. 2020, who call less than 2 % of error stable); dashed: "
+        "on the test set. Means over pairs; intervals: a bootstrap over endpoints, which few make too short; "
+        "how much is said above."
     ),
 )

@@ -5,7 +5,7 @@ from math import inf
 import pandas as pd
 
 from lmc_lab.reporting.alignment_ways import NONE, all_ways, by_way, of_union
-from lmc_lab.reporting.panel import Panel, Series, by_trunk, steps_in, tasks_in
+from lmc_lab.reporting.panel import SHARE_AXIS, Panel, Series, asides, by_trunk, steps_in, tasks_in
 from lmc_lab.reporting.report_figure import ReportFigure
 
 _PANELS = {
@@ -23,12 +23,22 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
     panels = []
     for task, own in tasks_in(rows):
         for quantity, (title, label, subset, most) in _PANELS.items():
+            ways = by_way(own, quantity, subset)
             traces = [
                 trace
-                for way, found in by_way(own, quantity, subset).items()
-                for trace in by_trunk(found, Series(way.label, way.colour), within=(0, most))
+                for aside, (way, found) in zip(asides(len(ways)), ways.items(), strict=True)
+                for trace in by_trunk(found, Series(way.label, way.colour), within=(0, most), aside=aside)
             ]
-            panels.append(Panel(title=f"{task}{title}", traces=traces, x="split step k", y=label, steps=steps_in(own)))
+            panels.append(
+                Panel(
+                    title=f"{task}{title}",
+                    traces=traces,
+                    x="split step k",
+                    y=label,
+                    steps=steps_in(own),
+                    layout={"yaxis": SHARE_AXIS} if most == 1 else None,
+                )
+            )
     return [panel for panel in panels if panel.traces]
 
 

@@ -5,18 +5,18 @@ from math import inf
 import pandas as pd
 
 from lmc_lab.reporting.chosen_parts import PARTS, all_parts, by_part, on_part
-from lmc_lab.reporting.panel import Panel, Series, Trace, by_trunk, steps_in, tasks_in
+from lmc_lab.reporting.panel import SHARE_AXIS, Panel, Series, Trace, by_trunk, steps_in, tasks_in
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.results.select import select
 
 _OWN = {
-    "p_conv": ("p_conv on the examples seen", (0.0, 1.0)),
-    "p_jensen_negative": ("share of points below the chord, on the examples seen", (0.0, 1.0)),
-    "barrier_loss": ("barrier between endpoints, on the examples seen", (0.0, inf)),
+    "p_conv": ("p_conv on the examples seen", "p_conv", (0.0, 1.0)),
+    "p_jensen_negative": ("share of points below the chord, on the examples seen", "share of points", (0.0, 1.0)),
+    "barrier_loss": ("barrier between endpoints, on the examples seen", "mean barrier in loss", (0.0, inf)),
 }
 _TRAIN = {
-    "p_conv": ("p_conv on the training set", (0.0, 1.0)),
-    "endpoint_accuracy": ("accuracy of endpoints on the training set", (0.0, 1.0)),
+    "p_conv": ("p_conv on the training set", "p_conv", (0.0, 1.0)),
+    "endpoint_accuracy": ("accuracy of endpoints on the training set", "accuracy", (0.0, 1.0)),
 }
 _PLAIN = {"p_conv_of_shared": "shared", "p_conv_of_unshared": "unshared"}
 
@@ -25,18 +25,20 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
     """Returns p_conv, P(Jensen gap < 0), barriers and accuracies of the hulls of each part; of the plain one on both parts."""
     panels = []
     for task, own in tasks_in(rows):
-        panels += [_panel(f"{task}{title}", own, name, within, own=True) for name, (title, within) in _OWN.items()]
-        panels += [_panel(f"{task}{title}", own, name, within, own=False) for name, (title, within) in _TRAIN.items()]
+        panels += [_panel(task, own, name, *what, own=True) for name, what in _OWN.items()]
+        panels += [_panel(task, own, name, *what, own=False) for name, what in _TRAIN.items()]
         traces = [
             trace
             for name, part in _PLAIN.items()
             for trace in by_trunk(select(own, name, "train"), Series(PARTS[part].label, PARTS[part].colour))
         ]
-        panels.append(_against_split(f"{task}p_conv of the plain hull on each part", traces, own))
+        panels.append(_against_split(f"{task}p_conv of the plain hull on each part", "p_conv", traces, own, most=1))
     return [panel for panel in panels if panel.traces]
 
 
-def _panel(title: str, rows: pd.DataFrame, quantity: str, within: tuple[float, float], *, own: bool) -> Panel:
+def _panel(
+    task: str, rows: pd.DataFrame, quantity: str, title: str, label: str, within: tuple[float, float], *, own: bool
+) -> Panel:
     traces = [
         trace
         for part, found in by_part(rows, quantity, own=own).items()
@@ -44,11 +46,12 @@ def _panel(title: str, rows: pd.DataFrame, quantity: str, within: tuple[float, f
             found, Series(part.label, part.colour, "dot" if part.is_control else "solid"), within=within
         )
     ]
-    return _against_split(title, traces, rows)
+    return _against_split(f"{task}{title}", label, traces, rows, most=within[1])
 
 
-def _against_split(title: str, traces: list[Trace], rows: pd.DataFrame) -> Panel:
-    return Panel(title=title, traces=traces, x="split step k", y=title.rpartition(": ")[2], steps=steps_in(rows))
+def _against_split(title: str, label: str, traces: list[Trace], rows: pd.DataFrame, *, most: float) -> Panel:
+    layout = {"yaxis": SHARE_AXIS} if most == 1 else None
+    return Panel(title=title, traces=traces, x="split step k", y=label, steps=steps_in(rows), layout=layout)
 
 
 _NEEDS = (on_part("p_conv", "shared", own=True), on_part("p_conv", "unshared", own=True))
