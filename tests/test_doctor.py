@@ -11,9 +11,10 @@ from lmc_lab.analyses.distances import Distances
 from lmc_lab.analyses.store import ensure_rows
 from lmc_lab.diagnosis import State, diagnose
 from lmc_lab.doctor import _merged, _repair
-from lmc_lab.results.manifest import StudyRecord, keep_study
+from lmc_lab.results.manifest import StudyRecord, index, keep_study
 from lmc_lab.results.part import Part
 from lmc_lab.results.wanted import Wanted
+from lmc_lab.runs import checkpoint
 from lmc_lab.runs.endpoints import load_mode
 from lmc_lab.runs.status import write_status
 from shell import shell, succeed
@@ -98,6 +99,30 @@ def test_damaged_rows_are_found(experiment, found):
     (rows,) = experiment.paths.results.glob("*.parquet")
     flip(rows)
     assert found() == {f"results/{rows.name}": (State.DAMAGED, "")}
+
+
+def test_rows_that_the_manifest_lists_and_are_gone_are_missing(experiment, found):
+    (rows,) = experiment.paths.results.glob("*.parquet")
+    index(experiment.paths.results)
+    rows.unlink()
+    assert found() == {f"results/{rows.name}": (State.MISSING, "")}  # measured by a test, and by no command
+
+
+def test_a_run_without_its_settings_is_not_whole(experiment, found):
+    branch(experiment).config.unlink()
+    assert found() == {"trunk-0/split-13/branch-0/config.yaml": (State.MISSING, "")}
+
+
+def test_what_lies_beside_the_trunks_is_looked_at(experiment, found):
+    root = experiment.paths.root
+    checkpoint.save({"global_step": 20}, root / "together-0123456789ab.safetensors")
+    (root / "together-ba9876543210.safetensors").touch()
+    (root / "notes.txt").touch()
+    assert found() == {
+        "together-0123456789ab.safetensors": (State.UNFINISHED, ""),
+        "together-ba9876543210.safetensors": (State.DAMAGED, ""),
+        "notes.txt": (State.LEFT_OVER, ""),
+    }
 
 
 def test_a_run_that_was_killed_is_unfinished_and_one_that_runs_is_running(experiment, found):

@@ -34,13 +34,16 @@ __all__ = [
 ]
 
 
+_ALONE = {"Objective": "library.objective", "UserError": "errors"}  # where a name is found sooner than with all others
+
+
 if not TYPE_CHECKING:  # a type checker is to find names that do not exist
 
     def __getattr__(name: str) -> Any:
         """Imports a public name when it is first asked for (PEP 562)."""
         if name not in __all__:
             raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-        return getattr(import_module("lmc_lab.library.measures"), name)
+        return getattr(import_module(f"lmc_lab.{_ALONE.get(name, 'library.measures')}"), name)
 
 
 def __dir__() -> list[str]:

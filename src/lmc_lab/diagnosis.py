@@ -18,7 +18,7 @@ from lmc_lab.results.part import told
 from lmc_lab.results.study_results import collect
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.curve_check import whole_curve
-from lmc_lab.runs.paths import RunFolder, SplitFolder, place_of
+from lmc_lab.runs.paths import RunFolder, RunPaths, SplitFolder, place_of
 
 
 class State(StrEnum):
@@ -72,6 +72,7 @@ def diagnose(output_dir: Path) -> Iterator[Finding]:
             yield from _of_trunk(RunFolder(trunk))
         if (task / "results").is_dir():
             yield from _of_results(task / "results")
+        yield from _of_programs(RunPaths(task))
 
 
 def _of_trunk(folder: RunFolder) -> Iterator[Finding]:
@@ -90,6 +91,15 @@ def _of_trunk(folder: RunFolder) -> Iterator[Finding]:
             states = [branch.step(each) for each in sorted(branch.saved_steps())]
             yield from _of_run(branch, [branch.endpoint, *states])
         yield from _left_over(split.path, {"split.json"})
+
+
+def _of_programs(paths: RunPaths) -> Iterator[Finding]:
+    """Yields what programs left that were ended, and what else lies beside the trunks."""
+    states = paths.programs()
+    for path in states:
+        wrong = [*_wrong(path, lambda path=path: checkpoint.load(path), "")]  # type: ignore[misc]
+        yield from wrong or [Finding(path, State.UNFINISHED, "runs together, which each run goes on from")]
+    yield from _left_over(paths.root, {path.name for path in states})
 
 
 def _step_of(split: SplitFolder) -> int:
@@ -126,6 +136,8 @@ def _of_run(folder: RunFolder, states: list[Path], commands: Mapping[Path, str] 
             damaged += _wrong(path, lambda path=path: checkpoint.load(path), own)  # type: ignore[misc]
     if folder.metrics.exists():
         damaged += _wrong(folder.metrics, lambda: whole_curve(folder), command)
+    if status and not folder.config.exists():
+        yield Finding(folder.config, State.MISSING, "the settings of a run, and the command that trains it")
     yield from damaged
     state = status.get("state", "missing")
     if state == "finished":
@@ -145,9 +157,11 @@ def _of_results(folder: Path) -> Iterator[Finding]:
     """Yields what the results are, and what the studies lack that asked for them."""
     listed = peek_json(folder / MANIFEST, place=MANIFEST).get("results", {})
     for path in sorted(folder.glob("*.parquet")):
-        command = _as_typed(listed.get(path.name, {}).get("command", ""))
+        command = _as_typed(listed.pop(path.name, {}).get("command", ""))
         wrong = [*_wrong(path, lambda path=path: read_result(path), command)]  # type: ignore[misc]
         yield from wrong or [Finding(path, State.COMPLETE)]
+    for name, entry in sorted(listed.items()):
+        yield Finding(folder / name, State.MISSING, "rows that were measured", _as_typed(entry.get("command", "")))
     for path in sorted(folder.glob("*.safetensors")):
         if not path.with_suffix(".parquet").exists():
             yield Finding(path, State.LEFT_OVER, "tensors without the rows that they belong to")

@@ -45,7 +45,7 @@ def _records(path: Path, entry: Entry) -> Path | None:
     try:
         digest = file_digest(records)
     except OSError as error:
-        raise DamagedFile(f"expected {path.name} to have its tensors beside it: {error}") from error
+        raise DamagedFile(f"expected {path.name} to have its tensors beside it, found no {records.name}") from error
     if digest != entry.records:
         raise DamagedFile(f"expected {records} to be what {path.name} was measured with, found other content")
     return records

@@ -50,9 +50,9 @@ def _read_pickle(path: Path) -> Any:
         )
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # a damaged pickle can raise anything
+    except Exception as error:  # a damaged pickle can raise anything, an OSError of no file, too
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
         if code := re.search(r"GLOBAL (\S+)", str(error)):
             raise UserError(
                 f"expected nothing but tensors and plain data in {path}, found a pickle that calls {code[1]}; "
