@@ -1,7 +1,9 @@
 """What stands about the project in several files is the same in all of them."""
 
+import ast
 import re
 import tomllib
+from collections import Counter
 
 import pytest
 import yaml
@@ -43,3 +45,13 @@ def test_the_architecture_names_files_and_folders_that_exist():
     assert len(named) > 20
     optional = {"conf/figure/"}  # for the first figure that is not of the paper
     assert not [name for name in {*named} - optional if not any((root / name).exists() for root in roots)]
+
+
+def test_no_two_classes_that_others_see_have_one_name():
+    classes = [
+        node.name
+        for path in sorted((REPOSITORY / "src").rglob("*.py"))
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    ]
+    assert [name for name, times in Counter(classes).items() if times > 1] == []

@@ -130,7 +130,7 @@ def _task(config: DictConfig) -> Task:
 
 
 def _with(optimization: Optimization, module: SupervisedTask) -> SupervisedTask:
-    """Returns the module, unless it would not do what the config says of its optimizer."""
+    """Returns the module; refuses one that would ignore the schedule or the parameter groups of the config."""
     if not optimization.is_plain and type(module).configure_optimizers is not SupervisedTask.configure_optimizers:
         raise UserError(
             "expected task.scheduler=null and task.decay_norms_and_biases=true where task.module has a configure_optimizers of "
@@ -154,7 +154,7 @@ def _variation(config: DictConfig, task: Task) -> Variation:
 
 
 def _told_origin(config: DictConfig, key: str) -> Callable[[Any, Origin], Any]:
-    """Returns what calls the target at a key with one argument; one that takes an `origin` is told that of a branch, too."""
+    """Returns a function of (argument, origin of a branch) that calls the target at a key, with the origin if it takes one."""
     node = plain(OmegaConf.select(config, key))
     has_target = isinstance(node, Mapping) and "_target_" in node
     if has_target and "origin" in argument_names(node["_target_"], key):
@@ -207,7 +207,7 @@ def data_loader(config: DictConfig) -> Callable[[], Dataset]:
 
 
 def _made(found: Any, kind: type[Any], key: str) -> Any:
-    """Returns what a target has made.
+    """Returns `found`, the object that a target has made, if it is of the kind that is needed.
 
     Raises:
         UserError: it is something else than what is needed at `key`.

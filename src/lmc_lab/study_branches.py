@@ -23,7 +23,7 @@ class BranchStage:
 
     @property
     def overrides(self) -> list[str]:
-        """Returns what makes them so; several ways are swept over."""
+        """Returns the overrides that describe how the branches are made; several ways are a sweep."""
         if len(self.ways) == 1:
             return branch_overrides(self.ways[0])
         return [f"branch={','.join(map(override_value, self.ways))}"]

@@ -57,7 +57,7 @@ def _sweep(config: DictConfig, given: "Sequence[str]") -> None:
     from lmc_lab.errors import UserError
     from lmc_lab.failures import Failures
     from lmc_lab.tuning.overrides import key_of, task_values, without_hydras
-    from lmc_lab.tuning.record import Record
+    from lmc_lab.tuning.record import SweepRecord
     from lmc_lab.tuning.search import proposals
     from lmc_lab.tuning.sweep import read_sweep
     from lmc_lab.tuning.trial import Trial, check_metric, metrics
@@ -71,7 +71,7 @@ def _sweep(config: DictConfig, given: "Sequence[str]") -> None:
     given = [*(item for item in sweep.given if key_of(item) not in own_keys), *given]
     of_trials = compose("tune", overrides=without_hydras(given))
     check_metric(sweep.metric, of_trials.study.analyses)
-    record, failures = Record(sweep, Path(of_trials.output_dir).absolute()), Failures("trial")
+    record, failures = SweepRecord(sweep, Path(of_trials.output_dir).absolute()), Failures("trial")
     for number, proposal in enumerate(proposals(sweep, config.trials, config.tuning_seed), start=1):
         trial = Trial.of(proposal.values, of_trials, given, sweep.name)
         print(f"trial {number}: {' '.join(trial.settings)}", flush=True)

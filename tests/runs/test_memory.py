@@ -8,7 +8,7 @@ import torch
 from lmc_lab.runs import memory
 from lmc_lab.runs.memory import num_on, num_that_fit
 from lmc_lab.runs.run import Run
-from lmc_lab.runs.trial import Trial
+from lmc_lab.runs.trial import TriedModels
 from tiny import tiny_experiment
 
 GPU = torch.device("cuda")
@@ -35,7 +35,7 @@ class Books:
         books = self
         books.kept = books.peak = len(batches) * self.KEPT
 
-        class OnBooks(Trial):
+        class OnBooks(TriedModels):
             def compute_gradients(self):
                 super().compute_gradients()
                 books.take(len(batches) * books.GRADIENTS)
@@ -56,7 +56,7 @@ class Books:
 def on(monkeypatch):
     def books_of(total):
         books = Books(total)
-        monkeypatch.setattr(memory, "Trial", books.trial)
+        monkeypatch.setattr(memory, "TriedModels", books.trial)
         for name, say in {
             "empty_cache": lambda: None,
             "memory_allocated": lambda device: books.kept,

@@ -28,7 +28,7 @@ ConfigStore.instance().store(group="hydra/launcher", name="pool", node=PoolLaunc
 
 
 class PoolLauncher(SweepLauncher):
-    """See the module."""
+    """Runs the jobs of a sweep in a pool of processes on this machine."""
 
     def __init__(self, n_jobs: int | None = None) -> None:
         if n_jobs is not None and n_jobs < 1:

@@ -46,7 +46,7 @@ ConfigStore.instance().store(group="hydra/sweeper", name="merging", node=Merging
 
 
 class MergingSweeper(Sweeper):
-    """See the module."""
+    """Merges points of a sweep that differ in runs alone into as few jobs as keep all workers busy."""
 
     def __init__(
         self,

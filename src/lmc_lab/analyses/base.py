@@ -127,7 +127,7 @@ class Analysis(_About):
         return ()
 
     def variations_of(self, task: Task) -> Sequence[Mapping[str, Any]]:
-        """Returns the `variations` of the branches of a task, where what a task is decides which ones there are."""
+        """Returns the ways to make branches that this analysis wants for a task; overridden where they depend on the task."""
         return self.variations
 
     def request(self, request: Request) -> Request:

@@ -17,7 +17,7 @@ from lmc_lab.landscape.lines import LineProbe, probe_spokes
 from lmc_lab.landscape.onset import STABLE_INSTABILITY
 from lmc_lab.landscape.perturbation import initial_length
 from lmc_lab.runs.perturbation import Kind, moved_in
-from lmc_lab.runs.varied_modes import Pairs, VariedModes
+from lmc_lab.runs.varied_modes import PairedModes, VariedModes
 from lmc_lab.tasks.evaluation_settings import EvaluationSettings
 from lmc_lab.tasks.point_evaluator import PointEvaluator
 from lmc_lab.tasks.task import Task
@@ -73,10 +73,10 @@ class PerturbedBranches(VariedAnalysis):
             yield Measurement(quantity="perturbation_length", value=sigma * unit, index=number)
         for place, kind in enumerate(self.kinds):
             varied = modes.varied[place * len(self.sigmas) : (place + 1) * len(self.sigmas)]
-            yield from self._of_kind(kind, [Pairs.of(modes.mode, each) for each in varied], evaluator, task)
+            yield from self._of_kind(kind, [PairedModes.of(modes.mode, each) for each in varied], evaluator, task)
 
     def _of_kind(
-        self, kind: str, pairs_of: Sequence[Pairs], evaluator: PointEvaluator, task: Task
+        self, kind: str, pairs_of: Sequence[PairedModes], evaluator: PointEvaluator, task: Task
     ) -> Iterator[Measurement | LeftOut]:
         for number, pairs in enumerate(pairs_of):
             yield replace(mean(f"{kind}_distance", pairs.distances), index=number)
@@ -110,7 +110,7 @@ class PerturbedBranches(VariedAnalysis):
             yield replace(row, quantity=f"{kind}_sigma_50_slope", value=found.slope)
 
 
-def _lines(pairs: Pairs, evaluator: PointEvaluator, examples: Examples, num_points: int) -> list[LineProbe]:
+def _lines(pairs: PairedModes, evaluator: PointEvaluator, examples: Examples, num_points: int) -> list[LineProbe]:
     """Returns the probe of the line between the endpoints of each pair."""
     endpoints = pairs.endpoints.to(evaluator.device.torch_device)
     vertices = torch.eye(len(endpoints), dtype=torch.float64)

@@ -10,7 +10,7 @@ from lmc_lab.results.select import select
 
 
 @dataclass(frozen=True)
-class Part:
+class ExamplePart:
     """What a part is called, its colour, and whether it is a control of the other part in this colour."""
 
     label: str
@@ -18,12 +18,12 @@ class Part:
     is_control: bool = False
 
 
-ALL = Part("all examples", GREY)
-PARTS: Mapping[str, Part] = {
-    "shared": Part("right by all", BLUE),
-    "unshared": Part("not right by all", RED),
-    "random_shared": Part("as many as right by all, random", BLUE, is_control=True),
-    "random_unshared": Part("as many as not right by all, random", RED, is_control=True),
+ALL = ExamplePart("all examples", GREY)
+PARTS: Mapping[str, ExamplePart] = {
+    "shared": ExamplePart("right by all", BLUE),
+    "unshared": ExamplePart("not right by all", RED),
+    "random_shared": ExamplePart("as many as right by all, random", BLUE, is_control=True),
+    "random_unshared": ExamplePart("as many as not right by all, random", RED, is_control=True),
 }
 
 
@@ -32,7 +32,7 @@ def on_part(quantity: str, part: str, *, own: bool = False) -> str:
     return f"{quantity}_on_{part}{'_own' if own else ''}"
 
 
-def by_part(rows: pd.DataFrame, quantity: str, *, own: bool = False) -> dict[Part, pd.DataFrame]:
+def by_part(rows: pd.DataFrame, quantity: str, *, own: bool = False) -> dict[ExamplePart, pd.DataFrame]:
     """Returns the rows of a quantity for all examples, whose branches are plain, and for each part, on the training set."""
     found = {ALL: select(rows, quantity, "train")}
     return found | {part: select(rows, on_part(quantity, name, own=own), "train") for name, part in PARTS.items()}

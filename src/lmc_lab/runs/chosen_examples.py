@@ -26,7 +26,7 @@ def kept_choice(folder: SplitFolder, data_digest: str) -> Tensor | None:
 
 
 def choose_once(folder: SplitFolder, data_digest: str, choose: Callable[[], Tensor]) -> Tensor:
-    """Returns what was chosen in a folder; the first time `choose` says what."""
+    """Returns the indices that are kept in a folder; where there are none yet, it keeps those of `choose`."""
     found = kept_choice(folder, data_digest)
     if found is not None:
         return found

@@ -12,7 +12,7 @@ from lmc_lab.runs.copies_module import CopiesModule
 from lmc_lab.runs.fit import products_of
 from lmc_lab.runs.run import Run
 from lmc_lab.runs.stacked_state import shared, stacked, taken
-from lmc_lab.runs.trial import Batch, Trial, converted, stacked_on
+from lmc_lab.runs.trial import Batch, TriedModels, converted, stacked_on
 from lmc_lab.tasks.noise import draws_numbers
 from lmc_lab.tasks.precision import precision_of
 from lmc_lab.tasks.supervised import SupervisedTask, only_optimizer
@@ -86,7 +86,7 @@ def _why_not_alike(task: Task, batches: list[Batch], *, allows_noise: bool) -> s
 
 def _why_not_here(run: Run, batches: list[Batch], device: torch.device) -> str | None:
     """Takes a step of two models in the precision, and on the device, in which the run is trained; raises what goes wrong."""
-    trial = Trial(run, batches, device)
+    trial = TriedModels(run, batches, device)
     trial.compute_gradients()
     trial.step()
     return None

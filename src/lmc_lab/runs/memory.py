@@ -7,7 +7,7 @@ import torch
 
 from lmc_lab.inputs import by_name
 from lmc_lab.runs.run import Run
-from lmc_lab.runs.trial import Trial
+from lmc_lab.runs.trial import TriedModels
 
 _SHARE = 0.85  # of the memory; the rest is for libraries, fragments, and the saving of states
 _NUM_POINTS = 3  # that a step of a trajectory has beside the parameters: the point, the one before, their difference
@@ -40,7 +40,7 @@ def num_on(run: Run, device: torch.device) -> int:
         gc.collect()
         torch.cuda.empty_cache()
         of_orders = count * _NUM_EPOCHS * _INDEX_BYTES * len(examples)
-        return _peak(Trial(run, [batch] * count, device), device) + of_orders
+        return _peak(TriedModels(run, [batch] * count, device), device) + of_orders
 
     stored = (*by_name(examples.inputs).values(), examples.targets)  # which will lie there, too
     total = torch.cuda.get_device_properties(device).total_memory - sum(tensor.nbytes for tensor in stored)
@@ -50,7 +50,7 @@ def num_on(run: Run, device: torch.device) -> int:
         return 1
 
 
-def _peak(trial: Trial, device: torch.device) -> int:
+def _peak(trial: TriedModels, device: torch.device) -> int:
     """Returns the most bytes that a program of the trial's models has in use.
 
     A captured step keeps the memory of its gradients and activations, so that what the optimizer takes comes on top.

@@ -69,7 +69,7 @@ class Program:
                 self._train_in_step()
 
     def _train_in_step(self) -> None:
-        """Trains those that go together, from the first step of any to the last of any."""
+        """Trains the members whose states can be stacked, from the first step of any of them to the last; the others wait."""
         later: list[Member] = []
         while self._states or self._waiting:
             self._join(later)

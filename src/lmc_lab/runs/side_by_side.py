@@ -1,4 +1,7 @@
-"""Trains what it can of several runs as one program; whoever trains them one by one afterwards does the rest."""
+"""Trains several runs together, as far as that works.
+
+Runs that cannot be trained together are left as they are. The caller asks for each run afterwards, which trains those alone.
+"""
 
 import logging
 from collections.abc import Callable, Collection, Sequence

@@ -1,4 +1,4 @@
-"""The states of several runs at one step as one, as a program of them has it, and each of them again."""
+"""Stacks the states of several runs at one step, each tensor along a new first dimension, and takes each run's out again."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

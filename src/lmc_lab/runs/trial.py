@@ -1,4 +1,4 @@
-"""A step of n models of a task as a program takes it, tried before there is one."""
+"""One training step of n models together, tried to see whether it works, and how much memory it takes."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from lmc_lab.tasks.supervised import only_optimizer
 Batch = tuple[Inputs, Tensor]
 
 
-class Trial:
+class TriedModels:
     """n models in the precision, and on the device, in which a run is trained.
 
     Args:

@@ -59,7 +59,7 @@ class VariedModes(Subject):
 
 
 @dataclass(frozen=True)
-class Pairs:
+class PairedModes:
     """The endpoints of n pairs: first those of a mode, then their counterparts in a variation."""
 
     names: Sequence[str]  # 2n
@@ -67,7 +67,7 @@ class Pairs:
     buffers: Mapping[str, Tensor]  # name -> (2n, *shape)
 
     @classmethod
-    def of(cls, mode: Mode, varied: Mode) -> "Pairs":
+    def of(cls, mode: Mode, varied: Mode) -> "PairedModes":
         """Returns the branches of `varied` with those of `mode` that have the same seeds."""
         index = [mode.branches.index(branch) for branch in varied.branches]
         names = [*(mode.names[i] for i in index), *(f"{name}, varied" for name in varied.names)]

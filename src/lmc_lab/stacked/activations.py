@@ -53,7 +53,7 @@ MAPS = (ActivationLayout.IMAGES, ActivationLayout.IMAGES_BATCH_LAST, ActivationL
 
 
 @dataclass(frozen=True)
-class Source:
+class LayerInput:
     """What a layer knows of its input; `may_overwrite` if nothing else needs the tensor."""
 
     layout: ActivationLayout
@@ -111,7 +111,7 @@ def mean_over(dims: tuple[int, ...], layout: ActivationLayout, x: Tensor, num_mo
     return x.mean(dims, keepdim=True)
 
 
-def accept(call: Call, source: Source, *accepted: ActivationLayout) -> None:
+def accept(call: Call, source: LayerInput, *accepted: ActivationLayout) -> None:
     """Raises `UnsupportedModel` unless the input has one of the accepted layouts."""
     if source.layout not in accepted:
         call.unsupported(f"it takes {' or '.join(layout.value for layout in accepted)}, not {source.layout.value}")

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lmc_lab.landscape.parameters import States
 from lmc_lab.stacked.activations import count_models
 from lmc_lab.stacked.graph import UnsupportedModel, trace
-from lmc_lab.stacked.program import Program, StackedState
+from lmc_lab.stacked.program import LayerProgram, PreparedWeights
 
 Result = TypeVar("Result")
 
@@ -60,10 +60,10 @@ class StackedModel:
     def __init__(self, model: nn.Module) -> None:
         self._model = copied(model).eval()
         self._first_names = first_names(self._model)
-        self._program = Program(trace(self._model, fold_batch_norm=True))
-        self._unfolded = Program(trace(self._model, fold_batch_norm=False))
+        self._program = LayerProgram(trace(self._model, fold_batch_norm=True))
+        self._unfolded = LayerProgram(trace(self._model, fold_batch_norm=False))
 
-    def prepare(self, states: States) -> StackedState:
+    def prepare(self, states: States) -> PreparedWeights:
         """Returns the weights of n models, rearranged once for all calls.
 
         Args:
@@ -82,7 +82,7 @@ class StackedModel:
         return self._program.prepare_inputs(x, num_map_examples)
 
     @torch.no_grad()
-    def __call__(self, state: StackedState, inputs: list[Tensor]) -> Tensor:
+    def __call__(self, state: PreparedWeights, inputs: list[Tensor]) -> Tensor:
         """Returns the outputs (n, B, ...) of all models on the inputs that `prepare_inputs` gave."""
         return self._program.run(state, inputs)
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lmc_lab.stacked.activations import ActivationLayout, Layer, Source, Weights
+from lmc_lab.stacked.activations import ActivationLayout, Layer, LayerInput, Weights
 from lmc_lab.stacked.graph import RELUS, Call
 
 
-def _elementwise(call: Call, source: Source) -> Layer:
+def _elementwise(call: Call, source: LayerInput) -> Layer:
     function = call.module or (getattr(torch, call.kind) if call.op == "call_method" else call.kind)
     rest, named = call.args[1:], call.kwargs
     if source.may_overwrite and call.kind in _OVERWRITING:
@@ -20,7 +20,7 @@ def _elementwise(call: Call, source: Source) -> Layer:
     return Layer(source.layout, lambda num_models, weights, x: function(x, *rest, **named))
 
 
-def arithmetic(call: Call, *sources: Source) -> Layer:
+def arithmetic(call: Call, *sources: LayerInput) -> Layer:
     """Builds x + y and the like, between tensors of one layout or with a number."""
     function, overwriting = _ARITHMETIC[call.kind]
     layouts = {source.layout for source in sources}

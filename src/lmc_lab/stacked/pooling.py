@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lmc_lab.stacked.activations import MAPS, ActivationLayout, Layer, Source, accept, in_2d, mean_over
+from lmc_lab.stacked.activations import MAPS, ActivationLayout, Layer, LayerInput, accept, in_2d, mean_over
 from lmc_lab.stacked.graph import Call
 
 
-def _pool(call: Call, source: Source) -> Layer:
+def _pool(call: Call, source: LayerInput) -> Layer:
     accept(call, source, ActivationLayout.SHARED, *MAPS)
     pool = call.module or _POOLS[call.kind](*call.args[1:], **call.kwargs)
     if getattr(pool, "return_indices", False):

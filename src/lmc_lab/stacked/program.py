@@ -12,7 +12,7 @@ from lmc_lab.stacked.activations import (
     MAPS,
     ActivationLayout,
     Layer,
-    Source,
+    LayerInput,
     Weights,
     batch_first,
     batch_last,
@@ -27,14 +27,14 @@ _MOMENTS_EXAMPLES = 64
 
 
 @dataclass(frozen=True)
-class StackedState:
+class PreparedWeights:
     """The weights of n models as the layers of a `StackedModel` want them."""
 
     num_models: int
     weights: dict[Call, Weights]
 
 
-class Program:
+class LayerProgram:
     """The layers of a model in their order, and when a result is last used."""
 
     def __init__(self, calls: list[Call]) -> None:
@@ -51,10 +51,10 @@ class Program:
         """Returns whether feature maps can be made for a part of the examples at a time."""
         return bool(self._maps)
 
-    def prepare(self, states: States) -> StackedState:
+    def prepare(self, states: States) -> PreparedWeights:
         """Returns the weights of n models, given every parameter and buffer by its name, (n, *shape)."""
         weights = {call: layer.prepare(states) for call, layer in self._layers.items()}
-        return StackedState(count_models(states), weights)
+        return PreparedWeights(count_models(states), weights)
 
     def prepare_inputs(self, x: Tensor, num_map_examples: int) -> list[Tensor]:
         """Returns the inputs (B, ...) as `run` takes them.
@@ -66,7 +66,7 @@ class Program:
 
     def run(
         self,
-        state: StackedState,
+        state: PreparedWeights,
         parts: Sequence[Tensor],
         visit: Callable[[Tensor], object] = lambda activation: None,
     ) -> Tensor:
@@ -84,7 +84,7 @@ class Program:
         self,
         calls: list[Call],
         values: dict[Call, Tensor],
-        state: StackedState,
+        state: PreparedWeights,
         x: Tensor,
         visit: Callable[[Tensor], object],
     ) -> Tensor:
@@ -162,9 +162,9 @@ class Program:
         layout = self._layers[result].layout
         return Layer(layout, lambda num_models, weights, x: models_first(layout, x, num_models))
 
-    def _source(self, call: Call) -> Source:
+    def _source(self, call: Call) -> LayerInput:
         layer = self._layers[call]
-        return Source(layer.layout, may_overwrite=layer.is_fresh and len(call.users) == 1)
+        return LayerInput(layer.layout, may_overwrite=layer.is_fresh and len(call.users) == 1)
 
 
 def _join(parts: list[Tensor], layout: ActivationLayout) -> Tensor:

@@ -12,7 +12,7 @@ from lmc_lab.stacked.activations import (
     MAPS,
     ActivationLayout,
     Layer,
-    Source,
+    LayerInput,
     Weights,
     accept,
     mean_over,
@@ -22,7 +22,7 @@ from lmc_lab.stacked.activations import (
 from lmc_lab.stacked.graph import FLATTENS, Call
 
 
-def flatten(call: Call, source: Source, *sizes: Source) -> Layer:
+def flatten(call: Call, source: LayerInput, *sizes: LayerInput) -> Layer:
     """Builds what makes (B, features) of anything, however it is written."""
     num_features = num_flat_features(call)
 
@@ -59,14 +59,14 @@ def num_flat_features(call: Call) -> int:
     return -1
 
 
-def _size(call: Call, source: Source) -> Layer:
+def _size(call: Call, source: LayerInput) -> Layer:
     """Builds `x.size(0)`, `x.shape` and `x.shape[0]`. No value is computed: that it is the batch size is enough."""
     if call.args[1:] not in ((), (0,), ("shape",)):
         call.unsupported("only the batch size is known")
     return Layer(ActivationLayout.SIZE, lambda num_models, weights, x: x, is_fresh=False)
 
 
-def _item(call: Call, source: Source) -> Layer:
+def _item(call: Call, source: LayerInput) -> Layer:
     if source.layout is ActivationLayout.SIZE:
         return _size(call, source)
     accept(call, source, ActivationLayout.SHARED, *MAPS)
@@ -84,7 +84,7 @@ def is_slice_of_space(index: Any) -> bool:
     return bool(bounds) and index[:2] == (slice(None),) * 2 and not any(isinstance(bound, Call) for bound in bounds)
 
 
-def _mean(call: Call, source: Source) -> Layer:
+def _mean(call: Call, source: LayerInput) -> Layer:
     accept(call, source, *MAPS)
     keeps, over = keeps_space(call, source.layout.num_space), tuple(range(2, 2 + source.layout.num_space))
 
@@ -106,7 +106,7 @@ def keeps_space(call: Call, num_space: int) -> bool:
     return keeps
 
 
-def _pad(call: Call, source: Source) -> Layer:
+def _pad(call: Call, source: LayerInput) -> Layer:
     """Builds constant padding of space and of each model's channels."""
     accept(call, source, *MAPS)
     space, channels, value = constant_padding(call, source.layout.num_space)
@@ -129,7 +129,7 @@ def constant_padding(call: Call, num_space: int) -> tuple[tuple[int, ...], tuple
     return pads[: 2 * num_space], pads[2 * num_space :] or (0, 0), given.get("value") or 0.0
 
 
-def _unsqueeze(call: Call, source: Source) -> Layer:
+def _unsqueeze(call: Call, source: LayerInput) -> Layer:
     accept(call, source, ActivationLayout.SHARED)
     return Layer(
         ActivationLayout.SHARED,

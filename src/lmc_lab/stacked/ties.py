@@ -34,7 +34,7 @@ class Ties:
         self.tie(units, self._axes.setdefault((tensor, dim), list(units)))
 
     def mark(self, unit: int, what: Hashable) -> None:
-        """Says something of a unit that those have in common with which it may change places."""
+        """Adds a property to a unit; only units with the same properties may change places."""
         self._marks[unit].add(what)
 
     def fix(self, units: Sequence[int]) -> None:

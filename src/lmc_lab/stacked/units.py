@@ -173,7 +173,7 @@ class _Walk:
         return source if keeps_space(call, source.num_space) else _Features(source.units)
 
     def item(self, call: Call, source: _Followed) -> _Followed:
-        """Follows a slice of space, a size, or whatever is taken of the input."""
+        """Follows `x[...]` where it takes a part of space, or an entry of a size; the channels stay as they are."""
         if source is not None and not (source.num_space and is_slice_of_space(call.args[1])):
             call.unsupported("expected slices of space")
         return source

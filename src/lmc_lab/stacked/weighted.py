@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lmc_lab.landscape.parameters import States
-from lmc_lab.stacked.activations import MAPS, ActivationLayout, Layer, Source, Weights, accept, batch_last, in_2d
+from lmc_lab.stacked.activations import MAPS, ActivationLayout, Layer, LayerInput, Weights, accept, batch_last, in_2d
 from lmc_lab.stacked.graph import BATCH_NORMS, CONVOLUTIONS, Call
 
 _LINE = 16  # numbers of 4 bytes
 
 
-def _convolution(call: Call, source: Source) -> Layer:
+def _convolution(call: Call, source: LayerInput) -> Layer:
     module = call.module
     is_1d = isinstance(module, nn.Conv1d)
     images = ActivationLayout.IMAGES_BATCH_LAST if call.puts_batch_last else ActivationLayout.IMAGES
@@ -66,7 +66,7 @@ def _scale_and_shift(norm: Call, states: States) -> tuple[Tensor, Tensor]:
     return scale, torch.addcmul(states[f"{norm.path}.bias"], mean, scale, value=-1)
 
 
-def _batch_norm(call: Call, source: Source) -> Layer:
+def _batch_norm(call: Call, source: LayerInput) -> Layer:
     accept(call, source, *MAPS, ActivationLayout.ROWS)
     is_rows = source.layout is ActivationLayout.ROWS
     ones = [1] * (source.layout.num_space + source.layout.is_batch_last)
@@ -84,7 +84,7 @@ def _batch_norm(call: Call, source: Source) -> Layer:
     return Layer(source.layout, execute, prepare)
 
 
-def _group_norm(call: Call, source: Source) -> Layer:
+def _group_norm(call: Call, source: LayerInput) -> Layer:
     module = call.module
     accept(call, source, *MAPS)
 
@@ -100,7 +100,7 @@ def _group_norm(call: Call, source: Source) -> Layer:
     return Layer(source.layout, execute, prepare)
 
 
-def _layer_norm(call: Call, source: Source) -> Layer:
+def _layer_norm(call: Call, source: LayerInput) -> Layer:
     module, names = call.module, _affine(call.module)
     accept(call, source, ActivationLayout.ROWS)
 
@@ -122,7 +122,7 @@ def _affine(module: nn.Module) -> list[str]:
     return [name for name in ("weight", "bias") if getattr(module, name, None) is not None]
 
 
-def _linear(call: Call, source: Source) -> Layer:
+def _linear(call: Call, source: LayerInput) -> Layer:
     """Builds W x' + b, whose result (n, out, B) is then seen as (n, B, out).
 
     With the batch as the inner dimension a layer of 10 outputs takes a quarter of the time that x W' + b takes.

@@ -21,7 +21,7 @@ _FORMATS = ("png", "svg", "pdf")
 _ONSETS = ["criterion", "trunk", "last_failed", "first_held", "reversals", "num_steps"]
 
 
-class Record:
+class SweepRecord:
     """The trials of a sweep so far.
 
     Args:
