@@ -12,7 +12,7 @@ from matplotlib.text import Text
 
 from conftest import REPOSITORY
 from lmc_lab.reporting import palette, printed
-from lmc_lab.reporting.figures import figure2, figure4, figure5, pairs
+from lmc_lab.reporting.figures import figure2, figure3, figure4, figure5, pairs
 from lmc_lab.reporting.figures.axes import Marks, Style, draw_points, split_colours
 from lmc_lab.reporting.figures.style import ONE_COLUMN, PAPER, TWO_COLUMNS
 from lmc_lab.reporting.pictures import laid_out
@@ -178,6 +178,24 @@ def test_on_a_logarithmic_axis_bars_to_0_or_below_end_where_the_axis_does():
     assert bars == {(bottom, 70.0), (1.0, 3.0)} and 0 < bottom < 1 and top > 70
     caps = {y for line in axis.lines if line.get_marker() in (2, 3, "_") for y in line.get_ydata()}
     assert all(y > 0 for y in caps if not np.isnan(y))
+
+
+def test_a_flat_spectrum_fills_its_panel_and_the_remark_is_below():
+    common = {"task": "t", "trunk": 0, "split_step": 10}
+    lines = [
+        common | {"quantity": "singular_value_centred", "index": index, "value": value}
+        for index, value in enumerate((1, 0.995, 0.99), 1)
+    ]
+    lines += [common | {"quantity": "num_outputs", "value": 1}]
+    rows = pd.DataFrame(lines).reindex(columns=list(SCHEMA)).astype(SCHEMA)
+    figure = mpl.figure.Figure(layout="constrained")
+    axis = figure.subplots()
+    figure3.singular_values(axis, rows, Marks.of(rows), kind="centred")
+    laid_out(figure)
+    bottom, top = axis.get_ylim()
+    assert (1 - 0.99) / (top - bottom) > 0.8
+    (remark,) = axis.texts
+    assert remark.get_window_extent().y1 < axis.bbox.y0  # where no line runs through it
 
 
 def lab(colour, sight):
