@@ -131,7 +131,20 @@ def test_captions_are_beside_the_figures(demo, tmp_path):
     printed.draw_figures(few, tmp_path, formats=["svg"])
     told = (tmp_path / "captions.txt").read_text()
     assert [line for line in told.splitlines() if line in printed.FIGURES] == ["figure2", "shared_correct"]
-    assert printed.FIGURES["figure2"].caption in told
+    assert printed.FIGURES["figure2"].caption_of(few) in told
+
+
+def test_what_was_not_measured_has_no_panel_and_is_not_told_of(demo):
+    """Distances of Figure 2, and what endpoints have right in common of Figure 5."""
+    study = demo[False][demo[False]["quantity"].isin(["p_conv", "endpoint_accuracy"])]
+    for name, num_panels, words in (
+        ("figure2", 1, ("Bottom", "dotted")),
+        ("figure5", 2, ("Dashed", "Right:", "Squares")),
+    ):
+        own = printed.FIGURES[name]
+        assert len([axis for axis in drawn(name, study).axes if axis.axison]) == num_panels
+        assert own.caption_of(demo[False]) == own.caption and all(word in own.caption for word in words)
+        assert not any(word in own.caption_of(study) for word in words)
 
 
 def test_what_has_one_step_stands_side_by_side():

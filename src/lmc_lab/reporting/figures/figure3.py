@@ -1,7 +1,6 @@
 """Figure 3: of how many dimensions the hull is."""
 
 from functools import partial
-from math import log10
 
 import pandas as pd
 from matplotlib.axes import Axes

@@ -13,6 +13,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from lmc_lab.reporting.figures.axes import Marks, say_what_is_empty
 from lmc_lab.reporting.figures.style import ONE_COLUMN, PANEL_HEIGHT, SMALL, TWO_COLUMNS
+from lmc_lab.results.select import select_any
 
 Panel = Callable[[Axes, pd.DataFrame, Marks], None]
 _LINE = 0.14  # inches, of a legend
@@ -32,6 +33,11 @@ def compose(rows: pd.DataFrame, panels: Sequence[Sequence[Panel]]) -> Figure:
         return _filled([[(panel, rows) for panel in line] for line in panels], Marks.of(rows))
     lines = [[(panel, own) for own in tasks.values()] for line in panels for panel in line]
     return _filled(lines, Marks.of(rows), list(tasks))
+
+
+def measured(rows: pd.DataFrame, lines: Mapping[tuple[str, ...], Sequence[Panel]]) -> list[Sequence[Panel]]:
+    """Returns the lines of panels, which are given by what they draw, of which `rows` have anything."""
+    return [panels for quantities, panels in lines.items() if not select_any(rows, quantities).empty]
 
 
 def _filled(lines: Sequence[Sequence[tuple[Panel, pd.DataFrame]]], marks: Marks, titles: Sequence[str] = ()) -> Figure:
