@@ -1,16 +1,22 @@
 """`lmc_lab.figures`: each panel of a report is drawn from a frame of rows, on axes that are given, or on a sheet of its own."""
 
 import inspect
+import itertools
 import subprocess
 import sys
+from functools import partial
+from typing import get_args
 
 import matplotlib as mpl
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
 from conftest import REPOSITORY
 from lmc_lab import figures
 from lmc_lab.errors import UserError
+from lmc_lab.reporting import printed
+from lmc_lab.reporting.figures import layout
 from question_rows import (
     alignment_rows,
     chaos_rows,
@@ -36,8 +42,8 @@ def rows():
     others |= dict.fromkeys(("union_barriers", "union_p_conv", "union_centre"), alignment_rows())
     of_noise = [name for name in PANELS if name.startswith(("noise_", "mixture_"))]
     others |= dict.fromkeys(of_noise, noise_rows())
-    others |= dict.fromkeys(("lyapunov", "sigma_50"), chaos_rows())
-    others |= dict.fromkeys(("kernel_velocity", "kernel_distances"), kernel_rows())
+    others |= dict.fromkeys(("lyapunov", "difference_growth", "sigma_50", "barriers_by_size"), chaos_rows())
+    others |= dict.fromkeys(("kernel_velocity", "kernel_distances", "kernel_distances_along"), kernel_rows())
     others |= dict.fromkeys(("example_barriers", "el2n_correlation", "barrier_by_el2n"), example_rows())
     others |= dict.fromkeys(("part_p_conv", "part_barriers", "part_accuracy"), part_rows())
     return {name: others.get(name, of_endpoints) for name in PANELS}
@@ -56,6 +62,46 @@ def test_a_panel_is_drawn_on_given_axes_whatever_the_order_of_the_rows(rows, nam
     )
     again = draw(rows[name].sample(frac=1, random_state=0), ax=other, **options)
     assert [line.get_xydata().tolist() for line in again.lines] == [line.get_xydata().tolist() for line in given.lines]
+
+
+def panel_and_options(panel):
+    """What is called, with all its options."""
+    function, given = (panel.func, panel.keywords) if isinstance(panel, partial) else (panel, {})
+    parameters = inspect.signature(function).parameters.values()
+    own = {each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY} | given
+    return function.__module__, function.__name__, frozenset(own.items())
+
+
+def all_options(draw):
+    """Every choice of what a function of a notebook can be asked for."""
+    choices = {}
+    for each in inspect.signature(draw).parameters.values():
+        if each.name == "trunk":
+            choices[each.name] = (0, 1)
+        elif each.annotation is bool:
+            choices[each.name] = (False, True)
+        elif each.name not in ("rows", "ax"):
+            choices[each.name] = get_args(each.annotation)
+    return [dict(zip(choices, chosen, strict=True)) for chosen in itertools.product(*choices.values())]
+
+
+def test_every_panel_of_a_report_has_its_function(rows, monkeypatch):
+    """The maps over time are drawn by `hull_map` alone."""
+    of_report, of_notebook = [], []
+    monkeypatch.setattr(
+        layout, "_filled", lambda lines, *_, **__: of_report.extend(panel for line in lines for panel, _ in line)
+    )
+    monkeypatch.setattr(figures, "_drawn", lambda panel, *_: of_notebook.append(panel))
+    made = {id(own): own for own in rows.values()}
+    everything = pd.concat([*made.values()])
+    for figure in printed.FIGURES.values():
+        if not figure.over_time:
+            figure.drawn(everything)
+    for name in PANELS:
+        for options in all_options(getattr(figures, name)):
+            getattr(figures, name)(rows[name], **options)
+    found, known = ({panel_and_options(panel) for panel in panels} for panels in (of_report, of_notebook))
+    assert len(found) > 40 and not found - known
 
 
 def test_what_is_drawn_are_the_rows(rows):

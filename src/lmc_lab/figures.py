@@ -27,8 +27,10 @@ from matplotlib.figure import Figure
 
 from lmc_lab.errors import UserError
 from lmc_lab.reporting.collapse_measures import MEASURES
+from lmc_lab.reporting.detectors import DETECTORS
 from lmc_lab.reporting.figures import branch_noise as branch_noise_
 from lmc_lab.reporting.figures import chaos as chaos_
+from lmc_lab.reporting.figures import detectors as detectors_
 from lmc_lab.reporting.figures import example_barriers as example_barriers_
 from lmc_lab.reporting.figures import figure2, figure3, figure4, figure5, figure6
 from lmc_lab.reporting.figures import gap_terms as gap_terms_
@@ -54,8 +56,11 @@ Subset = Literal["train", "test"]
 __all__ = [
     "accuracy",
     "barrier_by_el2n",
+    "barriers_by_size",
     "bend_of_class_means",
     "collapse",
+    "detector",
+    "difference_growth",
     "distances",
     "eigenvalues",
     "el2n_correlation",
@@ -65,6 +70,7 @@ __all__ = [
     "hessian_ratio",
     "hull_map",
     "kernel_distances",
+    "kernel_distances_along",
     "kernel_velocity",
     "layer_barriers",
     "lyapunov",
@@ -258,14 +264,49 @@ def lyapunov(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return _drawn(chaos_.growth, rows, ax)
 
 
+def difference_growth(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws how fast random differences of weights grow along the trunks, over whole windows."""
+    return _drawn(partial(chaos_.growth, quantity="difference_growth"), rows, ax)
+
+
 def sigma_50(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draws the size of a perturbation of W_k at which half of the pairs of branches have a barrier, against the split step."""
     return _drawn(chaos_.sigma_50, rows, ax)
 
 
+def barriers_by_size(
+    rows: pd.DataFrame, kind: Literal["gaussian", "gradient"] = "gaussian", *, ax: Axes | None = None
+) -> Axes:
+    """Draws the share of pairs of branches with a barrier by the size of a perturbation of W_k."""
+    return _drawn(partial(chaos_.barriers_by_size, kind=kind), rows, ax)
+
+
+def detector(
+    rows: pd.DataFrame,
+    quantity: Literal[
+        "train_loss", "nc1", "nc3", "lambda_max", "hessian_ratio", "lyapunov_exponent", "kernel_velocity"
+    ] = "train_loss",
+    *,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draws a measure along the trunks that may announce the onset.
+
+    Raises:
+        UserError: there is no such measure.
+    """
+    if quantity not in DETECTORS:
+        raise UserError(f"expected one of {', '.join(DETECTORS)}, found {quantity}; name one of them")
+    return _drawn(partial(detectors_.detector, quantity=quantity), rows, ax)
+
+
 def kernel_velocity(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draws how fast the tangent kernel turns along the trunks."""
     return _drawn(tangent_kernel_.velocity, rows, ax)
+
+
+def kernel_distances_along(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draws the distances of the tangent kernels of a trunk's states to those of others of its states."""
+    return _drawn(tangent_kernel_.along_trunk, rows, ax)
 
 
 def kernel_distances(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:

@@ -147,7 +147,7 @@ def _inlined(
         from lmc_lab.reporting.pictures import inlined
 
     return {
-        name: Picture(figure.caption, inlined(figure, own))
+        name: Picture(figure.caption_of(own), inlined(figure, own))
         for name, figure in figures.items()
         for own in [figure.source(rows, over_time)]
         if figure.can_be_drawn(own)

@@ -225,7 +225,10 @@ def test_a_task_without_accuracy_has_a_column_that_says_so(rows, tmp_path):
                 lines.append(where | {"quantity": quantity, "subset": "train", "value": 0.5})
             lines.append(where | {"quantity": "train_loss", "branch": 0, "step": step, "value": 2.0})
         where = {"trunk": 0, "split_step": step, "subset": "train"}
-        lines += [where | {"quantity": name, "value": 0.01} for name in ("endpoint_accuracy", "instability_error")]
+        lines += [
+            where | {"quantity": name, "value": 0.01}
+            for name in ("endpoint_accuracy", "intra_mode", "instability_error")
+        ]
         lines.append(where | {"quantity": "shared_correct", "index": 1, "value": 0.5})
     both = with_rows(rows[rows["quantity"].eq("hull_radius")], lines)
     names = {path.stem for path in write_report(both, {}, tmp_path, title="both")}

@@ -12,8 +12,8 @@ from matplotlib.text import Text
 
 from conftest import REPOSITORY
 from lmc_lab.reporting import palette, printed
-from lmc_lab.reporting.figures import figure2, figure4, figure5, pairs
-from lmc_lab.reporting.figures.axes import Marks, Style, draw_points, split_colours
+from lmc_lab.reporting.figures import figure2, figure3, figure4, figure5, pairs
+from lmc_lab.reporting.figures.axes import Marks, Style, draw_points
 from lmc_lab.reporting.figures.style import ONE_COLUMN, PAPER, TWO_COLUMNS
 from lmc_lab.reporting.pictures import laid_out
 from lmc_lab.results.bundle import read_bundle
@@ -131,7 +131,20 @@ def test_captions_are_beside_the_figures(demo, tmp_path):
     printed.draw_figures(few, tmp_path, formats=["svg"])
     told = (tmp_path / "captions.txt").read_text()
     assert [line for line in told.splitlines() if line in printed.FIGURES] == ["figure2", "shared_correct"]
-    assert printed.FIGURES["figure2"].caption in told
+    assert printed.FIGURES["figure2"].caption_of(few) in told
+
+
+def test_what_was_not_measured_has_no_panel_and_is_not_told_of(demo):
+    """Distances of Figure 2, and what endpoints have right in common of Figure 5."""
+    study = demo[False][demo[False]["quantity"].isin(["p_conv", "endpoint_accuracy"])]
+    for name, num_panels, words in (
+        ("figure2", 1, ("Bottom", "dotted")),
+        ("figure5", 2, ("Dashed", "Right:", "Squares")),
+    ):
+        own = printed.FIGURES[name]
+        assert len([axis for axis in drawn(name, study).axes if axis.axison]) == num_panels
+        assert own.caption_of(demo[False]) == own.caption and all(word in own.caption for word in words)
+        assert not any(word in own.caption_of(study) for word in words)
 
 
 def test_what_has_one_step_stands_side_by_side():
@@ -180,6 +193,57 @@ def test_on_a_logarithmic_axis_bars_to_0_or_below_end_where_the_axis_does():
     assert all(y > 0 for y in caps if not np.isnan(y))
 
 
+def test_a_flat_spectrum_fills_its_panel_and_the_remark_is_below():
+    common = {"task": "t", "trunk": 0, "split_step": 10}
+    lines = [
+        common | {"quantity": "singular_value_centred", "index": index, "value": value}
+        for index, value in enumerate((1, 0.995, 0.99), 1)
+    ]
+    lines += [common | {"quantity": "num_outputs", "value": 1}]
+    rows = pd.DataFrame(lines).reindex(columns=list(SCHEMA)).astype(SCHEMA)
+    figure = mpl.figure.Figure(layout="constrained")
+    axis = figure.subplots()
+    figure3.singular_values(axis, rows, Marks.of(rows), kind="centred")
+    laid_out(figure)
+    bottom, top = axis.get_ylim()
+    assert (1 - 0.99) / (top - bottom) > 0.8
+    (remark,) = axis.texts
+    assert remark.get_window_extent().y1 < axis.bbox.y0  # where no line runs through it
+
+
+def places_of(axis):
+    """Where points with a symbol are drawn, in points of the page."""
+    lines = [line for line in axis.lines if line.get_marker() in ("o", "D", "s")]
+    places = [line.get_transform().transform(line.get_xydata()) for line in lines if len(line.get_xdata())]
+    return np.concatenate(places) / axis.figure.dpi * 72
+
+
+@pytest.mark.parametrize(("name", "number", "least"), [("chaos", 3, 2), ("chaos", 4, 2), ("permutation", 1, 2.5)])
+def test_points_with_one_value_do_not_hide_each_other(demo, name, number, least):
+    """Shares of pairs by size, and p_conv of unions in several ways."""
+    axis = [axis for axis in drawn(name, demo[False]).axes if axis.axison][number]
+    places = places_of(axis)
+    apart = [np.linalg.norm(first - second) for i, first in enumerate(places) for second in places[:i]]
+    assert min(apart) > least
+
+
+@pytest.mark.parametrize("name", ["permutation", "neural_collapse"])
+def test_there_is_one_legend_where_no_row_of_panels_needs_its_own(demo, name):
+    assert len([axis for axis in drawn(name, demo[False]).axes if axis.get_legend()]) == 1
+
+
+def test_one_trunk_alone_has_another_colour_than_what_is_not_aligned(demo):
+    (legend,) = [axis.get_legend() for axis in drawn("permutation", demo[False]).axes if axis.get_legend()]
+    named = dict(zip([text.get_text() for text in legend.get_texts()], legend.get_lines(), strict=True))
+    series = [line.get_color() for label, line in named.items() if not label.startswith("trunk")]
+    assert len(series) == len(set(series)) == 8
+
+
+def test_small_barriers_of_parts_are_told_apart(demo):
+    barriers = [axis for axis in drawn("shared_examples", demo[False]).axes if axis.axison][2]
+    assert barriers.get_yscale() == "symlog" and barriers.get_ylim()[0] == 0
+
+
 def lab(colour, sight):
     """Returns a colour of sRGB in CIELAB (D65), as it is seen."""
     channels = np.array(to_rgb(colour))
@@ -194,9 +258,14 @@ def lab(colour, sight):
 @pytest.mark.parametrize("number", [2, 5, 8])
 def test_neighbouring_splits_are_told_apart(number, sight):
     """A difference of 2.3 is just seen; lines on paper take several of them."""
-    seen = [lab(colour, sight) for colour in split_colours(range(number)).values()]
+    seen = [lab(colour, sight) for colour in palette.split_colours(range(number)).values()]
     assert min(np.linalg.norm(first - second) for first, second in zip(seen, seen[1:], strict=False)) > 8
     assert all(second[0] > first[0] for first, second in zip(seen, seen[1:], strict=False))  # also in grey
+
+
+def test_the_latest_split_is_seen_on_white():
+    lightness = lab(palette.split_colours((0, 1))[1], _SIGHT["usual"])[0]
+    assert lightness < 78  # viridis ends at 91
 
 
 @pytest.mark.parametrize("sight", _SIGHT.values(), ids=_SIGHT)

@@ -1,4 +1,4 @@
-"""Colours that the colour-blind tell apart: one set for quantities, on the page and on paper, and the page's map for splits."""
+"""Colours that the colour-blind tell apart: one set for quantities and a map for splits, on the page and on paper."""
 
 from collections.abc import Iterable
 
@@ -10,8 +10,9 @@ BLUE, ORANGE, GREEN, RED, PINK, SKY, GREY = (
 SHARES = "Cividis"  # of plotly: maps of what is between 0 and 1
 LENGTHS = "Viridis"  # of plotly: maps of lengths and losses
 
-# Viridis (van der Walt and Smith 2015) without its ends, and with a first colour that is seen on a dark page.
-_SPLITS = ("#6650b4", "#3f6fae", "#277f8e", "#1fa187", "#4ac16d", "#a0da39")
+# Viridis (van der Walt and Smith 2015), lighter where it begins, to be seen on a dark page, and without its yellow end, which
+# is not seen on white.
+_SPLITS = ("#6650b4", "#4674a4", "#23878c", "#1fa187", "#3bbb75", "#7ad151")
 
 
 def split_colours(splits: Iterable[int]) -> dict[int, str]:

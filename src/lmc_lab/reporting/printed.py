@@ -93,5 +93,6 @@ def draw_figures(
     if marks != known:
         write_json(folder / _MARKS, marks)
     if drawn:
-        write_text(folder / _CAPTIONS, "\n".join(f"{name}\n{figure.caption}\n" for name, figure in drawn.items()))
+        told = (f"{name}\n{figure.caption_of(rows_of(figure))}\n" for name, figure in drawn.items())
+        write_text(folder / _CAPTIONS, "\n".join(told))
     return [path for name in drawn for path in files_of(folder, name, formats)]

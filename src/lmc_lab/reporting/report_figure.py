@@ -1,7 +1,7 @@
 """A figure of the report, on paper or on the page: what it needs, what it shows, and how it is drawn."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -24,6 +24,7 @@ class ReportFigure(Generic[Drawn]):
         also: further quantities that it draws.
         over_time: whether its rows are those of hulls on their way, too, each with its step; else of endpoints alone.
         of_elsewhere: whether it also draws weights from elsewhere, whose rows have no trunk and no split.
+        only_with: parts of the caption that are told only where there is one of these quantities.
     """
 
     draw: Callable[[pd.DataFrame], Drawn]
@@ -32,6 +33,7 @@ class ReportFigure(Generic[Drawn]):
     also: Sequence[str] = ()
     over_time: bool = False
     of_elsewhere: bool = False
+    only_with: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def source(self, rows: pd.DataFrame, rows_over_time: pd.DataFrame) -> pd.DataFrame:
         """Returns those of the rows of endpoints, and of hulls on their way, that it is drawn from."""
@@ -49,6 +51,14 @@ class ReportFigure(Generic[Drawn]):
     def drawn(self, rows: pd.DataFrame) -> Drawn:
         """Returns the figure of what it names in `rows`."""
         return self.draw(self.rows_of(rows))
+
+    def caption_of(self, rows: pd.DataFrame) -> str:
+        """Returns the caption without what it tells of quantities that `rows` do not have."""
+        own, told = self.rows_of(rows), self.caption
+        for part, quantities in self.only_with.items():
+            if select_any(own, quantities).empty:
+                told = told.replace(f" {part}", "")
+        return told
 
     def rows_of(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Returns what it sees of `rows`: what it names, where that is finite."""

@@ -7,20 +7,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
 from lmc_lab.reporting.figures.style import SMALL
-from lmc_lab.reporting.palette import GREY
+from lmc_lab.reporting.palette import GREY, split_colours
 
 _SYMBOLS = ("o", "D", "^", "v", "P", "X")  # of trunks
 _OF_ALL = "s"  # of what belongs to no trunk or to all of them
 _APART, _WIDEST = 2.6, 11.0  # points, between neighbours and between the first and the last of those at one step
-_FIRST, _LAST = 0.05, 0.95  # of viridis
 _MANY = 5  # steps, with more of which their labels are turned
 _MOST_LABELS = 20  # turned ones, along an axis of one column
 _NEAR_ZERO = 0.5  # decades, that the linear part of a step axis takes
@@ -56,7 +53,7 @@ class Marks:
         """Returns the marks of all splits and trunks in `rows`."""
         trunks = _known(rows["trunk"])
         return cls(
-            split_colours(rows["split_step"]),
+            split_colours(_known(rows["split_step"])),
             {trunk: _SYMBOLS[number % len(_SYMBOLS)] for number, trunk in enumerate(trunks)},
         )
 
@@ -70,16 +67,6 @@ class Marks:
             axis.plot([], [], color=self.splits[split], label=f"k = {split}")
         for trunk in _known(trunks) if len(self.trunks) > 1 else ():
             axis.plot([], [], self.symbol(trunk), color=GREY, label=f"trunk {trunk}")
-
-
-def split_colours(splits: Iterable[Any]) -> dict[int, str]:
-    """Returns a colour for each split step, from dark for the earliest to light for the latest.
-
-    Of viridis, which the colour-blind see as a scale, too, without its ends, which vanish beside black and on white.
-    """
-    ordered = _known(splits)
-    places = [_FIRST + (_LAST - _FIRST) * number / max(len(ordered) - 1, 1) for number in range(len(ordered))]
-    return {split: to_hex(colormaps["viridis"](place)) for split, place in zip(ordered, places, strict=True)}
 
 
 def _known(numbers: Iterable[Any]) -> list[int]:
@@ -103,9 +90,10 @@ def draw_against_split(
     marks: Marks,
     *,
     within: tuple[float, float] = (-inf, inf),
+    apart: float = 1,
 ) -> None:
     """Draws `value` with its interval against `split_step`, as `draw_points` does."""
-    draw_points(axis, "split_step", series, marks, within=within)
+    draw_points(axis, "split_step", series, marks, within=within, apart=apart)
     steps = {step for rows in series.values() for step in rows["split_step"].dropna()}
     step_axis(axis, steps, "split step k")
 
@@ -117,6 +105,7 @@ def draw_points(
     marks: Marks,
     *,
     within: tuple[float, float] = (-inf, inf),
+    apart: float = 1,
 ) -> None:
     """Draws `value` with its interval against `column`, a line for every series and trunk.
 
@@ -129,6 +118,7 @@ def draw_points(
         series: the rows of each.
         marks: of the trunks.
         within: what a value can be; intervals end there.
+        apart: how many times as far as usual what has one place is moved, where places are far from each other.
     """
     drawn = [(style, rows) for style, rows in series.items() if not rows.empty]
     for style in (style for style, _ in drawn if style.label):
@@ -152,7 +142,9 @@ def draw_points(
             clip_on=False,
         )
         for artist in drawn_line.get_children():  # moved once the axis has seen where they are
-            artist.set_transform(axis.transData + ScaledTranslation(shift / 72, 0, _figure_of(axis).dpi_scale_trans))
+            artist.set_transform(
+                axis.transData + ScaledTranslation(apart * shift / 72, 0, _figure_of(axis).dpi_scale_trans)
+            )
     marks.name(axis, trunks=(trunk for trunk, *_ in lines))
 
 

@@ -16,12 +16,12 @@ from lmc_lab.reporting.figures.axes import (
     log_axis,
     step_axis,
 )
-from lmc_lab.reporting.figures.layout import Panel, compose
+from lmc_lab.reporting.figures.layout import Panel, compose, measured
 from lmc_lab.reporting.onsets import BESIDE
 from lmc_lab.reporting.palette import BLUE, GREY, RED
 from lmc_lab.reporting.perturbations import KINDS, SHARES, SIGMA_50, SIZE, shares_by_size
 from lmc_lab.reporting.report_figure import ReportFigure
-from lmc_lab.results.select import select, select_any
+from lmc_lab.results.select import select
 
 _COLOURS = {"gaussian": BLUE, "gradient": RED}
 _RATES = {
@@ -33,8 +33,8 @@ _RATES = {
 def draw(rows: pd.DataFrame) -> Figure:
     """Returns the rates at which differences grow along the trunks, and what perturbations of W_k lead to."""
     along_trunk: list[Panel] = [partial(growth, quantity=quantity) for quantity in _RATES]
-    lines: dict[tuple[str, ...], list[Panel]] = {tuple(_RATES): along_trunk, SHARES: [sigma_50, barriers_by_size]}
-    return compose(rows, [panels for names, panels in lines.items() if not select_any(rows, names).empty])
+    by_size: list[Panel] = [partial(barriers_by_size, kind=kind) for kind in KINDS]
+    return compose(rows, measured(rows, {tuple(_RATES): along_trunk, SIGMA_50: [sigma_50], SHARES: by_size}))
 
 
 def growth(axis: Axes, rows: pd.DataFrame, marks: Marks, *, quantity: str = "lyapunov_exponent") -> None:
@@ -61,20 +61,28 @@ def sigma_50(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
         log_axis(axis)
 
 
-def barriers_by_size(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
+def barriers_by_size(axis: Axes, rows: pd.DataFrame, marks: Marks, *, kind: str = "gaussian") -> None:
     """Draws the share of pairs with a barrier by the size of the perturbation, in the colour of the split."""
-    for kind, line in zip(KINDS, ("-", "--"), strict=True):
-        found = shares_by_size(rows, kind)
-        for (split, trunk), own in found.groupby(["split_step", "trunk"]):
-            axis.plot(own["size"], own["value"], line, marker=marks.symbol(trunk), color=marks.splits[split])
-        if line == "-":
-            marks.name(axis, splits=found["split_step"], trunks=found["trunk"])
-    axis.set_xlabel(r"size $\sigma$ of the perturbation")
+    found = shares_by_size(rows, kind)
+    series = {Style("", marks.splits[split]): own for split, own in found.groupby("split_step")}
+    draw_points(axis, "size", series, marks, within=(0, 1), apart=2)
+    marks.name(axis, splits=found["split_step"])
+    axis.set_xlabel(rf"size $\sigma$ of the perturbation, {KINDS[kind]}")
     axis.set_ylabel("share with a barrier")
+    axis.set_ylim(-0.05, 1.05)
     if axis.has_data():
         axis.set_xscale("log")
+        axis.set_xticks(sizes := sorted(set(found["size"])), [f"{size:g}" for size in sizes])
+        axis.minorticks_off()
+        axis.margins(x=0.1)
 
 
+_OF_BRANCHES = (
+    "Below: branches from W_k and from W_k + sigma e in the same data order (Altintas et al. 2025), e as long as the initial "
+    "weights deviate; sigma_50, at which half of the pairs have an instability in training error above 2 %, by a logistic fit "
+    "(bars: profile likelihood) or between two sizes, and no mark where no size has barriers; and the share of pairs that have "
+    "one (bars: Wilson's 95 %), for Gaussian e and for e along the gradient of a batch."
+)
 FIGURE = ReportFigure(
     draw=draw,
     needs=("lyapunov_exponent", *SHARES),
@@ -84,11 +92,8 @@ FIGURE = ReportFigure(
         "that begin at these steps. The Lyapunov exponent is that of weights and momentum over the second half of a window, "
         "after the differences have turned towards what grows fastest; above 0 training is chaotic there. Beside it random "
         "differences of weights, over the whole window. Dotted: splits k; shaded: between the last split that fails and the "
-        "onset of p_conv. Bars: 95 % t intervals over random directions. Bottom: branches from W_k and from W_k + sigma e in "
-        "the same data order (Altintas et al. 2025), e as long as the initial weights deviate; sigma_50, at which half of the "
-        "pairs have an instability in training error above 2 %, by a logistic fit (bars: profile likelihood) or between two "
-        "sizes, and no mark where no size has barriers; and the share of pairs that have one, dashed for e along the gradient "
-        "of a batch. "
-        f"{ABOUT_TRUNKS}"
+        "onset of p_conv. Bars: 95 % t intervals over random directions. "
+        f"{_OF_BRANCHES} {ABOUT_TRUNKS}"
     ),
+    only_with={_OF_BRANCHES: (*SIGMA_50, *SHARES)},
 )

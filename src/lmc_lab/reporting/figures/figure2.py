@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lmc_lab.reporting.figures.axes import ABOUT_TRUNKS, Marks, Style, draw_against_split, log_axis
-from lmc_lab.reporting.figures.layout import compose
+from lmc_lab.reporting.figures.layout import compose, measured
 from lmc_lab.reporting.palette import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.results.select import select
@@ -27,7 +27,7 @@ _DISTANCES = {
 
 def draw(rows: pd.DataFrame) -> Figure:
     """Returns Figure 2: `p_conv` and `p_rand` (top) and distances (bottom) against the split step."""
-    return compose(rows, [[p_conv], [distances]])
+    return compose(rows, measured(rows, {tuple(PROBABILITIES): [p_conv], tuple(_DISTANCES): [distances]}))
 
 
 def p_conv(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
@@ -46,6 +46,10 @@ def distances(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
     axis.set_ylabel("Euclidean distance")
 
 
+_OF_DISTANCES = (
+    "Bottom: distances in the hull (solid), to where training or the branches began (dashed) and along the path (dotted), "
+    "means with bars: 95 % intervals (Student's t; over pairs of endpoints, the jackknife over endpoints)."
+)
 FIGURE = ReportFigure(
     draw=draw,
     needs=("p_conv",),
@@ -53,8 +57,7 @@ FIGURE = ReportFigure(
     caption=(
         "Figure 2. Top: the probability that a random point of the hull (solid), or an equally long random perturbation "
         "(dashed), has lower training loss than the nearest endpoint; bars: 95 % Wilson intervals over the points drawn of "
-        "one hull. Bottom: distances in the hull (solid), to where training or the branches began (dashed) and along the "
-        "path (dotted), means with bars: 95 % intervals (Student's t; over pairs of endpoints, the jackknife over endpoints). "
-        f"{ABOUT_TRUNKS}"
+        f"one hull. {_OF_DISTANCES} {ABOUT_TRUNKS}"
     ),
+    only_with={_OF_DISTANCES: tuple(_DISTANCES)},
 )

@@ -1,7 +1,6 @@
 """Figure 3: of how many dimensions the hull is."""
 
 from functools import partial
-from math import log10
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -17,7 +16,8 @@ from lmc_lab.results.select import select
 KINDS = ("raw", "centred")
 _MODE = ["split_step", "trunk"]
 _WIDE = 0.1  # a smallest value, of the largest, below which the axis is logarithmic
-_ROOM = 0.45  # of what the values take, for the remark below centred ones
+_LEAST = 1e-3  # that the axis shows of values that are all alike
+_ROOM = 0.08  # above and below, of what the values take
 
 
 def draw(rows: pd.DataFrame) -> Figure:
@@ -48,7 +48,7 @@ def singular_values(axis: Axes, rows: pd.DataFrame, marks: Marks, *, kind: str) 
         axis.axvline(num_outputs, color="grey", linestyle=":", label="number of outputs K")
     axis.set_xlim(0.8, max(last, 2) + 0.2)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-    _scale(axis, float(values["share"].min()), has_room_above=kind == "raw")
+    _scale(axis, float(values["share"].min()))
     _remark(axis, chosen, kind)
 
 
@@ -64,27 +64,26 @@ def _normalised(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
     return values.assign(share=values["value"] / values.groupby(_MODE)["value"].transform("max"))
 
 
-def _scale(axis: Axes, smallest: float, *, has_room_above: bool) -> None:
-    """Lets the values fill the axis but for where the remark stands: above what falls at once, below what hardly falls."""
+def _scale(axis: Axes, smallest: float) -> None:
+    """Lets the values fill the axis, from the smallest to 1."""
     if smallest < _WIDE:
         axis.set_yscale("log")
-        room = (1 / smallest) ** 0.08
-        axis.set_ylim(smallest / room / (1 if has_room_above else 10 ** (-_ROOM * log10(smallest))), room)
+        room = (1 / smallest) ** _ROOM
+        axis.set_ylim(smallest / room, room)
     else:
-        taken = max(1 - smallest, 0.1)
-        axis.set_ylim(1 - taken * (1.1 + (0 if has_room_above else _ROOM)), 1 + 0.08 * taken)
+        taken = max(1 - smallest, _LEAST)
+        axis.set_ylim(1 - (1 + _ROOM) * taken, 1 + _ROOM * taken)
 
 
 def _remark(axis: Axes, rows: pd.DataFrame, kind: str) -> None:
+    """Writes below the panel how many dimensions there are, and how many endpoints and outputs."""
     ranks = select(rows, f"effective_rank_{kind}")["value"]
     counts = sorted(set(select(rows, f"singular_value_{kind}").groupby(_MODE).size()))
     outputs = sorted(set(select(rows, "num_outputs")["value"]))
     told = [f"effective rank {_span([f'{rank:.2f}' for rank in (ranks.min(), ranks.max())])}"] if len(ranks) else []
     of_modes = [f"P = {_span([str(counts[0]), str(counts[-1])])}", *(f"K = {number:.0f}" for number in outputs)]
-    x, y, align = (0.98, 0.95, ("right", "top")) if kind == "raw" else (0.03, 0.04, ("left", "bottom"))
-    axis.text(
-        x, y, "\n".join([*told, ", ".join(of_modes)]), transform=axis.transAxes, ha=align[0], va=align[1], fontsize=SMALL
-    )  # fmt: skip
+    text, below = "\n".join([*told, ", ".join(of_modes)]), axis.xaxis.label
+    axis.annotate(text, (0.5, 0), xycoords=below, ha="center", va="top", fontsize=SMALL)
 
 
 def _span(numbers: list[str]) -> str:

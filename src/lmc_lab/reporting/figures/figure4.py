@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lmc_lab.reporting.figures.axes import ABOUT_TRUNKS, Marks, Style, draw_points, step_axis
-from lmc_lab.reporting.figures.layout import Panel, compose
+from lmc_lab.reporting.figures.layout import Panel, compose, measured
 from lmc_lab.reporting.palette import BLUE, GREEN, GREY, RED
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.results.select import select, select_any
@@ -30,11 +30,11 @@ _PLACE = ["trunk", "split_step", "branch", "step"]
 def draw(rows: pd.DataFrame) -> Figure:
     """Returns Figure 4: the ends of the Hessian's spectrum, their ratio, and P(g < 0), along trunks and branches."""
     lines: dict[tuple[str, ...], list[Panel]] = {
-        ("lambda_min", "lambda_max"): [eigenvalues, eigenvalues_of_branches],
-        ("hessian_ratio",): [hessian_ratio, ratio_of_branches],
-        ("p_gap_negative",): [p_gap_negative],
+        tuple(_CURVATURE): [eigenvalues, eigenvalues_of_branches],
+        tuple(_RATIO): [hessian_ratio, ratio_of_branches],
+        tuple(_GAPS): [p_gap_negative],
     }
-    return compose(rows, [panels for names, panels in lines.items() if not select_any(rows, names).empty])
+    return compose(rows, measured(rows, lines))
 
 
 def eigenvalues(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
@@ -112,6 +112,10 @@ def _ring(axis: Axes, rows: pd.DataFrame, found: pd.DataFrame) -> None:
         axis.plot(ringed["step"], ringed["value"], "o", **style, label="not converged")
 
 
+_OF_GAPS = (
+    "Bottom: the probability that the loss is convex between two candidate updates (Appendix B), along the trunks; dotted, "
+    "that the difference is above rounding; bars: 95 % Wilson intervals over pairs of updates."
+)
 FIGURE = ReportFigure(
     draw=draw,
     needs=("lambda_max", "p_gap_negative"),
@@ -119,8 +123,7 @@ FIGURE = ReportFigure(
     caption=(
         "Figure 4. The ends of the Hessian's spectrum on a fixed part of the training set, and their ratio, along the trunks "
         "(left) and along branches to their endpoints (right, a line a branch, coloured by its split k); rings: not converged. "
-        "Bottom: the probability that the loss is convex between two candidate updates (Appendix B), along the trunks; dotted, "
-        "that the difference is above rounding; bars: 95 % Wilson intervals over pairs of updates. "
-        f"{ABOUT_TRUNKS}"
+        f"{_OF_GAPS} {ABOUT_TRUNKS}"
     ),
+    only_with={_OF_GAPS: tuple(_GAPS)},
 )

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lmc_lab.reporting.figures.axes import ABOUT_TRUNKS, Marks, Style, draw_against_split
-from lmc_lab.reporting.figures.layout import compose
+from lmc_lab.reporting.figures.layout import Panel, compose, measured
 from lmc_lab.reporting.palette import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.results.select import select
@@ -26,10 +26,15 @@ _SHARES = {
     "equal_count_control": Style("as many, from all modes", GREY, ":"),
 }
 
+_OF_ALL_TRUNKS = ("inter_mode", "equal_count_control")
+_IN_COMMON = ("intra_mode", *_OF_ALL_TRUNKS)
+
 
 def draw(rows: pd.DataFrame) -> Figure:
     """Returns Figure 5: accuracies, and the share of examples that endpoints have right in common."""
-    return compose(rows, [[*(partial(accuracy, subset=subset) for subset in SUBSETS), right_in_common]])
+    accuracies: list[Panel] = [partial(accuracy, subset=subset) for subset in SUBSETS]
+    found = measured(rows, {tuple(_ACCURACIES): accuracies, _IN_COMMON: [right_in_common]})
+    return compose(rows, [[panel for panels in found for panel in panels]])
 
 
 def accuracy(axis: Axes, rows: pd.DataFrame, marks: Marks, *, subset: str) -> None:
@@ -46,14 +51,23 @@ def right_in_common(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
     axis.set_ylabel("right by all, training set")
 
 
+_OF_PERTURBATIONS = "Dashed: perturbations as long."
+_OF_A_MODE = "Right: the share of the training set that all endpoints of a mode have right."
+_OF_ALL_MODES = (
+    "Beside it: that all of all modes, and (dotted) as many endpoints drawn from all modes have right; bars: the range of "
+    "95 % of draws. Squares belong to all trunks."
+)
 FIGURE = ReportFigure(
     draw=draw,
     needs=("endpoint_accuracy",),
     also=(*_ACCURACIES, *_SHARES, "p_conv"),  # which gives a task without accuracy its column
     caption=(
-        "Figure 5. Accuracies on both sets, with 95 % intervals (Student's t, cut at 0 and 1) over endpoints or over points "
-        "drawn of one hull; dashed: perturbations as long. Right: the share of the training set that all endpoints of a mode, "
-        "all of all modes, and (dotted) as many endpoints drawn from all modes have right; bars: the range of 95 % of draws. "
-        f"{ABOUT_TRUNKS} Squares belong to all trunks."
+        "Figure 5. Accuracies on both sets; bars: 95 % intervals (Student's t, cut at 0 and 1) over endpoints or over points "
+        f"drawn of one hull. {_OF_PERTURBATIONS} {_OF_A_MODE} {_OF_ALL_MODES} {ABOUT_TRUNKS}"
     ),
+    only_with={
+        _OF_PERTURBATIONS: ("perturbation_accuracy",),
+        _OF_A_MODE: _IN_COMMON,
+        _OF_ALL_MODES: _OF_ALL_TRUNKS,
+    },
 )

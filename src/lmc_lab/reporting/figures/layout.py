@@ -13,6 +13,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from lmc_lab.reporting.figures.axes import Marks, say_what_is_empty
 from lmc_lab.reporting.figures.style import ONE_COLUMN, PANEL_HEIGHT, SMALL, TWO_COLUMNS
+from lmc_lab.results.select import select_any
 
 Panel = Callable[[Axes, pd.DataFrame, Marks], None]
 _LINE = 0.14  # inches, of a legend
@@ -20,21 +21,29 @@ _LETTER, _HANDLE = 0.54 * SMALL / 72, 0.32  # inches, of a letter and of what st
 Entries = dict[str, Artist]
 
 
-def compose(rows: pd.DataFrame, panels: Sequence[Sequence[Panel]]) -> Figure:
+def compose(rows: pd.DataFrame, panels: Sequence[Sequence[Panel]], *, wide: bool = False) -> Figure:
     """Returns a figure of panels.
 
     Args:
         rows: of all tasks.
         panels: in rows, as one task has them; several tasks have a column each, with all panels one below the other.
+        wide: whether a single panel takes both columns of a paper.
     """
     tasks = {str(task): own for task, own in rows.groupby("task", sort=True)}
     if len(tasks) == 1:
-        return _filled([[(panel, rows) for panel in line] for line in panels], Marks.of(rows))
+        return _filled([[(panel, rows) for panel in line] for line in panels], Marks.of(rows), wide=wide)
     lines = [[(panel, own) for own in tasks.values()] for line in panels for panel in line]
-    return _filled(lines, Marks.of(rows), list(tasks))
+    return _filled(lines, Marks.of(rows), list(tasks), wide=wide)
 
 
-def _filled(lines: Sequence[Sequence[tuple[Panel, pd.DataFrame]]], marks: Marks, titles: Sequence[str] = ()) -> Figure:
+def measured(rows: pd.DataFrame, lines: Mapping[tuple[str, ...], Sequence[Panel]]) -> list[Sequence[Panel]]:
+    """Returns the lines of panels, which are given by what they draw, of which `rows` have anything."""
+    return [panels for quantities, panels in lines.items() if not select_any(rows, quantities).empty]
+
+
+def _filled(
+    lines: Sequence[Sequence[tuple[Panel, pd.DataFrame]]], marks: Marks, titles: Sequence[str] = (), *, wide: bool
+) -> Figure:
     across = max(map(len, lines))
     figure = Figure(layout=ConstrainedLayoutEngine(h_pad=0.02, w_pad=0.02, hspace=0, wspace=0))
     grid = GridSpec(2 * len(lines) + 1, across, figure=figure)  # each line with its legend, and one of the figure
@@ -49,7 +58,7 @@ def _filled(lines: Sequence[Sequence[tuple[Panel, pd.DataFrame]]], marks: Marks,
                 axis.set_ylabel("")
             say_what_is_empty(axis)
         found.append(_entries(axes))
-    return _with_legends(figure, grid, found, ONE_COLUMN if across == 1 else TWO_COLUMNS)
+    return _with_legends(figure, grid, found, TWO_COLUMNS if wide or across > 1 else ONE_COLUMN)
 
 
 def _places(grid: GridSpec, row: int, number: int, across: int) -> list[SubplotSpec]:
@@ -66,9 +75,14 @@ def _entries(axes: Sequence[Axes]) -> Entries:
 
 
 def _with_legends(figure: Figure, grid: GridSpec, found: Sequence[Entries], width: float) -> Figure:
-    """Gives each row of panels the legend of what is there alone, and the figure one of what is in several."""
+    """Gives each row of panels the legend of what is there alone, and the figure one of what is in several.
+
+    What would be the only entry of its row is in the figure's legend, too.
+    """
     labels = [label for entries in found for label in entries]
-    shared = {label: entries[label] for entries in found for label in entries if labels.count(label) > 1}
+    own = [[label for label in entries if labels.count(label) == 1] for entries in found]
+    of_rows = {label for names in own if len(names) > 1 for label in names}
+    shared = {label: entries[label] for entries in found for label in entries if label not in of_rows}
     alone = [{label: entries[label] for label in entries if label not in shared} for entries in found]
     heights: list[float] = []
     for number, entries in enumerate(alone):
@@ -87,6 +101,7 @@ def _legend(figure: Figure, grid: GridSpec, row: int, entries: Mapping[str, Arti
     longest = max(len(re.sub(r"\\\w+|[${}_^]", "", label)) for label in labels)
     columns = min(len(labels), max(1, int((width - 0.1) / (longest * _LETTER + _HANDLE))))
     lines = ceil(len(labels) / columns)
+    columns = ceil(len(labels) / lines)  # as many entries in each line
     axis = figure.add_subplot(grid[row, :])
     axis.set_axis_off()
     axis.legend([entries[label] for label in labels], labels, loc="center", ncols=columns)

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from lmc_lab.reporting.alignment_ways import NONE, all_ways, by_way, of_union
 from lmc_lab.reporting.figures.axes import Marks, Style, draw_against_split
 from lmc_lab.reporting.figures.layout import compose
-from lmc_lab.reporting.palette import GREY
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.results.select import select
 
@@ -18,7 +17,7 @@ _QUANTITIES = ("barrier_loss", "p_conv", "centre_loss")
 
 def draw(rows: pd.DataFrame) -> Figure:
     """Returns barriers between trunks, `p_conv` of the hull of all endpoints, and the loss at its centre."""
-    return compose(rows, [[union_barriers], [union_p_conv, union_centre]])
+    return compose(rows, [[union_barriers], [union_p_conv], [union_centre]], wide=True)
 
 
 def union_barriers(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
@@ -42,8 +41,8 @@ def union_centre(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
 
 def _draw(axis: Axes, rows: pd.DataFrame, marks: Marks, quantity: str, *, most: float) -> None:
     of_union = {Style(way.label, way.colour): own for way, own in by_way(rows, quantity).items()}
-    alone = {Style("one trunk's endpoints alone", GREY, "--"): select(rows, quantity, "train")}
-    draw_against_split(axis, alone | of_union, marks, within=(0, most))
+    alone = {Style("one trunk's endpoints alone", "black", "--"): select(rows, quantity, "train")}
+    draw_against_split(axis, alone | of_union, marks, within=(0, most), apart=2)
     if axis.has_data():
         axis.set_ylim(bottom=0)
 
@@ -55,8 +54,8 @@ FIGURE = ReportFigure(
     caption=(
         "One region up to permutation. The endpoints of all trunks' branches from one split, before and after their neurons "
         "are put into one order (Ainsworth et al. 2022). Top: mean barrier in training loss between endpoints of different "
-        "trunks; bars: 95 % bootstrap over pairs. Left: p_conv of the hull of all endpoints; bars: Wilson's 95 % over its "
-        "points. Right: training loss at the centre of all endpoints. Squares are of all trunks; dashed, of one trunk's "
+        "trunks; bars: 95 % bootstrap over pairs. Middle: p_conv of the hull of all endpoints; bars: Wilson's 95 % over its "
+        "points. Bottom: training loss at the centre of all endpoints. Squares are of all trunks; dashed, of one trunk's "
         "endpoints alone: each other symbol is a trunk. Series stand side by side at each step."
     ),
 )

@@ -35,6 +35,8 @@ def part_p_conv(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
 def part_barriers(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
     """Draws the mean barrier between endpoints in the loss on the examples that they saw, against the split step."""
     _draw(axis, rows, marks, "barrier_loss", own=True, most=inf)
+    if axis.has_data():
+        axis.set_yscale("symlog", linthresh=1e-3)
     axis.set_ylabel("barrier, examples seen")
 
 
@@ -49,7 +51,7 @@ def _draw(axis: Axes, rows: pd.DataFrame, marks: Marks, quantity: str, *, own: b
         Style(part.label, part.colour, "--" if part.is_control else "-"): found
         for part, found in by_part(rows, quantity, own=own).items()
     }
-    draw_against_split(axis, series, marks, within=(0, most))
+    draw_against_split(axis, series, marks, within=(0, most), apart=2)
     if axis.has_data():
         axis.set_ylim(bottom=0)
 

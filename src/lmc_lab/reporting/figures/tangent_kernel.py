@@ -16,19 +16,19 @@ from lmc_lab.reporting.figures.axes import (
     log_axis,
     step_axis,
 )
-from lmc_lab.reporting.figures.layout import Panel, compose
+from lmc_lab.reporting.figures.layout import Panel, compose, measured
 from lmc_lab.reporting.kernel_distances import ALONG, BETWEEN, COLOURS, VELOCITY, WITHIN
 from lmc_lab.reporting.onsets import BESIDE
 from lmc_lab.reporting.palette import BLUE
 from lmc_lab.reporting.report_figure import ReportFigure
-from lmc_lab.results.select import select, select_any
+from lmc_lab.results.select import select
 
 
 def draw(rows: pd.DataFrame) -> Figure:
     """Returns velocity and distances along the trunks, and distances between endpoints."""
     along: list[Panel] = [velocity, along_trunk]
     lines: dict[tuple[str, ...], list[Panel]] = {(VELOCITY, *ALONG): along, tuple(BETWEEN): [between_endpoints]}
-    return compose(rows, [panels for names, panels in lines.items() if not select_any(rows, names).empty])
+    return compose(rows, measured(rows, lines))
 
 
 def velocity(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
@@ -62,6 +62,10 @@ def _series(rows: pd.DataFrame, names: Mapping[str, str]) -> dict[Style, pd.Data
     return {Style(words, COLOURS[name]): select(rows, name, "train") for name, words in names.items()}
 
 
+_OF_ENDPOINTS = (
+    "Last panel: means over pairs of endpoints of one hull, over endpoints to their W_k, and over pairs of endpoints of "
+    "different trunks; bars: 95 % over endpoints."
+)
 FIGURE = ReportFigure(
     draw=draw,
     needs=(VELOCITY, "kernel_distance_endpoints"),
@@ -71,7 +75,7 @@ FIGURE = ReportFigure(
         "(|K| |K'|) apart (Fort et al. 2020), which does not see their scale. Velocity: S from a state of the trunk to the one "
         "some steps later, over the epochs between; the steps are the same number everywhere. Beside it distances of these "
         "states to others. Dotted: splits k; shaded: between the last split that fails and the onset of p_conv; bars: 95 %, a "
-        "jackknife over examples. Last panel: means over pairs of endpoints of one hull, over endpoints to their W_k, and over "
-        f"pairs of endpoints of different trunks; bars: 95 % over endpoints. {ABOUT_TRUNKS}"
+        f"jackknife over examples. {_OF_ENDPOINTS} {ABOUT_TRUNKS}"
     ),
+    only_with={_OF_ENDPOINTS: tuple(BETWEEN)},
 )
