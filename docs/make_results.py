@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 
 from lmc_lab.reporting.claims import CLAIMS, Verdict, claims_table
-from lmc_lab.reporting.printed import draw_figures
+from lmc_lab.reporting.printed import FIGURES, draw_figures
 from lmc_lab.reporting.question_tables import (
     alignment_table,
     chaos_table,
@@ -68,10 +68,10 @@ def _rows(task: str, results: list[Result]) -> pd.DataFrame:
 def _draw(name: str, rows: pd.DataFrame, over_time: pd.DataFrame, folder: Path, text: str) -> None:
     """Draws the figures of a study that the text shows."""
     folder.mkdir(exist_ok=True)
+    shown = [figure for figure in FIGURES if f"{name}-{figure}.png" in text]
     with TemporaryDirectory() as temporary:
-        for path in draw_figures(rows, Path(temporary), rows_over_time=over_time, formats=["png"]):
-            if (own := f"{name}-{path.name}") in text:
-                shutil.copy(path, folder / own)
+        for path in draw_figures(rows, Path(temporary), rows_over_time=over_time, only=shown, formats=["png"]):
+            shutil.copy(path, folder / f"{name}-{path.name}")
 
 
 def _filled(match: "re.Match[str]", studies: Studies) -> str:
