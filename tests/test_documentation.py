@@ -47,6 +47,13 @@ def _dead_links(path, text):
             yield link
 
 
+@pytest.mark.parametrize("page", sorted((DOCS / "reading").glob("*.md")), ids=lambda page: page.stem)
+def test_a_page_about_a_figure_shows_one(page):
+    if page.stem == "branch_noise":
+        pytest.skip("no study in docs/results has measured it")
+    assert re.search(r"^!\[.+\]\(\.\./figures/.+\)$", page.read_text(), re.MULTILINE)
+
+
 def test_every_file_of_the_configuration_is_on_the_page_of_keys():
     page = (DOCS / "keys.md").read_text()
     files = {path.relative_to(REPOSITORY).as_posix() for path in REPOSITORY.glob("conf/**/*.yaml")}

@@ -1,13 +1,11 @@
 """What a user gives and what it is answered: one sentence, before anything is trained; here without a process of its own."""
 
-import logging
-import sys
-
 import pytest
 import torch
 from torch import nn
 
-from lmc_lab import analyze, cli, report, study, train
+from in_process import run_here
+from lmc_lab import analyze, report, study, train
 from lmc_lab.sentences import sentence
 from lmc_lab.tasks.classification import Classification
 
@@ -49,15 +47,8 @@ def answer(tmp_path, shared_cache, monkeypatch, capfd):
     def run(entry_point, overrides):
         given = {item.split("=")[0] for item in overrides}
         kept = [item for item in places if item.split("=")[0] not in given]
-        monkeypatch.setattr(sys, "argv", [f"lmc-{entry_point}", *overrides, *kept])
-        monkeypatch.setattr(sys, "path", list(sys.path))
-        monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # what is done to this process is undone after the test
-        monkeypatch.setattr(logging.root, "handlers", list(logging.root.handlers))
-        monkeypatch.setattr(cli, "_end_with_parent", lambda: None)
-        monkeypatch.setattr(cli, "_remember_interrupts", list)
-        monkeypatch.setattr("lmc_lab.termination.handle_sigterm", lambda: None)
         with pytest.raises(SystemExit) as end:
-            cli.main(entry_point, JOBS[entry_point])
+            run_here(monkeypatch, entry_point, [*overrides, *kept], JOBS[entry_point])
         (line,) = capfd.readouterr().err.strip().splitlines()
         assert end.value.code == 1 and line.startswith("lmc_lab: expected ")
         assert not list((tmp_path / "out").rglob("status.json"))

@@ -11,7 +11,7 @@ from lmc_lab.results.wanted import Wanted
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.status import peek_status
 from lmc_lab.study_plan import StudyPlan
-from lmc_lab.versions import package_version
+from lmc_lab.versions import versions_with
 
 
 def record_of(plan: StudyPlan) -> StudyRecord:
@@ -32,7 +32,7 @@ def record_of(plan: StudyPlan) -> StudyRecord:
         name=plan.name,
         asked=plan.asked,
         command=stages.shown(stages.command("study", *plan.given)),
-        versions={name: package_version(name) for name in ("lmc_lab", "torch")},
+        versions=versions_with("lmc_lab", "torch"),
         ran=time.time_ns(),
         fingerprint=plan.experiment.task.fingerprint,
         wanted=tuple(wanted),

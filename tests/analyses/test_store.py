@@ -74,7 +74,7 @@ def test_rows_are_tidy_and_say_where_they_come_from(experiment):
     p_conv = rows[(rows["quantity"] == "p_conv") & (rows["subset"] == "train")].iloc[0]
     assert p_conv["num_samples"] == 20 and p_conv["low"] <= p_conv["value"] <= p_conv["high"]
     listed = read_json(experiment.paths.results / "manifest.json")["results"][path.name]
-    assert listed["versions"]["torch"] and listed["config"] == {"task": "tiny"}
+    assert listed["versions"]["torch"] and listed["versions"]["Python"] and listed["config"] == {"task": "tiny"}
 
 
 def test_losses_of_endpoints_are_those_of_a_plain_evaluation(experiment):

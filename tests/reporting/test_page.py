@@ -13,6 +13,7 @@ from lmc_lab.reporting.figures.axes import Marks
 from lmc_lab.reporting.page import Page, Picture, write_page
 from lmc_lab.reporting.pictures import inlined
 from lmc_lab.reporting.printed import draw_figures
+from lmc_lab.reporting.provenance import machines_of, versions_of
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.reporting.table import ABOUT_ONSETS, as_text, cost_table, mode_table, onset_table, task_table
 from lmc_lab.results.folder import Result
@@ -377,3 +378,20 @@ def test_notes_are_on_the_page_and_empty_tables_are_not(rows, tmp_path):
     write_report(rows, {"Missing": pd.DataFrame()}, tmp_path, title="t", notes=["a < b"])
     page = (tmp_path / "report.html").read_text()
     assert "<p>a &lt; b</p>" in page and "Missing" not in page.partition("<script")[0]
+
+
+@pytest.mark.parametrize(
+    ("machines", "told"),
+    [
+        (["Xeon"], "on Xeon"),
+        (["", ""], "on a machine not recorded"),
+        (["", "Xeon"], "on Xeon and a machine not recorded"),
+    ],
+)
+def test_the_page_says_who_measured_it_and_that_an_older_file_does_not_say_where(rows, tmp_path, machines, told):
+    results = [Result(rows, entry(versions={"torch": "2", "Python": "3.11"}, machine=each), None) for each in machines]
+    page = Page(
+        title="x", rows=rows, rows_over_time=rows.iloc[:0], tables={},
+        versions=versions_of(results), machines=machines_of(results),
+    )  # fmt: skip
+    assert f"<p>Measured with Python 3.11, torch 2, {told}.</p>" in write_page(page, tmp_path).read_text()

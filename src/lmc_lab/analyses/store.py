@@ -26,7 +26,7 @@ from lmc_lab.runs.checkpoint import State
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.subject import Subject
 from lmc_lab.tasks.task import Task
-from lmc_lab.versions import package_version
+from lmc_lab.versions import versions_with
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ def _measure(experiment: Experiment, subject: Subject, analysis: Analysis, path:
         created=time.time_ns(),
         seconds=round(time.monotonic() - started, 3),
         command=" ".join(sys.argv),
-        versions={name: package_version(name) for name in _PACKAGES},
+        versions=versions_with(*_PACKAGES),
         config=experiment.config,
         machine=processor(),
     )

@@ -23,7 +23,7 @@ def settings_table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def versions_of(results: Sequence[Result]) -> str:
-    """Returns the versions that measured: ``lmc_lab 0.1.0, torch 2.14.1``; several of one where there are several."""
+    """Returns the versions that measured: ``Python 3.11.2, torch 2.14.1``; several of one where there are several."""
     found: dict[str, set[str]] = {}
     for result in results:
         for name, version in result.entry.versions.items():
@@ -32,8 +32,8 @@ def versions_of(results: Sequence[Result]) -> str:
 
 
 def machines_of(results: Sequence[Result]) -> list[str]:
-    """Returns the processors that measured, on which the last bits of a run depend; none that an older file does not say."""
-    return sorted({result.entry.machine for result in results} - {""})
+    """Returns the processors that measured, on which the last bits of a run depend; older files do not say theirs."""
+    return sorted({result.entry.machine or "a machine not recorded" for result in results})
 
 
 def _how(chosen: Mapping[str, Any]) -> str:

@@ -147,6 +147,20 @@ class Heartbeat(Callback):
             write_status(folder, state="running", start=self._start, step=trainer.global_step, stop=stop)
 
 
+class LastEvaluation(Callback):
+    """Has Lightning evaluate after a run's last step, which may be no multiple of ``run.evaluate_every``."""
+
+    def __init__(self, last_step: int) -> None:
+        self._last_step = last_step
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Says that training is to stop, as it does here: Lightning evaluates before that, once."""
+        if trainer.global_step == self._last_step:
+            trainer.should_stop = True
+
+
 class OptimizerLayout(Callback):
     """Gives restored optimizer state the memory layout of its parameters.
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from lmc_lab import termination
 from lmc_lab.errors import UserError
 from lmc_lab.files import write_text
-from lmc_lab.runs.callbacks import CallbackGroup, Heartbeat, OptimizerLayout, StepNoise
+from lmc_lab.runs.callbacks import CallbackGroup, Heartbeat, LastEvaluation, OptimizerLayout, StepNoise
 from lmc_lab.runs.checkpoint import State
 from lmc_lab.runs.checkpoint_io import SafetensorsIO
 from lmc_lab.runs.module import TrainingModule
@@ -92,6 +92,7 @@ def fit(
                 SplitCheckpoint(folder, save_at, on_saved),
                 *([resume] if is_resumable else []),
                 Heartbeat({folder: stretch.stop}, name=name),
+                LastEvaluation(run.last_step),
             ),
         ],
     )

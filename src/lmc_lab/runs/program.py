@@ -103,8 +103,11 @@ class Program:
         run = members[0].run
         for member in members:
             self._together[member] = max(self._together[member], len(members))
-        log_every = run.experiment.settings.log_every
-        trajectories = Trajectories([member.curve for member in members], log_every=log_every)
+        trajectories = Trajectories(
+            [member.curve for member in members],
+            log_every=run.experiment.settings.log_every,
+            last_steps=[member.run.last_step for member in members],
+        )
         states = ProgramStates(members, trajectories, self._resume, stop=stop, company_of=self._company_of)
         trainer = self._trainer(members, trajectories, states, stop)
         module = CopiesModule(initialised(run), len(members), randomness=self._randomness, capture=self._capture)

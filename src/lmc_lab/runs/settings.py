@@ -12,9 +12,9 @@ class RunSettings:
     """What the yaml `run` says; nothing here changes more of the weights than their last bits.
 
     Args:
-        log_every: steps whose mean loss makes one row of metrics.csv.
+        log_every: steps whose mean loss makes one row of metrics.csv; those that are left at T make the last.
         resume_seconds: time between two states from which a killed run goes on.
-        evaluate_every: steps between two evaluations on the test set, None for none.
+        evaluate_every: steps between two evaluations on the test set, the last of which is at T; None for none.
         save_steps: steps on the way whose whole state is kept: those of a branch for a branch, those of a trunk for a trunk
             that is trained to T.
         together: how many branches are trained as one program: as many as fit into a GPU's memory, one on a CPU, for ``auto``.

@@ -23,7 +23,6 @@ from lmc_lab.runs.program import Program
 from lmc_lab.runs.program_state import claim, remove_needless
 from lmc_lab.runs.run import Company, Run
 from lmc_lab.runs.status import Diverged, Stopped, check_divergence, peek_status, write_diverged, write_status
-from lmc_lab.runs.trajectory import window
 from lmc_lab.runs.trunk import ensure_trunk, note_trained, publish_split, trunk_stretches
 from lmc_lab.stacked.copies import Randomness
 
@@ -115,7 +114,7 @@ def _trunk(run: Run, *, steps: Collection[int], splits: Collection[int]) -> Memb
         _check_finite(run, state, stretch.stop)
         run.folder.resume.unlink(missing_ok=True)
         note_trained(run, stretch.stop, company=company)
-        _show(run, state)
+        _show(run)
 
     publish = partial(publish_split, run.experiment, splits)
     return _member(run, begin, stretch.stop, steps, publish, complete_trunk)
@@ -141,7 +140,7 @@ def _complete(run: Run, state: State, company: Company) -> None:
     """
     trajectory = _check_finite(run, state, run.last_step)
     complete(run, state["state_dict"], trajectory["path_length"], company=company)
-    _show(run, state)
+    _show(run)
 
 
 def _check_finite(run: Run, state: State, step: int) -> Mapping[str, Any]:
@@ -155,22 +154,13 @@ def _check_finite(run: Run, state: State, step: int) -> Mapping[str, Any]:
     return trajectory
 
 
-def _show(run: Run, state: State) -> None:
-    """Gives the logger a run as it is in `state`: one at a time, since a program may have hundreds."""
+def _show(run: Run) -> None:
+    """Gives the logger the loss curve of a run: one at a time, since a program may have hundreds."""
     logger = run.experiment.make_logger(run.name, run.config)
     if logger is not None:
-        rows = [{name: float(row[name]) for name in CURVE_COLUMNS} for row in read_rows(run.folder.metrics)]
-        for row in [*rows, *_last_window(run, state)]:
-            logger.log_metrics(row, int(row["step"]))
+        for row in read_rows(run.folder.metrics):
+            logger.log_metrics({name: float(row[name]) for name in CURVE_COLUMNS}, int(row["step"]))
         logger.finalize("success")
-
-
-def _last_window(run: Run, state: State) -> list[dict[str, float]]:
-    """Returns the row of a last window that is shorter than the others, of which the curve has none."""
-    trajectory, step = state["callbacks"][CALLBACK_GROUP][TRAJECTORY], int(state["global_step"])
-    if step != run.last_step or not (losses := trajectory["losses"]):
-        return []
-    return [window(step, losses, trajectory["path_length"])]
 
 
 def _note_divergence(member: Member, error: Diverged) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from lmc_lab.runs.checkpoint import TRAJECTORY
 from lmc_lab.runs.copies_module import CopiesModule
 from lmc_lab.runs.curve_file import CurveFile
+from lmc_lab.runs.trajectory import window
 
 
 @dataclass(frozen=True)
@@ -24,17 +25,19 @@ class Divergence:
 class Trajectories(Callback):
     """What `Trajectory` does for one run, for the n runs of a program, whose states are `Trajectory`'s.
 
-    The curves are written every `log_every` steps; only then, and before a state is saved, is seen which runs have diverged,
-    and at which step. The stretch ends there, and the program goes on without them.
+    The curves are written every `log_every` steps and at a run's end; only then, and before a state is saved, is seen which
+    runs have diverged, and at which step. The stretch ends there, and the program goes on without them.
 
     Args:
         curves: of the runs.
         log_every: steps whose mean loss makes one row.
+        last_steps: at which the runs end.
     """
 
-    def __init__(self, curves: Sequence[CurveFile], *, log_every: int) -> None:
+    def __init__(self, curves: Sequence[CurveFile], *, log_every: int, last_steps: Sequence[int]) -> None:
         self._curves = curves
         self._log_every = log_every
+        self._last_steps = last_steps
         self._restored: list[Mapping[str, Any]] = [{} for _ in curves]
         self.diverged: dict[int, Divergence] = {}  # by the run's place among the curves
 
@@ -73,14 +76,14 @@ class Trajectories(Callback):
         self._last = torch.where(
             losses.isfinite() & (self._bad_at < 0) | is_new & losses.isfinite(), losses, self._last
         )
-        if self._step % self._log_every == 0:
+        if self._step % self._log_every == 0 or self._step in self._last_steps:
             self.look_for_divergence(trainer)
             self._write_rows()
 
     def state_of(self, member: int) -> dict[str, Any]:
         """Returns what a checkpoint keeps of one run: the state of a `Trajectory`."""
         return {
-            "losses": [*self._earlier[member], *self._losses[: self._count, member].tolist()],
+            "losses": [] if self._step == self._last_steps[member] else self._window_of(member),
             "last_loss": _number(self._last[member]),
             "path_length": float(self._path_lengths[member]),
             "num_rows": self._curves[member].num_rows(self._step),
@@ -103,13 +106,18 @@ class Trajectories(Callback):
             trainer.should_stop = True
 
     def _write_rows(self) -> None:
-        """Writes the rows of a window that ended, but for those who have diverged."""
+        """Writes the rows of the windows that end here, but for those who have diverged."""
+        is_of_all = self._step % self._log_every == 0
         columns = self._losses[: self._count].T.tolist()
         for i, (curve, path_length) in enumerate(zip(self._curves, self._path_lengths.tolist(), strict=True)):
-            losses = [*self._earlier[i], *columns[i]]
-            if i not in self.diverged:
-                curve.add({"step": self._step, "train_loss": sum(losses) / len(losses), "path_length": path_length})
-        self._earlier, self._count = [[] for _ in self._curves], 0
+            if (is_of_all or self._step == self._last_steps[i]) and i not in self.diverged:
+                curve.add(window(self._step, [*self._earlier[i], *columns[i]], path_length))
+        if is_of_all:
+            self._earlier, self._count = [[] for _ in self._curves], 0
+
+    def _window_of(self, member: int) -> list[float]:
+        """Returns the losses of a run since its last row."""
+        return [*self._earlier[member], *self._losses[: self._count, member].tolist()]
 
     def _thetas(self) -> Tensor:
         """Returns all parameters of each run, (n, D)."""

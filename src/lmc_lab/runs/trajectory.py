@@ -1,6 +1,6 @@
 """What is recorded at every step of a run: the loss, the length of the path, and whether both are finite."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ def window(step: int, losses: Sequence[float], path_length: float) -> dict[str, 
 
 
 class Trajectory(Callback):
-    """The loss curve, a mean over each `log_every` steps, and the length of the path from W_0, summed in float64.
+    """The loss curve, a mean over each `log_every` steps and over those left at the end, and the path's length in float64.
 
     Both are in the checkpoints, so a branch goes on from its trunk's values and a killed run from its own. A loss or a weight
     that is NaN or infinite ends the run here, since every loss and every step in parameter space pass by.
@@ -32,7 +32,7 @@ class Trajectory(Callback):
         self._path = path
         self._name = name
         self._log_every = log_every
-        self._last_step = last_step  # of the run, whose last window may be shorter than the others
+        self._last_step = last_step  # of the run
         self._losses: list[float] = []
         self.last_loss: float | None = None
         self.path_length = 0.0
@@ -48,7 +48,7 @@ class Trajectory(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Adds a step; writes a row at the end of a window.
+        """Adds a step; writes a row at the end of a window, of which a run's last may be shorter than the others.
 
         Raises:
             Diverged: the loss, or a weight and with it the length of the path, is NaN or infinite.
@@ -62,22 +62,13 @@ class Trajectory(Callback):
             raise Diverged(self._name, trainer.global_step, loss if isfinite(loss) else self.last_loss)
         self.last_loss = loss
         self._losses.append(loss)
-        if trainer.global_step % self._log_every == 0:
+        if trainer.global_step % self._log_every == 0 or trainer.global_step == self._last_step:
             self._log(trainer)
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Tells the logger of the last window, too, which the curve has no row of if it is shorter than the others."""
-        if self._losses and trainer.global_step == self._last_step:
-            self._tell(trainer, window(trainer.global_step, self._losses, self.path_length))
 
     def _log(self, trainer: Trainer) -> None:
         row = window(trainer.global_step, self._losses, self.path_length)
         self._losses = []
-        if self._curve.add(row):
-            self._tell(trainer, row)
-
-    def _tell(self, trainer: Trainer, row: Mapping[str, float]) -> None:
-        if trainer.logger:
+        if self._curve.add(row) and trainer.logger:
             trainer.logger.log_metrics({name: float(value) for name, value in row.items()}, int(row["step"]))
 
     def state_dict(self) -> dict[str, Any]:
