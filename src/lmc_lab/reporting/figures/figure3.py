@@ -32,7 +32,7 @@ def singular_values(axis: Axes, rows: pd.DataFrame, marks: Marks, *, kind: str) 
     not asked.
     """
     axis.set_xlabel("component")
-    axis.set_ylabel(f"singular value / largest,\n{kind}")
+    axis.set_ylabel(f"{kind} $\\sigma_i / \\sigma_1$")
     chosen = rows[rows["split_step"].isin(_splits_with_better_centre(rows))]
     values = _normalised(chosen, kind)
     if values.empty:
@@ -118,8 +118,8 @@ FIGURE = ReportFigure(
         "onset_centre_better_splits",
     ),
     caption=(
-        "Figure 3. Singular values of the P stacked endpoints over the largest, as they are (raw) and less their mean "
-        "(centred), for the splits k from which on the hull's centre is better than the mean endpoint (for all, where the "
+        "Figure 3. Singular values sigma_i of the P stacked endpoints over the largest, as they are (raw) and less their "
+        "mean (centred), for the splits k from which on the hull's centre is better than the mean endpoint (for all, where the "
         "analysis onset was not run). A line is one hull: its colour is the split, its symbol the trunk. Dotted, where there "
         "are so many components: the number K of outputs (classes). Centred, P points span at most P - 1 dimensions; values "
         "that are zero but for rounding are left out."
