@@ -1,7 +1,8 @@
 """Draws the figures and fills the tables of docs/results.md from the rows in docs/results/: `make results`.
 
 Each file there is a study with all its rows, as `python -m lmc_lab.report study=… export=docs/results/….parquet` writes it.
-The figures of earlier runs are drawn from docs/rows/. In the page a table stands between ``<!-- <study> <table> -->`` and
+A folder there is a sweep, with the two tables that `python -m lmc_lab.tune` writes. The figures of earlier runs are drawn from
+docs/rows/. In the page a table stands between ``<!-- <study> <table> -->`` and
 ``<!-- end -->``; what is between them is written anew.
 """
 
@@ -9,12 +10,16 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from lmc_lab.reporting.claims import CLAIMS, Verdict, claims_table
+from lmc_lab.reporting.figures.onset_by_key import onset_by_key
+from lmc_lab.reporting.pictures import write_figure
 from lmc_lab.reporting.printed import FIGURES, draw_figures
 from lmc_lab.reporting.question_tables import (
     alignment_table,
@@ -31,6 +36,7 @@ from lmc_lab.reporting.table import mode_table, onset_table
 from lmc_lab.results.bundle import read_bundle
 from lmc_lab.results.folder import Result, all_rows
 from lmc_lab.results.row_file import SCHEMA
+from lmc_lab.tuning.detection import judge
 
 TASKS = ("lenet", "lenet_m", "siren", "resnet20")  # the columns of the paper's Table 1 that are kept here
 _BLOCK = re.compile(r"(<!-- ([\w-]+) ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -42,7 +48,49 @@ def main(docs: Path) -> None:
     text = page.read_text()
     for name, (rows, over_time) in {**studies, **dict(_read_earlier(docs / "rows"))}.items():
         _draw(name, rows, over_time, docs / "figures", text)
-    page.write_text(_BLOCK.sub(lambda match: _filled(match, studies), text))
+    sweeps = {path.parent.name: Sweep.read(path.parent) for path in sorted((docs / "results").glob("*/trials.csv"))}
+    for name, sweep in sweeps.items():
+        write_figure(sweep.figure, [docs / "figures" / f"{name}-onset.png"])
+    page.write_text(_BLOCK.sub(lambda match: _filled(match, studies, sweeps), text))
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What the trials of a sweep found.
+
+    Args:
+        onsets: by p_conv, of each trial and trunk.
+        points: where each detector turns.
+    """
+
+    onsets: pd.DataFrame
+    points: pd.DataFrame
+
+    @classmethod
+    def read(cls, folder: Path) -> "Sweep":
+        """Returns the sweep in a folder."""
+        trials = pd.read_csv(folder / "trials.csv")
+        return cls(trials[trials["criterion"].eq("onset_p_conv")], pd.read_csv(folder / "detectors.csv"))
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys that differ between trials."""
+        return [key for key in self.onsets if key.startswith("task.")]
+
+    def figure(self) -> Figure:
+        """Returns the onsets against each key."""
+        return onset_by_key(self.onsets, dict.fromkeys(self.keys, False))
+
+    def onset_table(self) -> pd.DataFrame:
+        """Returns the bracket of the onset of each trunk, a line a setting."""
+        ends = self.onsets[["last_failed", "first_held"]].map(lambda step: "-" if pd.isna(step) else f"{step:.0f}")
+        found = self.onsets.assign(onset=ends["last_failed"] + " .. " + ends["first_held"])
+        table = found.pivot(index=self.keys, columns="trunk", values="onset").add_prefix("onset, trunk ")
+        return table.reset_index().rename(columns=lambda key: key.rpartition(".")[2])
+
+    def detector_table(self) -> pd.DataFrame:
+        """Returns how each detector goes with the onset."""
+        return judge(self.points).table
 
 
 Studies = Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]  # name -> rows of endpoints, rows of hulls on the way
@@ -74,8 +122,10 @@ def _draw(name: str, rows: pd.DataFrame, over_time: pd.DataFrame, folder: Path, 
             shutil.copy(path, folder / f"{name}-{path.name}")
 
 
-def _filled(match: "re.Match[str]", studies: Studies) -> str:
+def _filled(match: "re.Match[str]", studies: Studies, sweeps: Mapping[str, Sweep]) -> str:
     start, study, table, end = match.groups()
+    if study in sweeps:
+        return f"{start}{_markdown(getattr(sweeps[study], f'{table}_table')())}{end}"
     if study == "all":
         return f"{start}{_markdown(_cells(studies) if table == 'claims' else _rules())}{end}"
     return f"{start}{_markdown(_TABLES[table](studies[study][0]).drop(columns='task'))}{end}"
