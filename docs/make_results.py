@@ -75,7 +75,7 @@ class Sweep:
     @property
     def keys(self) -> list[str]:
         """The keys that differ between trials."""
-        return [key for key in self.onsets if key.startswith("task.")]
+        return [key for key in map(str, self.onsets) if key.startswith("task.")]
 
     def figure(self) -> Figure:
         """Returns the onsets against each key."""
