@@ -53,7 +53,9 @@ def test_the_report_of_a_file_is_that_of_the_study(exported, tmp_path):
     names = {path.name for path in pages[0].iterdir()}
     assert {"figure2.svg", "over_time.svg", "report.html"} <= names == {path.name for path in pages[1].iterdir()}
     assert all((pages[0] / name).read_bytes() == (pages[1] / name).read_bytes() for name in names if "svg" in name)
-    assert "Claims of the paper" in (pages[1] / "report.html").read_text()
+    texts = [(page / "report.html").read_text() for page in pages]
+    assert "Claims of the paper" in texts[1]
+    assert ["Examples of mnist1d are not shown" in text for text in texts] == [False, True]
     both = f"'results=[{exported}/one.parquet,{exported}/one.parquet]'"
     succeed(f"python -m lmc_lab.report {both} output_dir={tmp_path}")
     assert (tmp_path / "reports" / "mnist1d+mnist1d" / "figure2.svg").exists()

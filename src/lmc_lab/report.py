@@ -234,6 +234,8 @@ def _notes(column: "StudyColumn") -> "Iterator[str]":
         yield f"Left out is a file that holds no result: {error}."
     if column.record and (collected.missing or collected.partial):
         yield f"Some of what {name} asks for is missing. This makes it: {column.record.command}"
+    if any(result.entry.analysis == "predictions" and result.records is None for result in collected.found):
+        yield f"Examples of {name} are not shown: an exported file has rows alone; the report of its output folder shows them."
 
 
 def _is_of_wandb(logger: DictConfig | None) -> bool:
