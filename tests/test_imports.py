@@ -31,6 +31,7 @@ ROOTS = {
     "locks": -1,
     "process": -1,
     "termination": -2,
+    "torch_internals": -1,
     "versions": -1,
 }
 ENTRY_LAYER = 6

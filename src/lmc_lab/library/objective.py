@@ -22,7 +22,7 @@ from lmc_lab.tasks.mean_loss import LossFunction
 from lmc_lab.tasks.model_with_loss import IsCorrect, ModelWithLoss
 from lmc_lab.tasks.point_evaluator import PointEvaluator
 from lmc_lab.tasks.state_dicts import StateDict, endpoints_of
-from lmc_lab.tasks.torch_internals import buffers_of
+from lmc_lab.torch_internals import buffers_of
 
 
 @final

@@ -9,6 +9,7 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from lmc_lab.errors import UserError
+from lmc_lab.torch_internals import has_hooks, parameter_of
 
 RELUS = {nn.ReLU, torch.relu, F.relu, "relu"}
 MAX_POOLS = {nn.MaxPool1d, nn.MaxPool2d, F.max_pool1d, F.max_pool2d}
@@ -91,14 +92,13 @@ def _what_a_trace_would_miss(module: nn.Module) -> str | None:
     """Returns what a module does besides the forward pass of its class."""
     if "forward" in vars(module):
         return "its forward is not that of its class"
-    hooks = (module._forward_hooks, module._forward_pre_hooks)
-    return "it has hooks" if any(hooks) else None
+    return "it has hooks" if has_hooks(module) else None
 
 
 def _unlike_its_class(layer: nn.Module) -> str | None:
     """Returns which of a layer's tensors is not the plain one that its class makes."""
     names = [name for name in ("weight", "bias") if getattr(layer, name, None) is not None]
-    unlike = [name for name in names if type(layer._parameters.get(name)) is not nn.Parameter]
+    unlike = [name for name in names if type(parameter_of(layer, name)) is not nn.Parameter]
     return f"its {unlike[0]} is computed" if unlike else None
 
 

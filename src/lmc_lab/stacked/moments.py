@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from lmc_lab.inputs import Inputs, each
 from lmc_lab.landscape.parameters import States
 from lmc_lab.stacked.activations import ActivationLayout, count_models
+from lmc_lab.torch_internals import is_batch_norm
 
 
 def channel_moments(layout: ActivationLayout, parts: list[Tensor], num_models: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -47,7 +48,7 @@ def _map_moments(layout: ActivationLayout, parts: list[Tensor]) -> tuple[int, Te
 
 def has_running_moments(module: nn.Module) -> bool:
     """Returns whether the module is a BatchNorm that has moments of its own; others take those of each batch."""
-    return isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
+    return is_batch_norm(module) and module.track_running_stats
 
 
 def batch_moments(model: nn.Module, states: States, x: Inputs) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from lmc_lab.errors import UserError
-from lmc_lab.inputs import Inputs, device_of, each
+from lmc_lab.inputs import Inputs, by_name, device_of, each
 from lmc_lab.landscape.parameters import States
 from lmc_lab.process import num_cores
 from lmc_lab.stacked.graph import UnsupportedModel
@@ -20,7 +20,7 @@ from lmc_lab.stacked.model import StackedModel
 from lmc_lab.stacked.moments import batch_moments
 from lmc_lab.tasks.forward_pass import placed
 from lmc_lab.tasks.threads import map_in_order
-from lmc_lab.tasks.torch_internals import versions_of
+from lmc_lab.torch_internals import version_of
 
 InputParts = Sequence[Inputs]  # the inputs of one batch, in the parts and the memory that a way to run a model wants
 Outputs = Callable[[InputParts], Tensor]  # of n models on such inputs, (n, >= B, ...)
@@ -95,9 +95,9 @@ class _PointByPoint(Forward, ABC):
 
     def _run(self, state: Mapping[str, Tensor], inputs: Inputs) -> Tensor:
         own = each(Tensor.clone, inputs) if self._changes_inputs else inputs
-        before = versions_of(inputs)
+        before = _versions_of(inputs)
         outputs: Tensor = functional_call(self._model, placed(self._model, state, self._written), (own,))
-        if versions_of(inputs) != before:
+        if _versions_of(inputs) != before:
             raise UserError(
                 "expected a model that changes its input in place always or never, found one that did not on the first "
                 "examples and does on later ones; begin its forward with a copy, x = x.clone()"
@@ -108,10 +108,10 @@ class _PointByPoint(Forward, ABC):
 def changes_inputs(model: nn.Module, inputs: Inputs) -> bool:
     """Returns whether the model changes its inputs (B, ...) in place, as it does now with a copy of these."""
     own = each(Tensor.clone, inputs)
-    before = versions_of(own)
+    before = _versions_of(own)
     with torch.no_grad():
         model(own)
-    return versions_of(own) != before
+    return _versions_of(own) != before
 
 
 @final
@@ -177,3 +177,8 @@ class Stacked(Forward):
 
 def _as_trained(tensor: Tensor) -> Tensor:
     return tensor.clone(memory_format=torch.channels_last if tensor.dim() == 4 else torch.contiguous_format)
+
+
+def _versions_of(inputs: Inputs) -> list[int]:
+    """Returns how often the memory of each tensor of a model's inputs was changed in place."""
+    return [version_of(tensor) for tensor in by_name(inputs).values()]

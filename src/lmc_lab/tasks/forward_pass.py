@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from lmc_lab.inputs import Inputs, by_name, each
-from lmc_lab.tasks.torch_internals import buffers_of, version_of
+from lmc_lab.torch_internals import buffers_of, version_of
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 

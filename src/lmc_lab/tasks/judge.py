@@ -12,7 +12,7 @@ from lmc_lab.errors import UserError
 from lmc_lab.inputs import Inputs
 from lmc_lab.tasks.forward_pass import ForwardPass, items
 from lmc_lab.tasks.judged_model import JudgedModel
-from lmc_lab.tasks.torch_internals import version_of
+from lmc_lab.torch_internals import version_of
 
 Judged = TypeVar("Judged")
 State = Mapping[str, Tensor]  # name -> (*shape), the parameters and buffers of one point
