@@ -59,7 +59,7 @@ def draw_figures(
     folder: Path,
     *,
     rows_over_time: pd.DataFrame | None = None,
-    only: Collection[str] = FIGURES.keys(),
+    only: Collection[str] | None = None,
     own: Mapping[str, ReportFigure[Figure]] | None = None,
     formats: Sequence[str] = ("png", "svg", "pdf"),
     num_cores: int = 1,
@@ -70,7 +70,7 @@ def draw_figures(
         rows: of all tasks.
         folder: for what is written.
         rows_over_time: of hulls on their way, and at their end.
-        only: of the package's figures those with these names.
+        only: of the package's figures those with these names; None: all.
         own: the user's, by the names of their files; they follow those of the paper.
         formats: of the files; none: nothing is drawn.
         num_cores: that draw.
@@ -87,7 +87,7 @@ def draw_figures(
     def rows_of(figure: ReportFigure[Figure]) -> pd.DataFrame:
         return figure.source(rows, over_time_)
 
-    chosen = {**{name: figure for name, figure in FIGURES.items() if name in only}, **of_users}
+    chosen = {**{name: figure for name, figure in FIGURES.items() if only is None or name in only}, **of_users}
     drawn = {name: figure for name, figure in chosen.items() if figure.can_be_drawn(rows_of(figure))}
     users = {name: figure for name, figure in drawn.items() if name in of_users}
     shipped = {name: figure for name, figure in drawn.items() if name not in of_users}

@@ -1,5 +1,7 @@
 """Why hulls stop being better: the terms of the Jensen gap of branches on their way."""
 
+from typing import Any
+
 import pandas as pd
 
 from lmc_lab.reporting.hull_terms import TERMS, of_sum
@@ -24,9 +26,14 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
             choice=f"k = {split}",
         )
         for task, own in tasks_in(rows)
-        for split, of_split in own.groupby("split_step")
-        if of_split["step"].nunique() > 1  # a way, and not its end alone
+        for split, of_split in _ways(own)
     ]
+
+
+def _ways(rows: pd.DataFrame) -> list[tuple[Any, pd.DataFrame]]:
+    """Returns the splits with their rows; where some were measured at several steps, those alone."""
+    splits = list(rows.groupby("split_step"))
+    return [(split, own) for split, own in splits if own["step"].nunique() > 1] or splits
 
 
 FIGURE = ReportFigure(
