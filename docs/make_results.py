@@ -32,7 +32,7 @@ from lmc_lab.reporting.question_tables import (
     noise_table,
     shared_examples_table,
 )
-from lmc_lab.reporting.table import mode_table, onset_table
+from lmc_lab.reporting.table import bracket_text, mode_table, onset_table
 from lmc_lab.results.bundle import read_bundle
 from lmc_lab.results.folder import Result, all_rows
 from lmc_lab.results.row_file import SCHEMA
@@ -83,8 +83,9 @@ class Sweep:
 
     def onset_table(self) -> pd.DataFrame:
         """Returns the bracket of the onset of each trunk, a line a setting."""
-        ends = self.onsets[["last_failed", "first_held"]].map(lambda step: "-" if pd.isna(step) else f"{step:.0f}")
-        found = self.onsets.assign(onset=ends["last_failed"] + " .. " + ends["first_held"])
+        lines = self.onsets[["last_failed", "first_held", "reversals"]].itertuples(index=False)
+        brackets = [bracket_text(failed, held, is_monotone=reversals == 0) for failed, held, reversals in lines]
+        found = self.onsets.assign(onset=brackets)
         table = found.pivot(index=self.keys, columns="trunk", values="onset").add_prefix("onset, trunk ")
         return table.reset_index().rename(columns=lambda key: key.rpartition(".")[2])
 

@@ -16,6 +16,7 @@ of one task, in any order; each panel takes what it draws, and where nothing is 
 Lightning is imported.
 """
 
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -189,8 +190,7 @@ def collapse(
     Raises:
         UserError: there is no such measure.
     """
-    if measure not in MEASURES:
-        raise UserError(f"expected one of {', '.join(MEASURES)}, found {measure}; name one of them")
+    _check_is_one_of(MEASURES, measure)
     return _drawn(partial(neural_collapse_.collapse, quantity=measure), rows, ax)
 
 
@@ -294,8 +294,7 @@ def detector(
     Raises:
         UserError: there is no such measure.
     """
-    if quantity not in DETECTORS:
-        raise UserError(f"expected one of {', '.join(DETECTORS)}, found {quantity}; name one of them")
+    _check_is_one_of(DETECTORS, quantity)
     return _drawn(partial(detectors_.detector, quantity=quantity), rows, ax)
 
 
@@ -362,8 +361,7 @@ def hull_map(
         UserError: there is no such quantity or trunk, or there are several trunks and none is named.
     """
     maps = {each.quantity: each for each in HULL_MAPS}
-    if quantity not in maps:
-        raise UserError(f"expected one of {', '.join(maps)}, found {quantity}; name one of them")
+    _check_is_one_of(maps, quantity)
     which = maps[quantity]
     on_the_way = select(rows, quantity, which.subset).dropna(subset=["split_step", "step"])
     chosen = _only_trunk(on_the_way, trunk)
@@ -372,6 +370,11 @@ def hull_map(
         over_time_.hull_map(axis, own, which)
 
     return _drawn(panel, on_the_way[on_the_way["trunk"].eq(chosen)], ax)
+
+
+def _check_is_one_of(names: Collection[str], name: str) -> None:
+    if name not in names:
+        raise UserError(f"expected one of {', '.join(names)}, found {name}; name one of them")
 
 
 def _drawn(panel: Panel, rows: pd.DataFrame, ax: Axes | None) -> Axes:

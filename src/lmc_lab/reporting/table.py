@@ -177,13 +177,18 @@ def _onset_cells(criterion: str, onsets: pd.DataFrame, rows: pd.DataFrame) -> di
     if onsets.empty:
         return {}
     found = onsets.iloc[-1]
-    failed = "-" if pd.isna(found["low"]) else f"{found['low']:.0f}"
-    if found["low"] in set(select(rows, f"{found['quantity']}_unmeasured")["value"]):
-        failed += f" ({_NO_NUMBER})"
-    held, loss = ("-", "") if pd.isna(found["high"]) else (f"{found['high']:.0f}", _loss_at(rows, found["high"]))
-    reversals = select(rows, f"{found['quantity']}_reversals")["value"]
-    shape = " (not monotone)" if reversals.gt(0).any() else ""
-    return {f"onset by {criterion}": f"{failed} .. {held}{shape}", f"loss just before ({criterion})": loss}
+    has_no_number = found["low"] in set(select(rows, f"{found['quantity']}_unmeasured")["value"])
+    is_monotone = not select(rows, f"{found['quantity']}_reversals")["value"].gt(0).any()
+    remark = f" ({_NO_NUMBER})" if has_no_number else ""
+    bracket = bracket_text(found["low"], found["high"], is_monotone=is_monotone, remark=remark)
+    loss = "" if pd.isna(found["high"]) else _loss_at(rows, found["high"])
+    return {f"onset by {criterion}": bracket, f"loss just before ({criterion})": loss}
+
+
+def bracket_text(failed: float, held: float, *, is_monotone: bool, remark: str = "") -> str:
+    """Returns an onset as its bracket: the last split that failed, with a remark on it, and the first that held (NaN: none)."""
+    low, high = ("-" if pd.isna(step) else f"{step:.0f}" for step in (failed, held))
+    return f"{low}{remark} .. {high}{'' if is_monotone else ' (not monotone)'}"
 
 
 def _loss_at(rows: pd.DataFrame, step: float) -> str:

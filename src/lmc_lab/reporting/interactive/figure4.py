@@ -3,7 +3,7 @@
 import pandas as pd
 
 from lmc_lab.reporting.palette import BLUE, GREEN, GREY, RED, split_colours
-from lmc_lab.reporting.panel import Panel, Series, Trace, by_trunk, steps_in, tasks_in
+from lmc_lab.reporting.panel import SHARE_AXIS, Panel, Series, Trace, by_trunk, steps_in, tasks_in
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.results.select import select, select_any
 
@@ -47,7 +47,7 @@ def _panel(title: str, label: str, rows: pd.DataFrame, series: dict[str, Series]
         x="step",
         y=label,
         steps=steps_in(shown, "step"),
-        layout={"yaxis": {"range": [-0.05, 1.05]}} if label == "probability" else None,
+        layout={"yaxis": SHARE_AXIS} if label == "probability" else None,
     )
 
 
