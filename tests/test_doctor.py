@@ -1,5 +1,6 @@
 """What the doctor says of an output folder, and that it only looks."""
 
+import json
 import os
 import shlex
 from dataclasses import replace
@@ -99,6 +100,15 @@ def test_damaged_rows_are_found(experiment, found):
     (rows,) = experiment.paths.results.glob("*.parquet")
     flip(rows)
     assert found() == {f"results/{rows.name}": (State.DAMAGED, "")}
+
+
+def test_of_a_damaged_manifest_is_said_who_writes_it_anew(experiment, tmp_path):
+    manifest = experiment.paths.results / "manifest.json"
+    manifest.write_text("{")
+    (damage,) = (each for each in diagnose(tmp_path) if each.path == manifest)
+    assert damage.state is State.DAMAGED and "the next study or analysis writes it anew" in damage.detail
+    index(experiment.paths.results)
+    assert json.loads(manifest.read_text())["results"]
 
 
 def test_rows_that_the_manifest_lists_and_are_gone_are_missing(experiment, found):

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lmc_lab.errors import UserError
+    from lmc_lab.landscape.connectivity import LineProfile
     from lmc_lab.landscape.curvature import SpectrumEnds
-    from lmc_lab.landscape.hull import Evaluation, HullProbe
+    from lmc_lab.landscape.hull import Evaluation, HullProbe, HullSample
     from lmc_lab.landscape.lines import LineProbe
     from lmc_lab.landscape.predictions import SharedCorrect
     from lmc_lab.landscape.spectrum import EndpointSpectrum
+    from lmc_lab.landscape.statistics import Probability
     from lmc_lab.library.measures import barrier, extreme_eigenvalues, probe_hull, shared_correct, singular_values
     from lmc_lab.library.objective import Objective
 
@@ -21,8 +23,11 @@ __all__ = [
     "EndpointSpectrum",
     "Evaluation",
     "HullProbe",
+    "HullSample",
     "LineProbe",
+    "LineProfile",
     "Objective",
+    "Probability",
     "SharedCorrect",
     "SpectrumEnds",
     "UserError",
@@ -34,7 +39,13 @@ __all__ = [
 ]
 
 
-_ALONE = {"Objective": "library.objective", "UserError": "errors"}  # where a name is found sooner than with all others
+_ALONE = {  # where a name is found that the functions' module does not have, or sooner than there
+    "HullSample": "landscape.hull",
+    "LineProfile": "landscape.connectivity",
+    "Objective": "library.objective",
+    "Probability": "landscape.statistics",
+    "UserError": "errors",
+}
 
 
 if not TYPE_CHECKING:  # a type checker is to find names that do not exist

@@ -5,7 +5,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -166,7 +166,8 @@ def _of_results(folder: Path) -> Iterator[Finding]:
         if not path.with_suffix(".parquet").exists():
             yield Finding(path, State.LEFT_OVER, "tensors without the rows that they belong to")
     manifest = folder / MANIFEST
-    yield from _wrong(manifest, lambda: read_json(manifest, place=MANIFEST), "")
+    for damage in _wrong(manifest, lambda: read_json(manifest, place=MANIFEST), ""):
+        yield replace(damage, detail=f"{damage.detail}; the next study or analysis writes it anew")
     for record in studies_in(folder):
         try:
             collected = collect(record, folder)

@@ -29,12 +29,13 @@ from pathlib import Path
 import numpy as np
 from stand_in import inherited
 
-_ENTRY_POINTS = {f"lmc_lab.{name}" for name in ("analyze", "doctor", "report", "study", "train")}
+_ENTRY_POINTS = {f"lmc_lab.{name}" for name in ("analyze", "doctor", "report", "study", "train", "tune")}
 _FORK_SERVER = (
     "from multiprocessing.forkserver import main; "  # how multiprocessing starts the parent of a sweep's workers
 )
 # Variables that nothing reads as it is imported.
 _READ_LATER = {"HTTPS_PROXY", "HYDRA_FULL_ERROR", "LMC_DATA_DIR", "LMC_PARENT_PID"}
+_READ_LATER |= {"WANDB_API_KEY", "WANDB_MODE", "WANDB_RUN_ID", "WANDB_SWEEP_ID"}
 _OF_SHELL_AND_TEST = {"OLDPWD", "PWD", "PYTEST_CURRENT_TEST", "SHLVL", "_"}
 _LARGEST_REQUEST, _MOST_FILES, _ABOVE_ALL_FILES = 2**18, 200, 500
 
