@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -52,17 +53,23 @@ def layer(module):
     return FOLDERS.get(parts[1], ROOTS.get(parts[1], ENTRY_LAYER))
 
 
+KNOWN = {name_of(path) for path in MODULES}
+
+
+@cache
+def parsed(path):
+    return ast.parse(path.read_text())
+
+
 def imported(path, *, top_level_only=False):
-    tree = ast.parse(path.read_text())
-    nodes = tree.body if top_level_only else ast.walk(tree)
+    nodes = parsed(path).body if top_level_only else ast.walk(parsed(path))
     for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             submodules = [f"{node.module}.{alias.name}" for alias in node.names]
-            known = {name_of(module) for module in MODULES}
-            yield from (name if name in known else node.module for name in submodules)
+            yield from (name if name in KNOWN else node.module for name in submodules)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
@@ -108,7 +115,7 @@ def test_wandb_is_imported_where_runs_are_logged_alone():
     def uses_wandb(path):
         names = {
             alias.name
-            for node in ast.walk(ast.parse(path.read_text()))
+            for node in ast.walk(parsed(path))
             for alias in getattr(node, "names", [])
             if isinstance(node, ast.Import | ast.ImportFrom)
         }

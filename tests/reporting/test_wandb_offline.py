@@ -101,7 +101,7 @@ def test_two_learning_rates_are_two_runs(tmp_path, shared_cache):
 @pytest.mark.parametrize("mode", ["disabled", "offline"])
 def test_no_key_is_asked_for_where_none_is_needed(tmp_path, shared_cache, mode):
     command = f"python -m lmc_lab.train {SMALL} logger=wandb logger.mode={mode} split_step=10"
-    succeed(f"{command} output_dir={tmp_path} cache_dir={shared_cache}", HOME=str(tmp_path), is_warm=False)
+    succeed(f"{command} output_dir={tmp_path} cache_dir={shared_cache}", NETRC=str(tmp_path / "netrc"))
     assert bool(list(tmp_path.glob("wandb/*"))) == (mode == "offline")
 
 
@@ -111,7 +111,7 @@ def test_without_a_key_one_is_told_before_anything_starts(tmp_path, shared_cache
     program, *rest = entry_point.split()
     failed = shell(
         f"python -m lmc_lab.{program} {' '.join(rest)} logger=wandb {where}",
-        HOME=str(tmp_path), WANDB_API_KEY="", WANDB_MODE="online", is_warm=False,
+        NETRC=str(tmp_path / "netrc"), WANDB_API_KEY="", WANDB_MODE="online",
     )  # fmt: skip
     assert failed.returncode == 1 and "expected a key of Weights & Biases to log online, found none" in failed.stderr
     assert "Traceback" not in failed.stderr and not list(tmp_path.rglob("*.safetensors"))
@@ -139,7 +139,7 @@ def test_auto_is_nothing_without_a_key_and_what_wandb_mode_says(monkeypatch):
 def test_a_key_that_cannot_be_one_is_one_sentence(tmp_path, shared_cache):
     failed = shell(
         f"python -m lmc_lab.train logger=wandb split_step=10 output_dir={tmp_path} cache_dir={shared_cache}",
-        WANDB_API_KEY="not a key", WANDB_MODE="online", HOME=str(tmp_path), is_warm=False,
+        WANDB_API_KEY="not a key", WANDB_MODE="online", NETRC=str(tmp_path / "netrc"),
     )  # fmt: skip
     assert failed.returncode == 1 and "Traceback" not in failed.stderr, failed.stderr
     assert "key of Weights & Biases" in failed.stderr
@@ -149,7 +149,7 @@ def test_auto_trains_without_a_key(tmp_path, shared_cache):
     command = (
         f"python -m lmc_lab.train {SMALL} logger=auto split_step=10 output_dir={tmp_path} cache_dir={shared_cache}"
     )
-    succeed(command, HOME=str(tmp_path), WANDB_API_KEY="", is_warm=False)
+    succeed(command, NETRC=str(tmp_path / "netrc"), WANDB_API_KEY="")
     assert list(tmp_path.rglob("step-10.safetensors")) and not list(tmp_path.glob("wandb*"))
 
 

@@ -18,6 +18,7 @@ import shutil
 import signal
 import socket
 import sys
+import tempfile
 import types
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from pathlib import Path
 
 import numpy as np
 from stand_in import inherited
+from wandb.sdk.data_types._private import MEDIA_TMP
 
 _ENTRY_POINTS = {f"lmc_lab.{name}" for name in ("analyze", "doctor", "report", "study", "train", "tune")}
 _FORK_SERVER = (
@@ -35,7 +37,7 @@ _FORK_SERVER = (
 )
 # Variables that nothing reads as it is imported.
 _READ_LATER = {"HTTPS_PROXY", "HYDRA_FULL_ERROR", "LMC_DATA_DIR", "LMC_PARENT_PID"}
-_READ_LATER |= {"WANDB_API_KEY", "WANDB_MODE", "WANDB_RUN_ID", "WANDB_SWEEP_ID"}
+_READ_LATER |= {"NETRC", "WANDB_API_KEY", "WANDB_MODE", "WANDB_RUN_ID", "WANDB_SWEEP_ID"}
 _OF_SHELL_AND_TEST = {"OLDPWD", "PWD", "PYTEST_CURRENT_TEST", "SHLVL", "_"}
 _LARGEST_REQUEST, _MOST_FILES, _ABOVE_ALL_FILES = 2**18, 200, 500
 
@@ -95,6 +97,7 @@ class Command:
         _open_as(files, self.numbers)
         signal.pthread_sigmask(signal.SIG_SETMASK, self.blocked)
         np.random.seed()
+        MEDIA_TMP.name = tempfile.mkdtemp("wandb-media")  # wandb makes it when it is imported, and removes it at the end
         sys.executable = python
         multiprocessing.spawn.set_executable(python)
         importlib.invalidate_caches()
