@@ -97,7 +97,9 @@ class Command:
         _open_as(files, self.numbers)
         signal.pthread_sigmask(signal.SIG_SETMASK, self.blocked)
         np.random.seed()
-        MEDIA_TMP.name = tempfile.mkdtemp("wandb-media")  # wandb makes it when it is imported, and removes it at the end
+        MEDIA_TMP.name = tempfile.mkdtemp(
+            "wandb-media"
+        )  # wandb makes it when it is imported, and removes it at the end
         sys.executable = python
         multiprocessing.spawn.set_executable(python)
         importlib.invalidate_caches()
