@@ -90,6 +90,22 @@ def test_an_analysis_and_a_figure_of_ones_own_are_in_a_study_and_its_report(tmp_
     assert "The figure rays is left out, since none of loss_on_ray was measured." in printed
 
 
+def test_a_kind_of_subject_of_ones_own_is_measured_by_a_study(tmp_path, places):
+    command = the_command_in(EXAMPLES / "conf" / "study" / "neighbours.yaml")
+    small = SMALL.replace("[0,20]", "[40,0,20]")
+    printed = succeed(f"{command} {small} {places} 'figures=[]'", cwd=EXAMPLES)
+    rows = pd.concat(pd.read_parquet(path) for path in tmp_path.glob("*/results/between_splits-*.parquet"))
+    barriers = rows[rows["quantity"] == "barrier_between_splits_loss"]
+    assert sorted(zip(barriers["index"], barriers["subset"], strict=True)) == [
+        (20, "test"), (20, "train"), (40, "test"), (40, "train")
+    ]  # fmt: skip
+    assert set(barriers["num_endpoints"]) == {6} and all(barriers["value"] >= 0) and "left out" not in printed
+    refused = shell(
+        f"python -m lmc_lab.analyze 'analysis=[between_splits]' split_step=0 --config-dir conf {places}", cwd=EXAMPLES
+    )
+    assert refused.returncode == 1 and "expected two splits, found [0]; add" in refused.stderr
+
+
 def test_three_lenets_of_a_plain_loop_give_the_same_numbers_by_command_and_by_library(tmp_path, real_data):
     train = "python three_lenets.py"
     assert f"    {train.replace('three', 'examples/three')} lenets\n" in (EXAMPLES / "three_lenets.py").read_text()
