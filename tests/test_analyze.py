@@ -117,7 +117,7 @@ def test_a_diverged_branch_costs_its_mode_only_and_the_report_says_so(tmp_path, 
         plan = StudyPlan.of(compose("study", [*STUDY, *places.split()]))
         (diverged,) = [folder for folder in branch_folders(plan) if str(folder.path).endswith("split-10/branch-1")]
         circumstances = plan.experiment.circumstances()
-    write_status(diverged, state="diverged", step=12, last_finite_loss=2.5, circumstances=circumstances)
+    write_status(diverged, status="diverged", step=12, last_finite_loss=2.5, circumstances=circumstances)
 
     result = shell(command)
     assert result.returncode == 1

@@ -138,7 +138,7 @@ def test_what_lies_beside_the_trunks_is_looked_at(experiment, found):
 def test_a_run_that_was_killed_is_unfinished_and_one_that_runs_is_running(experiment, found):
     folder = branch(experiment)
     folder.endpoint.unlink()
-    write_status(folder, state="running", step=20)
+    write_status(folder, status="running", step=20)
     where = "trunk-0/split-13/branch-0"
     assert found() == {where: (State.UNFINISHED, f"{TRAIN} split_step=13 seed=0")}
     with FileLock(folder.lock):
@@ -147,7 +147,7 @@ def test_a_run_that_was_killed_is_unfinished_and_one_that_runs_is_running(experi
 
 def test_a_run_that_diverged_is_diverged(experiment, found):
     branch(experiment).endpoint.unlink()
-    write_status(branch(experiment), state="diverged", step=20)
+    write_status(branch(experiment), status="diverged", step=20)
     assert found() == {"trunk-0/split-13/branch-0": (State.DIVERGED, "")}
 
 

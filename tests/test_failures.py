@@ -11,7 +11,7 @@ def run(errors):
     failures = Failures("analysis")
     done = []
     for name, error in errors.items():
-        with failures.kept(name):
+        with failures.collected(name):
             if error:
                 raise error
             done.append(name)

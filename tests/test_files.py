@@ -43,13 +43,13 @@ def test_every_flipped_bit_is_seen_or_changes_nothing(path):
 
 
 def test_a_file_of_another_place_is_refused(tmp_path):
-    write_json(tmp_path / "status.json", CONTENT, place="lenet-0/trunk-0/status.json")
-    assert read_json(tmp_path / "status.json", place="lenet-0/trunk-0/status.json") == CONTENT
+    write_json(tmp_path / "status.json", CONTENT, address="lenet-0/trunk-0/status.json")
+    assert read_json(tmp_path / "status.json", address="lenet-0/trunk-0/status.json") == CONTENT
     with pytest.raises(DamagedFile, match="to be lenet-0/trunk-1/status.json, found that it is lenet-0/trunk-0"):
-        read_json(tmp_path / "status.json", place="lenet-0/trunk-1/status.json")
+        read_json(tmp_path / "status.json", address="lenet-0/trunk-1/status.json")
     write_json(tmp_path / "status.json", CONTENT)
     with pytest.raises(DamagedFile, match="found that it is None"):
-        read_json(tmp_path / "status.json", place="lenet-0/trunk-0/status.json")
+        read_json(tmp_path / "status.json", address="lenet-0/trunk-0/status.json")
 
 
 def test_every_cut_is_seen(path):

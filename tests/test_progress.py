@@ -17,11 +17,11 @@ def test_branches_are_done_running_failed_waiting_or_diverged(tmp_path):
         RunFolder(tmp_path / name) for name in ("done", "running", "failed", "killed", "waiting", "diverged", "bad")
     ]
     done, running, failed, killed, _, diverged, damaged = folders
-    write_status(done, state="finished", step=40)
-    write_status(running, state="running", start=10, step=25, stop=40)
-    write_status(failed, state="failed")
-    write_status(killed, state="running", pid=dead_pid(), start=0, step=1, stop=40)
-    write_status(diverged, state="diverged", start=10, step=12, stop=40)
+    write_status(done, status="finished", step=40)
+    write_status(running, status="running", start=10, step=25, stop=40)
+    write_status(failed, status="failed")
+    write_status(killed, status="running", pid=dead_pid(), start=0, step=1, stop=40)
+    write_status(diverged, status="diverged", start=10, step=12, stop=40)
     damaged.path.mkdir()
     damaged.status.write_text('{"state": "fini')
     states = count_states(folders)

@@ -103,7 +103,7 @@ def test_what_is_missing_is_said_with_the_reason(plan):
             for seed in whole:
                 folder = plan.experiment.paths.split(trunk, step, variant).branch(seed)
                 state = {(1, 0, 2): "diverged", (0, 20, 1): "diverged", (0, 20, 2): "running"}.get((trunk, step, seed))
-                write_status(folder, state=state or "finished", step=31)
+                write_status(folder, status=state or "finished", step=31)
     there = collected(plan)
     table = missing_table(record_of(plan), there)
     assert table[["missing", "of", "why"]].values.tolist() == [
@@ -204,7 +204,7 @@ def test_a_study_passes_on_that_branches_may_diverge():
 
 def failed(stage):
     failures = Failures("stage")
-    with failures.kept(stage):
+    with failures.collected(stage):
         raise UserError("expected")
     return failures
 

@@ -45,12 +45,13 @@ def job(config: DictConfig) -> None:
         if request.endpoints is not None and not analysis.subject.takes_files:
             print(f"{analysis.name}: left out, since weights from elsewhere are one mode without a trunk")
             continue
-        with failures.kept(analysis.name if at_step is None else f"{analysis.name} at step {at_step}"):
-            own = with_branches(experiment, config, analysis.branch)
+        with failures.collected(analysis.name if at_step is None else f"{analysis.name} at step {at_step}"):
+            of_analysis = with_branches(experiment, config, analysis.branch)
             varied = [
-                with_branches(own, config, {**analysis.branch, **each}) for each in analysis.variations_of(own.task)
+                with_branches(of_analysis, config, {**analysis.branch, **variation})
+                for variation in analysis.variations_of(of_analysis.task)
             ]
-            print(ensure_rows(own, subjects.of(analysis, own, varied, at_step), analysis))
+            print(ensure_rows(of_analysis, subjects.of(analysis, of_analysis, varied, at_step), analysis))
     failures.tell()
 
 

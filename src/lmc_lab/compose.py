@@ -143,9 +143,9 @@ def _variation(config: DictConfig, task: Task) -> Variation:
     """Returns how branches are made, from the config's keys that concern nothing else."""
     branch = config.branch
     return Variation(
-        start=_told_origin(config, "branch.start") if branch.start else None,
+        start=_with_origin(config, "branch.start") if branch.start else None,
         carry_optimizer_state=config.carry_optimizer_state,
-        examples=_told_origin(config, "branch.examples") if branch.examples else None,
+        examples=_with_origin(config, "branch.examples") if branch.examples else None,
         noise=_noise(plain(branch.noise)) if branch.noise else None,
         task=replace(_task(_overridden(config)), load_data=lambda: task.dataset) if branch.overrides else None,
         length=BranchLength(config.branch_length),
@@ -153,7 +153,7 @@ def _variation(config: DictConfig, task: Task) -> Variation:
     )
 
 
-def _told_origin(config: DictConfig, key: str) -> Callable[[Any, Origin], Any]:
+def _with_origin(config: DictConfig, key: str) -> Callable[[Any, Origin], Any]:
     """Returns a function of (argument, origin of a branch) that calls the target at a key, with the origin if it takes one."""
     node = plain(OmegaConf.select(config, key))
     has_target = isinstance(node, Mapping) and "_target_" in node

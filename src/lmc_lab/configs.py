@@ -51,8 +51,8 @@ def composed(config_name: str, given: Sequence[str], search: Sequence[Path]) -> 
         HydraException: they do not compose.
     """
     *further, shipped = [folder.resolve() for folder in search]
-    places = ",".join(f"'file://{folder}'" for folder in further)
-    path = [f"hydra.searchpath=[{places}]"] if further else []
+    folders = ",".join(f"'file://{folder}'" for folder in further)
+    path = [f"hydra.searchpath=[{folders}]"] if further else []
     running = GlobalHydra.instance().hydra  # in the middle of which an error may have occurred
     GlobalHydra.instance().clear()
     try:

@@ -14,11 +14,11 @@ from lmc_lab.files import DamagedFile, MissingFile, OtherFormat, is_left_behind,
 from lmc_lab.results.folder import read_result
 from lmc_lab.results.manifest import NAME as MANIFEST
 from lmc_lab.results.manifest import studies_in
-from lmc_lab.results.part import told
+from lmc_lab.results.part import subject_text
 from lmc_lab.results.study_results import collect
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.curve_check import whole_curve
-from lmc_lab.runs.paths import RunFolder, RunPaths, SplitFolder, place_of
+from lmc_lab.runs.paths import RunFolder, RunPaths, SplitFolder, address_of
 
 
 class State(StrEnum):
@@ -113,7 +113,7 @@ def _of_split(trunk: RunFolder, split: SplitFolder, command: str) -> Iterator[Fi
         yield Finding(start, State.MISSING, "the state that the branches leave", command)
     if not split.manifest.exists():
         yield Finding(split.manifest, State.MISSING, "what says that the trunk has come here", command)
-    yield from _wrong(split.manifest, lambda: read_json(split.manifest, place=place_of(split.manifest)), command)
+    yield from _wrong(split.manifest, lambda: read_json(split.manifest, address=address_of(split.manifest)), command)
 
 
 def _of_run(folder: RunFolder, states: list[Path], commands: Mapping[Path, str] | None = None) -> Iterator[Finding]:
@@ -128,8 +128,8 @@ def _of_run(folder: RunFolder, states: list[Path], commands: Mapping[Path, str] 
     if _is_locked(folder.lock):  # its files are being written
         yield Finding(folder.path, State.RUNNING, f"step {peek_json(folder.status).get('step', 0)}")
         return
-    damaged = [*_wrong(folder.status, lambda: read_json(folder.status, place=place_of(folder.status)), command)]
-    status = {} if damaged else read_json(folder.status, place=place_of(folder.status))
+    damaged = [*_wrong(folder.status, lambda: read_json(folder.status, address=address_of(folder.status)), command)]
+    status = {} if damaged else read_json(folder.status, address=address_of(folder.status))
     for path in [*states, *([folder.resume] if folder.resume.exists() else [])]:
         if path.exists():
             own = (commands or {}).get(path) or command
@@ -155,7 +155,7 @@ def _of_run(folder: RunFolder, states: list[Path], commands: Mapping[Path, str] 
 
 def _of_results(folder: Path) -> Iterator[Finding]:
     """Yields what the results are, and what the studies lack that asked for them."""
-    listed = peek_json(folder / MANIFEST, place=MANIFEST).get("results", {})
+    listed = peek_json(folder / MANIFEST, address=MANIFEST).get("results", {})
     for path in sorted(folder.glob("*.parquet")):
         command = _as_typed(listed.pop(path.name, {}).get("command", ""))
         wrong = [*_wrong(path, lambda path=path: read_result(path), command)]  # type: ignore[misc]
@@ -166,14 +166,16 @@ def _of_results(folder: Path) -> Iterator[Finding]:
         if not path.with_suffix(".parquet").exists():
             yield Finding(path, State.LEFT_OVER, "tensors without the rows that they belong to")
     manifest = folder / MANIFEST
-    for damage in _wrong(manifest, lambda: read_json(manifest, place=MANIFEST), ""):
+    for damage in _wrong(manifest, lambda: read_json(manifest, address=MANIFEST), ""):
         yield replace(damage, detail=f"{damage.detail}; the next study or analysis writes it anew")
     for record in studies_in(folder):
         try:
             collected = collect(record, folder)
         except OtherFormat:
             continue  # said above
-        lacking = [f"{item.analysis} of {told(item.subject)}" for item in (*collected.missing, *collected.partial)]
+        lacking = [
+            f"{item.analysis} of {subject_text(item.subject)}" for item in (*collected.missing, *collected.partial)
+        ]
         if lacking:
             yield Finding(manifest, State.MISSING, f"study {record.name}: {_some(lacking)}", record.command)
         else:

@@ -45,11 +45,11 @@ def _look_over(output_dir: Path, *, repair: bool) -> bool:
 
     findings = list(diagnose(output_dir))
     for state in State:
-        own = [finding for finding in findings if finding.state is state]
-        if own:
-            print(f"{state}: {len(own)}")
+        of_state = [finding for finding in findings if finding.state is state]
+        if of_state:
+            print(f"{state}: {len(of_state)}")
         if state is not State.COMPLETE:
-            for finding in own:
+            for finding in of_state:
                 print(f"  {finding.path.relative_to(output_dir)}{f': {finding.detail}' if finding.detail else ''}")
     commands = _commands([finding.command for finding in findings if finding.command], output_dir)
     if commands:

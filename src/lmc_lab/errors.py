@@ -29,7 +29,7 @@ class UserError(Exception):
 def nearest(name: str, valid: Iterable[str], otherwise: str | None = None) -> str:
     """Returns ``did you mean 'lenet' or 'lenet_m'?`` for up to three close names, else `otherwise`: by default all names.
 
-    One that differs by a letter or two is the only one that is told.
+    One that differs by a letter or two is the only one that is named.
     """
     names = sorted(set(valid))
     close = get_close_matches(name, names, n=1, cutoff=_CLEAR) or get_close_matches(name, names, n=3, cutoff=_CLOSE)

@@ -42,8 +42,8 @@ class Failures:
         return self._reasons.get(name)
 
     @contextmanager
-    def kept(self, name: str) -> Iterator[None]:
-        """Keeps the error that what is inside ends with; of one without a sentence it prints the traceback."""
+    def collected(self, name: str) -> Iterator[None]:
+        """Collects the error that its block ends with as this part's reason; prints the traceback of one without a sentence."""
         self._num_parts += 1
         try:
             yield
@@ -67,5 +67,5 @@ class Failures:
             names.setdefault(reason, []).append(name)
         if len(names) == 1 and len(self._reasons) == self._num_parts:
             raise PartsFailed(next(iter(names)), self._reasons)
-        told = "; ".join(f"{', '.join(failed)} failed: {reason}" for reason, failed in names.items())
-        raise PartsFailed(f"expected every {self._kind} to succeed, found that {told}", self._reasons)
+        failures = "; ".join(f"{', '.join(failed)} failed: {reason}" for reason, failed in names.items())
+        raise PartsFailed(f"expected every {self._kind} to succeed, found that {failures}", self._reasons)

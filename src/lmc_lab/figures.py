@@ -362,12 +362,12 @@ def hull_map(
     """
     maps = {each.quantity: each for each in HULL_MAPS}
     _check_is_one_of(maps, quantity)
-    which = maps[quantity]
-    on_the_way = select(rows, quantity, which.subset).dropna(subset=["split_step", "step"])
+    kind = maps[quantity]
+    on_the_way = select(rows, quantity, kind.subset).dropna(subset=["split_step", "step"])
     chosen = _only_trunk(on_the_way, trunk)
 
-    def panel(axis: Axes, own: pd.DataFrame, marks: Marks) -> None:
-        over_time_.hull_map(axis, own, which)
+    def panel(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
+        over_time_.hull_map(axis, rows, kind)
 
     return _drawn(panel, on_the_way[on_the_way["trunk"].eq(chosen)], ax)
 
@@ -383,12 +383,12 @@ def _drawn(panel: Panel, rows: pd.DataFrame, ax: Axes | None) -> Axes:
         raise UserError(
             f"expected rows of one task, found {', '.join(tasks)}; choose one: rows[rows['task'] == '{tasks[0]}']"
         )
-    own = in_order(finite(rows))
+    drawn = in_order(finite(rows))
     if ax is not None:
-        return _with_entries(panel, own, ax)
+        return _with_entries(panel, drawn, ax)
     with mpl.rc_context(PAPER):
         figure = Figure(figsize=(ONE_COLUMN, 1.3 * PANEL_HEIGHT), layout="constrained")
-        axis = _with_entries(panel, own, figure.subplots())
+        axis = _with_entries(panel, drawn, figure.subplots())
         handles, labels = axis.get_legend_handles_labels()
         if labels:
             figure.legend(handles, labels, loc="outside lower center", ncols=2)

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class DamagedFile(UserError):  # noqa: N818  it says what the file is
-    """A file holds something else than what was written to it, or belongs to another place."""
+    """A file holds something else than what was written to it, or belongs to another address."""
 
 
 class MissingFile(UserError):  # noqa: N818  it says what the file is
@@ -100,17 +100,17 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text)
 
 
-def write_json(path: Path, content: Mapping[str, Any], *, place: str | None = None) -> None:
-    """Writes `content` to `path` as indented JSON in one atomic step, with the format, its place and a checksum."""
-    stamped = {**content, "format": FORMAT, **({} if place is None else {"place": place})}
+def write_json(path: Path, content: Mapping[str, Any], *, address: str | None = None) -> None:
+    """Writes `content` to `path` as indented JSON in one atomic step, with the format, its address and a checksum."""
+    stamped = {**content, "format": FORMAT, **({} if address is None else {"place": address})}
     write_text(path, json.dumps({**stamped, "checksum": _checksum(stamped)}, indent=1) + "\n")
 
 
-def read_json(path: Path, *, place: str | None = None) -> dict[str, Any]:
-    """Returns the content that `write_json` wrote, or an empty dict if there is no file; `place` None is not compared.
+def read_json(path: Path, *, address: str | None = None) -> dict[str, Any]:
+    """Returns the content that `write_json` wrote, or an empty dict if there is no file; `address` None is not compared.
 
     Raises:
-        DamagedFile: it is not what was written, or was written for another place.
+        DamagedFile: it is not what was written, or was written for another address.
         OtherFormat: another version wrote it.
     """
     try:
@@ -126,25 +126,25 @@ def read_json(path: Path, *, place: str | None = None) -> dict[str, Any]:
     check_format(content.pop("format", None), path, is_whole=is_whole or is_first_format)
     if not is_whole:
         raise DamagedFile(f"expected {path} to match its own checksum, found other content")
-    found = content.pop("place", None)
-    if place is not None and found != place:
-        raise DamagedFile(f"expected {path} to be {place}, found that it is {found}")
+    written_for = content.pop("place", None)
+    if address is not None and written_for != address:
+        raise DamagedFile(f"expected {path} to be {address}, found that it is {written_for}")
     return content
 
 
-def read_json_or_set_aside(path: Path, *, place: str | None = None) -> dict[str, Any]:
+def read_json_or_set_aside(path: Path, *, address: str | None = None) -> dict[str, Any]:
     """Returns the content of a JSON file; a damaged one is set aside, and counts as none."""
     try:
-        return read_json(path, place=place)
+        return read_json(path, address=address)
     except DamagedFile as error:
         set_aside(path, error)
         return {}
 
 
-def peek_json(path: Path, *, place: str | None = None) -> dict[str, Any]:
+def peek_json(path: Path, *, address: str | None = None) -> dict[str, Any]:
     """Returns the content of a JSON file, or an empty dict if there is none, or a damaged one: for those who only watch."""
     try:
-        return read_json(path, place=place)
+        return read_json(path, address=address)
     except UserError:
         return {}
 

@@ -52,8 +52,8 @@ def job(config: DictConfig) -> None:
     folder = reports(Path(config.output_dir).absolute(), page.title)
     written = write_page(page, folder)
     shown = [as_text(page.tables[heading]) for heading in ("Modes", ONSET, "Missing") if not page.tables[heading].empty]
-    told = [] if page.tables[ONSET].empty else [ABOUT_ONSETS]
-    print(*shown, *told, *page.notes, written, sep="\n", flush=True)
+    notes = [] if page.tables[ONSET].empty else [ABOUT_ONSETS]
+    print(*shown, *notes, *page.notes, written, sep="\n", flush=True)
     pictures = _pictures(config, rows, over_time, figures, folder)
     print(*pictures, *([] if config.export is None else [Path(config.export).absolute()]), sep="\n")
     if _is_of_wandb(config.logger):  # TensorBoard has training curves alone
@@ -147,10 +147,10 @@ def _inlined(
         from lmc_lab.reporting.pictures import inlined
 
     return {
-        name: Picture(figure.caption_of(own), inlined(figure, own))
+        name: Picture(figure.caption_of(figure_rows), inlined(figure, figure_rows))
         for name, figure in figures.items()
-        for own in [figure.source(rows, over_time)]
-        if figure.can_be_drawn(own)
+        for figure_rows in [figure.source(rows, over_time)]
+        if figure.can_be_drawn(figure_rows)
     }
 
 
@@ -180,13 +180,16 @@ def _columns(config: DictConfig) -> "list[StudyColumn]":
 
     from lmc_lab.addresses import listed
     from lmc_lab.study_column import find_column, find_in
-    from lmc_lab.study_request import places
+    from lmc_lab.study_request import folder_overrides
 
     if config.results:
-        return [find_in(Path(place).absolute()) for place in listed(config.results)]
+        return [find_in(Path(path).absolute()) for path in listed(config.results)]
     given = [item for item in HydraConfig.get().overrides.task if not item.startswith("beside=")]
-    others = [[f"study={name}", *places(config)] for name in config.beside]
-    return [find_column(config, given), *(find_column(compose("report", overrides=own), own) for own in others)]
+    others = [[f"study={name}", *folder_overrides(config)] for name in config.beside]
+    return [
+        find_column(config, given),
+        *(find_column(compose("report", overrides=overrides), overrides) for overrides in others),
+    ]
 
 
 def _export(config: DictConfig, columns: "Sequence[StudyColumn]") -> None:
@@ -258,11 +261,13 @@ def _mirror(config: DictConfig, column: "StudyColumn", pictures: "Sequence[Path]
     if mode is None:
         return
     where = (config.logger.project, mode, Path(config.output_dir).absolute())
-    own = OmegaConf.create(column.collected.config | {"data_dir": config.data_dir, "cache_dir": config.cache_dir})
+    column_config = OmegaConf.create(
+        column.collected.config | {"data_dir": config.data_dir, "cache_dir": config.cache_dir}
+    )
     asked = None if column.record is None else column.record.asked
     key = hashlib.sha256(json.dumps([column.collected.fingerprint, asked], sort_keys=True).encode()).hexdigest()[:8]
     mirror = ResultsMirror(column.name, key, *where, column.collected.config)
-    mirror.log(column.collected.with_rows, data_loader(own)().train, pictures)
+    mirror.log(column.collected.with_rows, data_loader(column_config)().train, pictures)
 
 
 if __name__ == "__main__":

@@ -95,9 +95,9 @@ def _unknown_option(match: re.Match[str], config_name: str) -> str:
         options[group] = re.findall(r"(?m)^\t(\S+)$", match.string)
     if group not in options:
         return f"expected a group of configs, found '{group}'; {nearest(group, options)}"
-    own = ", ".join(str(folder) for folder in configs.folders()[:-1])
-    places = f", neither in lmc_lab nor in {own}" if own else ""
-    return f"expected a config of the group '{group}', found '{name}'{places}; {nearest(name, options[group])}"
+    folders = ", ".join(str(folder) for folder in configs.folders()[:-1])
+    where = f", neither in lmc_lab nor in {folders}" if folders else ""
+    return f"expected a config of the group '{group}', found '{name}'{where}; {nearest(name, options[group])}"
 
 
 def _unknown_key(match: re.Match[str], config_name: str) -> str:

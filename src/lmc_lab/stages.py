@@ -64,9 +64,9 @@ def _watch(process: "subprocess.Popen[bytes]", log: Path) -> int:
         try:
             return process.wait(timeout=1)
         except subprocess.TimeoutExpired:
-            told = re.findall(r"^\d+/\d+ .*", log.read_text(errors="replace"), flags=re.MULTILINE)
-            if told and told[-1] != shown_last:
-                shown_last = told[-1]
+            progress = re.findall(r"^\d+/\d+ .*", log.read_text(errors="replace"), flags=re.MULTILINE)
+            if progress and progress[-1] != shown_last:
+                shown_last = progress[-1]
                 print(f"\r{_CLEARED}{shown_last[: shutil.get_terminal_size().columns - 1]}", end="", flush=True)
         finally:
             if shown_last and process.returncode is not None:
@@ -80,7 +80,7 @@ def run(arguments: list[str], *, log: Path | None = None) -> None:
         finish(process, log=log)
     except (KeyboardInterrupt, SystemExit) as error:
         if isinstance(error, SystemExit):
-            process.terminate()  # it saves a state first; a terminal tells both of Ctrl-C
+            process.terminate()  # it saves a state first; a terminal sends Ctrl-C to both
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=_SECONDS_TO_END)
         raise

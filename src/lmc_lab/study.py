@@ -53,7 +53,7 @@ def job(config: DictConfig) -> None:
     def run(stage: str, command: list[str], of: StudyPlan) -> bool:
         if not _can_run(stage, plan, failures):
             return False
-        with failures.kept(stage):
+        with failures.collected(stage):
             _run(stage, command, of, logs(Path(config.output_dir).absolute()))
         return stage not in failures
 

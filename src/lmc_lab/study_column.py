@@ -41,10 +41,10 @@ def find_column(config: DictConfig, given: Sequence[str]) -> StudyColumn:
     Raises:
         UserError: it was not run, or with other settings, or has measured nothing yet.
     """
-    output_dir, own = Path(config.output_dir).absolute(), asked(config)
+    output_dir, asked_for = Path(config.output_dir).absolute(), asked(config)
     run_it = f"run it first: {stages.shown(stages.command('study', *given))}"
     namesakes = _records(output_dir, config.study.name)
-    same = [(record, folder, collect(record, folder)) for record, folder in namesakes if record.asked == own]
+    same = [(record, folder, collect(record, folder)) for record, folder in namesakes if record.asked == asked_for]
     for record, _, collected in same:
         if collected.found:
             return StudyColumn(record.name, collected, record)
@@ -55,8 +55,8 @@ def find_column(config: DictConfig, given: Sequence[str]) -> StudyColumn:
         raise UserError(f"expected measurements of the study '{record.name}' in {folder}, found none{why}; {run_it}")
     found = "none"
     if namesakes:
-        other = min((record for record, _ in namesakes), key=lambda each: len(_differences(own, each.asked)))
-        found = f"it, but with other {' and '.join(_differences(own, other.asked))}"
+        other = min((record for record, _ in namesakes), key=lambda each: len(_differences(asked_for, each.asked)))
+        found = f"it, but with other {' and '.join(_differences(asked_for, other.asked))}"
         run_it = f"give the report what that study was given ({other.command}), or {run_it}"
     raise UserError(
         f"expected measurements of the study '{config.study.name}' in {output_dir}, found {found}; {run_it}"
@@ -74,22 +74,22 @@ def _records(output_dir: Path, name: str) -> list[tuple[StudyRecord, Path]]:
     return sorted(found, key=lambda pair: pair[0].ran, reverse=True)
 
 
-def find_in(place: Path) -> StudyColumn:
+def find_in(path: Path) -> StudyColumn:
     """Returns the study in a file that `export` wrote, or what a folder of results has of weights from elsewhere.
 
     Raises:
         UserError: there is none.
     """
-    if place.is_dir():
-        return find_elsewhere(place)
+    if path.is_dir():
+        return find_elsewhere(path)
     try:
-        record, collected = read_bundle(place)
+        record, collected = read_bundle(path)
     except FileNotFoundError:
         raise UserError(
-            f"expected a folder of results or the file of a study at results={place}, found nothing; name another"
+            f"expected a folder of results or the file of a study at results={path}, found nothing; name another"
         ) from None
     if not collected.found:
-        raise UserError(f"expected results in {place}, found none; export the study again: {record.command}")
+        raise UserError(f"expected results in {path}, found none; export the study again: {record.command}")
     return StudyColumn(record.name, collected, record)
 
 

@@ -33,7 +33,7 @@ def trunk_command(plan: StudyPlan) -> list[str]:
 
 
 def search_commands(plan: StudyPlan) -> Commands:
-    """Returns what tells whether the hull is convex at the plan's splits."""
+    """Returns the commands that measure whether the hull is convex at the plan's splits."""
     measured = [analysis for analysis in plan.composed if analysis.name == "convex_mode"]
     return {"branches": _branches(plan, plan.training["branches"]), "search": _measuring(plan, measured)}
 
@@ -104,14 +104,18 @@ def _of_kind(plan: StudyPlan, kind: type[Subject]) -> list[str]:
 def _measuring(plan: StudyPlan, analyses: Sequence[Analysis], *further: str) -> list[str]:
     """Returns the command that measures analyses of one kind of subject."""
     names = [analysis.name for analysis in analyses]
-    own = _overrides({analysis.name: plan.own_settings(analysis) for analysis in analyses})
+    settings = _overrides({analysis.name: plan.own_settings(analysis) for analysis in analyses})
     where = analyses[0].subject.sweep(_list(plan.trunks), _list(plan.splits), _list(plan.seeds))
-    return _sweep(plan, "analyze", f"analysis=[{_list(names)}]", *plan.analysis_settings(names), *own, *further, *where)
+    return _sweep(
+        plan, "analyze", f"analysis=[{_list(names)}]", *plan.analysis_settings(names), *settings, *further, *where
+    )
 
 
 def _overrides(settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [
-        f"analysis.{name}.{key}={override_value(value)}" for name, own in settings.items() for key, value in own.items()
+        f"analysis.{name}.{key}={override_value(value)}"
+        for name, values in settings.items()
+        for key, value in values.items()
     ]
 
 

@@ -19,7 +19,7 @@ from lmc_lab.errors import UserError
 from lmc_lab.results.part import Part
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.study_branches import BranchStage, branch_stages
-from lmc_lab.study_request import asked, places
+from lmc_lab.study_request import asked, folder_overrides
 from lmc_lab.values import at_least, check_fields, override_value
 
 
@@ -48,7 +48,7 @@ class StudyPlan:
 
     name: str
     given: tuple[str, ...]  # the overrides on the study's own command line
-    asked: Mapping[str, Any]  # what tells it from others of its name
+    asked: Mapping[str, Any]  # what distinguishes it from others of its name
     shared: tuple[str, ...]
     sweep: tuple[str, ...]
     trunks: tuple[int, ...]
@@ -79,7 +79,7 @@ class StudyPlan:
             name=study.name,
             given=tuple(given),
             asked=asked(config),
-            shared=(*study.overrides, *config.overrides, *_lenience(config), *places(config)),
+            shared=(*study.overrides, *config.overrides, *_lenience(config), *folder_overrides(config)),
             sweep=(*launcher, *config.sweep),
             trunks=tuple(study.trunks),
             splits=() if is_searched else tuple(study.splits),
@@ -242,12 +242,12 @@ class StudyPlan:
 
     def analysis_settings(self, names: Iterable[str]) -> list[str]:
         """Returns the study's settings of some analyses, as overrides."""
-        own = [
+        of_analyses = [
             f"analysis.{name}.{key}={override_value(value)}"
             for name in names
             for key, value in self.analyses[name].items()
         ]
-        return [*own, *(f"evaluation.{key}={override_value(value)}" for key, value in self.evaluation.items())]
+        return [*of_analyses, *(f"evaluation.{key}={override_value(value)}" for key, value in self.evaluation.items())]
 
 
 def launcher_of(overrides: Iterable[str]) -> list[str]:

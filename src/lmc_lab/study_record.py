@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from lmc_lab import stages
 from lmc_lab.analyses.store import identity_settings
 from lmc_lab.results.manifest import StudyRecord
-from lmc_lab.results.part import Part, told
+from lmc_lab.results.part import Part, subject_text
 from lmc_lab.results.wanted import Wanted
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.status import peek_status
@@ -25,7 +25,7 @@ def record_of(plan: StudyPlan) -> StudyRecord:
         settings = identity_settings(analysis, variant=experiment.variant)
         for subject in plan.subjects_of(analysis):
             wanted.append(Wanted(analysis.name, analysis.version, settings, subject))
-            found = obstacles.setdefault(told(subject), [])
+            found = obstacles.setdefault(subject_text(subject), [])
             for each in (experiment, *varied):
                 found += [obstacle for obstacle in _obstacles(each, subject) if obstacle not in found]
     return StudyRecord(

@@ -9,19 +9,19 @@ from omegaconf import DictConfig
 from lmc_lab.construct import plain
 
 _WITHOUT_EFFECT = r"[+~]*(hydra|logger|trainer|run\.(?!save_steps))\b"  # on what is measured
-_PLACES = ("data_dir", "cache_dir", "output_dir")
+_FOLDER_KEYS = ("data_dir", "cache_dir", "output_dir")
 
 
 def asked(config: DictConfig) -> dict[str, Any]:
-    """Returns what tells a study from others of its name: its yaml, and the overrides that say what is measured."""
+    """Returns what distinguishes a study from others of its name: its yaml, and the overrides that say what is measured."""
     overrides = [item for item in config.overrides if not re.match(_WITHOUT_EFFECT, item)]
     content: dict[str, Any] = json.loads(json.dumps({"study": plain(config.study), "overrides": overrides}))
     return content
 
 
-def places(config: DictConfig) -> list[str]:
-    """Returns the overrides that say where things are."""
-    return [*(f"{key}={quoted(config[key])}" for key in _PLACES), *([] if config.locks else ["locks=false"])]
+def folder_overrides(config: DictConfig) -> list[str]:
+    """Returns the overrides of the folders, and of `locks`, which depends on where they are."""
+    return [*(f"{key}={quoted(config[key])}" for key in _FOLDER_KEYS), *([] if config.locks else ["locks=false"])]
 
 
 def quoted(path: str) -> str:

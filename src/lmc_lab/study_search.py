@@ -43,7 +43,7 @@ def search(plan: StudyPlan, run: Run, keep: Callable[[StudyPlan], None]) -> Stud
         new = [step for step in splits if step not in plan.steps][:1]
         plan = plan.with_splits(sorted({*plan.steps, *new}))
     for trunk, found in outcomes_of(plan).items():
-        print(_told(trunk, found))
+        print(_summary(trunk, found))
     return plan
 
 
@@ -70,16 +70,16 @@ def bracket_splits(plan: StudyPlan) -> tuple[int, ...]:
 
 def _next_splits(outcomes: dict[int, Outcomes], num_steps: int, ratio: float) -> list[int]:
     """Returns the next split for each trunk that wants one, of the widest bracket first."""
-    widest = sorted(outcomes.values(), key=lambda own: width(own, num_steps), reverse=True)
-    found = (next_split(own, num_steps, ratio=ratio) for own in widest)
-    return [step for step in found if step is not None]
+    widest = sorted(outcomes.values(), key=lambda of_trunk: width(of_trunk, num_steps), reverse=True)
+    splits = (next_split(of_trunk, num_steps, ratio=ratio) for of_trunk in widest)
+    return [step for step in splits if step is not None]
 
 
-def _told(trunk: int, outcomes: Outcomes) -> str:
+def _summary(trunk: int, outcomes: Outcomes) -> str:
     bracket = bracket_of(outcomes)
     failed = "none" if bracket.failed is None else str(bracket.failed)
     held = "none" if bracket.held is None else str(bracket.held)
-    said = f"trunk {trunk}: p_conv holds from k = {held} on, and fails last at k = {failed}, of {len(outcomes)} splits"
+    text = f"trunk {trunk}: p_conv holds from k = {held} on, and fails last at k = {failed}, of {len(outcomes)} splits"
     if count := num_reversals(outcomes):
-        said += f"; it is not monotone ({count} fail after one that held), so this is the answer of these splits alone"
-    return said
+        text += f"; it is not monotone ({count} fail after one that held), so this is the answer of these splits alone"
+    return text

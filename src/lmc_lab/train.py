@@ -91,7 +91,7 @@ def _train_trunks(trunks: "Sequence[Experiment]", steps: Sequence[int], *, allow
     train_trunks_side_by_side(trunks, states, splits=steps)
     failures = Failures("trunk")
     for trunk in trunks:
-        with failures.kept(f"trunk_seed={trunk.trunk_seed}"), _left_out_if_diverged(allowed=allow_diverged):
+        with failures.collected(f"trunk_seed={trunk.trunk_seed}"), _left_out_if_diverged(allowed=allow_diverged):
             ensure_trunk(trunk, states, splits=steps)
             print(trunk.trunk_folder.path)
     failures.tell()
@@ -125,7 +125,7 @@ def _train_branches(
         train_branches_side_by_side(runs)
         for run in runs:
             name = _name(run, trunks, steps)
-            with failures.kept(name):
+            with failures.collected(name):
                 with _left_out_if_diverged(allowed=allow_diverged):
                     split = ensure_split(run.experiment, run.split_step or 0)
                     print(train_from(run.experiment, split, run.seed or 0).path)
@@ -137,7 +137,7 @@ def _train_branches(
 
 
 def _name(run: "Run", trunks: "Sequence[Experiment]", steps: Sequence[int]) -> str:
-    """Returns what tells a branch from the others of its job: ``seed=3``, or ``split_step=20 seed=3``."""
+    """Returns what distinguishes a branch from the others of its job: ``seed=3``, or ``split_step=20 seed=3``."""
     trunk = [f"trunk_seed={run.experiment.trunk_seed}"] if len(trunks) > 1 else []
     step = [f"split_step={run.split_step}"] if len(steps) > 1 else []
     return " ".join([*trunk, *step, f"seed={run.seed}"])
@@ -198,14 +198,14 @@ def _branch_out(steps: Sequence[int], num_branches: int) -> None:
     from lmc_lab.stages import command, run
 
     given = HydraConfig.get().overrides
-    kept = [item for item in given.task if item.lstrip("+~").split("=")[0] not in ("branches", "split_step")]
+    overrides = [item for item in given.task if item.lstrip("+~").split("=")[0] not in ("branches", "split_step")]
     hydra = [item for item in given.hydra if not item.startswith("hydra.mode")]
     if HydraConfig.get().mode == RunMode.MULTIRUN:  # a job of a sweep has its share of a machine, and asks for no other
         hydra = ["hydra/launcher=pool", *([] if num_gpus() else [f"hydra.launcher.n_jobs={num_cores()}"])]
     run(
         command(
             "train",
-            *kept,
+            *overrides,
             *hydra,
             f"split_step={','.join(map(str, steps))}",
             f"seed=range({num_branches})",

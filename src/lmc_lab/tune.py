@@ -75,7 +75,7 @@ def _sweep(config: DictConfig, given: "Sequence[str]") -> None:
     for number, proposal in enumerate(proposals(sweep, config.trials, config.tuning_seed), start=1):
         trial = Trial.of(proposal.values, of_trials, given, sweep.name)
         print(f"trial {number}: {' '.join(trial.settings)}", flush=True)
-        with failures.kept(trial.name):
+        with failures.collected(trial.name):
             trial.run()
             onsets = trial.onsets()
             record.add(trial, onsets, trial.turning_points())
@@ -85,7 +85,7 @@ def _sweep(config: DictConfig, given: "Sequence[str]") -> None:
             record.add_failed(trial, reason)
             print(f"trial {number}: failed: {reason}", flush=True)
         files = record.write()
-    print(record.told(), *files, sep="\n", flush=True)
+    print(record.summary(), *files, sep="\n", flush=True)
     failures.tell()
 
 

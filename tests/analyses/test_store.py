@@ -169,7 +169,7 @@ def test_whoever_asks_for_the_same_branches_shares_the_result_however_they_are_n
 
 
 def test_a_mode_of_named_branches_knows_nothing_of_an_unfinished_stranger(experiment, counted):
-    write_status(experiment.split_folder(13).branch(9), state="running", step=14)
+    write_status(experiment.split_folder(13).branch(9), status="running", step=14)
     with pytest.raises(UserError, match="seed=9"):
         load_mode(experiment, 13)
     ensure_rows(experiment, load_mode(experiment, 13, seeds=range(3)), counted)

@@ -107,11 +107,11 @@ def test_jointly_no_order_of_one_network_is_better_given_the_others():
     assert total([at(networks, i) for i in range(3)]) < found <= max(map(total, everything)) + 1e-9
 
 
-def test_products_of_units_are_sums_over_examples_and_places():
+def test_products_of_units_are_sums_over_examples_and_positions():
     first, second = (torch.randn(6, 5, generator=generator(seed), dtype=torch.float64) for seed in (1, 2))
-    places = torch.tensor([[0, 1], [2, 3], [4, 5]])
+    indices = torch.tensor([[0, 1], [2, 3], [4, 5]])
     slow = [
-        [sum(first[i] @ second[j] for i, j in zip(own, other, strict=True)) for other in places.tolist()]
-        for own in places.tolist()
+        [sum(first[i] @ second[j] for i, j in zip(own, other, strict=True)) for other in indices.tolist()]
+        for own in indices.tolist()
     ]
-    torch.testing.assert_close(unit_products(first, second, places), torch.tensor(slow, dtype=torch.float64))
+    torch.testing.assert_close(unit_products(first, second, indices), torch.tensor(slow, dtype=torch.float64))

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from benchmarks.bootstrap_coverage import above_the_mean, coverage, squared_distances
 
-from lmc_lab.reporting.bootstrap_coverage import COVERAGE, told_coverage
+from lmc_lab.reporting.bootstrap_coverage import COVERAGE, coverage_text
 from lmc_lab.reporting.cautions import cautions
 from lmc_lab.results.row_file import SCHEMA
 from question_rows import alignment_rows
@@ -43,7 +43,7 @@ def test_splits_whose_interval_has_the_threshold_inside_are_named():
 def test_coverage_grows_with_the_endpoints_and_that_of_more_is_said_by_the_most():
     lows = [low for low, _ in COVERAGE.values()]
     assert list(COVERAGE) == list(range(3, 21)) and lows[0] < lows[1] < lows[2] < min(lows[8:])
-    assert told_coverage([50]) == told_coverage([20]) != told_coverage([3])
+    assert coverage_text([50]) == coverage_text([20]) != coverage_text([3])
 
 
 @pytest.mark.parametrize("num_endpoints", [3, 10])

@@ -135,7 +135,7 @@ def test_examples_run_from_never_right_to_always_right():
 def test_a_disabled_mirror_writes_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     logger = wandb_logger(
-        RunName("tiny", 0, place="tiny-0a1b2c3d/trunk-0"),
+        RunName("tiny", 0, address="tiny-0a1b2c3d/trunk-0"),
         project="lmc",
         mode="disabled",
         output_dir=str(tmp_path),

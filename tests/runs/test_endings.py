@@ -18,7 +18,7 @@ from lmc_lab.files import read_json, write_json
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.curve import read_rows
 from lmc_lab.runs.endpoints import load_mode
-from lmc_lab.runs.paths import place_of
+from lmc_lab.runs.paths import address_of
 from lmc_lab.runs.run import Run
 from lmc_lab.runs.settings import RunSettings
 from lmc_lab.runs.status import Diverged, Stopped
@@ -266,7 +266,7 @@ def test_a_run_that_diverged_is_tried_again_where_the_cause_may_be_gone(tmp_path
         train_branch(experiment, 13, 1)
     status = read_json(folder.status)
     other = status | {"circumstances": status["circumstances"] | {"data": "other"}}
-    write_json(folder.status, other, place=place_of(folder.status))
+    write_json(folder.status, other, address=address_of(folder.status))
     assert train_branch(experiment, 13, 1).endpoint.exists()
 
 

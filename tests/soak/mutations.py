@@ -13,7 +13,7 @@ from lmc_lab.errors import UserError
 from lmc_lab.files import read_json, read_json_or_set_aside
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.curve_check import whole_curve
-from lmc_lab.runs.paths import RunFolder, SplitFolder, place_of
+from lmc_lab.runs.paths import RunFolder, SplitFolder, address_of
 from lmc_lab.runs.status import read_status
 from soak.study import study_command
 
@@ -57,7 +57,7 @@ def _status(path):
 
 
 def _json(path):
-    return lambda: read_json_or_set_aside(path, place=place_of(path))
+    return lambda: read_json_or_set_aside(path, address=address_of(path))
 
 
 def _split(path):

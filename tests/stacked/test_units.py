@@ -154,14 +154,14 @@ def test_a_missing_tie_changes_the_function(name):
         assert change(model, [torn, *others], inputs)[0] > 1e-6
 
 
-def test_a_wrong_place_on_a_flattened_axis_changes_the_function():
+def test_a_wrong_index_on_a_flattened_axis_changes_the_function():
     model = randomised(ConvNet1d)
     blocks = permutable_blocks(model)
     ((number, axis),) = [
-        (number, axis) for number, block in enumerate(blocks) for axis in block.axes if axis.places.shape[1] > 1
+        (number, axis) for number, block in enumerate(blocks) for axis in block.axes if axis.indices.shape[1] > 1
     ]
-    assert axis.tensor == "classifier.1.weight" and axis.places[1].tolist() == list(range(5, 10))
-    across = replace(axis, places=torch.arange(125).view(5, 25).T)  # as if places were followed by channels
+    assert axis.tensor == "classifier.1.weight" and axis.indices[1].tolist() == list(range(5, 10))
+    across = replace(axis, indices=torch.arange(125).view(5, 25).T)  # as if indices were followed by channels
     axes = tuple(across if each is axis else each for each in blocks[number].axes)
     assert (
         change(model, [*blocks[:number], Block(axes), *blocks[number + 1 :]], torch.randn(2, 1, 40).double())[0] > 1e-6
@@ -170,13 +170,13 @@ def test_a_wrong_place_on_a_flattened_axis_changes_the_function():
 
 def test_groups_of_a_norm_keep_their_channels():
     blocks = permutable_blocks(nn.Sequential(nn.Conv1d(1, 6, 3), nn.GroupNorm(2, 6), nn.Conv1d(6, 1, 3)))
-    assert [block.axes[0].places[:, 0].tolist() for block in blocks] == [[0, 1, 2], [3, 4, 5]]
+    assert [block.axes[0].indices[:, 0].tolist() for block in blocks] == [[0, 1, 2], [3, 4, 5]]
 
 
 def test_channels_that_a_shortcut_pads_change_places_among_themselves():
     axes = [axis for block in permutable_blocks(ResNet20()) for axis in block.axes]
     own = [axis for axis in axes if axis.tensor == "blocks.3.conv2.weight" and axis.dim == -4]
-    of_second = [axis.places[:, 0].tolist() for axis in own]
+    of_second = [axis.indices[:, 0].tolist() for axis in own]
     assert sorted(of_second) == [[*range(8), *range(24, 32)], list(range(8, 24))]
 
 

@@ -69,7 +69,7 @@ def test_the_share_is_chosen_on_one_half_and_judged_on_the_other():
     assert [judged.found[name].value for name in ("informed", "reversed", LOSS_HALVED)] == pytest.approx([1, -1, 1])
     assert judged.found["noise"].low < 0 < judged.found["noise"].high
     assert {each.num_pairs for each in judged.found.values()} == {24}
-    assert "25%" in judged.told and judged.table["detector"].tolist() == list(judged.found)
+    assert "25%" in judged.rule and judged.table["detector"].tolist() == list(judged.found)
 
 
 def test_a_rule_that_was_chosen_for_noise_does_not_shine_where_it_is_judged():

@@ -41,17 +41,17 @@ class ClusterLauncher(SweepLauncher):
         return SharedFolder(sweep, bool(config.get("locks", True)), tuple(others))
 
 
-def answered(jobs: Sequence[Job], places: Sequence[int]) -> Generator[tuple[int, Reasons], None, list[int]]:
-    """Yields the places of jobs that are done by a quick answer; returns the others, which need a machine.
+def answered(jobs: Sequence[Job], indices: Sequence[int]) -> Generator[tuple[int, Reasons], None, list[int]]:
+    """Yields the indices of jobs that are done by a quick answer; returns the others, which need a machine.
 
     The first needs one: it was asked before.
     """
-    left = list(places[:1])
-    for place in places[1:]:
-        if jobs[place].is_answered():
-            yield place, {}
+    left = list(indices[:1])
+    for index in indices[1:]:
+        if jobs[index].is_answered():
+            yield index, {}
         else:
-            left.append(place)
+            left.append(index)
     return left
 
 

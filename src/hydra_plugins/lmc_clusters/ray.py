@@ -69,9 +69,9 @@ class RayLauncher(ClusterLauncher):
         needs = {"num_cpus": num_cpus, "num_gpus": num_gpus, "max_retries": max_retries}
         self._options = needs | plain_settings(options)
 
-    def outcomes(self, jobs: Sequence[Job], places: Sequence[int]) -> Outcomes:
+    def outcomes(self, jobs: Sequence[Job], indices: Sequence[int]) -> Outcomes:
         """Gives the cluster as many jobs as may run at a time; those that are left when the sweep ends are killed."""
-        waiting = deque((yield from answered(jobs, places)))
+        waiting = deque((yield from answered(jobs, indices)))
         cores = max(1, int(self._options["num_cpus"]))
         running: dict[int, Any] = {}
         with _cluster(self._address) as ray, self.folder.held() as show:
@@ -79,12 +79,12 @@ class RayLauncher(ClusterLauncher):
             try:
                 while waiting or running:
                     while waiting and len(running) < self._n_jobs:
-                        place = waiting.popleft()
-                        running[place] = run.remote(_packed(jobs[place]), self.folder, os.getcwd(), cores)
+                        index = waiting.popleft()
+                        running[index] = run.remote(_packed(jobs[index]), self.folder, os.getcwd(), cores)
                     done, _ = ray.wait(list(running.values()), num_returns=1, timeout=_SECONDS_BETWEEN_SIGNS)
                     show()
-                    for place in [place for place, task in running.items() if task in done]:
-                        yield place, _answer(ray, running.pop(place))
+                    for index in [index for index, task in running.items() if task in done]:
+                        yield index, _answer(ray, running.pop(index))
             finally:
                 for task in running.values():
                     ray.cancel(task, force=True)
@@ -141,7 +141,7 @@ def _run(packed: bytes, shared: SharedFolder, folder: str, num_cores: int) -> Re
     Args:
         packed: the job.
         shared: the folder of the sweep.
-        folder: which the sweep was started in, where the job finds its own modules, and places that are relative.
+        folder: which the sweep was started in, where the job finds its own modules, and relative paths.
         num_cores: that it has.
     """
     import cloudpickle

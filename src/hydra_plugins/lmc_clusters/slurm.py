@@ -54,7 +54,7 @@ class SlurmLauncherConf:
     constraint: str | None = None
     exclude: str | None = None
     setup: list[str] | None = None  # commands before the job, such as ``module load cuda``
-    signal_delay_s: int = 120  # before its time is over a job is told so
+    signal_delay_s: int = 120  # before its time is over a job gets a signal
     max_num_timeout: int = 100  # how often it may go back to the queue for its time
     additional_parameters: dict[str, Any] = field(default_factory=dict)
     poll_seconds: float = 10.0
@@ -108,9 +108,9 @@ class SlurmLauncher(ClusterLauncher):
         self._max_num_timeout, self._poll_seconds = max_num_timeout, poll_seconds
         self._parameters, self._additional = plain_settings(parameters), plain_settings(additional_parameters)
 
-    def outcomes(self, jobs: Sequence[Job], places: Sequence[int]) -> Outcomes:
+    def outcomes(self, jobs: Sequence[Job], indices: Sequence[int]) -> Outcomes:
         """Submits the jobs and waits for them; those that are left when the sweep ends are cancelled."""
-        waiting = deque((yield from answered(jobs, places)))
+        waiting = deque((yield from answered(jobs, indices)))
         executor, running = self._executor(), dict[int, Submitted]()
         watch = Queue() if self._is_slurm else Processes()
         with self.folder.held() as show, _cancelled_after(running, is_slurm=self._is_slurm):
@@ -119,10 +119,10 @@ class SlurmLauncher(ClusterLauncher):
                 room = _LARGEST_ARRAY if self._is_slurm else self._n_jobs - len(running)
                 if new := [waiting.popleft() for _ in range(min(room, len(waiting)))]:
                     with _uninterrupted():  # or jobs that nobody knows of would be left behind
-                        running |= zip(new, self._submitted(executor, [jobs[place] for place in new]), strict=True)
-                for place, failed in watch.ended(running).items():
-                    del running[place]
-                    yield place, failed
+                        running |= zip(new, self._submitted(executor, [jobs[index] for index in new]), strict=True)
+                for index, failed in watch.ended(running).items():
+                    del running[index]
+                    yield index, failed
                 if running:
                     time.sleep(self._poll_seconds)
                     show()
@@ -146,9 +146,9 @@ class SlurmLauncher(ClusterLauncher):
 
         cores = int(self._parameters["cpus_per_task"])
         on_nodes = [JobOnNode(job, self.folder, cores, self._is_slurm) for job in jobs]
-        kept = {name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ}  # where the cluster is
+        of_cluster = {name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ}  # where the cluster is
         with _refusals(), clean_env():
-            os.environ |= kept
+            os.environ |= of_cluster
             return executor.submit_array(on_nodes)
 
     def _submitted_with(self) -> dict[str, Any]:

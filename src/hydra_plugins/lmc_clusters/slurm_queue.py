@@ -20,10 +20,10 @@ class Processes:
     """Jobs that are processes of this machine."""
 
     def ended(self, running: Mapping[int, Submitted]) -> dict[int, Reasons]:
-        """Returns what failed of those that have ended, by their places."""
-        over = [(place, job) for place, job in running.items() if job.done()]
-        results = {place: (job, _result(job)) for place, job in over}
-        return {place: _lost(job) if found is None else found for place, (job, found) in results.items()}
+        """Returns what failed of those that have ended, by their indices."""
+        over = [(index, job) for index, job in running.items() if job.done()]
+        results = {index: (job, _result(job)) for index, job in over}
+        return {index: _lost(job) if reasons is None else reasons for index, (job, reasons) in results.items()}
 
 
 class Queue:
@@ -34,7 +34,7 @@ class Queue:
         self._is_silent = False
 
     def ended(self, running: Mapping[int, Submitted]) -> dict[int, Reasons]:
-        """Returns what failed of those that have ended, by their places.
+        """Returns what failed of those that have ended, by their indices.
 
         The result of a job that has left the queue may take a while to be seen from here.
         """
@@ -42,13 +42,13 @@ class Queue:
         if present is None and not self._is_silent:
             log.info("squeue does not answer; jobs that die meanwhile are not seen")
         self._is_silent = present is None
-        found = {place: failed for place, job in running.items() if (failed := _result(job)) is not None}
-        for place, job in running.items():
+        failures = {index: failed for index, job in running.items() if (failed := _result(job)) is not None}
+        for index, job in running.items():
             if present is None or job.job_id in present:
-                self._gone_since.pop(place, None)
-            elif now - self._gone_since.setdefault(place, now) >= _SECONDS_UNTIL_LOST and place not in found:
-                found[place] = _lost(job)
-        return found
+                self._gone_since.pop(index, None)
+            elif now - self._gone_since.setdefault(index, now) >= _SECONDS_UNTIL_LOST and index not in failures:
+                failures[index] = _lost(job)
+        return failures
 
 
 def _result(job: Submitted) -> Reasons | None:
@@ -60,11 +60,11 @@ def _result(job: Submitted) -> Reasons | None:
     if not job.paths.result_pickle.exists():
         return None
     try:
-        found: Reasons = job.result()
+        reasons: Reasons = job.result()
     except FailedJobError as error:
-        told = [line.strip() for line in str(error).splitlines() if "Error" in line]
-        return {"": f"its job {job.job_id} failed: {told[-1] if told else error}; {job.paths.stderr} has all of it"}
-    return found
+        errors = [line.strip() for line in str(error).splitlines() if "Error" in line]
+        return {"": f"its job {job.job_id} failed: {errors[-1] if errors else error}; {job.paths.stderr} has all of it"}
+    return reasons
 
 
 def _present(jobs: Collection[Submitted]) -> set[str] | None:
@@ -72,12 +72,12 @@ def _present(jobs: Collection[Submitted]) -> set[str] | None:
     arrays = ",".join(sorted({job.job_id.partition("_")[0] for job in jobs}))
     command = ["squeue", "--noheader", "--array", "--states=all", "--format=%i %T", f"--jobs={arrays}"]
     try:
-        told = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    if told.returncode != 0:
-        return set() if "Invalid job id" in told.stderr else None
-    states = dict(line.split(maxsplit=1) for line in told.stdout.splitlines() if line.strip())
+    if answer.returncode != 0:
+        return set() if "Invalid job id" in answer.stderr else None
+    states = dict(line.split(maxsplit=1) for line in answer.stdout.splitlines() if line.strip())
     return {job_id for job_id, state in states.items() if state not in _OVER}
 
 

@@ -49,8 +49,8 @@ def reasons_of(error: Any) -> Reasons:
     return {"": sentence(error) or "".join(traceback.format_exception(error))}
 
 
-def told(failed: Reasons) -> str:
-    """Returns what failed of a job as a line for who watches the sweep."""
+def outcome_text(failed: Reasons) -> str:
+    """Returns the outcome of a job as a line for who watches the sweep."""
     reasons = "; ".join(f"{part}: {reason}" if part else reason for part, reason in failed.items())
     return f"FAILED: {reasons}" if failed else "done"
 
@@ -70,7 +70,7 @@ def failure(outcomes: Sequence[Outcome], given: Collection[str]) -> UserError:
     shared = f" ({reasons.pop().strip().splitlines()[-1]})" if len(reasons) == 1 else ""
     at_most = "up to " if any("" in outcome.failed and outcome.num_parts > 1 for outcome in lost) else ""
     kind = "branches" if any(num_branches_of(outcome.overrides) for outcome in outcomes) else "jobs"
-    num_failed, num_all = sum(each.num_failed for each in lost), sum(each.num_parts for each in outcomes)
+    num_failed, num_all = sum(outcome.num_failed for outcome in lost), sum(outcome.num_parts for outcome in outcomes)
     return UserError(
         f"{at_most}{num_failed} of {num_all} {kind} failed{shared}: {'; '.join(names)}; "
         f"then repeat them (finished ones are skipped) with: {this_command()}"

@@ -48,9 +48,9 @@ class PoolLauncher(SweepLauncher):
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
         self._gpus = visible_gpus() if _uses_gpu(config) else []
 
-    def outcomes(self, jobs: Sequence[Job], places: Sequence[int]) -> Outcomes:
+    def outcomes(self, jobs: Sequence[Job], indices: Sequence[int]) -> Outcomes:
         """Runs the jobs in processes of this machine."""
-        return run_in_processes(jobs, places, num_workers=self.num_workers, gpus=self._gpus)
+        return run_in_processes(jobs, indices, num_workers=self.num_workers, gpus=self._gpus)
 
 
 def _uses_gpu(config: DictConfig) -> bool:

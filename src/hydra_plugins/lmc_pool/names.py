@@ -12,11 +12,11 @@ def job_name(overrides: Sequence[str], given: Collection[str], part: str = "") -
         given: by the user, for the whole sweep.
         part: of the job; as ``split_step=20 seed=3`` it takes the place of the overrides of the same keys.
     """
-    own = [item for item in overrides if item not in given] or list(overrides)
+    of_job = [item for item in overrides if item not in given] or list(overrides)
     if not part:
-        return " ".join(map(_short, own))
+        return " ".join(map(_short, of_job))
     keys = {item.partition("=")[0] for item in part.split()}
-    return " ".join([*(_short(item) for item in own if item.partition("=")[0] not in keys), part])
+    return " ".join([*(_short(item) for item in of_job if item.partition("=")[0] not in keys), part])
 
 
 def num_branches_of(overrides: Iterable[str]) -> int:

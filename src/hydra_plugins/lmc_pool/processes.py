@@ -20,22 +20,22 @@ _SECONDS_TO_END = 15  # that a job has to save its state when the sweep is ended
 
 
 def run_in_processes(
-    jobs: Sequence[Job], places: Sequence[int], *, num_workers: int, gpus: Sequence[str] = ()
+    jobs: Sequence[Job], indices: Sequence[int], *, num_workers: int, gpus: Sequence[str] = ()
 ) -> Outcomes:
-    """Runs the jobs at `places`; yields the place of each when it ends, and what failed.
+    """Runs the jobs at `indices`; yields the index of each when it ends, and what failed.
 
     A worker that dies costs the job that it runs. It has nothing but the end of a pipe from here: a pool would hand semaphores
     to workers, and start one more after the last job, which may look for them when they are gone already.
 
     Args:
         jobs: in their order.
-        places: of those that are run.
+        indices: of those that are run.
         num_workers: processes at a time.
         gpus: of which each of them sees one, as ``CUDA_VISIBLE_DEVICES`` names it; none for jobs that use none.
     """
     context = _preloaded_processes()
-    share = max(1, num_cores() // min(num_workers, len(places)))
-    waiting = deque(places)
+    share = max(1, num_cores() // min(num_workers, len(indices)))
+    waiting = deque(indices)
     workers: dict[Connection, ForkServerProcess] = {}
     running: dict[Connection, int] = {}
     gpu_of: dict[Connection, str | None] = {}
@@ -52,13 +52,13 @@ def run_in_processes(
                 workers[pipe], gpu_of[pipe] = process, gpu
                 give(pipe)
             for pipe in cast("list[Connection]", wait(list(workers))):
-                place, failed = running.pop(pipe, None), _answer(pipe)
+                index, failed = running.pop(pipe, None), _answer(pipe)
                 if failed is None:
                     failed = {"": _end_of(workers.pop(pipe))}
                 elif waiting:
                     give(pipe)
-                if place is not None:
-                    yield place, failed
+                if index is not None:
+                    yield index, failed
 
 
 def _least_taken(gpus: Sequence[str], taken: Sequence[str | None]) -> str | None:

@@ -22,13 +22,13 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from hydra_plugins.lmc_pool.failed import Outcome, Reasons, failed_of, failure, told
+from hydra_plugins.lmc_pool.failed import Outcome, Reasons, failed_of, failure, outcome_text
 from hydra_plugins.lmc_pool.names import job_name
 
 log = logging.getLogger(__name__)
 
 _NUM_SHOWN = 4  # jobs that are named when a sweep begins
-Outcomes = Generator[tuple[int, Reasons], None, None]  # the place of a job that ended, and what of it failed
+Outcomes = Generator[tuple[int, Reasons], None, None]  # the index of a job that ended, and what of it failed
 
 
 class Job(Protocol):
@@ -36,7 +36,7 @@ class Job(Protocol):
 
     @property
     def name(self) -> str:
-        """Returns what tells it from the others."""
+        """Returns what distinguishes it from the others."""
 
     def is_answered(self) -> bool:
         """Does it in this process if that takes no time; returns whether it is done."""
@@ -46,17 +46,17 @@ class Job(Protocol):
 
 
 class RunsJobs(Protocol):
-    """What runs the jobs at some places of a list, wherever that is."""
+    """What runs the jobs at some indices of a list, on whatever machine."""
 
-    def __call__(self, jobs: Sequence[Job], places: Sequence[int]) -> Outcomes:
-        """Yields the place of each when it ends, and what failed."""
+    def __call__(self, jobs: Sequence[Job], indices: Sequence[int]) -> Outcomes:
+        """Yields the index of each when it ends, and what failed."""
 
 
 @dataclass(frozen=True)
 class ComposedJob:
     """A job of a sweep, with what another process needs to run it; its config is composed already.
 
-    `name` tells it from the others.
+    `name` distinguishes it from the others.
     """
 
     name: str
@@ -106,8 +106,8 @@ class SweepLauncher(Launcher):
         """Returns how many jobs run at a time."""
 
     @abstractmethod
-    def outcomes(self, jobs: Sequence[Job], places: Sequence[int]) -> Outcomes:
-        """Runs the jobs at `places`; yields the place of each when it ends, and what failed.
+    def outcomes(self, jobs: Sequence[Job], indices: Sequence[int]) -> Outcomes:
+        """Runs the jobs at `indices`; yields the index of each when it ends, and what failed.
 
         Closed before all have ended, it ends those that are left.
         """
@@ -140,17 +140,17 @@ class SweepLauncher(Launcher):
             )
             for index, overrides in enumerate(job_overrides, initial_job_idx)
         ]
-        failed = all_outcomes(jobs, self._told_outcomes)
+        failed = all_outcomes(jobs, self._logged_outcomes)
         if any(failed):
             raise failure(list(map(Outcome, job_overrides, failed)), given)
         return [JobReturn(overrides=overrides, status=JobStatus.COMPLETED) for overrides in job_overrides]
 
-    def _told_outcomes(self, jobs: Sequence[Job], places: Sequence[int]) -> Outcomes:
+    def _logged_outcomes(self, jobs: Sequence[Job], indices: Sequence[int]) -> Outcomes:
         """Says what is about to run, which may take hours until the first job ends, and runs it."""
-        names = [jobs[place].name for place in places]
+        names = [jobs[index].name for index in indices]
         shown = "; ".join([*names[:_NUM_SHOWN], *(["…"] if len(names) > _NUM_SHOWN else [])])
         log.info("running %d of %d jobs, %d at a time: %s", len(names), len(jobs), self.num_workers, shown)
-        yield from self.outcomes(jobs, places)
+        yield from self.outcomes(jobs, indices)
 
     def _composed(self, overrides: Sequence[str], index: int) -> DictConfig:
         """Returns the config of a job, with Hydra's own keys."""
@@ -165,23 +165,23 @@ def all_outcomes(jobs: Sequence[Job], run: RunsJobs) -> list[Reasons]:
     """Runs all jobs, those that take time by `run`; returns for each what failed, and says it when it ends."""
     reasons: list[Reasons] = [{}] * len(jobs)
     with closing(_outcomes(jobs, run)) as outcomes:
-        for number, (place, failed) in enumerate(outcomes, 1):
-            reasons[place] = failed
-            log.info("%d/%d %s: %s", number, len(jobs), jobs[place].name, told(failed))
+        for number, (index, failed) in enumerate(outcomes, 1):
+            reasons[index] = failed
+            log.info("%d/%d %s: %s", number, len(jobs), jobs[index].name, outcome_text(failed))
     return reasons
 
 
 def _outcomes(jobs: Sequence[Job], run: RunsJobs) -> Outcomes:
-    """Yields the place of each job when it ends, and what failed.
+    """Yields the index of each job when it ends, and what failed.
 
     Jobs are asked for an answer in turn, until one has none: it and those behind it are `run`. So a sweep with something to
     train starts its workers after a look at one job, and one that is finished starts none.
     """
-    for place, job in enumerate(jobs):
+    for index, job in enumerate(jobs):
         if not job.is_answered():
-            yield from run(jobs, range(place, len(jobs)))
+            yield from run(jobs, range(index, len(jobs)))
             return
-        yield place, {}
+        yield index, {}
 
 
 def run_for_reasons(job: Job) -> Reasons:

@@ -22,7 +22,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from hydra_plugins.lmc_pool.failed import Outcome, Reasons, failed_of, failure, told
+from hydra_plugins.lmc_pool.failed import Outcome, Reasons, failed_of, failure, outcome_text
 from lmc_lab.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ def _failed(result: JobReturn) -> Reasons:
     """Returns what failed of a job, and says it: a launcher of somebody else's does not."""
     failed = failed_of(result)
     if failed:
-        log.info("%s: %s", " ".join(result.overrides or ()), told(failed))
+        log.info("%s: %s", " ".join(result.overrides or ()), outcome_text(failed))
     return failed
 
 

@@ -77,11 +77,13 @@ class Aligner:
         scores = [[torch.zeros(n, n, dtype=torch.float64) for n in size] for _ in states[1:]]
         for inputs, _ in examples.chunks(_EXAMPLES_AT_A_TIME):
             first, *others = (layers.by_unit(state, inputs) for state in states)
-            for own, totals in zip(others, scores, strict=True):
+            for other, totals in zip(others, scores, strict=True):
                 for total, named in zip(totals, results, strict=True):
-                    for name, places in named:
-                        total += unit_products(first[name], own[name], places).cpu()
-        return self._of_modes([identity(self.blocks), *([best_assignment(each) for each in own] for own in scores)])
+                    for name, indices in named:
+                        total += unit_products(first[name], other[name], indices).cpu()
+        return self._of_modes(
+            [identity(self.blocks), *([best_assignment(total) for total in totals] for totals in scores)]
+        )
 
     def aligned(self, orders: Sequence[Order]) -> Corners:
         """Returns the endpoints in these orders."""
@@ -89,9 +91,9 @@ class Aligner:
 
     def pair(self, one: int, other: int) -> Corners:
         """Returns two endpoints, the weights of the second matched to the first's."""
-        own = self.corners.only([one, other])
-        orders = [identity(self.blocks), self._matched(*own.thetas)]
-        return own.permuted(self.layout, self.blocks, orders)
+        pair_corners = self.corners.only([one, other])
+        orders = [identity(self.blocks), self._matched(*pair_corners.thetas)]
+        return pair_corners.permuted(self.layout, self.blocks, orders)
 
     @property
     def _centres(self) -> Tensor:
@@ -103,8 +105,10 @@ class Aligner:
         return [orders[mode] for mode in self.corners.of_mode.tolist()]
 
     def _matched(self, fixed: Tensor, moved: Tensor) -> Order:
-        own, other = (self.layout.unflatten(theta) for theta in (fixed, moved))
-        return match_weights(own, other, self.blocks, assign=best_assignment, generator=self._generator())
+        fixed_tensors, moved_tensors = (self.layout.unflatten(theta) for theta in (fixed, moved))
+        return match_weights(
+            fixed_tensors, moved_tensors, self.blocks, assign=best_assignment, generator=self._generator()
+        )
 
     def _matched_jointly(self, thetas: Tensor) -> list[Order]:
         networks = self.layout.unflatten(thetas)
@@ -119,4 +123,4 @@ def _results(block: Block, state: Mapping[str, Tensor], layers: LayerOutputs) ->
     for axis in block.axes:
         name, _, tensor = axis.tensor.rpartition(".")
         if tensor == "weight" and name in layers.names and axis.dim == -state[axis.tensor].dim():
-            yield name, axis.places
+            yield name, axis.indices

@@ -193,11 +193,11 @@ class SplitsAnalysis(Analysis):
 
 def _essential(settings: Any) -> dict[str, Any]:
     """Returns the fields of a dataclass, and of those in it, without those that are incidental."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for field in _essential_fields(settings):
         value = getattr(settings, field.name)
-        found[field.name] = _essential(value) if is_dataclass(value) else value
-    return found
+        values[field.name] = _essential(value) if is_dataclass(value) else value
+    return values
 
 
 def _essential_fields(settings: Any) -> "list[Field[Any]]":
@@ -206,16 +206,16 @@ def _essential_fields(settings: Any) -> "list[Field[Any]]":
 
 def _changed(settings: Any) -> dict[str, Any]:
     """Returns the fields of a dataclass that are not at their defaults; of one that is a dataclass, its own such fields."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for field in _essential_fields(settings):
         value = getattr(settings, field.name)
         if not _has_default(field):
-            found[field.name] = _essential(value) if is_dataclass(value) else value
+            values[field.name] = _essential(value) if is_dataclass(value) else value
         elif is_dataclass(value):
-            found |= {field.name: changed} if (changed := _changed(value)) else {}
+            values |= {field.name: changed} if (changed := _changed(value)) else {}
         elif _plain({"": value}) != _plain({"": _default(field)}):
-            found[field.name] = value
-    return found
+            values[field.name] = value
+    return values
 
 
 def _has_default(field: "Field[Any]") -> bool:

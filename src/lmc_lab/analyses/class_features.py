@@ -52,6 +52,6 @@ def class_means(
     return means
 
 
-def known(found: Iterable[Measurement]) -> Iterator[Measurement]:
+def known(measurements: Iterable[Measurement]) -> Iterator[Measurement]:
     """Yields what is a number: where class means are equal there are no angles between them."""
-    yield from (measurement for measurement in found if not isnan(measurement.value))
+    yield from (measurement for measurement in measurements if not isnan(measurement.value))

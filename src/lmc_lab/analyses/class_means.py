@@ -42,13 +42,13 @@ class HullCollapse(ModeAnalysis):
 
         def find(features: Features) -> Iterator[Answer]:
             bends = self._bends(features, mode, task)
-            found = [mean("class_mean_bend", bends[:-1], subset="train")]
-            found.append(Measurement(quantity="centre_class_mean_bend", value=float(bends[-1]), subset="train"))
-            found += [
+            measurements = [mean("class_mean_bend", bends[:-1], subset="train")]
+            measurements.append(Measurement(quantity="centre_class_mean_bend", value=float(bends[-1]), subset="train"))
+            measurements += [
                 Measurement(quantity="point_class_mean_bend", value=value, subset="train", index=index)
                 for index, value in enumerate(bends[:-1].tolist())
             ]
-            yield from known(found)
+            yield from known(measurements)
 
         yield from with_features(task, mode.init_seed, self.evaluation, find)
 

@@ -68,8 +68,8 @@ class Corners:
         """Returns the same corners with the units of each in its own order; buffers go with them."""
         parts = []
         for i, order in enumerate(orders):
-            own = layout.unflatten(self.thetas[i]) | {name: values[i] for name, values in self.buffers.items()}
-            parts.append(permuted(own, blocks, order))
+            tensors = layout.unflatten(self.thetas[i]) | {name: values[i] for name, values in self.buffers.items()}
+            parts.append(permuted(tensors, blocks, order))
         return replace(
             self,
             thetas=torch.stack([layout.flatten(part) for part in parts]),

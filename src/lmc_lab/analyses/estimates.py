@@ -57,12 +57,12 @@ def bootstrap_pair_mean(quantity: str, matrix: Tensor, *, subset: str | None = N
     infinite mean, have none.
     """
     value = _pair_mean(matrix)
-    found = Measurement(quantity=quantity, value=value, num_samples=len(matrix), subset=subset)
+    measurement = Measurement(quantity=quantity, value=value, num_samples=len(matrix), subset=subset)
     if len(matrix) < 3 or not isfinite(value):
-        return found
+        return measurement
     means = resampled_pair_means(matrix, _NUM_RESAMPLES, generator=torch.Generator().manual_seed(0))
     low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return replace(found, low=low, high=high)
+    return replace(measurement, low=low, high=high)
 
 
 def bootstrap_mean(quantity: str, values: Tensor, *, subset: str | None = None) -> Measurement:
@@ -72,13 +72,13 @@ def bootstrap_mean(quantity: str, values: Tensor, *, subset: str | None = None) 
     have none.
     """
     value = float(values.double().mean())
-    found = Measurement(quantity=quantity, value=value, num_samples=len(values), subset=subset)
+    measurement = Measurement(quantity=quantity, value=value, num_samples=len(values), subset=subset)
     if len(values) < 3 or not isfinite(value):
-        return found
+        return measurement
     drawn = torch.randint(len(values), (_NUM_RESAMPLES, len(values)), generator=torch.Generator().manual_seed(0))
     means = values.double().cpu()[drawn].mean(dim=1)
     low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return replace(found, low=low, high=high)
+    return replace(measurement, low=low, high=high)
 
 
 def share_over_subsets(

@@ -93,10 +93,12 @@ class BarriersByExample(ModeAnalysis):
     def _by_el2n(self, barriers: ExampleBarriers, el2n: Tensor, parts: Mapping[str, Tensor]) -> Iterator[Answer]:
         """Yields the rank correlation of EL2N and barrier over examples, and the mean barrier of each tenth by EL2N."""
         yield Record("train_el2n", el2n.float())
-        found = rank_correlation(el2n, barriers.by_example, num_resamples=self.num_resamples)
-        row = Measurement(quantity="el2n_barrier_correlation", value=found.value, low=found.low, high=found.high)
-        if not isnan(found.value):
-            yield replace(row, num_samples=found.num_pairs, subset="train")
+        correlation = rank_correlation(el2n, barriers.by_example, num_resamples=self.num_resamples)
+        row = Measurement(
+            quantity="el2n_barrier_correlation", value=correlation.value, low=correlation.low, high=correlation.high
+        )
+        if not isnan(correlation.value):
+            yield replace(row, num_samples=correlation.num_pairs, subset="train")
         num_groups = min(_NUM_GROUPS, len(el2n))
         groups = rank_groups(el2n, num_groups)
         for group in range(num_groups):

@@ -61,12 +61,12 @@ class GapTermsOfHull(ModeAnalysis):
         outputs = _Mixtures(evaluator, mode, sample, has_classes=isinstance(module, Classification))
         for subset, examples in dataset.subsets.items():
             with numbers_only(f"on the {subset} set", mode.names):
-                found = outputs.evaluate(endpoints, examples)
-                check_losses(found["endpoint"].loss, "endpoint")
-                check_losses(found["hull_point"].loss, "hull point", allows_infinity=True)
-            yield from _terms(found, sample, subset)
+                evaluations = outputs.evaluate(endpoints, examples)
+                check_losses(evaluations["endpoint"].loss, "endpoint")
+                check_losses(evaluations["hull_point"].loss, "hull point", allows_infinity=True)
+            yield from _terms(evaluations, sample, subset)
             for kind in ("ensemble", "probabilities"):
-                yield from _levels(kind, found.get(kind), subset)
+                yield from _levels(kind, evaluations.get(kind), subset)
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,8 @@ class _Mixtures:
         return dict(zip(counts, evaluation.separate(list(counts.values())), strict=True))
 
 
-def _terms(found: dict[str, Evaluation], sample: HullSample, subset: str) -> Iterator[Measurement]:
-    losses = {kind: evaluation.loss for kind, evaluation in found.items()}
+def _terms(evaluations: dict[str, Evaluation], sample: HullSample, subset: str) -> Iterator[Measurement]:
+    losses = {kind: evaluation.loss for kind, evaluation in evaluations.items()}
     terms = GapTerms.of(
         hull=losses["hull_point"],
         mean_outputs=losses["mean_outputs"],

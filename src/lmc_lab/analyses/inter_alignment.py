@@ -142,9 +142,9 @@ def _blocks(task: Task, init_seed: int, corners: Corners) -> list[Block]:
     return tried_blocks(task.initialise(init_seed), state, inputs)
 
 
-def _named(found: Iterator[Measurement], way: str) -> Iterator[Measurement]:
+def _named(measurements: Iterator[Measurement], way: str) -> Iterator[Measurement]:
     """Yields measurements of a union under names that say how it was aligned."""
-    yield from (replace(each, quantity=f"{each.quantity}_union_{way}") for each in found)
+    yield from (replace(measurement, quantity=f"{measurement.quantity}_union_{way}") for measurement in measurements)
 
 
 def _distance(pairs: Sequence[Tensor]) -> Measurement:
@@ -165,5 +165,5 @@ def _right(evaluator: PointEvaluator, corners: Corners, thetas: Tensor, examples
     if masks is None:
         return {}
     shared = masks[:-1].all(dim=0)
-    kept = {"centre_right": float(masks[-1][shared].double().mean())} if shared.any() else {}
-    return {"shared_correct": float(shared.double().mean()), **kept}
+    of_shared = {"centre_right": float(masks[-1][shared].double().mean())} if shared.any() else {}
+    return {"shared_correct": float(shared.double().mean()), **of_shared}

@@ -63,8 +63,8 @@ class Kernels:
         """
         thetas = thetas.reshape(len(names), -1)
         points = self._evaluator.points(thetas, torch.eye(len(names), dtype=torch.float64), buffers)
-        found = [self._one({name: values[i] for name, values in points.items()}) for i in range(len(names))]
-        kernels = torch.stack(found)
+        one_by_one = [self._one({name: values[i] for name, values in points.items()}) for i in range(len(names))]
+        kernels = torch.stack(one_by_one)
         with numbers_only(f"on {self._num_examples} training examples", names):
             traces = kernels.diagonal(dim1=1, dim2=2).sum(dim=1)
             check_losses(traces, "endpoint", what="trace of the tangent kernel")

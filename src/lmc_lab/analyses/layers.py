@@ -103,11 +103,11 @@ class FeatureLinearity(ModeAnalysis):
             check_losses(in_hull.sum(dim=0), "hull point", what="features")
         for index, (of_points, at_ends) in enumerate(zip(in_hull, between, strict=True), 1):
             hull, middle = of_points.split([len(drawn), len(pairs)])
-            found = [mean("feature_deviation_hull", hull, subset="train")]
+            measurements = [mean("feature_deviation_hull", hull, subset="train")]
             for kind, values in (("halfway", middle), ("endpoints", at_ends)):
                 matrix = symmetric(dict(zip(pairs, values.tolist(), strict=True)), len(mode))
-                found.append(pair_mean(f"feature_deviation_{kind}", matrix, subset="train"))
-            yield from (replace(measurement, index=index) for measurement in found)
+                measurements.append(pair_mean(f"feature_deviation_{kind}", matrix, subset="train"))
+            yield from (replace(measurement, index=index) for measurement in measurements)
 
 
 def _deviations(
@@ -128,11 +128,11 @@ def _deviations(
     for inputs, _ in examples.chunks(_EXAMPLES_AT_A_TIME):
         of_ends = [layers.at(_at(ends, i), inputs) for i in range(len(mode))]
         stacked = [torch.stack(results) for results in zip(*of_ends, strict=True)]  # of each layer (P, B, F)
-        between += torch.stack([deviations(own[first], own[second]).sum(dim=1) for own in stacked]).cpu()
-        for i, own in enumerate(coefficients):
-            mixed = [mean_outputs(results, own[None])[0] for results in stacked]
-            found = zip(layers.at(_at(points, i), inputs), mixed, strict=True)
-            in_hull[:, i] += torch.stack([deviations(features, other).sum() for features, other in found]).cpu()
+        between += torch.stack([deviations(point[first], point[second]).sum(dim=1) for point in stacked]).cpu()
+        for i, point in enumerate(coefficients):
+            mixed = [mean_outputs(results, point[None])[0] for results in stacked]
+            by_layer = zip(layers.at(_at(points, i), inputs), mixed, strict=True)
+            in_hull[:, i] += torch.stack([deviations(features, other).sum() for features, other in by_layer]).cpu()
     return in_hull / len(examples), between / len(examples)
 
 

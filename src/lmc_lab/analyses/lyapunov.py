@@ -62,10 +62,10 @@ class TrunkLyapunov(TrunkAnalysis):
         yield Choice("device", device.name)
         for state in (each for each in trunk.states if each.step + self.num_steps <= task.max_steps):
             with numbers_only(f"from the state at step {state.step}"):
-                found = self._growth(task, trunk.trunk_seed, state, device.torch_device)
+                growth = self._growth(task, trunk.trunk_seed, state, device.torch_device)
             rates = {
-                "lyapunov_exponent": found.exponents(self.num_steps // 2),
-                "difference_growth": found.rates_of_theta(),
+                "lyapunov_exponent": growth.exponents(self.num_steps // 2),
+                "difference_growth": growth.rates_of_theta(),
             }
             yield from (replace(mean(name, values), step=state.step) for name, values in rates.items())
 
@@ -101,8 +101,8 @@ def _products(gradients: Sequence[Tensor | None], parameters: Sequence[nn.Parame
     def product(direction: Tensor) -> Tensor:
         parts = layout.unflatten(direction)
         along = torch.stack([(gradient * parts[name]).sum() for name, gradient in curved.items()]).sum()
-        found = torch.autograd.grad(along, parameters, retain_graph=True, materialize_grads=True)
-        return torch.cat([part.reshape(-1) for part in found])
+        products = torch.autograd.grad(along, parameters, retain_graph=True, materialize_grads=True)
+        return torch.cat([part.reshape(-1) for part in products])
 
     return lambda directions: torch.stack([product(each) for each in directions]) if curved else 0 * directions
 

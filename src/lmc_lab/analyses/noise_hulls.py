@@ -127,8 +127,12 @@ class NoiseHulls(VariedAnalysis):
             yield probability("p_conv", probe.is_conv_better, subset=subset)
             yield probability("p_rand", probe.is_rand_better, subset=subset)
             yield probability("p_jensen_negative", probe.jensen_gap < 0, subset=subset)
-            for point, found in (("endpoint", probe.endpoints), ("hull_point", probe.conv), ("centre", probe.centre)):
-                yield mean(f"{point}_loss", found.loss, subset=subset)
+            for point, evaluation in (
+                ("endpoint", probe.endpoints),
+                ("hull_point", probe.conv),
+                ("centre", probe.centre),
+            ):
+                yield mean(f"{point}_loss", evaluation.loss, subset=subset)
 
 
 def _hulls(kinds: Sequence[str], num_corners: int) -> dict[str, Members]:

@@ -78,12 +78,12 @@ def _at_splits(results: TrunkResults, values: Mapping[Any, float]) -> dict[int, 
 def _onset(criterion: str, values: Mapping[int, float], *, threshold: float, at_least: bool) -> Iterator[Measurement]:
     if not values:
         return
-    found = onset(list(values), list(values.values()), threshold=threshold, at_least=at_least)
+    bracket = onset(list(values), list(values.values()), threshold=threshold, at_least=at_least)
     yield Measurement(
         quantity=f"onset_{criterion}",
-        value=inf if found.held is None else found.held,
-        low=found.failed,
-        high=found.held,
+        value=inf if bracket.held is None else bracket.held,
+        low=bracket.failed,
+        high=bracket.held,
         num_samples=len(values),
         subset="train",
     )

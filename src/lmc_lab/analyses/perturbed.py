@@ -71,8 +71,8 @@ class PerturbedBranches(VariedAnalysis):
         for number, sigma in enumerate(self.sigmas):
             yield Measurement(quantity="perturbation_size", value=sigma, index=number)
             yield Measurement(quantity="perturbation_length", value=sigma * unit, index=number)
-        for place, kind in enumerate(self.kinds):
-            varied = modes.varied[place * len(self.sigmas) : (place + 1) * len(self.sigmas)]
+        for position, kind in enumerate(self.kinds):
+            varied = modes.varied[position * len(self.sigmas) : (position + 1) * len(self.sigmas)]
             yield from self._of_kind(kind, [PairedModes.of(modes.mode, each) for each in varied], evaluator, task)
 
     def _of_kind(
@@ -94,20 +94,24 @@ class PerturbedBranches(VariedAnalysis):
 
     def _sigma_50(self, kind: str, has_barrier: Sequence[Tensor], subset: str) -> Iterator[Measurement | LeftOut]:
         """Yields sigma_50 from which pairs of each size have a barrier, (pairs,) each."""
-        trials = [(sigma, own) for sigma, own in zip(self.sigmas, has_barrier, strict=True) if sigma > 0 and len(own)]
+        trials = [
+            (sigma, of_size)
+            for sigma, of_size in zip(self.sigmas, has_barrier, strict=True)
+            if sigma > 0 and len(of_size)
+        ]
         what = f"sigma_50 of {kind} perturbations on the {subset} set"
         if not trials:
             yield LeftOut(what, "since the task has no right and wrong")
             return
-        sizes = torch.cat([torch.full((len(own),), sigma, dtype=torch.float64) for sigma, own in trials])
-        found = half_point(sizes, torch.cat([own for _, own in trials]))
-        if found is None:
+        sizes = torch.cat([torch.full((len(of_size),), sigma, dtype=torch.float64) for sigma, of_size in trials])
+        half = half_point(sizes, torch.cat([of_size for _, of_size in trials]))
+        if half is None:
             yield LeftOut(what, "since barriers are not more frequent at larger sizes")
             return
-        row = Measurement(quantity=f"{kind}_sigma_50", value=found.value, num_samples=len(sizes), subset=subset)
-        yield replace(row, low=found.low, high=found.high)
-        if found.slope is not None:
-            yield replace(row, quantity=f"{kind}_sigma_50_slope", value=found.slope)
+        row = Measurement(quantity=f"{kind}_sigma_50", value=half.value, num_samples=len(sizes), subset=subset)
+        yield replace(row, low=half.low, high=half.high)
+        if half.slope is not None:
+            yield replace(row, quantity=f"{kind}_sigma_50_slope", value=half.slope)
 
 
 def _lines(pairs: PairedModes, evaluator: PointEvaluator, examples: Examples, num_points: int) -> list[LineProbe]:

@@ -62,8 +62,8 @@ class SharedExamples(VariedAnalysis):
         common = {"_target_": "lmc_lab.runs.agreement.by_agreement", "num_endpoints": self.num_endpoints}
         random = {"at_random": True, "seed": self.seed} if way.startswith("random") else {}
         policy = self.evaluation.bn_policy
-        own = {} if policy == EvaluationSettings.bn_policy else {"bn_policy": str(policy)}
-        return {**common, "part": way.removeprefix("random_"), **random, **own}
+        policy_setting = {} if policy == EvaluationSettings.bn_policy else {"bn_policy": str(policy)}
+        return {**common, "part": way.removeprefix("random_"), **random, **policy_setting}
 
     def measure(self, modes: VariedModes, task: Task) -> Iterator[Answer]:
         """Yields `p_conv`, `p_rand`, P(Jensen gap < 0), losses, accuracies and barriers of each hull."""

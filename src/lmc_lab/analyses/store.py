@@ -54,7 +54,7 @@ def ensure_rows(experiment: Experiment, subject: Subject, analysis: Analysis) ->
 
 
 def identity_settings(analysis: Analysis, *, variant: str) -> dict[str, Any]:
-    """Returns what tells two results of an analysis on the same endpoints apart; what is at its default is left out.
+    """Returns what distinguishes two results of an analysis on the same endpoints; what is at its default is left out.
 
     Args:
         analysis: whose fields they are.
@@ -88,20 +88,20 @@ def _entry_of(path: Path) -> Entry | None:
 
 def _measure(experiment: Experiment, subject: Subject, analysis: Analysis, path: Path) -> Entry:
     started = time.monotonic()
-    found = _answers(analysis, subject, experiment.task)
+    answers = _answers(analysis, subject, experiment.task)
     parts = subject.parts
-    records = {item.name: item.tensor for item in found if isinstance(item, Record)}
-    said = {
-        "chosen": {item.name: item.value for item in found if isinstance(item, Choice)},
+    records = {item.name: item.tensor for item in answers if isinstance(item, Record)}
+    choices = {
+        "chosen": {item.name: item.value for item in answers if isinstance(item, Choice)},
         "endpoints": dict(file for part in parts for file in part.files),
     }
-    measured = _frame([item for item in found if isinstance(item, Measurement)], subject.columns)
+    measured = _frame([item for item in answers if isinstance(item, Measurement)], subject.columns)
     rows = pd.concat([measured, *_left_out(subject)]).assign(
         task=experiment.task.name,
         fingerprint=experiment.task.fingerprint,
         analysis=analysis.name,
         bn_policy=analysis.bn_policy,
-        settings=json.dumps({**analysis.settings(), **{name: value for name, value in said.items() if value}}),
+        settings=json.dumps({**analysis.settings(), **{name: value for name, value in choices.items() if value}}),
     )
     entry = Entry(
         analysis=analysis.name,
@@ -110,7 +110,7 @@ def _measure(experiment: Experiment, subject: Subject, analysis: Analysis, path:
         subject=parts,
         fingerprint=experiment.task.fingerprint,
         records=_keep(records, records_of(path)) if records else None,
-        left_out=tuple(str(item) for item in found if isinstance(item, LeftOut)),
+        left_out=tuple(str(item) for item in answers if isinstance(item, LeftOut)),
         created=time.time_ns(),
         seconds=round(time.monotonic() - started, 3),
         command=" ".join(sys.argv),
@@ -149,8 +149,8 @@ def _keep(records: State, path: Path) -> str:
 
 
 def _frame(measurements: Sequence[Measurement], of_subject: Mapping[str, int | None]) -> pd.DataFrame:
-    found = pd.DataFrame(map(vars, measurements), columns=list(Measurement.__dataclass_fields__))
-    return found.assign(**of_subject).reindex(columns=list(SCHEMA)).astype(SCHEMA)
+    rows = pd.DataFrame(map(vars, measurements), columns=list(Measurement.__dataclass_fields__))
+    return rows.assign(**of_subject).reindex(columns=list(SCHEMA)).astype(SCHEMA)
 
 
 def _left_out(subject: Subject) -> Iterator[pd.DataFrame]:

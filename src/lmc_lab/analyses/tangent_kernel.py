@@ -60,18 +60,20 @@ class TrunkKernel(_Kernel, TrunkAnalysis):
         """Yields velocity, distances with intervals over examples, and the kernel's trace, at each state."""
         kernels = self.kernels(task, trunk.trunk_seed)
         yield from kernels.choices
-        found = torch.cat([kernels.at(state.theta, state.buffers, f"step {state.step}") for state in trunk.states])
-        traces = found.diagonal(dim1=1, dim2=2).mean(dim=1).tolist()
+        state_kernels = torch.cat(
+            [kernels.at(state.theta, state.buffers, f"step {state.step}") for state in trunk.states]
+        )
+        traces = state_kernels.diagonal(dim1=1, dim2=2).mean(dim=1).tolist()
         if not all(traces):
             yield _FLAT
             return
-        for place, (state, trace) in enumerate(zip(trunk.states, traces, strict=True)):
+        for index, (state, trace) in enumerate(zip(trunk.states, traces, strict=True)):
             yield Measurement(quantity="kernel_trace", value=trace, subset="train", step=state.step)
-            for name, other in {"first": 0, "next": place + 1, "last": len(found) - 1}.items():
-                if other != place and other < len(found):
-                    yield _distance(f"kernel_distance_{name}", found[place], found[other], state.step)
+            for name, other in {"first": 0, "next": index + 1, "last": len(state_kernels) - 1}.items():
+                if other != index and other < len(state_kernels):
+                    yield _distance(f"kernel_distance_{name}", state_kernels[index], state_kernels[other], state.step)
             if state.step + self._num_steps(task) <= task.max_steps:
-                yield self._velocity(kernels, task, trunk.trunk_seed, state, found[place])
+                yield self._velocity(kernels, task, trunk.trunk_seed, state, state_kernels[index])
 
     def _num_steps(self, task: Task) -> int:
         return max(1, round(self.num_epochs * task.steps_per_epoch))
@@ -84,9 +86,9 @@ class TrunkKernel(_Kernel, TrunkAnalysis):
         for step in range(state.step, state.step + num_steps):
             training.advance(step)
         (moved,) = kernels.at(training.theta.to(state.theta.dtype), training.buffers, f"step {state.step + num_steps}")
-        found, epochs = _distance("kernel_velocity", kernel, moved, state.step), num_steps / task.steps_per_epoch
-        assert found.low is not None and found.high is not None
-        return replace(found, value=found.value / epochs, low=found.low / epochs, high=found.high / epochs)
+        distance, epochs = _distance("kernel_velocity", kernel, moved, state.step), num_steps / task.steps_per_epoch
+        assert distance.low is not None and distance.high is not None
+        return replace(distance, value=distance.value / epochs, low=distance.low / epochs, high=distance.high / epochs)
 
 
 @final
@@ -106,8 +108,8 @@ class BranchKernel(_Kernel, ModeAnalysis):
         """Yields the mean S over pairs of endpoints, and over endpoints that to W_k, with intervals over endpoints."""
         kernels = self.kernels(task, mode.init_seed)
         yield from kernels.choices
-        found = kernels.at(mode.endpoints, mode.buffers, *mode.names)
-        distances = kernel_distances(found, found)
+        endpoint_kernels = kernels.at(mode.endpoints, mode.buffers, *mode.names)
+        distances = kernel_distances(endpoint_kernels, endpoint_kernels)
         if distances.isnan().any():
             yield _FLAT
             return
@@ -117,7 +119,7 @@ class BranchKernel(_Kernel, ModeAnalysis):
             return
         state = mode.training.split_state
         at_split = kernels.at(state.theta, state.buffers, f"step {state.step}")
-        yield mean("kernel_distance_split", kernel_distances(found, at_split)[:, 0], subset="train")
+        yield mean("kernel_distance_split", kernel_distances(endpoint_kernels, at_split)[:, 0], subset="train")
 
 
 @final
@@ -139,9 +141,9 @@ class InterKernel(_Kernel, JointAnalysis):
         """Yields the mean S over pairs of endpoints of two trunks, with its interval over endpoints."""
         kernels = self.kernels(task, modes.members[0].init_seed)
         yield from kernels.choices
-        found = torch.cat([kernels.at(mode.endpoints, mode.buffers, *mode.names) for mode in modes])
+        endpoint_kernels = torch.cat([kernels.at(mode.endpoints, mode.buffers, *mode.names) for mode in modes])
         of_mode = torch.repeat_interleave(torch.tensor([len(mode) for mode in modes]))
-        distances = kernel_distances(found, found)
+        distances = kernel_distances(endpoint_kernels, endpoint_kernels)
         if distances.isnan().any():
             yield _FLAT
             return
@@ -151,7 +153,7 @@ class InterKernel(_Kernel, JointAnalysis):
 
 def _distance(quantity: str, first: Tensor, second: Tensor, step: int) -> Measurement:
     """Returns S of two kernels (n, n) with its interval over examples."""
-    found = share_over_subsets(
+    measurement = share_over_subsets(
         quantity,
         distances_without_each(first, second),
         num_members=len(first),
@@ -159,4 +161,4 @@ def _distance(quantity: str, first: Tensor, second: Tensor, step: int) -> Measur
         of_all=float(kernel_distances(first[None], second[None])),
         subset="train",
     )
-    return replace(found, step=step)
+    return replace(measurement, step=step)

@@ -131,15 +131,15 @@ def _source(arrays: _Arrays, subset: str, asked: Sequence[str] | None) -> "_Arra
         return None
     if len(names) != 2:
         raise UserError(f"expected task.data.{subset} to name inputs and targets, found {len(names)} names; give two")
-    found = [arrays[name] for name in names]
-    for name, array in zip(names, found, strict=True):
+    both = [arrays[name] for name in names]
+    for name, array in zip(names, both, strict=True):
         _check_array(array, name, arrays.file)
-    if not all(array.ndim and len(array) == len(found[0]) for array in found):
+    if not all(array.ndim and len(array) == len(both[0]) for array in both):
         raise UserError(
             f"expected {names[1]} of {arrays.file} to have a target for each input in {names[0]}, found shapes "
-            f"{tuple(found[0].shape)} and {tuple(found[1].shape)}; mend the file"
+            f"{tuple(both[0].shape)} and {tuple(both[1].shape)}; mend the file"
         )
-    return _ArraySource(arrays.file, names[0], *found)
+    return _ArraySource(arrays.file, names[0], *both)
 
 
 def _check_array(array: Any, name: str, file: Path) -> None:

@@ -93,22 +93,22 @@ def _opened(folder: Path) -> DecodedData:
         FileNotFoundError: there is no such folder.
         UserError: the files are not those that `_store` wrote there.
     """
-    found = _checksums(folder)
+    checksums = _checksums(folder)
     content = read_json(folder / _DIGEST)
     if content.get("folder") != folder.name:
         raise DamagedFile(f"expected {folder / _DIGEST} to describe {folder.name}, found {content.get('folder')}")
-    for name in sorted(content["checksums"].keys() | found.keys()):
-        if found.get(name) != content["checksums"].get(name):
+    for name in sorted(content["checksums"].keys() | checksums.keys()):
+        if checksums.get(name) != content["checksums"].get(name):
             raise DamagedFile(f"expected {folder / name} to match its checksum in {_DIGEST}, found other content")
     # Copy-on-write: pages stay shared since nobody writes, and torch accepts the array as writable.
-    arrays = {name.removesuffix(".npy"): np.load(folder / name, mmap_mode="c") for name in found}
+    arrays = {name.removesuffix(".npy"): np.load(folder / name, mmap_mode="c") for name in checksums}
     return DecodedData(arrays, content["digest"])
 
 
 def _store(folder: Path, write: Callable[[NewArrays], None]) -> None:
     """Has arrays written beside `folder`, then puts them in its place: there is all of it or nothing."""
-    own = "" if are_used() else f"-{socket.gethostname()}-{os.getpid()}"  # without locks others may write the same
-    unfinished = folder.with_name(f".{folder.name}.unfinished{own}")  # the lock's owner's; another's was killed
+    suffix = "" if are_used() else f"-{socket.gethostname()}-{os.getpid()}"  # without locks others may write the same
+    unfinished = folder.with_name(f".{folder.name}.unfinished{suffix}")  # the lock's owner's; another's was killed
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     write(NewArrays(unfinished))

@@ -111,15 +111,15 @@ def _folders(root: Path) -> list[Path]:
 def _class_folders(root: Path) -> dict[str, list[Path]]:
     """Returns the pictures of each class by its name, both sorted."""
     folders = _folders(root)
-    found = {folder.name: sorted(filter(_is_picture, folder.rglob("*"))) for folder in folders}
-    if not any(found.values()):
+    pictures_by_class = {folder.name: sorted(filter(_is_picture, folder.rglob("*"))) for folder in folders}
+    if not any(pictures_by_class.values()):
         raise UserError(
             f"expected pictures in folders below {root}, one for each class, found none; put {root / 'a-class'}/….png there"
         )
-    for name, pictures in found.items():
+    for name, pictures in pictures_by_class.items():
         if not pictures:
             raise UserError(f"expected pictures in {root / name}, found none; put some there or remove the folder")
-    return found
+    return pictures_by_class
 
 
 def _is_picture(path: Path) -> bool:

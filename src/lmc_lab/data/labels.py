@@ -14,7 +14,7 @@ def flipped(targets: Tensor, *, share: float, num_classes: int, generator: torch
         generator: of the draws.
     """
     labels = targets.flatten().clone()
-    places = torch.randperm(len(labels), generator=generator)[: round(share * len(labels))]
-    steps = torch.randint(1, num_classes, (len(places),), generator=generator)
-    labels[places] = (labels[places] + steps) % num_classes
+    changed = torch.randperm(len(labels), generator=generator)[: round(share * len(labels))]
+    steps = torch.randint(1, num_classes, (len(changed),), generator=generator)
+    labels[changed] = (labels[changed] + steps) % num_classes
     return labels.view_as(targets)

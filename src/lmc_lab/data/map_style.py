@@ -53,12 +53,14 @@ def load(
     Raises:
         UserError: one is no map-style data set, an item is no such pair, or is another when it is asked for again.
     """
-    own = _Items(train, "task.data.train")
-    others = None if test is None else _Items(test, "task.data.test")
+    train_items = _Items(train, "task.data.train")
+    test_items = None if test is None else _Items(test, "task.data.test")
     with torch.random.fork_rng(devices=[]):  # what a data set draws is not the model's
-        parts = [own.identity(), others and others.identity(), test_share, test_seed]
+        parts = [train_items.identity(), test_items and test_items.identity(), test_share, test_seed]
         folder = Path(cache_dir) / f"dataset-{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
-        data = decoded(folder, lambda: train_and_test(own, others, test_share, test_seed), own.classes)
+        data = decoded(
+            folder, lambda: train_and_test(train_items, test_items, test_share, test_seed), train_items.classes
+        )
     return dataset_of(data, mean=mean, deviation=deviation, num_train=num_train, num_test=num_test)
 
 
@@ -106,8 +108,8 @@ class _Items:
 
     def classes(self) -> list[str]:
         """Returns the names of classes, as the data sets of torchvision have them."""
-        found = getattr(self.items, "classes", ())
-        return list(found) if isinstance(found, list | tuple) and all(isinstance(name, str) for name in found) else []
+        names = getattr(self.items, "classes", ())
+        return list(names) if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names) else []
 
     def identity(self) -> str:
         """Returns what the data set is known by; each item that is looked at is read twice, since it must not change.

@@ -35,7 +35,7 @@ def _with_channel(signals: Tensor) -> Tensor:
 def _generate() -> Arrays:
     from mnist1d.data import make_dataset
 
-    with _global_generators_kept():
+    with _global_generators_restored():
         data = make_dataset()
     return {
         "train_signals": data["x"].astype(np.float32),
@@ -46,7 +46,7 @@ def _generate() -> Arrays:
 
 
 @contextmanager
-def _global_generators_kept() -> Iterator[None]:
+def _global_generators_restored() -> Iterator[None]:
     """Puts the global numpy and Python generators back: `make_dataset` seeds both."""
     numpy_state, python_state = np.random.get_state(), random.getstate()
     try:

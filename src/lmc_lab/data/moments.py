@@ -26,5 +26,5 @@ class ChannelMoments:
     @property
     def deviation(self) -> np.ndarray:
         """The deviation of each channel, (C,): 1 where all values are the same, so that one may divide by it."""
-        found = np.sqrt(self._squares / self.count)
-        return np.where(found > 0, found, 1.0)
+        deviations = np.sqrt(self._squares / self.count)
+        return np.where(deviations > 0, deviations, 1.0)

@@ -88,8 +88,8 @@ class DataOrder:
 
     def _named_by(self, kind: Noise) -> tuple[Role, int, int]:
         """Returns the seeds that name a kind of noise: the order's own, or the trunk's."""
-        is_own = self.only in (None, kind)
-        return (self.role, self.trunk_seed, self.seed) if is_own else (Role.TRUNK, self.trunk_seed, 0)
+        has_own_seed = self.only in (None, kind)
+        return (self.role, self.trunk_seed, self.seed) if has_own_seed else (Role.TRUNK, self.trunk_seed, 0)
 
     def augmentation(self, step: int) -> torch.Generator:
         """Returns the source of all that is random in the augmentation of batch `step`."""

@@ -81,21 +81,23 @@ def load(
     name = f"parquet-{identity_of([*train, *(test or [])], settings)}"
 
     def sources() -> tuple[Source, Source | None]:
-        own, others = (None if files is None else _Rows(files, columns, side, num_channels) for files in (train, test))
-        assert own is not None
-        return train_and_test(own, others, test_share, test_seed)
+        train_rows, test_rows = (
+            None if files is None else _Rows(files, columns, side, num_channels) for files in (train, test)
+        )
+        assert train_rows is not None
+        return train_and_test(train_rows, test_rows, test_share, test_seed)
 
     data = decoded(Path(cache_dir) / name, sources, lambda: _class_names(train[0], columns))
     return dataset_of(data, mean=mean, deviation=deviation, num_train=num_train, num_test=num_test)
 
 
 def _files(folder: Path, pattern: str, key: str) -> list[Path]:
-    if not (found := sorted(folder.glob(pattern))):
+    if not (files := sorted(folder.glob(pattern))):
         raise UserError(
             f"expected files {pattern} in {folder}, found none; change task.data.{key}"
             + (" or set it to null" if key == "test_files" else "")
         )
-    return found
+    return files
 
 
 class _Rows:
@@ -146,7 +148,7 @@ class _Rows:
 
         file, group, first = self._groups[number]
         with _damage_named(file), pq.ParquetFile(file) as opened:
-            image, label = _found_columns(opened.schema_arrow.names, self._columns, file)
+            image, label = _columns_in(opened.schema_arrow.names, self._columns, file)
             table = opened.read_row_group(group, columns=[image, label])
         return _encoded(table[image], image, file), _labels(table[label], label, file, first)
 
@@ -171,7 +173,7 @@ def _decode_file(path: Path, columns: Columns, side: int) -> tuple[np.ndarray, n
     import pyarrow.parquet as pq
 
     with _damage_named(path):
-        image, label = _found_columns(pq.read_schema(path).names, columns, path)
+        image, label = _columns_in(pq.read_schema(path).names, columns, path)
         table = pq.read_table(path, columns=[image, label], partitioning=None)
     if not table.num_rows:
         raise UserError(f"expected rows in {path}, found none; copy it again or remove it")
@@ -197,15 +199,15 @@ def _class_names(path: Path, columns: Columns) -> list[str]:
     import pyarrow.parquet as pq
 
     schema = pq.read_schema(path)
-    told = (schema.metadata or {}).get(b"huggingface")
-    label = _found_columns(schema.names, columns, path)[1]
+    metadata = (schema.metadata or {}).get(b"huggingface")
+    label = _columns_in(schema.names, columns, path)[1]
     try:
-        return [str(name) for name in json.loads(told)["info"]["features"][label]["names"]] if told else []
+        return [str(name) for name in json.loads(metadata)["info"]["features"][label]["names"]] if metadata else []
     except (ValueError, KeyError, TypeError):
         return []
 
 
-def _found_columns(names: Sequence[str], columns: Columns, path: Path) -> tuple[str, str]:
+def _columns_in(names: Sequence[str], columns: Columns, path: Path) -> tuple[str, str]:
     """Returns the names of the columns with pictures and with labels."""
     image = _column(names, columns.image, _IMAGE_COLUMNS, "image", path)
     return image, _column(names, columns.label, _LABEL_COLUMNS, "label", path)

@@ -52,5 +52,5 @@ def identity_of(files: Sequence[Path], *settings: Any) -> str:
     of its content, which goes into every checkpoint, so that a file that was only copied is the same data.
     """
     stats = [(path.stat(), str(path)) for path in files]
-    told = [(path, stat.st_size, stat.st_mtime_ns) for stat, path in stats]
-    return hashlib.sha256(repr((told, settings)).encode()).hexdigest()[:16]
+    records = [(path, stat.st_size, stat.st_mtime_ns) for stat, path in stats]
+    return hashlib.sha256(repr((records, settings)).encode()).hexdigest()[:16]

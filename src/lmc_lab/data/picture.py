@@ -26,7 +26,7 @@ def decode_picture(
 
     Args:
         file: the file, or what is in it.
-        place: where it is, for the sentence.
+        place: where it is, for the message.
         side: of the square; None for a picture as it is.
         num_channels: 1 for grey, 3 for colours.
 

@@ -80,7 +80,7 @@ def check_labels(targets: Tensor, num_classes: int, subset: str) -> None:
 
 
 def _are_one_hot(targets: Tensor, num_classes: int) -> bool:
-    """Returns whether each target is one 1 among zeros, a place for each class."""
+    """Returns whether each target is one 1 among zeros, a position for each class."""
     if targets.dim() != 2 or targets.shape[1] != num_classes or num_classes < 2:
         return False
     return bool(((targets == 0) | (targets == 1)).all() and (targets.sum(dim=1) == 1).all())

@@ -16,7 +16,7 @@ from lmc_lab.data.cache import DecodedData, NewArrays
 from lmc_lab.data.examples import Dataset, Examples, take
 from lmc_lab.data.images import NormaliseChannels, NormaliseImages
 from lmc_lab.data.moments import ChannelMoments
-from lmc_lab.data.told import examples_in_words, written_and_told
+from lmc_lab.data.summary import examples_in_words, written_with_summary
 from lmc_lab.errors import UserError
 
 PerChannel = float | Sequence[float]  # one number for all channels, or one for each
@@ -91,7 +91,7 @@ def train_and_test(train: Source, test: Source | None, share: float | None, seed
 def decoded(
     folder: Path, make: Callable[[], tuple[Source, Source | None]], classes: Callable[[], Sequence[str]] = tuple
 ) -> DecodedData:
-    """Returns the arrays of a training and a test set, which are made, decoded and told in a line if there is no `folder`.
+    """Returns the arrays of a training and a test set, which are made, decoded and summed up in a line if there is no `folder`.
 
     The folder's name says what they are (`identity_of`); `classes` gives the names of classes for the line, if they have some.
 
@@ -115,7 +115,7 @@ def decoded(
         for _ in _write_subset(new, test, "test") if test is not None else ():
             pass
 
-    return written_and_told(folder, write, lambda arrays: examples_in_words(arrays, classes()))
+    return written_with_summary(folder, write, lambda arrays: examples_in_words(arrays, classes()))
 
 
 def dataset_of(
@@ -165,14 +165,14 @@ def _as_they_are(inputs: Tensor) -> Tensor:
     return inputs
 
 
-def _channels(given: PerChannel | None, found: Tensor, key: str) -> tuple[float, ...]:
+def _channels(given: PerChannel | None, measured: Tensor, key: str) -> tuple[float, ...]:
     if given is None:
-        return tuple(found.tolist())
+        return tuple(measured.tolist())
     if isinstance(given, int | float):
-        return (float(given),) * len(found)
-    if len(given) != len(found):
+        return (float(given),) * len(measured)
+    if len(given) != len(measured):
         raise UserError(
-            f"expected task.data.{key} to be one number or one for each of {len(found)} channels, found {len(given)}; "
+            f"expected task.data.{key} to be one number or one for each of {len(measured)} channels, found {len(given)}; "
             "change it"
         )
     return tuple(map(float, given))
@@ -200,14 +200,14 @@ def _write_subset(new: NewArrays, source: Source, subset: str) -> Iterator[np.nd
 def _example(source: Source, number: int, first: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     place = source.place(number)
     example = source[number]
-    found = as_input(example[0], place), as_target(example[1], place)
-    for what, array, expected in zip(("an input", "a target"), found, first, strict=True):
+    arrays = as_input(example[0], place), as_target(example[1], place)
+    for what, array, expected in zip(("an input", "a target"), arrays, first, strict=True):
         if (array.shape, array.dtype) != (expected.shape, expected.dtype):
             raise UserError(
                 f"expected {what} of shape {expected.shape} and type {expected.dtype}, as the first, in {place}, found "
                 f"{array.shape} and {array.dtype}; bring them to one shape and type (task.data.side=… does pictures)"
             )
-    return found
+    return arrays
 
 
 def as_input(value: Any, place: str) -> np.ndarray:

@@ -45,8 +45,8 @@ class BatchesTogether:
         self._examples = examples if transform is not None else examples.on(device)
         self._prepared_on = device_of(examples.first(1).on(device).inputs)  # the CPU where `prepare` works there alone
         self._orders = orders
-        place = device_of(self._examples.inputs)
-        self._targets = None if targets is None else torch.stack(list(targets)).to(place)  # (n, N, ...)
+        inputs_device = device_of(self._examples.inputs)
+        self._targets = None if targets is None else torch.stack(list(targets)).to(inputs_device)  # (n, N, ...)
         self._start = start
         self._augment = augment
         self._transform = transform

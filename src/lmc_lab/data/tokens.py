@@ -12,7 +12,7 @@ from torch import Tensor
 from lmc_lab.data.cache import NewArrays
 from lmc_lab.data.examples import Dataset, Examples, take
 from lmc_lab.data.paths import existing_file, identity_of
-from lmc_lab.data.told import counts_in_words, written_and_told
+from lmc_lab.data.summary import counts_in_words, written_with_summary
 from lmc_lab.errors import UserError, one_line
 from lmc_lab.values import Count, Share
 
@@ -64,7 +64,7 @@ def load(
             f"expected task.data.test_share=null beside test_path, found {test_share}; set one of them to null"
         )
     folder = Path(cache_dir) / f"tokens-{identity_of(list(files.values()), vocabulary)}"
-    data = written_and_told(
+    data = written_with_summary(
         folder,
         lambda new: _write(new, files, vocabulary),
         lambda arrays: _in_words([arrays[subset] for subset in files]),
@@ -146,8 +146,8 @@ def _only_name(file: Path, names: Sequence[str]) -> str:
 def _ids(file: Path) -> np.ndarray:
     """Returns the token ids in a file of one array, mapped where it can be."""
     try:
-        found = np.load(file, mmap_mode="r", allow_pickle=False)
-        tokens = found[_only_name(file, found.files)] if isinstance(found, np.lib.npyio.NpzFile) else found
+        content = np.load(file, mmap_mode="r", allow_pickle=False)
+        tokens = content[_only_name(file, content.files)] if isinstance(content, np.lib.npyio.NpzFile) else content
     except (OSError, ValueError, EOFError, IndexError, zipfile.BadZipFile) as error:
         raise UserError(
             f"expected an array of token ids in {file}, found a file that cannot be read ({one_line(error)}); write it again"

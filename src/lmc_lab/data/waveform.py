@@ -70,9 +70,9 @@ def _bach(file: Path, url: str, sha256: str) -> Path:
     """Returns `file`, downloaded if it is missing, after checking its digest."""
     if not file.is_file():
         _download(file, url, sha256)
-    elif (found := _sha256(file.read_bytes())) != sha256:
+    elif (digest := _sha256(file.read_bytes())) != sha256:
         raise UserError(
-            f"expected {file.resolve()} to have the sha256 {sha256[:8]}…, found {found[:8]}…; "
+            f"expected {file.resolve()} to have the sha256 {sha256[:8]}…, found {digest[:8]}…; "
             "delete it to download it again, or set path to use another wav file"
         )
     return file
@@ -82,8 +82,8 @@ def _download(file: Path, url: str, sha256: str) -> None:
     try:
         with urllib.request.urlopen(url, timeout=60) as response:
             content = response.read()
-        if (found := _sha256(content)) != sha256:
-            raise OSError(f"its sha256 is {found[:8]}…, not {sha256[:8]}…")
+        if (digest := _sha256(content)) != sha256:
+            raise OSError(f"its sha256 is {digest[:8]}…, not {sha256[:8]}…")
         with replacing(file) as temporary:
             temporary.write_bytes(content)
     except (OSError, HTTPException, ValueError) as error:  # no network, a broken connection, no url

@@ -66,11 +66,11 @@ def hessian_product(losses: Callable[[], Iterable[PartialLoss]], theta: Tensor, 
         NoGradient: a partial loss carries none (at once with `keep_graph`, else in the product).
     """
     point = theta.detach().clone().requires_grad_()
-    kept = [_gradient(loss, point) for loss in losses()] if keep_graph else None
+    gradients_once = [_gradient(loss, point) for loss in losses()] if keep_graph else None
 
     def product(vector: Tensor) -> Tensor:
         direction = vector.to(point)
-        gradients = kept if kept is not None else (_gradient(loss, point) for loss in losses())
+        gradients = gradients_once if gradients_once is not None else (_gradient(loss, point) for loss in losses())
         result = torch.zeros_like(point)
         for gradient in gradients:
             if gradient.requires_grad:  # it does not where the loss is linear

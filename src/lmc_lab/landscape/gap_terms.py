@@ -71,4 +71,6 @@ def mean_probabilities(logits: Tensor, coefficients: Tensor) -> Tensor:
     """Returns log sum_i a_i softmax(f_i), (n, B, ..., K), of logits (P, B, ..., K): logits of the mean of probabilities."""
     log_probabilities = logits.double().log_softmax(dim=-1)
     log_coefficients = coefficients.to(log_probabilities).log().view(*coefficients.shape, *[1] * (logits.dim() - 1))
-    return torch.stack([torch.logsumexp(own + log_probabilities, dim=0) for own in log_coefficients]).to(logits.dtype)
+    return torch.stack(
+        [torch.logsumexp(log_weights + log_probabilities, dim=0) for log_weights in log_coefficients]
+    ).to(logits.dtype)

@@ -91,17 +91,17 @@ def _likelihood(logits: Tensor, y: Tensor) -> float:
 
 def _maximum(design: Tensor, y: Tensor) -> Tensor:
     """Returns the coefficients (p,) of the logits `design` (n, p) @ coefficients that are likeliest, by Newton's method."""
-    found = design.new_zeros(design.shape[1])
+    parameters = design.new_zeros(design.shape[1])
     for _ in range(_NUM_STEPS):
-        probabilities = (design @ found).sigmoid()
+        probabilities = (design @ parameters).sigmoid()
         curvature = design.T @ (design * (probabilities * (1 - probabilities))[:, None])
         step = torch.linalg.solve(curvature, design.T @ (y - probabilities))
-        while _likelihood(design @ (found + step), y) < _likelihood(design @ found, y) - _ROUNDING:
+        while _likelihood(design @ (parameters + step), y) < _likelihood(design @ parameters, y) - _ROUNDING:
             step = step / 2
-        found = found + step
+        parameters = parameters + step
         if float((design @ step).abs().max()) < _ROUNDING:
             break
-    return found
+    return parameters
 
 
 def _end(centre: float, far: float, is_inside: Callable[[float], bool]) -> float | None:

@@ -62,14 +62,14 @@ def evaluate_lazily(
     """
     counts = [group.count for group in groups]
     ranges = (range(start, start + points_at_a_time) for start in range(0, sum(counts), points_at_a_time))
-    return Evaluation.join([evaluate(*_points(groups, places)) for places in ranges]).separate(counts)
+    return Evaluation.join([evaluate(*_points(groups, numbers)) for numbers in ranges]).separate(counts)
 
 
-def _points(groups: Sequence[LazyPoints], places: range) -> tuple[Tensor, Tensor]:
-    """Returns the points whose places in the sequence of all groups are in `places`, as far as there are some."""
+def _points(groups: Sequence[LazyPoints], numbers: range) -> tuple[Tensor, Tensor]:
+    """Returns the points whose numbers in the sequence of all groups are in `numbers`, as far as there are some."""
     parts, start = [], 0
     for group in groups:
-        first, stop = max(places.start - start, 0), min(places.stop - start, group.count)
+        first, stop = max(numbers.start - start, 0), min(numbers.stop - start, group.count)
         if first < stop:
             parts.append(group.make(slice(first, stop)))
         start += group.count

@@ -22,8 +22,10 @@ class Hull:
 
     def coefficients(self, num_endpoints: int, cut: slice) -> Tensor:
         """Returns the coefficients of all n endpoints in the points at a slice, float64 (J, n): zero for who is no member."""
-        own = self.sample.coefficients[cut]
-        return torch.zeros(len(own), num_endpoints, dtype=own.dtype).index_copy(1, self.members, own)
+        of_members = self.sample.coefficients[cut]
+        return torch.zeros(len(of_members), num_endpoints, dtype=of_members.dtype).index_copy(
+            1, self.members, of_members
+        )
 
     def points(self, endpoints: Tensor, cut: slice) -> tuple[Tensor, Tensor]:
         """Returns the points at a slice of the hull of `endpoints` (n, D), and their coefficients, as `Evaluate` takes them."""
@@ -42,8 +44,8 @@ def sample_hulls(endpoints: Tensor, members: Tensor, num_samples: int, *, genera
     """
     seeds = torch.randint(2**62, (len(members),), generator=generator).tolist()
     return [
-        Hull(own, sample_hull(endpoints[own.to(endpoints.device)], num_samples, seed=seed))
-        for own, seed in zip(members, seeds, strict=True)
+        Hull(indices, sample_hull(endpoints[indices.to(endpoints.device)], num_samples, seed=seed))
+        for indices, seed in zip(members, seeds, strict=True)
     ]
 
 

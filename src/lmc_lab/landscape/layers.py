@@ -21,14 +21,14 @@ from lmc_lab.landscape.parameters import ParameterLayout
 
 def layers_of(layout: ParameterLayout) -> dict[str, slice]:
     """Returns where each layer is in theta (D,), by the name of its module; the parameters of a module follow each other."""
-    found: dict[str, slice] = {}
+    layers: dict[str, slice] = {}
     start = 0
     for name, size in zip(layout.names, layout.sizes, strict=True):
         module = name.rpartition(".")[0]
-        first = found[module].start if module in found else start
-        found[module] = slice(first, start + size)
+        first = layers[module].start if module in layers else start
+        layers[module] = slice(first, start + size)
         start += size
-    return found
+    return layers
 
 
 def with_layer_averaged(theta: Tensor, other: Tensor, layer: slice) -> Tensor:
@@ -77,26 +77,28 @@ def layer_barriers(evaluate: Evaluate, endpoints: Tensor, layers: Sequence[slice
 
     def changed(change: Callable[[int, int, int], Tensor], layer: int) -> LazyPoints:
         def make(cut: slice) -> tuple[Tensor, Tensor]:
-            thetas = [change(own, other, layer) for own, other in pairs[cut]]
-            return torch.stack(thetas), vertices[[own for own, _ in pairs[cut]]]
+            thetas = [change(first, second, layer) for first, second in pairs[cut]]
+            return torch.stack(thetas), vertices[[first for first, _ in pairs[cut]]]
 
         return LazyPoints(len(pairs), make)
 
-    def averaged(own: int, other: int, layer: int) -> Tensor:
-        return with_layer_averaged(endpoints[own], endpoints[other], layers[layer])
+    def averaged(first: int, second: int, layer: int) -> Tensor:
+        return with_layer_averaged(endpoints[first], endpoints[second], layers[layer])
 
-    def moved(own: int, other: int, layer: int) -> Tensor:
-        return with_layer_moved(endpoints[own], endpoints[other], layers[layer], seed=int(seeds[layer, own, other]))
+    def moved(first: int, second: int, layer: int) -> Tensor:
+        return with_layer_moved(
+            endpoints[first], endpoints[second], layers[layer], seed=int(seeds[layer, first, second])
+        )
 
     groups = [changed(change, layer) for change in (averaged, moved) for layer in range(len(layers))]
-    ends, *found = evaluate_lazily(
+    ends, *by_layer = evaluate_lazily(
         evaluate, [LazyPoints(num_endpoints, lambda cut: (endpoints[cut], vertices[cut])), *groups]
     )
     check_losses(ends.loss, "endpoint")
-    for each in found:
-        check_losses(each.loss, "point between", allows_infinity=True)
-    excess = torch.zeros(len(found), num_endpoints, num_endpoints, dtype=torch.float64)
-    own, other = torch.tensor(pairs).T
-    excess[:, own, other] = torch.stack([each.loss for each in found]) - ends.loss[own]
+    for evaluation in by_layer:
+        check_losses(evaluation.loss, "point between", allows_infinity=True)
+    excess = torch.zeros(len(by_layer), num_endpoints, num_endpoints, dtype=torch.float64)
+    first, second = torch.tensor(pairs).T
+    excess[:, first, second] = torch.stack([evaluation.loss for evaluation in by_layer]) - ends.loss[first]
     barriers = (excess + excess.mT) / 2
     return LayerBarriers(barriers[: len(layers)], barriers[len(layers) :])

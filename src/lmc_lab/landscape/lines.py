@@ -83,8 +83,8 @@ def probe_spokes(
     coefficients = line_coefficients(num_points)
     vertices = torch.eye(len(endpoints), dtype=torch.float64)
 
-    def mixed(own: Tensor) -> LazyPoints:
-        return LazyPoints(len(own), lambda cut: (hull_points(endpoints, own[cut]), own[cut]))
+    def mixed(rows: Tensor) -> LazyPoints:
+        return LazyPoints(len(rows), lambda cut: (hull_points(endpoints, rows[cut]), rows[cut]))
 
     inside = [mixed(coefficients[1:-1] @ torch.stack([hubs[hub], vertices[end]])) for hub, end in spokes]
     ends, middles, *lines = evaluate_lazily(evaluate, [mixed(vertices), mixed(hubs), *inside])

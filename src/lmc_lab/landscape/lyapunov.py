@@ -99,8 +99,8 @@ def growth(steps: Iterable[tuple[SGDStep, Products]], directions: Tensor) -> Gro
         differences = step(differences, products)
         lengths = step.lengths(differences)
         check_losses(lengths.cpu(), "direction", what="length of the difference")
-        own = torch.linalg.vector_norm(differences.theta, dim=1, dtype=torch.float64)
-        of_theta.append(total + own.log())
+        norms = torch.linalg.vector_norm(differences.theta, dim=1, dtype=torch.float64)
+        of_theta.append(total + norms.log())
         total = total + lengths.log()
         whole.append(total)
         scale = lengths.where(lengths > 0, 1.0).to(theta)[:, None]

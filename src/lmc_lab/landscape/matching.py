@@ -38,20 +38,20 @@ def match_weights(
         assign: solves the assignment of units.
         generator: of the order of blocks.
     """
-    own, current = (_in_blocks(network, blocks) for network in (fixed, moved))
-    least = _RESOLUTION * (_alike(own, own) * _alike(current, current)) ** 0.5
-    found = identity(blocks)
+    target, current = (_in_blocks(network, blocks) for network in (fixed, moved))
+    least = _RESOLUTION * (_alike(target, target) * _alike(current, current)) ** 0.5
+    orders = identity(blocks)
     for _ in range(_MAX_SWEEPS):
         has_changed = False
         for number in torch.randperm(len(blocks), generator=generator).tolist():
-            order = assign(_scores(own, current, blocks[number]))
+            order = assign(_scores(target, current, blocks[number]))
             changed = permuted(current, [blocks[number]], [order])
-            if _alike(own, changed) > _alike(own, current) + least:
+            if _alike(target, changed) > _alike(target, current) + least:
                 current, has_changed = changed, True
-                found[number] = found[number][order]
+                orders[number] = orders[number][order]
         if not has_changed:
             break
-    return found
+    return orders
 
 
 def match_jointly(
@@ -71,32 +71,34 @@ def match_jointly(
     """
     current = _in_blocks(networks, blocks)
     num_networks = len(next(iter(current.values())))
-    found = [identity(blocks) for _ in range(num_networks)]
+    orders = [identity(blocks) for _ in range(num_networks)]
     for _ in range(_MAX_SWEEPS):
         has_changed = False
         for i in torch.randperm(num_networks, generator=generator).tolist():
-            own = {name: tensor[i] for name, tensor in current.items()}
+            moved = {name: tensor[i] for name, tensor in current.items()}
             others = {name: (tensor.sum(dim=0) - tensor[i]) / (num_networks - 1) for name, tensor in current.items()}
-            order = match_weights(others, own, blocks, assign=assign, generator=generator)
+            order = match_weights(others, moved, blocks, assign=assign, generator=generator)
             has_changed |= not all(map(torch.equal, order, identity(blocks)))
-            found[i] = composed(found[i], order)
-            for name, tensor in permuted(own, blocks, order).items():
+            orders[i] = composed(orders[i], order)
+            for name, tensor in permuted(moved, blocks, order).items():
                 current[name][i] = tensor
         if not has_changed:
             break
-    return found
+    return orders
 
 
-def unit_products(first: Tensor, second: Tensor, places: Tensor) -> Tensor:
+def unit_products(first: Tensor, second: Tensor, indices: Tensor) -> Tensor:
     """Returns the inner products of activations of two networks' units, float64 (n, n): Z_A Z_B' of their section 3.1.
 
     Args:
-        first: activations of a layer of network A, (features, N), an example, or a place of one, a column.
+        first: activations of a layer of network A, (features, N), an example, or a position of one, a column.
         second: those of the same layer of network B on the same examples.
-        places: of each unit among the features, (n, r).
+        indices: of each unit among the features, (n, r).
     """
-    own, other = (activations.double()[places.to(activations.device)].flatten(1) for activations in (first, second))
-    return own @ other.T
+    first_rows, second_rows = (
+        activations.double()[indices.to(activations.device)].flatten(1) for activations in (first, second)
+    )
+    return first_rows @ second_rows.T
 
 
 def _in_blocks(network: Mapping[str, Tensor], blocks: Sequence[Block]) -> dict[str, Tensor]:
@@ -115,6 +117,8 @@ def _scores(fixed: Mapping[str, Tensor], moved: Mapping[str, Tensor], block: Blo
     scores = torch.zeros(len(block), len(block), dtype=torch.float64)
     for axis in block.axes:
         if axis.tensor in fixed:
-            own, other = (network[axis.tensor].movedim(axis.dim, 0)[axis.places] for network in (fixed, moved))
-            scores += own.flatten(1) @ other.flatten(1).T
+            fixed_rows, moved_rows = (
+                network[axis.tensor].movedim(axis.dim, 0)[axis.indices] for network in (fixed, moved)
+            )
+            scores += fixed_rows.flatten(1) @ moved_rows.flatten(1).T
     return scores

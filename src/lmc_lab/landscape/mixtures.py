@@ -26,12 +26,12 @@ def mixtures(first: str, others: Sequence[str], num_corners: int) -> dict[str, M
         num_corners: P, of each hull; the first kind has half of them, rounded down.
     """
     half, kinds = num_corners // 2, [first, *others]
-    found: dict[str, Members] = {
+    members: dict[str, Members] = {
         f"{first}_and_{kind}": [(first if i < half else kind, i) for i in range(num_corners)] for kind in others
     }
     if min(len(kinds), num_corners) > 2:
-        found[MIXED] = [(kinds[i % len(kinds)], i) for i in range(num_corners)]
-    return found
+        members[MIXED] = [(kinds[i % len(kinds)], i) for i in range(num_corners)]
+    return members
 
 
 def between_kinds(members: Members) -> Tensor:

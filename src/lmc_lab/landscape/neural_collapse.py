@@ -57,9 +57,9 @@ class ClassMoments:
     @classmethod
     def of(cls, features: Tensor, classes: Tensor, num_classes: int) -> "ClassMoments":
         """Returns the moments of features (n, B, D) of examples of `classes`, int64 (B,)."""
-        own = ClassMeans.of(features, classes, num_classes)
-        centred = features.double() - own.means[:, classes]
-        return cls(own, centred.mT @ centred, features.double().norm(dim=-1).sum(dim=-1))
+        means = ClassMeans.of(features, classes, num_classes)
+        centred = features.double() - means.means[:, classes]
+        return cls(means, centred.mT @ centred, features.double().norm(dim=-1).sum(dim=-1))
 
     def __add__(self, other: "ClassMoments") -> "ClassMoments":
         """Returns the moments over the examples of both, without cancellation (Chan, Golub and LeVeque 1983)."""

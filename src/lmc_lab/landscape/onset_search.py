@@ -7,7 +7,7 @@ from lmc_lab.landscape.onset import OnsetBracket, onset
 
 Outcomes = Mapping[int, bool]  # split step k -> whether the criterion holds there
 
-_EARLIEST = 1000  # T / 1000 is the earliest split that is told from k = 0
+_EARLIEST = 1000  # T / 1000 is the earliest split that is distinguished from k = 0
 
 
 def first_splits(num_steps: int, *, known: Iterable[int] = (), ratio: float) -> list[int]:
@@ -23,14 +23,14 @@ def first_splits(num_steps: int, *, known: Iterable[int] = (), ratio: float) -> 
     while step >= max(num_steps / _EARLIEST, 1):
         coarse.append(round(step))
         step /= 4
-    return sorted({step for step in coarse if not any(_is_near(step, own, ratio) for own in known)} | known)
+    return sorted({step for step in coarse if not any(_is_near(step, split, ratio) for split in known)} | known)
 
 
 def next_split(outcomes: Outcomes, num_steps: int, *, ratio: float) -> int | None:
     """Returns the geometric middle of the bracket of the onset, or None where the onset is known well enough.
 
     That is where the criterion holds at the first split, or fails at the last; where the ends of the bracket are less than
-    `ratio` apart; and where it holds at T/1000, before which nothing is told from k = 0.
+    `ratio` apart; and where it holds at T/1000, before which nothing is distinguished from k = 0.
 
     Args:
         outcomes: at the splits that were measured.

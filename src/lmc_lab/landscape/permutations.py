@@ -18,7 +18,7 @@ class Axis:
 
     tensor: str
     dim: int  # counted from the end, so that tensors (*shape) and (m, *shape) have the same
-    places: Tensor  # (n, r) int64, of each unit; r > 1 where a feature map was flattened
+    indices: Tensor  # (n, r) int64, of each unit; r > 1 where a feature map was flattened
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Block:
 
     def __len__(self) -> int:
         """Returns n."""
-        return len(self.axes[0].places)
+        return len(self.axes[0].indices)
 
 
 def identity(blocks: Sequence[Block]) -> list[Tensor]:
@@ -61,6 +61,6 @@ def permuted(tensors: Mapping[str, Tensor], blocks: Sequence[Block], permutation
             if axis.tensor in changed:
                 tensor = changed[axis.tensor]
                 index = torch.arange(tensor.shape[axis.dim])
-                index[axis.places] = axis.places[order]
+                index[axis.indices] = axis.indices[order]
                 changed[axis.tensor] = tensor.index_select(axis.dim, index.to(tensor.device))
     return changed

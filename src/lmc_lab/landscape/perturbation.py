@@ -20,8 +20,8 @@ def deviations(initial: Named) -> dict[str, float]:
 
 def initial_length(initial: Named) -> float:
     """Returns the length of every perturbation e."""
-    found = deviations(initial)
-    return float(sum(value.numel() * found[name] ** 2 for name, value in initial.items()) ** 0.5)
+    sizes = deviations(initial)
+    return float(sum(value.numel() * sizes[name] ** 2 for name, value in initial.items()) ** 0.5)
 
 
 def gaussian(initial: Named, generator: torch.Generator) -> dict[str, Tensor]:
@@ -34,6 +34,8 @@ def gaussian(initial: Named, generator: torch.Generator) -> dict[str, Tensor]:
 
 def scaled(noise: Named, length: float) -> dict[str, Tensor]:
     """Returns the noise with this length in all, float64; noise without length stays."""
-    own = float(torch.stack([value.double().square().sum() for value in noise.values()]).sum().sqrt()) if noise else 0.0
-    factor = length / own if own > 0 else 1.0
+    norm = (
+        float(torch.stack([value.double().square().sum() for value in noise.values()]).sum().sqrt()) if noise else 0.0
+    )
+    factor = length / norm if norm > 0 else 1.0
     return {name: factor * value.double() for name, value in noise.items()}

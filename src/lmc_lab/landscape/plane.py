@@ -13,7 +13,7 @@ from lmc_lab.landscape.geometry import column_blocks, differences_gram
 
 
 class NoPlane(ValueError):  # noqa: N818  it says what there is not
-    """The endpoints lie on one line, or in one place."""
+    """The endpoints lie on one line, or all at one point."""
 
 
 @dataclass(frozen=True)

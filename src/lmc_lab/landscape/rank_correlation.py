@@ -61,9 +61,9 @@ def rank_correlation(
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randint(num_drawn, (num_resamples, num_drawn), generator=generator)
     parts = torch.split(drawn, max(1, _AT_ONCE // num_pairs))
-    found = torch.cat([_correlations(first[part].flatten(1), second[part].flatten(1)) for part in parts])
+    resampled = torch.cat([_correlations(first[part].flatten(1), second[part].flatten(1)) for part in parts])
     ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
-    low, high = found[~found.isnan()].quantile(ends).tolist()
+    low, high = resampled[~resampled.isnan()].quantile(ends).tolist()
     return RankCorrelation(value, low, high, num_pairs)
 
 

@@ -65,17 +65,17 @@ def resampled_pair_means(matrix: Tensor, num_resamples: int, *, generator: torch
     if num_members < 2:
         raise ValueError(f"expected a matrix (P, P) with P >= 2, found {tuple(matrix.shape)}")
     counts = _resampled_counts(num_members, num_resamples, generator)
-    own = counts.square()  # ordered pairs of a member with itself
+    with_self = counts.square()  # ordered pairs of a member with itself
     values = matrix.double().cpu()
-    totals = ((counts @ values) * counts).sum(dim=1) - own @ values.diagonal()
-    return totals / (num_members**2 - own.sum(dim=1))
+    totals = ((counts @ values) * counts).sum(dim=1) - with_self @ values.diagonal()
+    return totals / (num_members**2 - with_self.sum(dim=1))
 
 
 def _resampled_counts(num_members: int, num_resamples: int, generator: torch.Generator) -> Tensor:
     """Returns how often each member is in each sample, float64 (B, P); none of a single member."""
-    kept = torch.empty(0, num_members, dtype=torch.float64)
-    while len(kept) < num_resamples:
+    accepted = torch.empty(0, num_members, dtype=torch.float64)
+    while len(accepted) < num_resamples:
         drawn = torch.randint(num_members, (num_resamples, num_members), generator=generator)
         counts = torch.nn.functional.one_hot(drawn, num_members).sum(dim=1).double()
-        kept = torch.cat([kept, counts[counts.max(dim=1).values < num_members]])
-    return kept[:num_resamples]
+        accepted = torch.cat([accepted, counts[counts.max(dim=1).values < num_members]])
+    return accepted[:num_resamples]

@@ -49,10 +49,10 @@ def tangent_kernel(gradients: Gradients, num_examples: int, num_outputs: int, *,
 def _products(gradients: Gradients, blocks: list[slice], output: int) -> Iterator[tuple[slice, slice, Tensor]]:
     """Yields the products of one output's gradients for each two blocks, the second not before the first."""
     for number, rows in enumerate(blocks):
-        own = gradients(rows, output)
-        yield rows, rows, own @ own.T
+        of_rows = gradients(rows, output)
+        yield rows, rows, of_rows @ of_rows.T
         for columns in blocks[number + 1 :]:
-            yield rows, columns, own @ gradients(columns, output).T
+            yield rows, columns, of_rows @ gradients(columns, output).T
 
 
 def kernel_distances(first: Tensor, second: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ def kernel_distances(first: Tensor, second: Tensor) -> Tensor:
     is zero has NaN.
     """
     ones, others = _to_norm_1(first), _to_norm_1(second)
-    return torch.stack([(others - own).square().sum(dim=(1, 2)) / 2 for own in ones])
+    return torch.stack([(others - kernel).square().sum(dim=(1, 2)) / 2 for kernel in ones])
 
 
 def distances_without_each(first: Tensor, second: Tensor) -> Tensor:

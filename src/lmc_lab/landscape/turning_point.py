@@ -63,8 +63,8 @@ def _finite(steps: Sequence[float], values: Sequence[float]) -> tuple[Tensor, Te
 
 def _step_at(times: Tensor, risen: Tensor, level: float) -> float:
     """Returns the step at which `risen` (n,) first reaches a level, which it does."""
-    place = int((risen >= level).nonzero()[0])
-    if place == 0:
+    index = int((risen >= level).nonzero()[0])
+    if index == 0:
         return float(times[0])
-    (before, after), (low, high) = times[place - 1 : place + 1].log1p(), risen[place - 1 : place + 1]
+    (before, after), (low, high) = times[index - 1 : index + 1].log1p(), risen[index - 1 : index + 1]
     return float((before + (level - low) / (high - low) * (after - before)).expm1())

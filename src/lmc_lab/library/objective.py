@@ -51,7 +51,7 @@ class Objective:
         device: where points are evaluated, ``cuda`` say, on a copy of the model; where the model is for None.
 
     Raises:
-        UserError: one of them is not as said here; the sentence tells what to do.
+        UserError: one of them is not as said here; the message says what to do.
     """
 
     def __init__(
@@ -71,12 +71,12 @@ class Objective:
         self.model = model
         self.examples = examples_of(data, "data")
         train = self.examples if train_data is None else examples_of(train_data, "train_data")
-        where, own = torch.device(device) if device is not None else _device_of(model), model
+        where, measured_model = torch.device(device) if device is not None else _device_of(model), model
         if where != _device_of(model):
-            own = copy.deepcopy(model).to(where)  # the user's stays where it is
+            measured_model = copy.deepcopy(model).to(where)  # the user's stays where it is
         self.examples = self.examples.on(where)
-        with being_measured(own), float32_products():
-            module = ModelWithLoss(own, loss, self.examples, is_correct=is_correct)
+        with being_measured(measured_model), float32_products():
+            module = ModelWithLoss(measured_model, loss, self.examples, is_correct=is_correct)
             self.evaluator = PointEvaluator(module, train, settings, device=Device.of(where))
 
     @property
@@ -132,8 +132,10 @@ def check_model(model: nn.Module) -> None:
         raise UserError("expected a model whose layers have sizes, found lazy ones; run it once on a batch")
     if not any(True for _ in model.parameters()):
         raise UserError(f"expected a model with parameters, found none in {type(model).__name__}; give the whole model")
-    if len(found := {str(tensor.device) for tensor in tensors}) > 1:
-        raise UserError(f"expected a model on one device, found it on {' and '.join(sorted(found))}; give model.cpu()")
+    if len(devices := {str(tensor.device) for tensor in tensors}) > 1:
+        raise UserError(
+            f"expected a model on one device, found it on {' and '.join(sorted(devices))}; give model.cpu()"
+        )
 
 
 def _device_of(model: nn.Module) -> torch.device:

@@ -28,14 +28,14 @@ def _answer(rows: pd.DataFrame, last_step: int | None) -> str:
         return _without_onset(rows)
     of_steps = "" if last_step is None else f" of {last_step:,}"
     threshold = threshold_of(rows)
-    last = [own.iloc[-1] for _, own in onsets.groupby("trunk")]
-    told = {f"trunk {onset['trunk']}": _onset(onset, rows, of_steps, threshold) for onset in last}
-    if len(set(told.values())) == 1:
-        which = {1: next(iter(told)), 2: "both trunks"}.get(len(told), f"all {len(told)} trunks")
-        sentence = f"{next(iter(told.values()))}, in {which}"
+    last = [trunk_onsets.iloc[-1] for _, trunk_onsets in onsets.groupby("trunk")]
+    clauses = {f"trunk {onset['trunk']}": _onset(onset, rows, of_steps, threshold) for onset in last}
+    if len(set(clauses.values())) == 1:
+        in_trunks = {1: next(iter(clauses)), 2: "both trunks"}.get(len(clauses), f"all {len(clauses)} trunks")
+        sentence = f"{next(iter(clauses.values()))}, in {in_trunks}"
     else:
-        sentence = "; ".join(f"in {trunk}, {each}" for trunk, each in told.items())
-    measured = [each for each in (_there(onset, rows) for onset in last) if each]
+        sentence = "; ".join(f"in {trunk}, {clause}" for trunk, clause in clauses.items())
+    measured = [clause for clause in (_there(onset, rows) for onset in last) if clause]
     there = f" There p_conv is {' and '.join(measured)}{_rest_on(rows)}." if measured else ""
     return f"{sentence[0].upper()}{sentence[1:]}.{there}"
 
@@ -56,30 +56,30 @@ def _onset(onset: "pd.Series[Any]", rows: pd.DataFrame, of_steps: str, threshold
 
 def _held_at(onset: "pd.Series[Any]", rows: pd.DataFrame, threshold: float) -> str:
     """Returns at which splits of a trunk the hull is convex, one by one."""
-    own = select(rows[rows["trunk"] == onset["trunk"]], "p_conv", "train")
-    held = sorted({int(step) for step in own.loc[own["value"] >= threshold, "split_step"].dropna()})
+    p_conv = select(rows[rows["trunk"] == onset["trunk"]], "p_conv", "train")
+    held = sorted({int(step) for step in p_conv.loc[p_conv["value"] >= threshold, "split_step"].dropna()})
     return f"; convex are the hulls of k = {', '.join(f'{step:,}' for step in held)}" if held else "; no hull is convex"
 
 
 def _there(onset: "pd.Series[Any]", rows: pd.DataFrame) -> str:
     """Returns `p_conv` of a trunk at the first split that holds, or at the last that fails."""
-    place = onset["low"] if pd.isna(onset["high"]) else onset["high"]
+    step = onset["low"] if pd.isna(onset["high"]) else onset["high"]
     of_trunk = select(rows[rows["trunk"] == onset["trunk"]], "p_conv", "train")
-    own = of_trunk[of_trunk["split_step"] == place]
-    if own.empty or not isfinite(own.iloc[-1]["value"]):
+    at_step = of_trunk[of_trunk["split_step"] == step]
+    if at_step.empty or not isfinite(at_step.iloc[-1]["value"]):
         return ""
-    return f"{_with_interval(own.iloc[-1])} in trunk {onset['trunk']} (k = {place:,.0f})"
+    return f"{_with_interval(at_step.iloc[-1])} in trunk {onset['trunk']} (k = {step:,.0f})"
 
 
 def _without_onset(rows: pd.DataFrame) -> str:
-    found = select(rows, "p_conv", "train")
-    found = found[found["value"].map(isfinite)]
-    if found.empty:
+    p_conv = select(rows, "p_conv", "train")
+    p_conv = p_conv[p_conv["value"].map(isfinite)]
+    if p_conv.empty:
         return "Whether hulls are convex was not measured; the analyses convex_mode and onset say it."
-    last = found.sort_values("split_step", na_position="first").iloc[-1]
+    last = p_conv.sort_values("split_step", na_position="first").iloc[-1]
     where = "these weights" if pd.isna(last["split_step"]) else f"trunk {last['trunk']}, k = {last['split_step']}"
     why = "" if pd.isna(last["split_step"]) else " From where on hulls are convex was not asked (analysis onset)."
-    return f"Of {where}, p_conv is {_with_interval(last)}{_rest_on(found)}.{why}"
+    return f"Of {where}, p_conv is {_with_interval(last)}{_rest_on(p_conv)}.{why}"
 
 
 def _with_interval(row: "pd.Series[Any]") -> str:
@@ -89,8 +89,8 @@ def _with_interval(row: "pd.Series[Any]") -> str:
 
 def _rest_on(rows: pd.DataFrame) -> str:
     """Returns what the intervals of `p_conv` rest on."""
-    found = select(rows, "p_conv", "train")
-    samples, endpoints = found["num_samples"].dropna(), found["num_endpoints"].dropna()
+    p_conv = select(rows, "p_conv", "train")
+    samples, endpoints = p_conv["num_samples"].dropna(), p_conv["num_endpoints"].dropna()
     if samples.empty or endpoints.empty:
         return ""
     return (

@@ -30,7 +30,7 @@ COVERAGE: Mapping[
 }
 
 
-def told_coverage(nums_endpoints: Collection[int]) -> str:
+def coverage_text(nums_endpoints: Collection[int]) -> str:
     """Returns what intervals over these numbers of endpoints cover, as "53 to 62 %".
 
     Args:

@@ -7,7 +7,7 @@ from math import inf
 import pandas as pd
 
 from lmc_lab.reporting.alignment_ways import NONE, WAYS, by_way
-from lmc_lab.reporting.bootstrap_coverage import told_coverage
+from lmc_lab.reporting.bootstrap_coverage import coverage_text
 from lmc_lab.reporting.onsets import threshold_of
 from lmc_lab.results.select import select, select_any
 
@@ -17,40 +17,40 @@ _FEW_ENDPOINTS = 5  # P
 
 def cautions(rows: pd.DataFrame) -> list[str]:
     """Returns a sentence about each thing that makes numbers of a task less sure than they look."""
-    found = []
+    sentences = []
     for task in dict.fromkeys(rows["task"].dropna()):
-        own = rows[rows["task"] == task]
-        said = (*_sampling(own), *_curvature(own), *_alignment(own), *_evaluation(own))
-        found += [f"{task}: {each}" for each in said]
-    return found
+        task_rows = rows[rows["task"] == task]
+        texts = (*_sampling(task_rows), *_curvature(task_rows), *_alignment(task_rows), *_evaluation(task_rows))
+        sentences += [f"{task}: {text}" for text in texts]
+    return sentences
 
 
 def _sampling(rows: pd.DataFrame) -> Iterator[str]:
-    found = select(rows, "p_conv", "train")
-    samples, endpoints = found["num_samples"].dropna(), found["num_endpoints"].dropna()
+    p_conv = select(rows, "p_conv", "train")
+    samples, endpoints = p_conv["num_samples"].dropna(), p_conv["num_endpoints"].dropna()
     if (few := samples[samples < _FEW_SAMPLES]).size:
         yield f"p_conv rests on J = {few.min()} points of a hull at least, fewer than {_FEW_SAMPLES}; its intervals are wide."
     if (few := endpoints[endpoints < _FEW_ENDPOINTS]).size:
         yield f"hulls have P = {few.min()} endpoints at least, fewer than {_FEW_ENDPOINTS}; others may differ much."
-    yield from _undecided(found, threshold_of(rows))
+    yield from _undecided(p_conv, threshold_of(rows))
     pairs = select_any(rows, ["barrier_loss", "instability_loss", "barrier_error", "instability_error"]).dropna(
         subset="low"
     )
     if not pairs.empty:
         known = sorted({int(number) for number in pairs["num_samples"].dropna()})  # those whose pairs were looked at
-        of_endpoints = " to ".join(dict.fromkeys(f"{each}" for each in (*known[:1], *known[-1:])))
+        of_endpoints = " to ".join(dict.fromkeys(f"{number}" for number in (*known[:1], *known[-1:])))
         yield (
             f"intervals of barriers and instabilities are a bootstrap over {of_endpoints} endpoints, which covers about "
-            f"{told_coverage(known)} where it says 95."
+            f"{coverage_text(known)} where it says 95."
         )
 
 
 def _undecided(p_conv: pd.DataFrame, threshold: float) -> Iterator[str]:
     """Says at which splits the interval of `p_conv` has the threshold inside, so that another draw may decide otherwise."""
     inside = p_conv[(p_conv["low"] < threshold) & (p_conv["high"] > threshold) & p_conv["split_step"].notna()]
-    places = [f"k = {split}, trunk {trunk}" for split, trunk in zip(inside["split_step"], inside["trunk"], strict=True)]
-    if places:
-        yield f"p_conv is not told from {threshold:g} at {'; '.join(dict.fromkeys(places))}: its interval has that inside."
+    splits = [f"k = {split}, trunk {trunk}" for split, trunk in zip(inside["split_step"], inside["trunk"], strict=True)]
+    if splits:
+        yield f"p_conv is not told from {threshold:g} at {'; '.join(dict.fromkeys(splits))}: its interval has that inside."
 
 
 def _curvature(rows: pd.DataFrame) -> Iterator[str]:
@@ -61,11 +61,13 @@ def _curvature(rows: pd.DataFrame) -> Iterator[str]:
 
 def _alignment(rows: pd.DataFrame) -> Iterator[str]:
     """Says where a way to align neurons ended with larger barriers between trunks than none."""
-    barriers = {way: own.groupby("split_step")["value"].last() for way, own in by_way(rows, "barrier_loss").items()}
+    barriers = {
+        way: way_rows.groupby("split_step")["value"].last() for way, way_rows in by_way(rows, "barrier_loss").items()
+    }
     before = barriers.pop(WAYS[NONE])
     for way, after in barriers.items():
-        found = zip(after.index.tolist(), after.tolist(), strict=True)
-        if worse := [f"{int(split)}" for split, barrier in found if barrier > before.get(split, inf)]:
+        by_split = zip(after.index.tolist(), after.tolist(), strict=True)
+        if worse := [f"{int(split)}" for split, barrier in by_split if barrier > before.get(split, inf)]:
             where = f"at k = {', '.join(worse)}"
             yield f"neurons aligned by {way.label} ended worse than not aligned {where}: barriers between trunks are larger."
 

@@ -34,8 +34,8 @@ def on_part(quantity: str, part: str, *, own: bool = False) -> str:
 
 def by_part(rows: pd.DataFrame, quantity: str, *, own: bool = False) -> dict[ExamplePart, pd.DataFrame]:
     """Returns the rows of a quantity for all examples, whose branches are plain, and for each part, on the training set."""
-    found = {ALL: select(rows, quantity, "train")}
-    return found | {part: select(rows, on_part(quantity, name, own=own), "train") for name, part in PARTS.items()}
+    of_all = {ALL: select(rows, quantity, "train")}
+    return of_all | {part: select(rows, on_part(quantity, name, own=own), "train") for name, part in PARTS.items()}
 
 
 def all_parts(*quantities: str, own: bool = False) -> tuple[str, ...]:

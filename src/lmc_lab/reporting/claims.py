@@ -46,11 +46,16 @@ class Claim:
 def claims_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns a line for each claim and task: what was found, and the numbers."""
     lines = [
-        {"task": task, "claim": f"{number}. {claim.statement}", "found": found.verdict, "numbers": found.numbers}
+        {
+            "task": task,
+            "claim": f"{number}. {claim.statement}",
+            "found": judgement.verdict,
+            "numbers": judgement.numbers,
+        }
         for task in dict.fromkeys(rows["task"])
         for of_task in [rows[rows["task"] == task]]
         for number, claim in enumerate(CLAIMS, start=1)
-        for found in [claim.judge(of_task)]
+        for judgement in [claim.judge(of_task)]
     ]
     return pd.DataFrame(lines, columns=["task", "claim", "found", "numbers"])
 
@@ -66,18 +71,18 @@ def _hull_is_better(rows: pd.DataFrame) -> Judgement:
     onsets = select(rows, "onset_p_conv", "train")
     if onsets.empty:
         return _NOT_TESTED
-    told = [
+    texts = [
         f"trunk {trunk}: fails last at k = {_step(failed)}, holds from k = {_step(held)}"
         for trunk, failed, held in zip(onsets["trunk"], onsets["low"], onsets["high"], strict=True)
     ]
-    return _judged(bool(onsets["high"].notna().all()), "; ".join(told))
+    return _judged(bool(onsets["high"].notna().all()), "; ".join(texts))
 
 
 def _perturbations_are_worse(rows: pd.DataFrame) -> Judgement:
-    found = select(rows, "p_rand", "train")
-    if found.empty:
+    p_rand = select(rows, "p_rand", "train")
+    if p_rand.empty:
         return _NOT_TESTED
-    worst = found.sort_values("value").iloc[-1]
+    worst = p_rand.sort_values("value").iloc[-1]
     numbers = f"p_rand at most {worst['value']:.2f} [{worst['low']:.2f}, {worst['high']:.2f}]"
     return _judged(bool(worst["value"] <= _RARE), numbers)
 
@@ -100,8 +105,8 @@ def _hull_is_high_dimensional(rows: pd.DataFrame) -> Judgement:
         return _NOT_TESTED
     num_outputs = int(outputs.iloc[0])
     spectra = [
-        own.sort_values("index")["value"].to_numpy()[:-1]  # the last of P is zero but for rounding
-        for _, own in values.groupby(["trunk", "split_step"])
+        mode_values.sort_values("index")["value"].to_numpy()[:-1]  # the last of P is zero but for rounding
+        for _, mode_values in values.groupby(["trunk", "split_step"])
     ]
     last = min(spectrum[-1] / spectrum[0] for spectrum in spectra)
     num_endpoints = min(len(spectrum) + 1 for spectrum in spectra)
@@ -110,7 +115,7 @@ def _hull_is_high_dimensional(rows: pd.DataFrame) -> Judgement:
         return Judgement(Verdict.NOT_TESTED, f"{numbers}, which is not beyond K = {num_outputs}")
     at_classes = min(spectrum[num_outputs] / spectrum[num_outputs - 1] for spectrum in spectra)
     numbers += f"; value K + 1 at least {at_classes:.2f} of value K = {num_outputs}"
-    return _judged(min(at_classes, *(min(each[1:] / each[:-1]) for each in spectra)) > _CUT, numbers)
+    return _judged(min(at_classes, *(min(ratios[1:] / ratios[:-1]) for ratios in spectra)) > _CUT, numbers)
 
 
 def _curvature_tells_nothing(rows: pd.DataFrame) -> Judgement:
@@ -133,12 +138,12 @@ def _curvature_tells_nothing(rows: pd.DataFrame) -> Judgement:
 
 
 def _updates_look_convex(rows: pd.DataFrame) -> Judgement:
-    found = select(rows, "p_gap_negative")
-    if found.empty:
+    shares = select(rows, "p_gap_negative")
+    if shares.empty:
         return _NOT_TESTED
-    worst = found.sort_values("value").iloc[0]
+    worst = shares.sort_values("value").iloc[0]
     numbers = (
-        f"P(g < 0) at least {worst['value']:.2f} [{worst['low']:.2f}, {worst['high']:.2f}], at {len(found)} states"
+        f"P(g < 0) at least {worst['value']:.2f} [{worst['low']:.2f}, {worst['high']:.2f}], at {len(shares)} states"
     )
     return _judged(bool(worst["value"] >= 1 - _RARE), numbers)
 
@@ -175,7 +180,7 @@ def _functions_differ(rows: pd.DataFrame) -> Judgement:
 def _onset_is_early(rows: pd.DataFrame) -> Judgement:
     onsets = select(rows, "onset_p_conv", "train").dropna(subset="high")
     curves = select(rows[rows["split_step"].isna()], "train_loss")
-    told, halved = [], []
+    texts, halved = [], []
     for trunk, low, high in onsets[["trunk", "low", "high"]].to_numpy(dtype=float):
         curve = curves[curves["trunk"] == trunk].sort_values("step")
         if curve.empty:
@@ -184,14 +189,14 @@ def _onset_is_early(rows: pd.DataFrame) -> Judgement:
         failed, held = _loss_just_before(low, curve), _loss_just_before(high, curve)
         halved.append((failed <= first / 2, held <= first / 2))
         share = high / curve["step"].max()
-        told.append(
+        texts.append(
             f"trunk {trunk:.0f}: {share:.1%} of T, loss {held:.3g} between {first:.3g} and {last:.3g}"
             + (f"; {failed:.3g} at k = {low:.0f}, which fails" if failed > first / 2 >= held else "")
         )
     is_between = any(held and not failed for failed, held in halved) and not any(failed for failed, _ in halved)
-    if not told or is_between:  # a half within the bracket: the onset may be before or after it
-        return Judgement(Verdict.NOT_TESTED, "; ".join(told))
-    return _judged(not any(held for _, held in halved), "; ".join(told))
+    if not texts or is_between:  # a half within the bracket: the onset may be before or after it
+        return Judgement(Verdict.NOT_TESTED, "; ".join(texts))
+    return _judged(not any(held for _, held in halved), "; ".join(texts))
 
 
 def _loss_just_before(step: float, curve: pd.DataFrame) -> float:
@@ -206,8 +211,8 @@ def _without_accuracy(rows: pd.DataFrame) -> Judgement:
 
 def _at_splits(rows: pd.DataFrame, quantity: str, subset: str | None) -> "pd.Series[float]":
     """Returns the last value of a quantity by trunk and split."""
-    found = select(rows, quantity, subset).dropna(subset="split_step")
-    return found.groupby(["trunk", "split_step"])["value"].last().astype(float)
+    of_splits = select(rows, quantity, subset).dropna(subset="split_step")
+    return of_splits.groupby(["trunk", "split_step"])["value"].last().astype(float)
 
 
 def _from_onset_on(rows: pd.DataFrame, values: "pd.Series[float]") -> "pd.Series[float]":

@@ -32,5 +32,5 @@ MEASURES = {
 
 def along_training(rows: pd.DataFrame, quantity: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Returns the rows of a measure along trunks, and along branches, that have a step."""
-    own = select(rows, quantity, "train").dropna(subset=["step"])
-    return own[own["branch"].isna()], own[own["branch"].notna()]
+    of_steps = select(rows, quantity, "train").dropna(subset=["step"])
+    return of_steps[of_steps["branch"].isna()], of_steps[of_steps["branch"].notna()]

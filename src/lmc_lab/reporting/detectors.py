@@ -29,5 +29,7 @@ UNUSUAL = ("nc1", "lyapunov_exponent", "kernel_velocity")  # those that no figur
 
 def along_trunks(rows: pd.DataFrame, quantity: str) -> pd.DataFrame:
     """Returns the rows of a detector along trunks, by their steps."""
-    own = rows[rows["quantity"].eq(quantity) & rows["branch"].isna() & rows["split_step"].isna() & rows["step"].notna()]
-    return own[own["subset"].isna() | own["subset"].eq("train")].sort_values("step", kind="stable")
+    of_trunks = rows[
+        rows["quantity"].eq(quantity) & rows["branch"].isna() & rows["split_step"].isna() & rows["step"].notna()
+    ]
+    return of_trunks[of_trunks["subset"].isna() | of_trunks["subset"].eq("train")].sort_values("step", kind="stable")

@@ -16,11 +16,11 @@ def html_table(heading: str, table: pd.DataFrame, caption: str = "") -> str:
         for column in table
     )
     body = "\n".join(f"<tr>{''.join(map(_cell, line))}</tr>" for line in table.itertuples(index=False))
-    told = f'<p class="caption">{escape(caption)}</p>' if caption else ""
+    below = f'<p class="caption">{escape(caption)}</p>' if caption else ""
     return (
         f'<section class="table"><h3>{name}</h3><button type="button" class="copy" data-copies="table">copy</button>'
         f'<div class="scroll" tabindex="0" role="region" aria-label="{name}"><table><thead><tr>{head}</tr></thead>\n'
-        f"<tbody>{body}</tbody></table></div>{told}</section>"
+        f"<tbody>{body}</tbody></table></div>{below}</section>"
     )
 
 

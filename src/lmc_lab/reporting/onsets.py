@@ -38,8 +38,8 @@ class Bracket(NamedTuple):
 
 def onsets(rows: pd.DataFrame) -> list[Bracket]:
     """Returns the brackets of the trunks' onsets; where it holds from the first split on there is none."""
-    found = select(rows, "onset_p_conv", "train").dropna(subset=["low", "high"])
+    brackets = select(rows, "onset_p_conv", "train").dropna(subset=["low", "high"])
     trunks: dict[tuple[float, float], set[str]] = {}
-    for failed, held, trunk in found[["low", "high", "trunk"]].to_numpy(dtype=float).tolist():
+    for failed, held, trunk in brackets[["low", "high", "trunk"]].to_numpy(dtype=float).tolist():
         trunks.setdefault((failed, held), set()).add(f"trunk {trunk:.0f}")
     return [Bracket(*ends, tuple(sorted(names))) for ends, names in sorted(trunks.items())]

@@ -166,13 +166,13 @@ def _rows_for(figure: ReportFigure[list[Panel]], page: Page) -> pd.DataFrame:
 
 
 def _answer(page: Page) -> str:
-    told = "".join(
+    answers = "".join(
         f'<p class="answer"><strong>{escape(task)}.</strong> {escape(text)}</p>' for task, text in page.answers.items()
     )
     notes = "".join(f"<li><p>{escape(note)}</p></li>\n" for note in page.notes)
     remarks = f'<section class="notes"><h2>To keep in mind</h2><ul>{notes}</ul></section>' if notes else ""
     claims = "" if page.claims is None or page.claims.empty else _table("Claims of the paper", page.claims[_CLAIMS])
-    return f"{told}{remarks}{claims}"
+    return f"{answers}{remarks}{claims}"
 
 
 def _figure(name: str, caption: str, formats: Sequence[str]) -> str:
@@ -215,8 +215,8 @@ def _table(heading: str, table: pd.DataFrame, caption: str = "") -> str:
 def _origin(page: Page) -> str:
     commands = "".join(
         f'<div class="command"><button type="button" class="copy" data-copies="command">copy</button>'
-        f'<pre tabindex="0">{escape(each)}</pre></div>'
-        for each in page.commands
+        f'<pre tabindex="0">{escape(command)}</pre></div>'
+        for command in page.commands
     )
     again = f"<p>These commands make the numbers again:</p>{commands}" if commands else ""
     machines = f", on {escape(' and '.join(page.machines))}" if page.machines else ""

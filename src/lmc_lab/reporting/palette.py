@@ -22,10 +22,10 @@ def split_colours(splits: Iterable[int]) -> dict[int, str]:
     return {split: _between(number / last * (len(_SPLITS) - 1)) for number, split in enumerate(ordered)}
 
 
-def _between(place: float) -> str:
-    """Returns the colour at a place along the map, mixed of its neighbours."""
-    first = min(int(place), len(_SPLITS) - 2)
-    share = place - first
+def _between(position: float) -> str:
+    """Returns the colour at a position along the map, mixed of its neighbours."""
+    first = min(int(position), len(_SPLITS) - 2)
+    share = position - first
     pairs = zip(_channels(_SPLITS[first]), _channels(_SPLITS[first + 1]), strict=True)
     return "#" + "".join(f"{round(low + share * (high - low)):02x}" for low, high in pairs)
 

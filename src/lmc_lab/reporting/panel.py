@@ -78,7 +78,7 @@ def by_trunk(
     group: str | None = None,
     mode: str = "lines+markers",
     within: tuple[float, float] = (-inf, inf),
-    aside: float = 0,
+    offset: float = 0,
 ) -> list[Trace]:
     """Returns a trace for each trunk: values with their intervals against a column, and what they rest on to be read.
 
@@ -89,7 +89,7 @@ def by_trunk(
         group: a further column; a trace has a gap between rows that differ in it.
         mode: of plotly.
         within: what a value can be; intervals end there.
-        aside: how many places of a trunk the marks stand beside their x.
+        offset: how far the marks stand beside their x, in distances of neighbouring trunks.
     """
     shown = rows.assign(low=rows["low"].clip(*within), high=rows["high"].clip(*within))
     points = sorted(_points(shown), key=lambda point: (_known(point, group), _known(point, x)))
@@ -111,7 +111,7 @@ def by_trunk(
                     "series": series.label,
                     "trunk": None if trunk is None else f"trunk {trunk}",
                     "symbol": symbol,
-                    "shift": (number - middle + aside) * APART,
+                    "shift": (number - middle + offset) * APART,
                 },
             }
         )
@@ -119,7 +119,7 @@ def by_trunk(
 
 
 _Point = dict[str, Any]  # a row without what is missing in it
-_PLACES = {
+_COLUMN_TEXTS = {
     "trunk": "trunk {}",
     "split_step": "k = {}",
     "branch": "branch {}",
@@ -136,7 +136,7 @@ _OF_HULL_POINTS = ("p_conv", "p_rand", "p_jensen", "jensen_gap", "hull_point", "
 
 def _points(rows: pd.DataFrame) -> list[_Point]:
     """Returns rows as plain objects, which are many times faster to go through, None where something is missing."""
-    names = ["quantity", "value", "low", "high", *_PLACES]
+    names = ["quantity", "value", "low", "high", *_COLUMN_TEXTS]
     columns = [map(_or_none, rows[name].tolist()) for name in names]
     return [dict(zip(names, point, strict=True)) for point in zip(*columns, strict=True)]
 
@@ -162,7 +162,7 @@ def _trace(points: Sequence[_Point], label: str, *, x: str, group: str | None) -
     trace: Trace = {
         "x": [point and point[x] for point in shown],
         "y": [point and short(point["value"]) for point in shown],
-        "text": [point and _told(point, label) for point in shown],
+        "text": [point and _hover_text(point, label) for point in shown],
     }
     if any(point["low"] is not None for point in points):
         trace["error_y"] = {
@@ -181,7 +181,7 @@ def _beyond(high: float | None, low: float | None) -> float:
     return 0.0 if high is None or low is None else short(max(high - low, 0))
 
 
-def _told(point: _Point, label: str) -> str:
+def _hover_text(point: _Point, label: str) -> str:
     """Returns what one reads at a point: value, interval, trunk, k, step, J, P."""
     interval = "" if None in (point["low"], point["high"]) else f" [{point['low']:.3g}, {point['high']:.3g}]"
     is_of_hull_points = point["quantity"].startswith(_OF_HULL_POINTS) and not point["quantity"].endswith("_hulls")
@@ -189,7 +189,7 @@ def _told(point: _Point, label: str) -> str:
         text.format("J" if is_of_hull_points else "n", point[name])
         if name == "num_samples"
         else text.format(point[name])
-        for name, text in _PLACES.items()
+        for name, text in _COLUMN_TEXTS.items()
         if point[name] is not None
     ]
     return f"<b>{label}: {point['value']:.4g}</b>{interval}<br>{', '.join(known)}"
@@ -200,9 +200,9 @@ def short(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def asides(number: int) -> list[float]:
+def offsets(number: int) -> list[float]:
     """Returns how far from their x the marks of each of `number` series stand, so that none hides another (see `by_trunk`)."""
-    return [each - (number - 1) / 2 for each in range(number)]
+    return [index - (number - 1) / 2 for index in range(number)]
 
 
 def log_axis(traces: Sequence[Trace], axis: str = "y") -> Trace:

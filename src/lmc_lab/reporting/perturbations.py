@@ -8,11 +8,11 @@ KINDS = {"gaussian": "Gaussian", "gradient": "along a gradient"}
 SIGMA_50 = tuple(f"{kind}_sigma_50" for kind in KINDS)
 SHARES = tuple(f"p_{kind}_barrier" for kind in KINDS)
 SIZE = "perturbation_size"
-_PLACE = ["task", "trunk", "split_step", "index"]
+_KEYS = ["task", "trunk", "split_step", "index"]
 
 
 def shares_by_size(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
     """Returns the rows of the share of pairs with a barrier on the training set, with a column `size`, above 0, in order."""
-    sizes = select(rows, SIZE)[[*_PLACE, "value"]].rename(columns={"value": "size"}).drop_duplicates(_PLACE)
-    found = select(rows, f"p_{kind}_barrier", "train").merge(sizes, on=_PLACE)
-    return found[found["size"] > 0].sort_values([*_PLACE[:-1], "size"])
+    sizes = select(rows, SIZE)[[*_KEYS, "value"]].rename(columns={"value": "size"}).drop_duplicates(_KEYS)
+    shares = select(rows, f"p_{kind}_barrier", "train").merge(sizes, on=_KEYS)
+    return shares[shares["size"] > 0].sort_values([*_KEYS[:-1], "size"])

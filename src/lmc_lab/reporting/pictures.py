@@ -46,7 +46,7 @@ def draw_all(
         folder: for the files.
         known: the marks of what was drawn before.
         formats: of the files: png, svg, pdf.
-        num_cores: how many processes draw; the user's own figures are drawn by this one, where their errors are told.
+        num_cores: how many processes draw; the user's own figures are drawn by this one, where their errors are reported.
 
     Returns:
         The mark of each figure of this package, which says of what its files were drawn, and which files these are.
@@ -70,12 +70,12 @@ def inlined(figure: ReportFigure[Figure], rows: pd.DataFrame) -> str:
 
 def files_of(folder: Path, name: str, formats: Sequence[str]) -> list[Path]:
     """Returns the files of a figure."""
-    return [folder / f"{name}.{each}" for each in formats]
+    return [folder / f"{name}.{kind}" for kind in formats]
 
 
 def write_figure(draw: Callable[[], Figure], paths: Sequence[Path]) -> None:
     """Draws a figure as those for papers look, and writes it into files, whose endings say their formats."""
-    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of each table of a font that a PDF embeds
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it logs each table of a font that a PDF embeds
     with matplotlib.rc_context(PAPER):
         drawn = laid_out(draw())
         for path in paths:
@@ -87,7 +87,7 @@ def _draw(figure: ReportFigure[Figure], rows: pd.DataFrame, paths: Sequence[Path
 
 
 def laid_out(figure: Figure) -> Figure:
-    """Returns the figure as it stays: places are those of one renderer, whichever formats are written, and in which order."""
+    """Returns the figure with its layout fixed: that of one renderer, whichever formats are written, and in which order."""
     figure.set_dpi(_DPI)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
@@ -96,7 +96,7 @@ def laid_out(figure: Figure) -> Figure:
 
 def _save(figure: Figure, path: Path) -> None:
     # The salt and no date: the same rows make the same file.
-    own: dict[str, dict[str, Any]] = {
+    options: dict[str, dict[str, Any]] = {
         "png": {"pil_kwargs": {"compress_level": 6}},
         "svg": {"metadata": {"Date": None}},
         "pdf": {"metadata": {"CreationDate": None}},
@@ -104,13 +104,13 @@ def _save(figure: Figure, path: Path) -> None:
     settings: Any = {"svg.hashsalt": "lmc_lab", "pdf.fonttype": 42}  # of TrueType, which publishers ask for
     kind = path.suffix[1:]
     with replacing(path) as temporary, matplotlib.rc_context(settings):
-        figure.savefig(temporary, format=kind, dpi=_DPI, **own[kind])
+        figure.savefig(temporary, format=kind, dpi=_DPI, **options[kind])
 
 
 def _in_processes(tasks: Sequence[Callable[[], None]], number: int) -> None:
     """Runs the tasks in this process and in others that are forked from it; returns when all are done.
 
-    What another did not bring about is done again here, where an error is told.
+    What another process failed to do is done again in this one, where an error is reported.
     """
     context = multiprocessing.get_context("fork")  # it has the imports and the rows
     parts = [tasks[i::number] for i in range(number) if tasks[i::number]]
@@ -150,8 +150,8 @@ def _digest_of(rows: pd.DataFrame) -> str:
 def _code() -> bytes:
     """Returns the digest of what draws: this package, matplotlib and the user's settings of it."""
     settings = Path(matplotlib.matplotlib_fname())
-    own = sorted(Path(lmc_lab.__file__).parent.rglob("*.py"))
+    sources = sorted(Path(lmc_lab.__file__).parent.rglob("*.py"))
     digest = hashlib.sha256(version("matplotlib").encode())
-    for path in [settings, *own]:
+    for path in [settings, *sources]:
         digest.update(path.read_bytes())
     return digest.digest()

@@ -96,6 +96,6 @@ def draw_figures(
     if marks != known:
         write_json(folder / _MARKS, marks)
     if drawn:
-        told = (f"{name}\n{figure.caption_of(rows_of(figure))}\n" for name, figure in drawn.items())
-        write_text(folder / _CAPTIONS, "\n".join(told))
+        captions = (f"{name}\n{figure.caption_of(rows_of(figure))}\n" for name, figure in drawn.items())
+        write_text(folder / _CAPTIONS, "\n".join(captions))
     return [path for name in drawn for path in files_of(folder, name, formats)]

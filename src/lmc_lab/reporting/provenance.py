@@ -24,11 +24,11 @@ def settings_table(rows: pd.DataFrame) -> pd.DataFrame:
 
 def versions_of(results: Sequence[Result]) -> str:
     """Returns the versions that measured: ``Python 3.11.2, torch 2.14.1``; several of one where there are several."""
-    found: dict[str, set[str]] = {}
+    versions_by_name: dict[str, set[str]] = {}
     for result in results:
         for name, version in result.entry.versions.items():
-            found.setdefault(name, set()).add(version)
-    return ", ".join(f"{name} {' and '.join(sorted(versions))}" for name, versions in sorted(found.items()))
+            versions_by_name.setdefault(name, set()).add(version)
+    return ", ".join(f"{name} {' and '.join(sorted(versions))}" for name, versions in sorted(versions_by_name.items()))
 
 
 def machines_of(results: Sequence[Result]) -> list[str]:

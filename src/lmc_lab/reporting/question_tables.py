@@ -36,8 +36,8 @@ class _Split:
 
     def at_split(self) -> pd.DataFrame:
         """Returns the rows of W_k."""
-        found = self.all["split_step"].isna() & self.all["step"].isin([self.where["split_step"]])
-        return self.all[found & self._has("task") & self._has("trunk")]
+        is_at_split = self.all["split_step"].isna() & self.all["step"].isin([self.where["split_step"]])
+        return self.all[is_at_split & self._has("task") & self._has("trunk")]
 
     def of_trunks(self) -> pd.DataFrame:
         """Returns the rows of several trunks at the same step."""
@@ -53,9 +53,9 @@ def _table(
     """Returns the lines of each split, after what they are of."""
     return pd.DataFrame(
         {_HEADINGS[key]: value for key, value in where.items()} | line
-        for names, own in rows.groupby(list(keys))
+        for names, split_rows in rows.groupby(list(keys))
         for where in [dict(zip(keys, names, strict=True))]
-        for line in lines(_Split(own, rows, where))
+        for line in lines(_Split(split_rows, rows, where))
     )
 
 
@@ -129,10 +129,10 @@ def alignment_table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _alignment(split: _Split) -> Iterator[Line]:
-    found = {heading: by_way(split.own, quantity) for heading, quantity in _OF_UNION.items()}
+    of_ways = {heading: by_way(split.own, quantity) for heading, quantity in _OF_UNION.items()}
     for way, lengths in by_way(split.own, "distance", None).items():
         if not lengths.empty:
-            yield {"aligned by": way.label, "distance": _cell(lengths)} | _cells_of(way, found)
+            yield {"aligned by": way.label, "distance": _cell(lengths)} | _cells_of(way, of_ways)
 
 
 _OF_NOISE = {
@@ -156,8 +156,8 @@ def noise_table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _noise(split: _Split) -> Iterator[Line]:
-    alone = {heading: by_kind(split.own, *which) for heading, which in _OF_NOISE.items()}
-    mixed = {heading: by_mixture(split.own, *which) for heading, which in _WITH_ORDER.items()}
+    alone = {heading: by_kind(split.own, *what) for heading, what in _OF_NOISE.items()}
+    mixed = {heading: by_mixture(split.own, *what) for heading, what in _WITH_ORDER.items()}
     for kind in NOISES.values():
         if not alone["p_conv"][kind].empty:
             yield {"noise": kind.label} | _cells_of(kind, alone) | _cells_of(kind, mixed)
@@ -190,8 +190,8 @@ def kernel_table(rows: pd.DataFrame) -> pd.DataFrame:
 def _kernel(split: _Split) -> Iterator[Line]:
     if not select(split.own, "kernel_distance_endpoints").empty:
         velocity = _cell(select(split.at_split(), "kernel_velocity"))
-        found = pd.concat([split.own, split.of_trunks()])
-        yield {"velocity at W_k": velocity} | _cells(found, _DISTANCES, subset=None)
+        distances = pd.concat([split.own, split.of_trunks()])
+        yield {"velocity at W_k": velocity} | _cells(distances, _DISTANCES, subset=None)
 
 
 _OF_EXAMPLES = {
@@ -226,12 +226,12 @@ def shared_examples_table(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _shared_examples(split: _Split) -> Iterator[Line]:
     numbers = {part: select(split.own, f"num_examples_on_{name}") for name, part in PARTS.items()}
-    if all(each.empty for each in numbers.values()):
+    if all(number.empty for number in numbers.values()):
         return
     seen = {f"{name}, seen": by_part(split.own, name, own=True) for name in _OF_SEEN}
     everything = {f"{name}, all": by_part(split.own, name) for name in _OF_ALL}
-    for part, found in seen["p_conv, seen"].items():
-        if not found.empty:
+    for part, part_rows in seen["p_conv, seen"].items():
+        if not part_rows.empty:
             count = int(numbers[part]["value"].iloc[-1]) if part in numbers else "all"
             yield {"trained on": part.label, "examples": count} | _cells_of(part, seen) | _cells_of(part, everything)
 
@@ -241,9 +241,9 @@ def _cells(rows: pd.DataFrame, quantities: Mapping[str, str], *, subset: str | N
     return {heading: _cell(select(rows, quantity, subset)) for heading, quantity in quantities.items()}
 
 
-def _cells_of(kind: Any, found: Mapping[str, Mapping[Any, pd.DataFrame]]) -> Line:
+def _cells_of(kind: Any, by_heading: Mapping[str, Mapping[Any, pd.DataFrame]]) -> Line:
     """Returns a cell for each quantity that was found of kinds; empty where it is not there for `kind`."""
-    return {heading: _cell(rows[kind]) if kind in rows else "" for heading, rows in found.items()}
+    return {heading: _cell(rows[kind]) if kind in rows else "" for heading, rows in by_heading.items()}
 
 
 def _range(rows: pd.DataFrame) -> str:

@@ -54,11 +54,11 @@ class ReportFigure(Generic[Drawn]):
 
     def caption_of(self, rows: pd.DataFrame) -> str:
         """Returns the caption without what it tells of quantities that `rows` do not have."""
-        own, told = self.rows_of(rows), self.caption
+        known, caption = self.rows_of(rows), self.caption
         for part, quantities in self.only_with.items():
-            if select_any(own, quantities).empty:
-                told = told.replace(f" {part}", "")
-        return told
+            if select_any(known, quantities).empty:
+                caption = caption.replace(f" {part}", "")
+        return caption
 
     def rows_of(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Returns what it sees of `rows`: what it names, where that is finite."""

@@ -78,23 +78,23 @@ def _mode(mode: _Shown, pictures: dict[str, str]) -> str:
         ("not right by all", np.flatnonzero(~is_right)),
     ]
     parts = []
-    for heading, places in strips:
-        cells = "".join(_cell(mode, place, pictures) for place in places[:_MOST])
+    for heading, positions in strips:
+        cells = "".join(_cell(mode, position, pictures) for position in positions[:_MOST])
         parts.append(f'<p>{heading}</p><div class="examples">{cells}</div>' if cells else "")
     return f"<details><summary>{escape(mode.title)}</summary>{''.join(parts)}</details>" if any(parts) else ""
 
 
-def _cell(mode: _Shown, place: int, pictures: dict[str, str]) -> str:
-    name = f"{escape(mode.key, quote=True)}-{mode.index[place]}".replace(" ", "_")
+def _cell(mode: _Shown, position: int, pictures: dict[str, str]) -> str:
+    name = f"{escape(mode.key, quote=True)}-{mode.index[position]}".replace(" ", "_")
     if name not in pictures:
-        drawn = _drawn(mode.inputs[place])
+        drawn = _drawn(mode.inputs[position])
         if drawn is None:
             return ""
         pictures[name] = drawn
-    target = mode.target[place]
-    told = f"{target} · {mode.num_right[place]} of {mode.num_endpoints}"
-    label = f"example {mode.index[place]}, target {target}, {mode.num_right[place]} of {mode.num_endpoints} right"
-    return f'<figure><svg role="img" aria-label="{label}"><use href="#{name}"/></svg><figcaption>{told}</figcaption></figure>'
+    target = mode.target[position]
+    text = f"{target} · {mode.num_right[position]} of {mode.num_endpoints}"
+    label = f"example {mode.index[position]}, target {target}, {mode.num_right[position]} of {mode.num_endpoints} right"
+    return f'<figure><svg role="img" aria-label="{label}"><use href="#{name}"/></svg><figcaption>{text}</figcaption></figure>'
 
 
 def _drawn(example: Array) -> str | None:
@@ -104,8 +104,8 @@ def _drawn(example: Array) -> str | None:
     picture = _as_picture(example)
     if picture is None:
         return None
-    place = f'x="{(_WIDTH - _HEIGHT) / 2:g}" width="{_HEIGHT}" height="{_HEIGHT}"'
-    return f'<image {place} href="data:image/png;base64,{_png(picture)}"/>'
+    box = f'x="{(_WIDTH - _HEIGHT) / 2:g}" width="{_HEIGHT}" height="{_HEIGHT}"'
+    return f'<image {box} href="data:image/png;base64,{_png(picture)}"/>'
 
 
 def _curve(values: Array) -> str:

@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lmc_lab.data.examples import Examples
 from lmc_lab.landscape.predictions import unpack_mask
 from lmc_lab.reporting.examples import example_table
-from lmc_lab.reporting.told import Told
+from lmc_lab.reporting.logged import LoggedRows
 from lmc_lab.reporting.wandb_account import Mode, Way, id_of, remove_offline, way_of
 from lmc_lab.results.folder import Result, all_rows
 from lmc_lab.runs import checkpoint
@@ -26,27 +26,27 @@ _CAN_BE = Condition("", lambda mode: way_of(mode) in (None, *get_args(Way)))  # 
 
 @final
 class _WandbRun(WandbLogger):
-    """A logger of one trunk or branch, which tells a step once, however often it is trained.
+    """A logger of one trunk or branch, which logs each step once, however often it is trained.
 
-    Offline, it replaces what was written of the run before, and tells all of it again: the server would take the last of
+    Offline, it replaces what was written of the run before, and logs all of it again: the server would take the last of
     several files for the whole.
 
     Args:
-        told: what the run was told before; None for a run that writes nothing.
-        is_new: whether that is to be told again.
+        logged: the rows that were logged of the run before; None for a run that writes nothing.
+        is_new: whether that is to be logged again.
         arguments: of Lightning's logger.
     """
 
-    def __init__(self, *, told: Told | None, is_new: bool, **arguments: Any) -> None:
+    def __init__(self, *, logged: LoggedRows | None, is_new: bool, **arguments: Any) -> None:
         super().__init__(**arguments)
-        self._told = told
-        if is_new and told is not None:
-            for step, metrics in told.rows:
+        self._logged = logged
+        if is_new and logged is not None:
+            for step, metrics in logged.rows:
                 super().log_metrics(metrics, step)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Logs metrics at a step, unless they were."""
-        if self._told is None or self._told.add(metrics, step):
+        if self._logged is None or self._logged.add(metrics, step):
             super().log_metrics(metrics, step)
 
     def finalize(self, status: str) -> None:
@@ -70,17 +70,17 @@ def wandb_logger(
     way = way_of(mode)
     if way is None:
         return None
-    run_id = id_of(name.place)
+    run_id = id_of(name.address)
     if way == "offline":
         remove_offline(Path(output_dir), run_id)
     return _WandbRun(
-        told=_told_of(Path(output_dir), run_id) if way != "disabled" else None,
+        logged=_logged_of(Path(output_dir), run_id) if way != "disabled" else None,
         is_new=way == "offline",
         project=project,
-        name=name.place,
+        name=name.address,
         id=run_id,
         resume="allow",
-        group=name.place.rpartition("/")[0] if name.seed is not None else name.place,
+        group=name.address.rpartition("/")[0] if name.seed is not None else name.address,
         job_type=name.job_type,
         save_dir=output_dir,
         mode=way,
@@ -88,8 +88,8 @@ def wandb_logger(
     )
 
 
-def _told_of(output_dir: Path, run_id: str, *, by_value: bool = False) -> Told:
-    return Told(output_dir / "wandb" / f"told-{run_id}.jsonl", by_value=by_value)
+def _logged_of(output_dir: Path, run_id: str, *, by_value: bool = False) -> LoggedRows:
+    return LoggedRows(output_dir / "wandb" / f"told-{run_id}.jsonl", by_value=by_value)
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class ResultsMirror:
 
     Args:
         study: whose results they are.
-        key: of its task and what it asks for, by which it is told from others of its name.
+        key: of its task and what it asks for, which distinguishes it from others of its name.
         project: of Weights & Biases.
         mode: of Weights & Biases; ``disabled`` logs nothing.
         output_dir: below which its files lie.
@@ -116,29 +116,29 @@ class ResultsMirror:
         """Logs curves against the split step and against the step, sets of correct examples, examples, and figures."""
         rows = all_rows(results)
         for trunk in sorted(rows["trunk"].dropna().unique()):
-            own = [result for result in results if (result.rows["trunk"] == trunk).fillna(False).all()]
-            with self._run(f"trunk-{trunk}", "analysis") as (run, told):
-                _log_rows(run, all_rows(own), told)
-                _log_records(run, own)
-                _log_examples(run, own, examples)
-        with self._run("study", "report") as (run, told):
-            _log_rows(run, rows[rows["trunk"].isna()], told)
+            of_trunk = [result for result in results if (result.rows["trunk"] == trunk).fillna(False).all()]
+            with self._run(f"trunk-{trunk}", "analysis") as (run, logged):
+                _log_rows(run, all_rows(of_trunk), logged)
+                _log_records(run, of_trunk)
+                _log_examples(run, of_trunk, examples)
+        with self._run("study", "report") as (run, logged):
+            _log_rows(run, rows[rows["trunk"].isna()], logged)
             _log_records(run, [result for result in results if result.rows["trunk"].isna().all()])
             run.log({path.stem: wandb.Image(str(path)) for path in pictures if path.suffix == ".png"})
 
     @contextmanager
-    def _run(self, part: str, job_type: str) -> Iterator[tuple[wandb.Run, Told | None]]:
-        """Yields a run, and what it was told before: online it goes on, offline it is written anew."""
-        place = f"{self.study}-{self.key}/{part}"
-        run_id = id_of(f"{place}/{job_type}")
+    def _run(self, part: str, job_type: str) -> Iterator[tuple[wandb.Run, LoggedRows | None]]:
+        """Yields a run, and what was logged of it before: online it goes on, offline it is written anew."""
+        group = f"{self.study}-{self.key}/{part}"
+        run_id = id_of(f"{group}/{job_type}")
         if self.mode == "offline":
             remove_offline(self.output_dir, run_id)
         run = wandb.init(
             project=self.project,
-            name=f"{place}/{job_type}",
+            name=f"{group}/{job_type}",
             id=run_id,
             resume="allow",
-            group=place,
+            group=group,
             job_type=job_type,
             dir=self.output_dir,
             mode=self.mode,
@@ -151,12 +151,12 @@ class ResultsMirror:
         run.define_metric("step")
         run.define_metric("trunk/*", step_metric="step")
         try:
-            yield run, _told_of(self.output_dir, run_id, by_value=True) if self.mode == "online" else None
+            yield run, _logged_of(self.output_dir, run_id, by_value=True) if self.mode == "online" else None
         finally:
             run.finish()
 
 
-def _log_rows(run: wandb.Run, rows: pd.DataFrame, told: Told | None = None) -> None:
+def _log_rows(run: wandb.Run, rows: pd.DataFrame, logged: LoggedRows | None = None) -> None:
     """Logs a point for each split step, and for each step of a trunk, and what has neither (an onset) as the run's summary.
 
     What has an index or a branch is no curve.
@@ -164,10 +164,10 @@ def _log_rows(run: wandb.Run, rows: pd.DataFrame, told: Told | None = None) -> N
     curves = rows[rows["index"].isna() & rows["branch"].isna()]
     curves = curves.assign(name=curves["quantity"] + ("/" + curves["subset"]).fillna(""))
     for column, kind in (("split_step", "mode"), ("step", "trunk")):
-        for place in sorted(curves[column].dropna().unique()):
-            own = curves[curves[column] == place]
-            point = {column: int(place), **_values(own, kind)}
-            if told is None or told.add(point, int(place)):
+        for step in sorted(curves[column].dropna().unique()):
+            at_step = curves[curves[column] == step]
+            point = {column: int(step), **_values(at_step, kind)}
+            if logged is None or logged.add(point, int(step)):
                 run.log(point)
     alone = curves[curves["split_step"].isna() & curves["step"].isna()]
     run.summary.update(_values(alone, "study"))
@@ -175,14 +175,14 @@ def _log_rows(run: wandb.Run, rows: pd.DataFrame, told: Told | None = None) -> N
 
 def _values(rows: pd.DataFrame, kind: str) -> dict[str, float]:
     """Returns the values of rows by their names, with the ends of their intervals where they have some."""
-    found: dict[str, float] = {}
+    values: dict[str, float] = {}
     for name, value, low, high in rows[["name", "value", "low", "high"]].itertuples(index=False):
-        found[f"{kind}/{name}"] = value
+        values[f"{kind}/{name}"] = value
         for end, bound in (("low", low), ("high", high)):
-            found.pop(f"{kind}/{name}/{end}", None)  # of an earlier row of the same name
+            values.pop(f"{kind}/{name}/{end}", None)  # of an earlier row of the same name
             if bound == bound:
-                found[f"{kind}/{name}/{end}"] = bound
-    return found
+                values[f"{kind}/{name}/{end}"] = bound
+    return values
 
 
 def _log_records(run: wandb.Run, results: Sequence[Result]) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from lmc_lab.results.folder import Result
 from lmc_lab.results.manifest import StudyRecord
-from lmc_lab.results.part import told
+from lmc_lab.results.part import subject_text
 from lmc_lab.results.select import select, select_any
 from lmc_lab.results.study_results import StudyResults
 
@@ -55,19 +55,19 @@ def mode_table(rows: pd.DataFrame) -> pd.DataFrame:
     modes = shown.assign(endpoints=shown["settings"].map(digests))
     lines = []
     for (task, trunk, split_step, _), same in modes.groupby(["task", "trunk", "split_step", "endpoints"], dropna=False):
-        for settings, found in _by_settings(select(same, "p_conv", "train")):
-            own = same[~same["analysis"].isin([_ALGORITHM_1]) | same["settings"].isin([found["settings"]])]
+        for settings, p_conv in _by_settings(select(same, "p_conv", "train")):
+            mode_rows = same[~same["analysis"].isin([_ALGORITHM_1]) | same["settings"].isin([p_conv["settings"]])]
             line = {
                 "task": task,
                 "trunk": _or_empty(trunk),
                 "k": _or_empty(split_step),
-                "weights from": ", ".join(sorted(_endpoints(found["settings"]))),
+                "weights from": ", ".join(sorted(_endpoints(p_conv["settings"]))),
                 "with": settings,
             }
-            line |= {"P": found["num_endpoints"], "J": found["num_samples"]}
-            last = _last_rows(own)
+            line |= {"P": p_conv["num_endpoints"], "J": p_conv["num_samples"]}
+            last = _last_rows(mode_rows)
             line |= {heading: _cell(what[0], last.get(what)) for heading, what in _COLUMNS.items()}
-            lines.append(line | {"left out": _left_out(own)})
+            lines.append(line | {"left out": _left_out(mode_rows)})
     return _without_empty_columns(pd.DataFrame(lines))
 
 
@@ -79,11 +79,11 @@ def onset_table(rows: pd.DataFrame) -> pd.DataFrame:
     before the onset, and the first of all.
     """
     lines = []
-    for (task, trunk), own in select_any(rows, _CRITERIA.values()).groupby(["task", "trunk"]):
+    for (task, trunk), criteria in select_any(rows, _CRITERIA.values()).groupby(["task", "trunk"]):
         of_trunk = rows[(rows["task"] == task) & (rows["trunk"] == trunk)]
         line = {"task": task, "trunk": trunk}
         for criterion, quantity in _CRITERIA.items():
-            line |= _onset_cells(criterion, select(own, quantity), of_trunk)
+            line |= _onset_cells(criterion, select(criteria, quantity), of_trunk)
         lines.append(line | {"loss of the first steps": _loss_at(of_trunk, 0)})
     return _without_empty_columns(pd.DataFrame(lines).fillna(""))
 
@@ -94,14 +94,14 @@ def missing_table(record: StudyRecord | None, collected: StudyResults) -> pd.Dat
     Without a study nothing is missing.
     """
     names: dict[tuple[str, str], list[str]] = {}
-    for state, wanted in (("not measured", collected.missing), ("not of all branches", collected.partial)):
-        for item in wanted:
-            names.setdefault((told(item.subject), state), []).append(item.analysis)
+    for reason, items in (("not measured", collected.missing), ("not of all branches", collected.partial)):
+        for item in items:
+            names.setdefault((subject_text(item.subject), reason), []).append(item.analysis)
     lines = [
         {"study": record.name, "missing": ", ".join(analyses), "of": subject, "why": "; ".join(why)}
-        for (subject, state), analyses in names.items()
+        for (subject, reason), analyses in names.items()
         if record
-        for why in [record.obstacles.get(subject) or [state]]
+        for why in [record.obstacles.get(subject) or [reason]]
     ]
     return pd.DataFrame(lines, columns=["study", "missing", "of", "why"])
 
@@ -176,12 +176,12 @@ def _target(node: Mapping[str, Any]) -> list[str]:
 def _onset_cells(criterion: str, onsets: pd.DataFrame, rows: pd.DataFrame) -> dict[str, str]:
     if onsets.empty:
         return {}
-    found = onsets.iloc[-1]
-    has_no_number = found["low"] in set(select(rows, f"{found['quantity']}_unmeasured")["value"])
-    is_monotone = not select(rows, f"{found['quantity']}_reversals")["value"].gt(0).any()
+    onset = onsets.iloc[-1]
+    has_no_number = onset["low"] in set(select(rows, f"{onset['quantity']}_unmeasured")["value"])
+    is_monotone = not select(rows, f"{onset['quantity']}_reversals")["value"].gt(0).any()
     remark = f" ({_NO_NUMBER})" if has_no_number else ""
-    bracket = bracket_text(found["low"], found["high"], is_monotone=is_monotone, remark=remark)
-    loss = "" if pd.isna(found["high"]) else _loss_at(rows, found["high"])
+    bracket = bracket_text(onset["low"], onset["high"], is_monotone=is_monotone, remark=remark)
+    loss = "" if pd.isna(onset["high"]) else _loss_at(rows, onset["high"])
     return {f"onset by {criterion}": bracket, f"loss just before ({criterion})": loss}
 
 
@@ -204,9 +204,9 @@ def _by_settings(rows: pd.DataFrame) -> Iterator[tuple[str, "pd.Series[Any]"]]:
     """Yields the last row with each settings, and which of these the others do not have, as ``seed=1``."""
     last = rows.groupby("settings", sort=False, dropna=False).tail(1)
     settings = [dict(_flat(_settings(text))) for text in last["settings"]]
-    shared = set.intersection(*(set(each.items()) for each in settings)) if settings else set()
-    for own, (_, row) in zip(settings, last.iterrows(), strict=True):
-        yield ", ".join(f"{key}={value}" for key, value in own.items() if (key, value) not in shared), row
+    shared = set.intersection(*(set(one.items()) for one in settings)) if settings else set()
+    for row_settings, (_, row) in zip(settings, last.iterrows(), strict=True):
+        yield ", ".join(f"{key}={value}" for key, value in row_settings.items() if (key, value) not in shared), row
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -235,21 +235,21 @@ def _or_empty(value: Any) -> Any:
 
 def _last_rows(rows: pd.DataFrame) -> dict[tuple[str, str | None], _Interval]:
     """Returns the last value of each quantity with its interval, on each subset of the examples, and on whichever (None)."""
-    found: dict[tuple[str, str | None], _Interval] = {}
+    intervals: dict[tuple[str, str | None], _Interval] = {}
     columns = (rows[name].tolist() for name in ("quantity", "subset", "value", "low", "high"))
     for quantity, subset, *interval in zip(*columns, strict=True):
-        found[quantity, subset] = found[quantity, None] = _Interval(*interval)
-    return found
+        intervals[quantity, subset] = intervals[quantity, None] = _Interval(*interval)
+    return intervals
 
 
-def _cell(quantity: str, found: _Interval | None) -> str:
-    if found is None:
+def _cell(quantity: str, interval: _Interval | None) -> str:
+    if interval is None:
         return ""
     if not quantity.startswith("p_"):
-        return _number(found.value)
-    if not all(map(isfinite, found)):
+        return _number(interval.value)
+    if not all(map(isfinite, interval)):
         return _NO_NUMBER
-    return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
+    return f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
 
 
 def _number(value: float) -> str:

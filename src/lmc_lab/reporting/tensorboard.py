@@ -18,4 +18,4 @@ if find_spec("tensorboard") is None:  # said when the config is looked at, befor
 
 def tensorboard_logger(name: RunName, *, output_dir: str, config: Mapping[str, Any]) -> Logger:
     """Returns a logger for one run, whose files lie in ``tensorboard/``, below its address."""
-    return TensorBoardLogger(save_dir=output_dir, name="tensorboard", version=name.place, default_hp_metric=False)
+    return TensorBoardLogger(save_dir=output_dir, name="tensorboard", version=name.address, default_hp_metric=False)

@@ -28,14 +28,14 @@ def way_of(mode: Mode) -> Way | None:
     given = os.environ.get("WANDB_MODE")
     if mode == "auto" and not given:
         return "online" if _has_key() else None
-    found = given if mode == "auto" else mode
-    check_value(found, Way, "WANDB_MODE")
-    if found == "online" and not _has_key():
+    way = given if mode == "auto" else mode
+    check_value(way, Way, "WANDB_MODE")
+    if way == "online" and not _has_key():
         raise UserError(
             "expected a key of Weights & Biases to log online, found none; run `wandb login`, set WANDB_API_KEY, or "
             "log offline (WANDB_MODE=offline)"
         )
-    return cast("Way", found)
+    return cast("Way", way)
 
 
 def _has_key() -> bool:
@@ -53,9 +53,9 @@ def _has_key() -> bool:
         ) from error
 
 
-def id_of(place: str) -> str:
+def id_of(run_address: str) -> str:
     """Returns the id of the run at an address, which can be read and is no other address's."""
-    return f"{re.sub(r'[^A-Za-z0-9_-]+', '-', place)[:80]}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
+    return f"{re.sub(r'[^A-Za-z0-9_-]+', '-', run_address)[:80]}-{hashlib.sha256(run_address.encode()).hexdigest()[:8]}"
 
 
 def remove_offline(output_dir: Path, run_id: str) -> None:

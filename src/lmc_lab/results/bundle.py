@@ -12,7 +12,7 @@ from lmc_lab.results.manifest import StudyRecord
 from lmc_lab.results.row_file import SCHEMA, Entry, empty_frame, read_sealed, write_sealed
 from lmc_lab.results.study_results import StudyResults, collect_from
 
-_PLACES = ("output_dir", "cache_dir", "data_dir")  # keys of a config
+_FOLDER_KEYS = ("output_dir", "cache_dir", "data_dir")  # keys of a config
 _RESULT = "result"  # the column that says which result a row is of
 
 
@@ -21,13 +21,13 @@ def write_bundle(record: StudyRecord, collected: StudyResults, path: Path) -> No
 
     The configs of the analyses are left out, but for the newest, which has the task; so is where things lay.
     """
-    frames = [each.rows.assign(**{_RESULT: number}) for number, each in enumerate(collected.found)]
+    frames = [result.rows.assign(**{_RESULT: number}) for number, result in enumerate(collected.found)]
     rows = pd.concat(frames, ignore_index=True) if frames else empty_frame().assign(**{_RESULT: pd.Series(dtype=int)})
     entries = [
-        replace(each.entry, config={}, records=None, command=_portable(each.entry.command)).to_plain()
-        for each in collected.found
+        replace(result.entry, config={}, records=None, command=_portable(result.entry.command)).to_plain()
+        for result in collected.found
     ]
-    config = {key: value for key, value in collected.config.items() if key not in _PLACES}
+    config = {key: value for key, value in collected.config.items() if key not in _FOLDER_KEYS}
     study = replace(record, command=_portable(record.command)).to_plain()
     content = {"study": study, "entries": entries, "config": config}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,9 +56,11 @@ def read_bundle(path: Path) -> tuple[StudyRecord, StudyResults]:
 def _portable(command: str) -> str:
     """Returns a command as one types it, without the paths of the machine that ran it."""
     program, *words = command.split() or [""]
-    own = [word for word in words if word.partition("=")[0] not in _PLACES]
+    arguments = [word for word in words if word.partition("=")[0] not in _FOLDER_KEYS]
     is_path = Path(program).is_absolute()
-    return " ".join([f"python -m lmc_lab.{Path(program).stem.removeprefix('lmc-')}" if is_path else program, *own])
+    return " ".join(
+        [f"python -m lmc_lab.{Path(program).stem.removeprefix('lmc-')}" if is_path else program, *arguments]
+    )
 
 
 def _entry(content: dict[str, Any], config: dict[str, Any]) -> Entry:

@@ -53,7 +53,7 @@ def _records(path: Path, entry: Entry) -> Path | None:
 
 def read_results(folder: Path, fingerprint: str | None = None) -> tuple[list[Result], list[DamagedFile]]:
     """Returns the results in a folder, only those of the task with this fingerprint if given, and why files are none."""
-    found, damaged = [], []
+    intact, damaged = [], []
     for path in sorted(folder.glob("*.parquet")):
         try:
             table, entry = read_table(path)
@@ -63,9 +63,9 @@ def read_results(folder: Path, fingerprint: str | None = None) -> tuple[list[Res
         except DamagedFile as error:
             damaged.append(error)
         else:
-            found += [read] if fingerprint in (None, entry.fingerprint) else []
-    frames = _frames([table for table, _, _ in found])
-    return [Result(rows, entry, records) for rows, (_, entry, records) in zip(frames, found, strict=True)], damaged
+            intact += [read] if fingerprint in (None, entry.fingerprint) else []
+    frames = _frames([table for table, _, _ in intact])
+    return [Result(rows, entry, records) for rows, (_, entry, records) in zip(frames, intact, strict=True)], damaged
 
 
 def _frames(tables: Sequence[pa.Table]) -> list[pd.DataFrame]:

@@ -20,7 +20,7 @@ class StudyRecord:
     """What a study asks for: all that a report of it needs besides the rows."""
 
     name: str
-    asked: Mapping[str, Any]  # the study as its config has it, which tells it from others of its name
+    asked: Mapping[str, Any]  # the study as its config has it, which distinguishes it from others of its name
     command: str  # that runs it
     versions: Mapping[str, str]  # that ran it last
     ran: int  # when it ran last, in nanoseconds since 1970
@@ -46,14 +46,14 @@ def keep_study(folder: Path, record: StudyRecord) -> None:
 
     One of its name that asked for something else keeps its record, unless the same command ran it, which does so no more.
     """
-    own = record.to_plain()
+    content = record.to_plain()
     with _rewriting(folder) as manifest:
-        manifest["studies"] = [*(each for each in manifest["studies"] if not _is_replaced(each, own)), own]
+        manifest["studies"] = [*(other for other in manifest["studies"] if not _is_replaced(other, content)), content]
 
 
 def studies_in(folder: Path) -> list[StudyRecord]:
     """Returns the studies that asked for results of `folder`; none if its manifest is damaged or missing."""
-    content = peek_json(folder / NAME, place=NAME)
+    content = peek_json(folder / NAME, address=NAME)
     return [StudyRecord.of_plain(item) for item in content.get("studies", [])]
 
 
@@ -78,16 +78,16 @@ def _rewriting(folder: Path) -> Iterator[dict[str, Any]]:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / NAME
     with locked(path.with_name(".manifest.lock")):
-        before = read_json_or_set_aside(path, place=NAME)
+        before = read_json_or_set_aside(path, address=NAME)
         manifest = {"studies": [], "results": {}, **before}
         yield manifest
         if manifest != before:
-            write_json(path, manifest, place=NAME)
+            write_json(path, manifest, address=NAME)
 
 
-def _is_replaced(record: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
-    is_same = record["asked"] == own["asked"] or record["command"] == own["command"]
-    return record["name"] == own["name"] and is_same
+def _is_replaced(record: Mapping[str, Any], content: Mapping[str, Any]) -> bool:
+    is_same = record["asked"] == content["asked"] or record["command"] == content["command"]
+    return record["name"] == content["name"] and is_same
 
 
 def _entry_or_none(path: Path) -> dict[str, Any] | None:

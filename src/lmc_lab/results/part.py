@@ -48,7 +48,7 @@ class Part:
         return f"trunk {self.trunk}{split}" + ("" if self.step is None else f", t = {self.step}")
 
 
-def told(subject: Sequence[Part]) -> str:
+def subject_text(subject: Sequence[Part]) -> str:
     """Returns a subject in words: ``trunk 0, k = 20``, of a whole trunk's splits ``trunk 0, k = 0, 20``."""
     trunks = {part.trunk for part in subject}
     if len(subject) > 1 and len(trunks) == 1:

@@ -77,9 +77,9 @@ def write_rows(rows: pd.DataFrame, entry: Entry, path: Path) -> None:
 def write_sealed(rows: pd.DataFrame, content: Mapping[str, Any], path: Path) -> None:
     """Writes `rows`, with what JSON holds, to `path` in one atomic step."""
     table = pa.Table.from_pandas(rows, preserve_index=False)
-    own = {_ENTRY: json.dumps({**content, "format": FORMAT}).encode(), b"seal": _SEAL + b"0" * _DIGITS}
+    metadata = {_ENTRY: json.dumps({**content, "format": FORMAT}).encode(), b"seal": _SEAL + b"0" * _DIGITS}
     buffer = io.BytesIO()
-    parquet.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), **own}), buffer)
+    parquet.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), **metadata}), buffer)
     with replacing(path) as temporary:
         temporary.write_bytes(_sealed(buffer.getvalue()))
 
@@ -99,8 +99,8 @@ def read_table(path: Path) -> tuple[pa.Table, Entry]:
         FileNotFoundError: there is none.
     """
     table, entry = _read(path)
-    if (place := entry.pop("place", None)) != path.name:
-        raise DamagedFile(f"expected {path} to be {path.name}, found that it is {place or 'no result'}")
+    if (name := entry.pop("place", None)) != path.name:
+        raise DamagedFile(f"expected {path} to be {path.name}, found that it is {name or 'no result'}")
     return table, Entry.of_plain(entry)
 
 
@@ -112,8 +112,8 @@ def read_sealed(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         OtherFormat: another version wrote it.
         FileNotFoundError: there is none.
     """
-    table, own = _read(path)
-    return table.to_pandas(), own
+    table, content = _read(path)
+    return table.to_pandas(), content
 
 
 def _read(path: Path) -> tuple[pa.Table, dict[str, Any]]:
@@ -124,9 +124,9 @@ def _read(path: Path) -> tuple[pa.Table, dict[str, Any]]:
     if _SEAL not in content or content != _sealed(content):
         raise DamagedFile(f"expected {path} to match its own checksum, found other content")
     table = parquet.ParquetFile(pa.BufferReader(content)).read(use_threads=False)  # of files as small as these
-    own: dict[str, Any] = json.loads(table.schema.metadata[_ENTRY])
-    check_format(own.pop("format"), path)
-    return table, own
+    stored: dict[str, Any] = json.loads(table.schema.metadata[_ENTRY])
+    check_format(stored.pop("format"), path)
+    return table, stored
 
 
 def empty_frame() -> pd.DataFrame:

@@ -8,7 +8,7 @@ from lmc_lab.results.folder import Result
 from lmc_lab.results.part import Part
 from lmc_lab.results.row_file import Entry
 
-_Place = tuple[int | None, int | None, int | None]  # trunk, split step, step on the way
+_Step = tuple[int | None, int | None, int | None]  # trunk, split step, step on the way
 
 
 @dataclass(frozen=True)
@@ -33,19 +33,23 @@ class Wanted:
         """Returns whether a result is this one, perhaps of fewer branches."""
         if (entry.analysis, entry.version, entry.settings) != (self.analysis, self.version, self.settings):
             return False
-        own, other = _by_place(self.subject), _by_place(entry.subject)
-        return own.keys() == other.keys() and all(other[place].seeds <= set(own[place].branches) for place in own)
+        asked, measured = _by_step(self.subject), _by_step(entry.subject)
+        return asked.keys() == measured.keys() and all(
+            measured[step].seeds <= set(asked[step].branches) for step in asked
+        )
 
     def is_whole(self, entry: Entry) -> bool:
         """Returns whether a result that fits is of all branches, but for those that diverged."""
-        own, other = _by_place(self.subject), _by_place(entry.subject)
-        return all(other[place].seeds == set(own[place].branches) for place in own)
+        asked, measured = _by_step(self.subject), _by_step(entry.subject)
+        return all(measured[step].seeds == set(asked[step].branches) for step in asked)
 
 
 def most_complete(results: Collection[Result]) -> Result:
     """Returns the result of the most branches, the newest among equals."""
-    return max(results, key=lambda each: (sum(len(part.branches) for part in each.entry.subject), each.entry.created))
+    return max(
+        results, key=lambda result: (sum(len(part.branches) for part in result.entry.subject), result.entry.created)
+    )
 
 
-def _by_place(subject: Collection[Part]) -> dict[_Place, Part]:
+def _by_step(subject: Collection[Part]) -> dict[_Step, Part]:
     return {(part.trunk, part.split_step, part.step): part for part in subject}

@@ -42,12 +42,12 @@ def by_agreement(
     Raises:
         UserError: a plain branch is not finished, or the task has no right and wrong.
     """
-    found = origin.endpoints(range(num_endpoints))
+    endpoints = origin.endpoints(range(num_endpoints))
     evaluator = PointEvaluator(
         origin.task.initialise(origin.trunk_seed), train, EvaluationSettings(bn_policy=bn_policy)
     )
-    vertices = torch.eye(len(found.thetas), dtype=torch.float64)
-    masks = evaluator.correct_masks(evaluator.points(found.thetas, vertices, found.buffers), train)
+    vertices = torch.eye(len(endpoints.thetas), dtype=torch.float64)
+    masks = evaluator.correct_masks(evaluator.points(endpoints.thetas, vertices, endpoints.buffers), train)
     if masks is None:
         raise UserError(
             "expected examples that are right or wrong, found a task without; choose others, branch.examples=…"

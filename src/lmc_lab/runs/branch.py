@@ -96,8 +96,8 @@ def complete(run: Run, weights: Mapping[str, Tensor], path_length: float, *, com
 def _trained(run: Run) -> Mapping[str, Any]:
     """Returns how a branch was trained, as the endpoint has it, else that of a CPU, alone."""
     usual = {**run.circumstances(), "device": "cpu"}
-    found: Mapping[str, Any] = checkpoint.load(run.folder.endpoint).state.get(checkpoint.TRAINED, usual)
-    return found
+    circumstances: Mapping[str, Any] = checkpoint.load(run.folder.endpoint).state.get(checkpoint.TRAINED, usual)
+    return circumstances
 
 
 def begin_state(run: Run, stretch: Stretch) -> checkpoint.State:
@@ -144,5 +144,5 @@ def _train(run: Run, stretch: Stretch, *, is_resumable: bool = True) -> "Trained
 
 def _begun(run: Run, stretch: Stretch) -> Callable[[checkpoint.State], checkpoint.State]:
     """Returns what turns a stretch's checkpoint into the branch's first state: the trunk's is varied, one of its own stays."""
-    is_own = stretch.checkpoint is not None and stretch.checkpoint.parent == run.folder.path
-    return (lambda state: state) if is_own else partial(run.experiment.variation.begun, origin=run.origin)
+    is_runs_own = stretch.checkpoint is not None and stretch.checkpoint.parent == run.folder.path
+    return (lambda state: state) if is_runs_own else partial(run.experiment.variation.begun, origin=run.origin)

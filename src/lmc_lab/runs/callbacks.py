@@ -144,7 +144,7 @@ class Heartbeat(Callback):
         self._last = time.monotonic()
         self._bar.update(trainer.global_step - self._bar.n)
         for folder, stop in self._stops.items():
-            write_status(folder, state="running", start=self._start, step=trainer.global_step, stop=stop)
+            write_status(folder, status="running", start=self._start, step=trainer.global_step, stop=stop)
 
 
 class LastEvaluation(Callback):

@@ -1,6 +1,6 @@
 """The one checkpoint format: tensors in safetensors, all else as JSON in its header, and a digest over both. No pickle.
 
-The header says what the file is (`runs.seal`). A file that is not what its place says is refused like a damaged one.
+The header says what the file is (`runs.seal`). A file that is not what its address says is refused like a damaged one.
 """
 
 import errno
@@ -19,7 +19,7 @@ from torch import Tensor
 from lmc_lab.errors import UserError
 from lmc_lab.files import FORMAT, DamagedFile, MissingFile, replacing, set_aside
 from lmc_lab.runs import seal
-from lmc_lab.runs.paths import place_of
+from lmc_lab.runs.paths import address_of
 from lmc_lab.versions import package_version
 
 State = dict[str, Any]  # nested dicts, lists and tuples of tensors, numbers, strings, None
@@ -50,7 +50,7 @@ def save(state: State, path: Path) -> str:
     tree = json.dumps(_encode(state, tensors))
     digest = digest_of(tree, tensors)
     header = {
-        "place": place_of(path),
+        "place": address_of(path),
         "step": str(state.get("step", state.get("global_step", ""))),
         "data": str(state.get("data_digest", "")),
         "format": str(FORMAT),
@@ -78,7 +78,7 @@ def identify(path: Path) -> Identity:
     """Returns what a file says that it is, without a look at its tensors.
 
     Raises:
-        DamagedFile: its header is damaged, not one of ours, or belongs to another place.
+        DamagedFile: its header is damaged, not one of ours, or belongs to another address.
         OtherFormat: another version wrote it.
         MissingFile: there is none.
     """
@@ -90,7 +90,7 @@ def peek(path: Path, key: str) -> Any:
     """Returns what a file has under `key` at the top of its state, plain data, without a look at its tensors; None if nothing.
 
     Raises:
-        DamagedFile: its header is damaged, not one of ours, or belongs to another place.
+        DamagedFile: its header is damaged, not one of ours, or belongs to another address.
         OtherFormat: another version wrote it.
         MissingFile: there is none.
     """
@@ -108,7 +108,7 @@ def load(path: Path) -> Stored:
     """Returns what `save` wrote.
 
     Raises:
-        DamagedFile: the file is damaged, not one of ours, or belongs to another place.
+        DamagedFile: the file is damaged, not one of ours, or belongs to another address.
         OtherFormat: another version wrote it.
         MissingFile: there is none.
     """
@@ -212,8 +212,8 @@ def module_state(state: State) -> dict[str, Tensor]:
 
     They are those that training goes on with; Lightning's WeightAveraging saves the average in their place.
     """
-    found: dict[str, Tensor] = state.get("current_model_state") or state["state_dict"]
-    return found
+    weights: dict[str, Tensor] = state.get("current_model_state") or state["state_dict"]
+    return weights
 
 
 def path_length(state: State) -> float:

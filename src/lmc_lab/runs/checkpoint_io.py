@@ -12,8 +12,8 @@ class SafetensorsIO(CheckpointIO):
 
     Args:
         data_digest: of the decoded data; written into every checkpoint and compared when one is read.
-        begun: makes of the checkpoint that a run begins with, which is another run's, its own.
-        said: gives what each checkpoint says besides, of how it was trained.
+        begun: makes the state that this run begins with from the checkpoint of another run.
+        circumstances: returns what each checkpoint records besides, about how it was trained.
     """
 
     def __init__(
@@ -21,17 +21,19 @@ class SafetensorsIO(CheckpointIO):
         *,
         data_digest: str,
         begun: Callable[[State], State] = lambda state: state,
-        said: Callable[[], State] = dict,
+        circumstances: Callable[[], State] = dict,
     ) -> None:
         self._data_digest = data_digest
         self._begun = begun
-        self._said = said
+        self._circumstances = circumstances
 
     def save_checkpoint(self, checkpoint: State, path: Any, storage_options: Any | None = None) -> None:
         """Writes Lightning's checkpoint."""
         # A timer's state would say that the time of a run that goes on is over, or that of a branch with its trunk's.
         callbacks = {name: state for name, state in checkpoint["callbacks"].items() if not name.startswith("Timer")}
-        save(checkpoint | {"callbacks": callbacks, "data_digest": self._data_digest} | self._said(), Path(path))
+        save(
+            checkpoint | {"callbacks": callbacks, "data_digest": self._data_digest} | self._circumstances(), Path(path)
+        )
 
     def load_checkpoint(self, path: Any, map_location: Any | None = None, weights_only: bool | None = None) -> State:
         """Returns Lightning's checkpoint.

@@ -11,30 +11,30 @@ from torch import Tensor
 
 from lmc_lab.files import read_json_or_set_aside, write_json
 from lmc_lab.locks import locked
-from lmc_lab.runs.paths import SplitFolder, place_of
+from lmc_lab.runs.paths import SplitFolder, address_of
 
 
-def kept_choice(folder: SplitFolder, data_digest: str) -> Tensor | None:
+def stored_choice(folder: SplitFolder, data_digest: str) -> Tensor | None:
     """Returns the indices of the training examples that the branches in a folder see, int64 (n,); None if none were chosen.
 
     Args:
         folder: of the split.
         data_digest: of the data whose examples they are.
     """
-    found = read_json_or_set_aside(folder.examples, place=place_of(folder.examples))
-    return torch.tensor(found["index"], dtype=torch.int64) if found.get("data") == data_digest else None
+    content = read_json_or_set_aside(folder.examples, address=address_of(folder.examples))
+    return torch.tensor(content["index"], dtype=torch.int64) if content.get("data") == data_digest else None
 
 
 def choose_once(folder: SplitFolder, data_digest: str, choose: Callable[[], Tensor]) -> Tensor:
     """Returns the indices that are kept in a folder; where there are none yet, it keeps those of `choose`."""
-    found = kept_choice(folder, data_digest)
-    if found is not None:
-        return found
+    index = stored_choice(folder, data_digest)
+    if index is not None:
+        return index
     folder.path.mkdir(parents=True, exist_ok=True)
     with locked(folder.path / ".lock-examples"):
-        found = kept_choice(folder, data_digest)
-        if found is None:
-            found = choose()
-            content = {"data": data_digest, "index": found.tolist()}
-            write_json(folder.examples, content, place=place_of(folder.examples))
-    return found
+        index = stored_choice(folder, data_digest)
+        if index is None:
+            index = choose()
+            content = {"data": data_digest, "index": index.tolist()}
+            write_json(folder.examples, content, address=address_of(folder.examples))
+    return index

@@ -1,7 +1,7 @@
 """The loss curve of a run, metrics.csv.
 
-Each row ends with a checksum over itself, all rows before it and the place of the file, so that a damaged or a missing row, or
-another run's curve, is seen; `curve_check` knows how many there must be.
+Each row ends with a checksum over itself, all rows before it and the address of the file, so that a damaged or a missing row,
+or another run's curve, is seen; `curve_check` knows how many there must be.
 """
 
 import csv
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lmc_lab.files import DamagedFile, check_format, write_text
-from lmc_lab.runs.paths import place_of
+from lmc_lab.runs.paths import address_of
 
 CURVE_COLUMNS = ("step", "train_loss", "path_length")
 _HEADING = (*CURVE_COLUMNS, "checksum")
@@ -65,7 +65,7 @@ def append_row(path: Path, values: Iterable[object], checksum: int) -> int:
 
 
 def _first_checksum(path: Path) -> int:
-    return zlib.crc32(place_of(path).encode())
+    return zlib.crc32(address_of(path).encode())
 
 
 def _checksum(values: Iterable[str], before: int) -> int:

@@ -61,8 +61,8 @@ def read_endpoints(task: Task, patterns: Sequence[str]) -> EndpointFiles:
 def _matching(pattern: str) -> list[Path]:
     """Returns the file that is called `pattern`, or those that match it, in their order."""
     path = Path(pattern).expanduser()
-    found = [path] if path.is_file() else [Path(name) for name in sorted(glob(str(path), recursive=True))]
-    files = [each for each in found if each.is_file()]
+    matches = [path] if path.is_file() else [Path(name) for name in sorted(glob(str(path), recursive=True))]
+    files = [match for match in matches if match.is_file()]
     if not files:
         what = "a folder" if path.is_dir() else "none"
         what_to_do = f"name its files: {pattern}/*.pt, say" if path.is_dir() else f"paths begin in {Path.cwd()}"
@@ -73,8 +73,8 @@ def _matching(pattern: str) -> list[Path]:
 def _read(path: Path, module: SupervisedTask, data_digest: str) -> EndpointFiles:
     """Returns the one endpoint in a file, under the names of the task's module."""
     model, prefix = _with_prefix(module)
-    thetas, own = endpoints_of(model, [read_state_dict(path)], [str(path)])
-    buffers = {f"{prefix}{name}": values for name, values in own.items()}
+    thetas, unprefixed = endpoints_of(model, [read_state_dict(path)], [str(path)])
+    buffers = {f"{prefix}{name}": values for name, values in unprefixed.items()}
     digest = checkpoint.digest_of(data_digest, {"theta": thetas, **buffers})
     return EndpointFiles((str(path),), (digest,), Endpoints(thetas, buffers))
 
@@ -90,9 +90,11 @@ def _with_prefix(module: SupervisedTask) -> tuple[nn.Module, str]:
 
 def _joined(endpoints: Sequence[EndpointFiles]) -> EndpointFiles:
     thetas, buffers = zip(*(endpoint.endpoints for endpoint in endpoints), strict=True)
-    in_all = [name for name in buffers[0] if all(name in own for own in buffers)]
+    in_all = [name for name in buffers[0] if all(name in values for values in buffers)]
     return EndpointFiles(
         names=tuple(name for endpoint in endpoints for name in endpoint.names),
         digests=tuple(digest for endpoint in endpoints for digest in endpoint.digests),
-        endpoints=Endpoints(torch.cat(thetas), {name: torch.cat([own[name] for own in buffers]) for name in in_all}),
+        endpoints=Endpoints(
+            torch.cat(thetas), {name: torch.cat([values[name] for values in buffers]) for name in in_all}
+        ),
     )

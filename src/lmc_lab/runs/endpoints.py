@@ -87,7 +87,7 @@ class Mode(Subject):
 
         Raises:
             UserError: as `read_endpoints` and `find_training` say.
-            DamagedFile: an endpoint is not what its place says.
+            DamagedFile: an endpoint is not what its address says.
         """
         if request.endpoints is not None:
             files = read_endpoints(experiment.task, request.endpoints)

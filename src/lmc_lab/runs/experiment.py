@@ -28,7 +28,7 @@ class RunName:
     trunk_seed: int
     split_step: int | None = None  # None for the trunk
     seed: Seed | None = None
-    place: str = field(
+    address: str = field(
         kw_only=True
     )  # its address, which no other run has: ``lenet-0a1b2c3d/trunk-0/split-2000/branch-3``
 

@@ -62,7 +62,7 @@ def fit(
         run: which is trained.
         stretch: which of its steps.
         save_at: steps whose whole state is kept.
-        on_saved: is told of each of them.
+        on_saved: is called with each of them.
         begun: makes of the stretch's checkpoint, which is another run's, the state that this one begins with.
         is_resumable: keep a state to go on from, should this run be ended.
 
@@ -80,7 +80,7 @@ def fit(
     trainer = make_trainer(
         run,
         stop=stretch.stop,
-        io=SafetensorsIO(data_digest=task.dataset.digest, begun=begun, said=run.unusual_circumstances),
+        io=SafetensorsIO(data_digest=task.dataset.digest, begun=begun, circumstances=run.unusual_circumstances),
         logger=logger,
         callbacks=[
             *([UnfinishedCheckpoint(folder, stop=stretch.stop)] if is_resumable else []),

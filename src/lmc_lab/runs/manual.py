@@ -59,9 +59,9 @@ class ManualTraining:
     @property
     def buffers(self) -> dict[str, Tensor]:
         """The buffers of the point where it is, (1, *shape) by name, as a `RunState` has them."""
-        own = dict(self._module.named_buffers())
+        values = dict(self._module.named_buffers())
         return {
-            name: own[name].detach()[None].to(self._layout.dtypes[name], copy=True) for name in self._layout.buffers
+            name: values[name].detach()[None].to(self._layout.dtypes[name], copy=True) for name in self._layout.buffers
         }
 
     def loss_at(self, step: int) -> Callable[[], Tensor]:

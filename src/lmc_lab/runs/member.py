@@ -17,7 +17,7 @@ class Member:
         begin: the state from which it goes on, as training it alone saves it.
         stop: the step at which it leaves.
         save_at: steps whose whole state is kept.
-        on_saved: is told of each of them.
+        on_saved: is called with each of them.
         curve: its loss curve.
         complete: is called at the end with its state, and the company in which it was trained.
     """

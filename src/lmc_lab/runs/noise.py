@@ -1,4 +1,4 @@
-"""Which noise tells the branches of a split apart: ``branch.noise={kind: dropout}``."""
+"""Which noise distinguishes the branches of a split: ``branch.noise={kind: dropout}``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

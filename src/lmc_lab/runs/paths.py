@@ -12,7 +12,7 @@ TRUNK = "trunk"  # the seed of the branch that continues in the trunk's own orde
 Seed = int | str
 
 
-def place_of(path: Path) -> str:
+def address_of(path: Path) -> str:
     """Returns what a file of a run is by its address, wherever the output folder lies: ``lenet-0a1b2c3d/trunk-0/step-20``.
 
     Of a result, or a file that lies in no run's folder, it is the name alone: a folder of results may be copied elsewhere.
@@ -66,8 +66,8 @@ class RunFolder:
 
     def saved_steps(self) -> set[int]:
         """Returns the steps whose state is on disk."""
-        found = (re.fullmatch(r"step-(\d+)\.safetensors", path.name) for path in self.path.glob("step-*.safetensors"))
-        return {int(match[1]) for match in found if match}
+        matches = (re.fullmatch(r"step-(\d+)\.safetensors", path.name) for path in self.path.glob("step-*.safetensors"))
+        return {int(match[1]) for match in matches if match}
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ class SplitFolder:
 
     def branch_seeds(self) -> list[int]:
         """Returns the integer seeds whose branches exist, finished or not, in order; `branch-trunk` is not one of them."""
-        found = (re.fullmatch(r"branch-(\d+)", path.name) for path in self.path.glob("branch-*"))
-        return sorted(int(match[1]) for match in found if match)
+        matches = (re.fullmatch(r"branch-(\d+)", path.name) for path in self.path.glob("branch-*"))
+        return sorted(int(match[1]) for match in matches if match)
 
 
 @dataclass(frozen=True)
@@ -115,14 +115,14 @@ class RunPaths:
         """The split at `step`; `variant` names branches that are made otherwise than by default."""
         return SplitFolder(self.trunk(trunk_seed).path / f"split-{step}{variant}")
 
-    def program(self, places: Sequence[str]) -> Path:
-        """The state from which a program of the runs at these places goes on; `programs` finds it."""
-        digest = hashlib.sha256(json.dumps(sorted(places)).encode()).hexdigest()[:12]
+    def program(self, addresses: Sequence[str]) -> Path:
+        """The state from which a program of the runs at these addresses goes on; `programs` finds it."""
+        digest = hashlib.sha256(json.dumps(sorted(addresses)).encode()).hexdigest()[:12]
         return self.root / f"together-{digest}.safetensors"
 
-    def run_at(self, place: str) -> RunFolder:
-        """The run whose state to resume from has this place."""
-        return RunFolder((self.root.parent / place).parent)
+    def run_at(self, address: str) -> RunFolder:
+        """The run whose state to resume from has this address."""
+        return RunFolder((self.root.parent / address).parent)
 
     def programs(self) -> list[Path]:
         """Returns the states of programs that were ended."""

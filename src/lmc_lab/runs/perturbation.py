@@ -40,8 +40,8 @@ def perturbed(
     if kind == "gaussian":
         noise = gaussian(initial, torch.Generator().manual_seed(order.noise_seed(number)))
     else:
-        found = _gradient(weights, origin, order, number)
-        noise = {name: found[name] for name in initial}
+        gradient = _gradient(weights, origin, order, number)
+        noise = {name: gradient[name] for name in initial}
     steps = scaled(noise, sigma * initial_length(initial))
     return {name: value.double() + steps[name] if name in steps else value for name, value in weights.items()}
 

@@ -33,7 +33,7 @@ class Program:
         members: of one task and of examples of their own order; each under its lock.
         resume: where the state of all of them is kept, should they be ended.
         randomness: of layers that draw numbers.
-        on_diverged: is told of a member that ceased to be numbers.
+        on_diverged: is called with a member that ceased to be numbers.
     """
 
     def __init__(
@@ -154,8 +154,8 @@ class Program:
         """Takes the members' states out of that of the program; those that diverged leave."""
         self._states = {}
         for i, member in enumerate(members):
-            if found := trajectories.diverged.get(i):
-                self._on_diverged(member, Diverged(str(member.run.name), found.step, found.last_finite_loss))
+            if divergence := trajectories.diverged.get(i):
+                self._on_diverged(member, Diverged(str(member.run.name), divergence.step, divergence.last_finite_loss))
             else:
                 self._states[member] = taken(state, i)
 
@@ -196,8 +196,8 @@ class _ProgramCallbacks(CallbackGroup):
 
     @property
     def _trajectories(self) -> Trajectories:
-        (found,) = (part for part in self._parts if isinstance(part, Trajectories))
-        return found
+        (trajectories,) = (part for part in self._parts if isinstance(part, Trajectories))
+        return trajectories
 
 
 def _free_memory(device: torch.device) -> None:

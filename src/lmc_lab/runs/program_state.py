@@ -6,7 +6,7 @@ from pathlib import Path
 from lmc_lab.files import DamagedFile, MissingFile, OtherFormat
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.checkpoint import State
-from lmc_lab.runs.paths import place_of
+from lmc_lab.runs.paths import address_of
 from lmc_lab.runs.run import Run
 from lmc_lab.runs.stacked_state import taken
 from lmc_lab.runs.status import peek_status
@@ -18,10 +18,10 @@ def claim(run: Run) -> None:
 
     The caller holds the run's lock.
     """
-    own = place_of(run.folder.resume)
+    address = address_of(run.folder.resume)
     for path in run.experiment.paths.programs():
         members = _members(path)
-        if own not in members:
+        if address not in members:
             continue
         try:
             state = _loaded(path, path.stat().st_mtime_ns)
@@ -30,7 +30,7 @@ def claim(run: Run) -> None:
         step = state["global_step"]
         if (resume_step(run.folder) or -1) < step < run.last_step:
             alone = {name: value for name, value in state.items() if name != "members"}
-            checkpoint.save(taken(alone, members.index(own)), run.folder.resume)
+            checkpoint.save(taken(alone, members.index(address)), run.folder.resume)
 
 
 def remove_needless(run: Run) -> None:
@@ -39,13 +39,13 @@ def remove_needless(run: Run) -> None:
     for path in paths.programs():
         members = _members(path)
         if members and all(
-            peek_status(paths.run_at(place)).get("state") in ("finished", "diverged") for place in members
+            peek_status(paths.run_at(address)).get("state") in ("finished", "diverged") for address in members
         ):
             path.unlink(missing_ok=True)
 
 
 def _members(path: Path) -> list[str]:
-    """Returns the places of the runs in a program's state, none if it is damaged."""
+    """Returns the addresses of the runs in a program's state, none if it is damaged."""
     try:
         return list(checkpoint.peek(path, "members") or ())
     except (DamagedFile, MissingFile, OtherFormat):

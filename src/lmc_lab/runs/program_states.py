@@ -12,7 +12,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.checkpoint import State
 from lmc_lab.runs.member import Member
-from lmc_lab.runs.paths import place_of
+from lmc_lab.runs.paths import address_of
 from lmc_lab.runs.run import Company
 from lmc_lab.runs.stacked_state import taken
 from lmc_lab.runs.trajectories import Trajectories
@@ -40,8 +40,8 @@ class ResumeFile:
 
     def save(self, state: State, members: Sequence[Member]) -> None:
         """Saves the state of a program with these members."""
-        places = [place_of(member.run.folder.resume) for member in members]
-        checkpoint.save({"members": places, **state}, self._path)
+        addresses = [address_of(member.run.folder.resume) for member in members]
+        checkpoint.save({"members": addresses, **state}, self._path)
         self._saved = time.monotonic()
 
     def remove(self) -> None:
@@ -115,8 +115,8 @@ class ProgramStates(Callback):
         for i, member in enumerate(self._members):
             is_wanted = step in member.save_at and step not in member.run.folder.saved_steps()
             if is_wanted and i not in self._trajectories.diverged:
-                said = member.run.unusual_circumstances(self._company_of(member))
-                checkpoint.save(taken(state, i) | said, member.run.folder.step(step))
+                circumstances = member.run.unusual_circumstances(self._company_of(member))
+                checkpoint.save(taken(state, i) | circumstances, member.run.folder.step(step))
                 member.on_saved(step)
 
     def _save(self, state: State) -> None:

@@ -47,8 +47,10 @@ class Run:
     @property
     def name(self) -> RunName:
         """What the run is, for those who log it."""
-        place = self.folder.path.relative_to(self.experiment.paths.root.parent).as_posix()
-        return RunName(self.experiment.task.name, self.experiment.trunk_seed, self.split_step, self.seed, place=place)
+        address = self.folder.path.relative_to(self.experiment.paths.root.parent).as_posix()
+        return RunName(
+            self.experiment.task.name, self.experiment.trunk_seed, self.split_step, self.seed, address=address
+        )
 
     @property
     def folder(self) -> RunFolder:
@@ -92,18 +94,18 @@ class Run:
     @property
     def config(self) -> Mapping[str, Any]:
         """Its config: that of a command which trains several names all of them."""
-        own = {} if self.seed is None else {"split_step": self.split_step}
-        return {**self.experiment.config, "trunk_seed": self.experiment.trunk_seed, "seed": self.seed, **own}
+        split = {} if self.seed is None else {"split_step": self.split_step}
+        return {**self.experiment.config, "trunk_seed": self.experiment.trunk_seed, "seed": self.seed, **split}
 
     def circumstances(self, company: Company = ALONE) -> dict[str, Any]:
         """Returns what the last bits of its weights depend on; where noise is the company's, all of them."""
-        found = {
+        circumstances = {
             "device": self.experiment.device_name,
             "together": company.together,
             "precision": self.task.precision,
             "captured": company.is_captured,
         }
-        return found | ({"noise": "depends on the company"} if company.has_noise else {})
+        return circumstances | ({"noise": "depends on the company"} if company.has_noise else {})
 
     def unusual_circumstances(self, company: Company = ALONE) -> dict[str, Any]:
         """Returns what a checkpoint says of them: nothing of a run that a CPU has trained alone."""

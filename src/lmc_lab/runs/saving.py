@@ -11,7 +11,7 @@ from lmc_lab.runs.paths import RunFolder
 
 
 class SplitCheckpoint(Callback):
-    """Saves the whole training state at exact steps, step 0 included, and tells `on_saved` of each."""
+    """Saves the whole training state at exact steps, step 0 included, and calls `on_saved` with each."""
 
     def __init__(
         self, folder: RunFolder, steps: Collection[int], on_saved: Callable[[int], None] = lambda step: None

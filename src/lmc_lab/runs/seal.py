@@ -1,6 +1,6 @@
 """What a checkpoint says that it is, and whether that is so: seen without torch, which takes a second to import.
 
-The header of a file says its place in the tree of runs, its step, the data and the versions that wrote it, and carries the
+The header of a file says its address in the tree of runs, its step, the data and the versions that wrote it, and carries the
 digest of the content; a seal covers what it says.
 """
 
@@ -14,7 +14,7 @@ from safetensors import SafetensorError, deserialize
 
 from lmc_lab.errors import UserError
 from lmc_lab.files import FORMAT, DamagedFile, OtherFormat, check_format
-from lmc_lab.runs.paths import place_of
+from lmc_lab.runs.paths import address_of
 
 # What the header's seal covers besides what the digest does, by format: one of the format before is whole, but not for us.
 _SEALED = {
@@ -42,7 +42,7 @@ class RawTensor:
 
 
 def is_whole(path: Path) -> bool:
-    """Returns whether the file is there, and to the last byte what its place says.
+    """Returns whether the file is there, and to the last byte what its address says.
 
     Raises:
         OtherFormat: another version wrote it.
@@ -83,7 +83,7 @@ def is_sealed(header: Mapping[str, str]) -> bool:
 
 
 def check(header: Mapping[str, str], path: Path, *, is_whole: bool) -> None:
-    """Refuses a file that is not what its place says.
+    """Refuses a file that is not what its address says.
 
     Args:
         header: of the file.
@@ -91,15 +91,15 @@ def check(header: Mapping[str, str], path: Path, *, is_whole: bool) -> None:
         is_whole: whether it matches its digest and its seal, as far as they were compared.
 
     Raises:
-        DamagedFile: it does not, or belongs to another place.
+        DamagedFile: it does not, or belongs to another address.
         OtherFormat: another version wrote it.
     """
     is_first_format = "digest" in header and "seal" not in header
     check_format(header.get("format"), path, is_whole=is_whole or is_first_format)
     if not is_whole:
         raise DamagedFile(f"expected the checkpoint {path} to match its own digest, found other content; {MEND}")
-    if header["place"] != place_of(path):
-        raise DamagedFile(f"expected {path} to be {place_of(path)}, found that it is {header['place']}; {MEND}")
+    if header["place"] != address_of(path):
+        raise DamagedFile(f"expected {path} to be {address_of(path)}, found that it is {header['place']}; {MEND}")
 
 
 def _seal(header: Mapping[str, str]) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lmc_lab.stacked.copies import Randomness
 
 log = logging.getLogger(__name__)
-_said: set[str] = set()  # why runs are trained alone, which is said once
+_logged_reasons: set[str] = set()  # why runs are trained alone; each is logged once
 
 
 def train_branches_side_by_side(runs: Sequence[Run]) -> None:
@@ -124,8 +124,8 @@ def _train(waiting: list[Run], train: "Callable[[Sequence[Run], Randomness], Non
 
 def _say(reason: str) -> None:
     """Says once why runs are trained one by one."""
-    if reason not in _said:
-        _said.add(reason)
+    if reason not in _logged_reasons:
+        _logged_reasons.add(reason)
         log.info(reason)
 
 

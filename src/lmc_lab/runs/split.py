@@ -10,7 +10,7 @@ from typing import Any
 
 from lmc_lab.errors import UserError
 from lmc_lab.files import peek_json, read_json_or_set_aside, remove_leftovers, set_aside, write_json
-from lmc_lab.runs.paths import RunPaths, SplitFolder, place_of
+from lmc_lab.runs.paths import RunPaths, SplitFolder, address_of
 
 
 class BranchLength(StrEnum):
@@ -42,15 +42,15 @@ class Split:
     def publish(self, folder: SplitFolder) -> None:
         """Writes the manifest, or writes a damaged one anew; from now on branches may start."""
         remove_leftovers(folder.path)
-        content = read_json_or_set_aside(folder.manifest, place=place_of(folder.manifest))
+        content = read_json_or_set_aside(folder.manifest, address=address_of(folder.manifest))
         if content and content != self.to_plain():
             set_aside(folder.manifest, f"expected {folder.manifest} to be {self.to_plain()}, found {content}")
         if not self.is_published(folder):
-            write_json(folder.manifest, self.to_plain(), place=place_of(folder.manifest))
+            write_json(folder.manifest, self.to_plain(), address=address_of(folder.manifest))
 
     def is_published(self, folder: SplitFolder) -> bool:
         """Returns whether the manifest says that the trunk has reached this split."""
-        return peek_json(folder.manifest, place=place_of(folder.manifest)) == self.to_plain()
+        return peek_json(folder.manifest, address=address_of(folder.manifest)) == self.to_plain()
 
 
 def variant_of(branch_length: str, carry_optimizer_state: bool, described: Mapping[str, Any]) -> str:

@@ -72,7 +72,7 @@ def _taken(value: Any, member: int) -> Any:
 
 
 def _shared(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what an optimizer keeps of one parameter, with the shapes of tensors that are one model's in their places."""
+    """Returns what an optimizer keeps of one parameter, each tensor that differs between models replaced by its shape."""
     return {
         name: tuple(value.shape)
         if isinstance(value, Tensor) and not _is_for_all(name, entry)

@@ -102,9 +102,9 @@ def _saved(experiment: Experiment, steps: Sequence[int] | None) -> tuple[int, ..
             f"expected saved states of a trunk in {folder.path}, found none; train it first: "
             f"{experiment.training_command()}"
         )
-    found = tuple(sorted(saved if steps is None else steps))
-    check_saved(folder, found)
-    return found
+    steps_on_disk = tuple(sorted(saved if steps is None else steps))
+    check_saved(folder, steps_on_disk)
+    return steps_on_disk
 
 
 def check_saved(folder: RunFolder, steps: Sequence[int]) -> None:
@@ -128,12 +128,12 @@ def load_states(task: Task, folder: RunFolder, steps: Sequence[int]) -> list[Run
         UserError: one is missing, damaged, or was trained on other data.
     """
     check_saved(folder, steps)
-    found = []
+    states = []
     for step in steps:
         stored = checkpoint.load(folder.step(step))
         checkpoint.check_data(stored.state, task.dataset.digest, folder.step(step))
         model = checkpoint.module_state(stored.state)
         buffers = {name: value[None] for name, value in task.layout.own_buffers(model, folder.step(step)).items()}
         optimizer = stored.state["optimizer_states"][0]
-        found.append(RunState(step, task.layout.theta(model, folder.step(step)), buffers, optimizer, stored.digest))
-    return found
+        states.append(RunState(step, task.layout.theta(model, folder.step(step)), buffers, optimizer, stored.digest))
+    return states

@@ -9,7 +9,7 @@ from typing import Any
 from lmc_lab.errors import UserError
 from lmc_lab.files import peek_json, read_json_or_set_aside, remove_leftovers, write_json
 from lmc_lab.runs.curve import read_rows
-from lmc_lab.runs.paths import RunFolder, place_of
+from lmc_lab.runs.paths import RunFolder, address_of
 
 
 class Diverged(UserError):  # noqa: N818  it says what the run is
@@ -31,24 +31,24 @@ class Stopped(UserError):  # noqa: N818  it says what the run is
 
 def read_status(folder: RunFolder) -> dict[str, Any]:
     """Returns what status.json says, {} if there is none; a damaged one, or that of another run, is set aside."""
-    return read_json_or_set_aside(folder.status, place=place_of(folder.status))
+    return read_json_or_set_aside(folder.status, address=address_of(folder.status))
 
 
 def peek_status(folder: RunFolder) -> dict[str, Any]:
     """Returns what status.json says, {} if there is none or a damaged one: for those who only watch."""
-    return peek_json(folder.status, place=place_of(folder.status))
+    return peek_json(folder.status, address=address_of(folder.status))
 
 
-def write_status(folder: RunFolder, *, state: str, **content: Any) -> None:
+def write_status(folder: RunFolder, *, status: str, **content: Any) -> None:
     """Writes status.json; what it said before and is not mentioned stays."""
     owner = {"pid": os.getpid(), "host": os.uname().nodename, "time": round(time.time(), 1)}
-    whole = read_status(folder) | {"state": state} | owner | content
-    write_json(folder.status, whole, place=place_of(folder.status))
+    whole = read_status(folder) | {"state": status} | owner | content
+    write_json(folder.status, whole, address=address_of(folder.status))
 
 
 def write_finished(folder: RunFolder, **content: Any) -> None:
     """Writes that the run came to its end, and how many rows its loss curve has there."""
-    write_status(folder, state="finished", rows=len(read_rows(folder.metrics)), **content)
+    write_status(folder, status="finished", rows=len(read_rows(folder.metrics)), **content)
 
 
 def is_marked_finished(folder: RunFolder) -> bool:
@@ -79,7 +79,7 @@ def write_diverged(folder: RunFolder, error: Diverged, circumstances: Callable[[
     """Writes that the run ceased to be numbers, and what that depends on besides its address."""
     write_status(
         folder,
-        state="diverged",
+        status="diverged",
         step=error.step,
         last_finite_loss=error.last_finite_loss,
         circumstances=dict(circumstances()),
@@ -96,8 +96,8 @@ def outcome_recorded(folder: RunFolder, circumstances: Callable[[], Mapping[str,
         write_diverged(folder, error, circumstances)
         raise
     except (Stopped, SystemExit):
-        write_status(folder, state="stopped")
+        write_status(folder, status="stopped")
         raise
     except BaseException:
-        write_status(folder, state="failed")
+        write_status(folder, status="failed")
         raise

@@ -32,10 +32,10 @@ def missing_stretches(
     while True:
         missing = stretches(states(), steps)
         origins = {stretch.checkpoint for stretch in missing if stretch.checkpoint is not None}
-        own = {origin for origin in origins if origin.parent == folder.path}
-        for origin in origins - own:
+        of_this_run = {origin for origin in origins if origin.parent == folder.path}
+        for origin in origins - of_this_run:
             checkpoint.load(origin)  # another run's, whose lock is not held here
-        if all([checkpoint.load_or_set_aside(origin) for origin in own]):
+        if all([checkpoint.load_or_set_aside(origin) for origin in of_this_run]):
             return missing
 
 

@@ -18,7 +18,7 @@ from lmc_lab.runs.curve_file import CurveFile
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.fit import check_finite, write_config
 from lmc_lab.runs.member import Member
-from lmc_lab.runs.paths import place_of
+from lmc_lab.runs.paths import address_of
 from lmc_lab.runs.program import Program
 from lmc_lab.runs.program_state import claim, remove_needless
 from lmc_lab.runs.run import Company, Run
@@ -72,7 +72,7 @@ def _train(make: Callable[[Run], Member | None], runs: Sequence[Run], randomness
             return
         paths = members[0].run.experiment.paths
         remove_leftovers(paths.root)
-        resume = paths.program([place_of(member.run.folder.resume) for member in members])
+        resume = paths.program([address_of(member.run.folder.resume) for member in members])
         with _outcomes_recorded(members):
             Program(members, resume, randomness=randomness, on_diverged=_note_divergence).train()
 
@@ -80,14 +80,14 @@ def _train(make: Callable[[Run], Member | None], runs: Sequence[Run], randomness
 def _locked(make: Callable[[Run], Member | None], run: Run, locks: ExitStack) -> Member | None:
     """Returns the run as a member, with its lock held, or None if nothing is to be, or can be, done here."""
     run.folder.path.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as own:
+    with ExitStack() as held:
         try:
-            own.enter_context(locked(run.folder.lock, timeout=0))
+            held.enter_context(locked(run.folder.lock, timeout=0))
             member = make(run)
         except (Timeout, UserError):
             return None
         if member is not None:
-            locks.enter_context(own.pop_all())
+            locks.enter_context(held.pop_all())
             write_config(run)
     return member
 
@@ -178,5 +178,5 @@ def _outcomes_recorded(members: Sequence[Member]) -> Iterator[None]:
         for member in members:
             folder = member.run.folder
             if peek_status(folder).get("state") not in ("diverged", "finished"):
-                write_status(folder, state=ended)
+                write_status(folder, status=ended)
         raise

@@ -13,7 +13,7 @@ from lmc_lab.errors import UserError
 from lmc_lab.files import DamagedFile, MissingFile
 from lmc_lab.results.part import Part
 from lmc_lab.runs import checkpoint
-from lmc_lab.runs.chosen_examples import kept_choice
+from lmc_lab.runs.chosen_examples import stored_choice
 from lmc_lab.runs.curve import Row
 from lmc_lab.runs.curve_check import whole_curve
 from lmc_lab.runs.experiment import Experiment
@@ -43,8 +43,10 @@ class Training:
         layout = self.task.layout
         states = [(_weights(item.state), file) for item, file in zip(self._stored, self._files, strict=True)]
         thetas = torch.stack([layout.theta(*state) for state in states])
-        own = [layout.own_buffers(*state) for state in states]
-        return Endpoints(thetas, {name: torch.stack([buffers[name] for buffers in own]) for name in layout.buffers})
+        buffers_of_all = [layout.own_buffers(*state) for state in states]
+        return Endpoints(
+            thetas, {name: torch.stack([buffers[name] for buffers in buffers_of_all]) for name in layout.buffers}
+        )
 
     @property
     def path_lengths(self) -> Tensor:
@@ -59,7 +61,7 @@ class Training:
     @property
     def at_start(self) -> Tensor:
         """W_0, (D,)."""
-        with _told(self.trained_by):
+        with _with_command(self.trained_by):
             return self.trunk.states[0].theta
 
     @property
@@ -70,7 +72,7 @@ class Training:
     @property
     def split_state(self) -> RunState:
         """W_k with its buffers."""
-        with _told(self.trained_by):
+        with _with_command(self.trained_by):
             return self.trunk.states[-1]
 
     @property
@@ -81,7 +83,7 @@ class Training:
     @property
     def examples(self) -> Tensor | None:
         """Which training examples the branches saw, int64 (n,); None for all."""
-        return kept_choice(SplitFolder(self.folders[0].path.parent), self.task.dataset.digest)
+        return stored_choice(SplitFolder(self.folders[0].path.parent), self.task.dataset.digest)
 
     def states_of(self, index: int) -> list[RunState]:
         """Returns the states of a branch at those of `steps` that lie on its way."""
@@ -91,7 +93,7 @@ class Training:
 
     @cached_property
     def _stored(self) -> list[checkpoint.Stored]:
-        with _told(self.trained_by):
+        with _with_command(self.trained_by):
             return [checkpoint.load(file) for file in self._files]
 
     @property
@@ -122,11 +124,11 @@ def find_training(experiment: Experiment, request: Request) -> Training:
     Raises:
         UserError: not one split is named; branches are missing, unfinished or diverged, fewer than two are left, or they
             were trained on different data.
-        DamagedFile: an endpoint is not what its place says.
+        DamagedFile: an endpoint is not what its address says.
     """
     if len(request.split_steps) != 1:
-        found = ", ".join(map(str, request.split_steps)) or "none"
-        raise UserError(f"expected one split_step to analyse, found {found}; add split_step=2000, say")
+        given_steps = ", ".join(map(str, request.split_steps)) or "none"
+        raise UserError(f"expected one split_step to analyse, found {given_steps}; add split_step=2000, say")
     (step,) = request.split_steps
     _check_on_the_way(experiment, step, request.at_step)
     split = experiment.split_folder(step)
@@ -139,7 +141,7 @@ def find_training(experiment: Experiment, request: Request) -> Training:
     folders = tuple(split.branch(seed) for seed in finished)
     for folder in folders if saved else ():
         check_saved(folder, [request.at_step or 0])
-    with _told(trained_by):
+    with _with_command(trained_by):
         identities = [checkpoint.identify(_file(folder, request.at_step)) for folder in folders]
         for of_trunk in {0, step}:
             checkpoint.identify(experiment.trunk_folder.step(of_trunk))
@@ -186,7 +188,7 @@ def _diverged(experiment: Experiment, split_step: int, seeds: Sequence[int], *, 
 
 
 @contextmanager
-def _told(command: str) -> Iterator[None]:
+def _with_command(command: str) -> Iterator[None]:
     """Names the command that makes a file again which is missing or damaged.
 
     Raises:

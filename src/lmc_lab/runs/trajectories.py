@@ -39,7 +39,7 @@ class Trajectories(Callback):
         self._log_every = log_every
         self._last_steps = last_steps
         self._restored: list[Mapping[str, Any]] = [{} for _ in curves]
-        self.diverged: dict[int, Divergence] = {}  # by the run's place among the curves
+        self.diverged: dict[int, Divergence] = {}  # by the run's index among the curves
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Puts what is known of the runs where they are trained."""

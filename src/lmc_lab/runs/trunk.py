@@ -53,7 +53,7 @@ def ensure_trunk(experiment: Experiment, steps: Collection[int], *, splits: Coll
             again = max(folder.saved_steps(), default=0)
             _train(experiment, Stretch(0, again, None), {0, *steps}, publish)
         missing = trunk_stretches(Run(experiment), steps)
-        # The one from the state of a killed run first: another may leave a state of its own in that place.
+        # The one from the state of a killed run first: another may overwrite that file with a state of its own.
         for stretch in sorted(missing, key=lambda stretch: stretch.checkpoint != folder.resume):
             _train(experiment, stretch, {0, *steps}, publish)
         for step in splits:

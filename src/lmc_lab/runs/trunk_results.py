@@ -103,13 +103,13 @@ def _is_of(result: Result, experiment: Experiment, request: Request) -> bool:
     )
 
 
-def _none_found(found: Sequence[Result], experiment: Experiment, request: Request) -> str:
+def _none_found(results: Sequence[Result], experiment: Experiment, request: Request) -> str:
     """Returns the sentence about results that are not there, or have other settings than are asked for."""
     wanted = " or ".join(
         analysis if settings is None else f"{analysis} with {dict(settings) or 'its defaults'}"
         for analysis, settings in request.results.items()
     )
-    others = {f"{result.entry.analysis} with {dict(result.entry.settings) or 'its defaults'}" for result in found}
+    others = {f"{result.entry.analysis} with {dict(result.entry.settings) or 'its defaults'}" for result in results}
     there = f"only {' and '.join(sorted(others))}" if others else "none"
     return (
         f"expected results of {wanted or 'some analysis'} on splits of trunk {experiment.trunk_seed} in "
@@ -119,13 +119,15 @@ def _none_found(found: Sequence[Result], experiment: Experiment, request: Reques
 
 def _with_settings(results: Sequence[Result], analysis: str, settings: Mapping[str, Any] | None) -> list[Result]:
     """Returns the results of an analysis with these settings, or with the only ones that there are."""
-    own = [result for result in results if result.entry.analysis == analysis]
-    newest = [result for result in own if result.entry.version == max(each.entry.version for each in own)]
-    found = {str(sorted(result.entry.settings.items())): result.entry.settings for result in newest}
-    if settings is None and len(found) > 1:
-        told = " and ".join(str(dict(each)) for each in found.values())
+    of_analysis = [result for result in results if result.entry.analysis == analysis]
+    newest = [
+        result for result in of_analysis if result.entry.version == max(result.entry.version for result in of_analysis)
+    ]
+    settings_by_text = {str(sorted(result.entry.settings.items())): result.entry.settings for result in newest}
+    if settings is None and len(settings_by_text) > 1:
+        texts = " and ".join(str(dict(result)) for result in settings_by_text.values())
         raise UserError(
-            f"expected results of {analysis} with the same settings at all splits, found {told}; name those that are meant "
+            f"expected results of {analysis} with the same settings at all splits, found {texts}; name those that are meant "
             f"in the setting `results` of the analysis that reads them: {{{analysis}:{{num_samples:100}}}}, say"
         )
     return [result for result in newest if settings is None or result.entry.settings == settings]

@@ -151,12 +151,12 @@ def _own_groups(task: Task, trunks: Mapping[str, Any]) -> list[dict[str, Any]]:
     return groups
 
 
-def _checked(found: Weights, given: Weights) -> Weights:
-    if {name: value.shape for name, value in found.items()} != {name: value.shape for name, value in given.items()}:
+def _checked(returned: Weights, given: Weights) -> Weights:
+    if {name: value.shape for name, value in returned.items()} != {name: value.shape for name, value in given.items()}:
         raise UserError(
             "expected branch.start to return tensors with the names and shapes that it was given, found others; "
             "change its _target_"
         )
-    if not all(value.isfinite().all() for value in found.values() if value.is_floating_point()):
+    if not all(value.isfinite().all() for value in returned.values() if value.is_floating_point()):
         raise UserError("expected branch.start to return finite weights, found NaN or infinity; change its settings")
-    return {name: value.to(given[name].dtype) for name, value in found.items()}
+    return {name: value.to(given[name].dtype) for name, value in returned.items()}

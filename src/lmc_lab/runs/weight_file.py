@@ -23,14 +23,16 @@ def read_state_dict(path: Path) -> Mapping[str, Any]:
         UserError: the file is damaged, holds no state dict, or one that only code of somebody's could read.
         OSError: it cannot be read.
     """
-    found = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
-    while isinstance(found, Mapping) and (names := [name for name in _NESTED if isinstance(found.get(name), Mapping)]):
-        found = found[names[0]]
-    if not isinstance(found, Mapping):
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    while isinstance(content, Mapping) and (
+        names := [name for name in _NESTED if isinstance(content.get(name), Mapping)]
+    ):
+        content = content[names[0]]
+    if not isinstance(content, Mapping):
         raise UserError(
-            f"expected a state dict in {path}, found {type(found).__name__}; save what model.state_dict() returns"
+            f"expected a state dict in {path}, found {type(content).__name__}; save what model.state_dict() returns"
         )
-    return found
+    return content
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

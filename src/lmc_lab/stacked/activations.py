@@ -104,7 +104,7 @@ def mean_over(dims: tuple[int, ...], layout: ActivationLayout, x: Tensor, num_mo
     """Returns the mean over dimensions of space, which stay as ones.
 
     In channels-last memory torch sums 32 channels at a time and the rest in another order, so that the last bit would depend
-    on a model's place.
+    on a model's position.
     """
     if layout is ActivationLayout.IMAGES and num_models > 1:
         x = x.contiguous()

@@ -138,7 +138,7 @@ def _does_nothing(call: Call) -> bool:
 
 
 def _refuse_overwriting(call: Call) -> None:
-    """An operation in place is done out of place, which is the same only if nothing else sees its input."""
+    """Refuses in-place operations whose input something else reads: they are done out of place here."""
     in_place = (
         getattr(call.module, "inplace", False)
         or call.kwargs.pop("inplace", False)

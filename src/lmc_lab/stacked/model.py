@@ -129,8 +129,8 @@ class StackedModel:
         def of_one(index: int) -> dict[str, Tensor]:
             return self._unfolded.moments({name: tensor[index : index + 1] for name, tensor in states.items()}, x)
 
-        found = list(map_models(of_one, range(count_models(states))))
-        return {name: torch.cat([moments[name] for moments in found]) for name in found[0]}
+        by_model = list(map_models(of_one, range(count_models(states))))
+        return {name: torch.cat([moments[name] for moments in by_model]) for name in by_model[0]}
 
     def _by_every_name(self, states: States) -> States:
         return {name: states[first] for name, first in self._first_names.items() if first in states}

@@ -30,7 +30,7 @@ class Ties:
             self._parents[self._root(unit)] = self._root(other)
 
     def add_axis(self, tensor: str, dim: int, units: Sequence[int]) -> None:
-        """Says which unit each place of an axis belongs to; what is said twice, of a layer that is used twice, is tied."""
+        """Says which unit each index of an axis belongs to; what is said twice, of a layer that is used twice, is tied."""
         self.tie(units, self._axes.setdefault((tensor, dim), list(units)))
 
     def mark(self, unit: int, what: Hashable) -> None:
@@ -49,23 +49,23 @@ class Ties:
             for unit in units:
                 on_axes[self._root(unit)][key] += 1
         marks: dict[int, set[Hashable]] = defaultdict(set)
-        for unit, own in self._marks.items():
-            marks[self._root(unit)] |= own
+        for unit, unit_marks in self._marks.items():
+            marks[self._root(unit)] |= unit_marks
         alike: dict[Hashable, list[int]] = defaultdict(list)
         for unit, counts in on_axes.items():
             alike[frozenset(counts.items()), frozenset(marks[unit])].append(unit)
         return [self._block(units, list(on_axes[units[0]])) for units in alike.values() if len(units) > 1]
 
     def _block(self, units: Sequence[int], keys: Sequence[_Key]) -> Block:
-        return Block(tuple(Axis(*key, self._places(units, self._axes[key])) for key in keys))
+        return Block(tuple(Axis(*key, self._indices(units, self._axes[key])) for key in keys))
 
-    def _places(self, units: Sequence[int], along: Sequence[int]) -> torch.Tensor:
+    def _indices(self, units: Sequence[int], along: Sequence[int]) -> torch.Tensor:
         """Returns where each of the units is along an axis, (n, r)."""
-        places: dict[int, list[int]] = {unit: [] for unit in units}
-        for place, unit in enumerate(map(self._root, along)):
-            if unit in places:
-                places[unit].append(place)
-        return torch.tensor(list(places.values()))
+        along_axis: dict[int, list[int]] = {unit: [] for unit in units}
+        for index, unit in enumerate(map(self._root, along)):
+            if unit in along_axis:
+                along_axis[unit].append(index)
+        return torch.tensor(list(along_axis.values()))
 
     def _root(self, unit: int) -> int:
         while self._parents[unit] != unit:

@@ -35,7 +35,7 @@ class _Features:
     Args:
         units: of each.
         num_space: dimensions of a feature map; 0 for rows.
-        is_flat: whether each unit has as many features as a map had places, which follow each other.
+        is_flat: whether each unit has as many features as a map had positions, which follow each other.
     """
 
     units: list[int]
@@ -134,8 +134,8 @@ class _Walk:
         units = self._spread(call, source, size[0] if call.kind is nn.LayerNorm else size)
         self._has(call, ["weight", "bias", "running_mean", "running_var"], -1, units)
         if call.kind is nn.GroupNorm and 1 < call.module.num_groups < size:
-            for place, unit in enumerate(units):
-                self.ties.mark(unit, (call.path, place * call.module.num_groups // size))
+            for index, unit in enumerate(units):
+                self.ties.mark(unit, (call.path, index * call.module.num_groups // size))
         return source
 
     def arithmetic(self, call: Call, *sources: _Followed) -> _Followed:

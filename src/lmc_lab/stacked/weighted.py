@@ -145,7 +145,7 @@ def _linear(call: Call, source: LayerInput) -> Layer:
 
 
 def _aligned(weight: Tensor) -> Tensor:
-    """Returns (n, out, in) so that every model's matrix begins a cache line: its place must not change the product."""
+    """Returns (n, out, in) so that every model's matrix begins a cache line: its address must not change the product."""
     num_models, size = len(weight), weight[0].numel()
     lines = weight.new_empty(num_models, -(-size // _LINE) * _LINE)
     return lines[:, :size].copy_(weight.flatten(1)).view(weight.shape)

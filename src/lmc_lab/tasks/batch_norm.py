@@ -28,8 +28,8 @@ class BufferPolicy:
 
     def __init__(self, module: nn.Module, train: Examples, settings: EvaluationSettings) -> None:
         self._policy = BatchNormPolicy(settings.bn_policy)
-        self._own = {name: module.get_buffer(name) for name in StateLayout.of(module).buffers}
-        self._moments = {name for name in self._own if has_running_moments(_owner(module, name))}
+        self._module_buffers = {name: module.get_buffer(name) for name in StateLayout.of(module).buffers}
+        self._moments = {name for name in self._module_buffers if has_running_moments(_owner(module, name))}
         is_reestimated = self._policy is BatchNormPolicy.REESTIMATE and _has_running_moments(module)
         self._inputs = train.draw(settings.num_bn_examples).batch(slice(None))[0] if is_reestimated else None
 
@@ -43,10 +43,10 @@ class BufferPolicy:
         Raises:
             UserError: others are missing.
         """
-        own = self._in_place_of_missing(buffers, len(coefficients))
+        of_module = self._in_place_of_missing(buffers, len(coefficients))
         if self._policy is BatchNormPolicy.INTERPOLATE:
-            return {name: _mean(coefficients, values) for name, values in buffers.items()} | own
-        return {name: values[coefficients.argmax(dim=1)] for name, values in buffers.items()} | own
+            return {name: _mean(coefficients, values) for name, values in buffers.items()} | of_module
+        return {name: values[coefficients.argmax(dim=1)] for name, values in buffers.items()} | of_module
 
     def reestimated(self, forward: Forward, states: States) -> dict[str, Tensor]:
         """Returns the moments at n points that the policy takes from a batch, (n, C) by name; {} if it takes none."""
@@ -54,7 +54,7 @@ class BufferPolicy:
 
     def _in_place_of_missing(self, buffers: Buffers, num_points: int) -> dict[str, Tensor]:
         """Returns the module's own moments for those that the endpoints came without, and that the policy replaces."""
-        missing = [name for name in self._own if name not in buffers]
+        missing = [name for name in self._module_buffers if name not in buffers]
         is_replaced = self._moments if self._policy is BatchNormPolicy.REESTIMATE else set()
         if needed := [name for name in missing if name not in is_replaced]:
             advice = ", or take the bn_policy reestimate (evaluation.bn_policy=reestimate)"
@@ -62,7 +62,9 @@ class BufferPolicy:
                 f"expected endpoints with {first_three(needed)}, found none of them; save the whole of model.state_dict()"
                 f"{advice if self._moments.issuperset(needed) else ''}"
             )
-        return {name: self._own[name].expand(num_points, *self._own[name].shape) for name in missing}
+        return {
+            name: self._module_buffers[name].expand(num_points, *self._module_buffers[name].shape) for name in missing
+        }
 
 
 def _owner(module: nn.Module, name: str) -> nn.Module:

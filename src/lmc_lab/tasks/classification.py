@@ -13,8 +13,8 @@ from lmc_lab.values import Count, Share
 class Classification(SupervisedTask):
     """Cross-entropy; right is the largest output.
 
-    Targets are classes (B,), or (B, T) where an example is a sequence with a class at each place, the next token, say; outputs
-    have a last dimension more, that of the classes.
+    Targets are classes (B,), or (B, T) where an example is a sequence with a class at each position, the next token, say;
+    outputs have a last dimension more, that of the classes.
 
     Args:
         model: gives one output a class.
@@ -42,7 +42,7 @@ class Classification(SupervisedTask):
         return self._losses(self(inputs), targets, self._label_smoothing).mean()
 
     def per_example_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Returns the cross-entropy of each example, (B,); of a sequence, its mean over places.
+        """Returns the cross-entropy of each example, (B,); of a sequence, its mean over positions.
 
         Raises:
             UserError: the model has another number of outputs, or there are labels that have none.
@@ -73,9 +73,9 @@ class Classification(SupervisedTask):
             )
 
     def is_correct(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Returns where the largest output is the target, bool (B,): of a sequence, at its last place.
+        """Returns where the largest output is the target, bool (B,): of a sequence, at its last position.
 
-        That place alone has the whole sequence before it, and whether an example is right is a matter of yes and no.
+        That position alone has the whole sequence before it, and whether an example is right is a matter of yes and no.
         """
         if targets.dim() > 1:
             outputs, targets = outputs[:, -1], targets[:, -1]

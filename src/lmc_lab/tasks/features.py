@@ -72,8 +72,8 @@ class Features:
         names = {id(parameter): name for name, parameter in module.named_parameters()}
         self._of_task = ParameterLayout.of(dict(module.named_parameters()))
         self._weight = names[id(layer.weight)]
-        owner, _, own = path.rpartition(".")
-        setattr(module.get_submodule(owner), own, nn.Identity())
+        owner, _, attribute = path.rpartition(".")
+        setattr(module.get_submodule(owner), attribute, nn.Identity())
         model = FeatureModel(module.model)
         parameters = dict(model.named_parameters())
         if not parameters:
@@ -100,7 +100,7 @@ class Features:
         """Returns what `of` finds in the features of all examples, of some points at a time: those at each slice.
 
         Args:
-            of: takes features (n, B, D), the number of each example's class, (B,), and K; places in a sequence are
+            of: takes features (n, B, D), the number of each example's class, (B,), and K; positions in a sequence are
                 examples, too. What it returns is added up over batches.
             thetas: parameters of the task's module, (n, D').
             coefficients: of the P endpoints in each point, (n, P), by which their buffers are mixed.
@@ -108,20 +108,20 @@ class Features:
             examples: of classes that occur in the training set.
         """
         tensors = self._of_task.unflatten(thetas)
-        own = self._layout.flatten({name: tensors[source] for name, source in self._sources.items()})
-        own_buffers = {name: values for name, values in buffers.items() if name in self._buffers}
-        points = self.evaluator.points(own, coefficients, own_buffers)
+        endpoint_thetas = self._layout.flatten({name: tensors[source] for name, source in self._sources.items()})
+        feature_buffers = {name: values for name, values in buffers.items() if name in self._buffers}
+        points = self.evaluator.points(endpoint_thetas, coefficients, feature_buffers)
         classes = self.classes.to(self.evaluator.device.torch_device)
-        found: dict[tuple[int, int], Summed] = {}
+        sums: dict[tuple[int, int], Summed] = {}
 
         def add(cut: slice, features: Tensor, targets: Tensor) -> None:
             numbers = torch.searchsorted(classes, targets.flatten())
             part = of(features.flatten(1, -2), numbers, len(classes))
-            place = (cut.start, cut.stop)
-            found[place] = found[place] + part if place in found else part
+            bounds = (cut.start, cut.stop)
+            sums[bounds] = sums[bounds] + part if bounds in sums else part
 
         self.evaluator.visit_outputs(points, examples, add)
-        return [(slice(*place), part) for place, part in found.items()]
+        return [(slice(*bounds), part) for bounds, part in sums.items()]
 
 
 @torch.no_grad()

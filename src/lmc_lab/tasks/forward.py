@@ -26,7 +26,7 @@ InputParts = Sequence[Inputs]  # the inputs of one batch, in the parts and the m
 Outputs = Callable[[InputParts], Tensor]  # of n models on such inputs, (n, >= B, ...)
 
 # Models side by side have a multiple of so many examples. Else a model's numbers may begin in the middle of a vector register,
-# and the last bit of its outputs depend on its place: of equal endpoints three quarters of the hull had lower losses.
+# and the last bit of its outputs depend on its position: of equal endpoints three quarters of the hull had lower losses.
 _ALIGNED_EXAMPLES = 16
 EXAMPLES_IN_CACHE = 256  # of one model, at a time
 _METHOD_LENGTH = 120  # of a method in words: an exception of the user's own may be long
@@ -94,9 +94,9 @@ class _PointByPoint(Forward, ABC):
         return batch_moments(self._model, states, inputs)
 
     def _run(self, state: Mapping[str, Tensor], inputs: Inputs) -> Tensor:
-        own = each(Tensor.clone, inputs) if self._changes_inputs else inputs
+        copies = each(Tensor.clone, inputs) if self._changes_inputs else inputs
         before = _versions_of(inputs)
-        outputs: Tensor = functional_call(self._model, placed(self._model, state, self._written), (own,))
+        outputs: Tensor = functional_call(self._model, placed(self._model, state, self._written), (copies,))
         if _versions_of(inputs) != before:
             raise UserError(
                 "expected a model that changes its input in place always or never, found one that did not on the first "
@@ -107,11 +107,11 @@ class _PointByPoint(Forward, ABC):
 
 def changes_inputs(model: nn.Module, inputs: Inputs) -> bool:
     """Returns whether the model changes its inputs (B, ...) in place, as it does now with a copy of these."""
-    own = each(Tensor.clone, inputs)
-    before = _versions_of(own)
+    copies = each(Tensor.clone, inputs)
+    before = _versions_of(copies)
     with torch.no_grad():
-        model(own)
-    return _versions_of(own) != before
+        model(copies)
+    return _versions_of(copies) != before
 
 
 @final
@@ -140,8 +140,8 @@ class Loop(_PointByPoint):
         of one tensor a product's last bit may depend on where they begin.
         """
         num_points = len(next(iter(states.values())))
-        own = [{name: _as_trained(values[i]) for name, values in states.items()} for i in range(num_points)]
-        return lambda inputs: torch.stack([self._run(state, inputs[0]) for state in own])
+        points = [{name: _as_trained(values[i]) for name, values in states.items()} for i in range(num_points)]
+        return lambda inputs: torch.stack([self._run(state, inputs[0]) for state in points])
 
 
 @final

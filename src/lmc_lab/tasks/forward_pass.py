@@ -55,8 +55,8 @@ def placed(module: nn.Module, state: Mapping[str, Tensor], written: Collection[s
     loss. The copies keep it from the buffers of other points.
     """
     for name in state.keys() & written:
-        owner, _, own = name.rpartition(".")
-        buffers_of(module.get_submodule(owner))[own] = state[name].clone()
+        owner, _, attribute = name.rpartition(".")
+        buffers_of(module.get_submodule(owner))[attribute] = state[name].clone()
     return {name: tensor for name, tensor in state.items() if name not in written}
 
 
@@ -82,9 +82,9 @@ class _Recorder(TorchFunctionMode):
         given = [item for item in items([args, kwargs or {}]) if isinstance(item, Tensor)]
         before = {id(tensor): version_of(tensor) for tensor in given}
         result = func(*args, **(kwargs or {}))
-        found = [item for item in items(result) if isinstance(item, Tensor)]
+        results = [item for item in items(result) if isinstance(item, Tensor)]
         # What is returned as it was given, by `contiguous` say, is not made here: it may be a parameter.
-        self.tensors += [tensor for tensor in [*found, *given] if before.get(id(tensor)) != version_of(tensor)]
+        self.tensors += [tensor for tensor in [*results, *given] if before.get(id(tensor)) != version_of(tensor)]
         return result
 
 

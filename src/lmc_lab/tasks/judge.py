@@ -73,9 +73,9 @@ class Judge:
         return self._task.per_example_loss(outputs, targets)
 
     def _one(self, outputs: Tensor, targets: Tensor, state: State) -> tuple[Tensor, Tensor | None]:
-        own = {f"task.{name}": tensor for name, tensor in state.items() if name not in self.written}
+        tensors = {f"task.{name}": tensor for name, tensor in state.items() if name not in self.written}
         judged: tuple[Tensor, Tensor | None] = _unchanged(
-            lambda *given: functional_call(self._judging, own, given), outputs, targets
+            lambda *given: functional_call(self._judging, tensors, given), outputs, targets
         )
         return judged
 

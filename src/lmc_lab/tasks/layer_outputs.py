@@ -36,7 +36,7 @@ class LayerOutputs:
 
     @float32_products()
     def by_unit(self, state: Mapping[str, Tensor], inputs: Inputs) -> dict[str, Tensor]:
-        """Returns the results of each layer at a point by its name, (units, N): an example, or a place of one, a column."""
+        """Returns the results of each layer at a point by its name, (units, N): an example, or a position of one, a column."""
         results = _run(self._module, state, inputs, self._layers)
         return {
             name: result.movedim(-1 if isinstance(self._layers[name], _UNITS_LAST) else 1, 0).flatten(1)
@@ -61,12 +61,12 @@ def _run(
     module: nn.Module, state: Mapping[str, Tensor], inputs: Inputs, layers: Mapping[str, nn.Module]
 ) -> list[tuple[str, Tensor]]:
     """Returns the tensors that `layers` return in a forward pass, in the order of the calls."""
-    found: list[tuple[str, Tensor]] = []
+    results: list[tuple[str, Tensor]] = []
     device = next(module.parameters()).device
 
     def keep(name: str, result: object) -> None:
         if isinstance(result, Tensor):
-            found.append((name, result.detach().clone()))  # what follows may work in place
+            results.append((name, result.detach().clone()))  # what follows may work in place
 
     watching = [
         layer.register_forward_hook(lambda _, given, result, name=name: keep(name, result))
@@ -77,4 +77,4 @@ def _run(
     finally:
         for handle in watching:
             handle.remove()
-    return found
+    return results

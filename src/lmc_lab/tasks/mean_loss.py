@@ -57,5 +57,5 @@ def _one_by_one(loss: LossFunction) -> Callable[[Tensor, Tensor], Tensor]:
     return losses
 
 
-def _agree(found: Tensor, expected: Tensor) -> bool:
-    return torch.allclose(found, expected, rtol=_ROUNDING, atol=0.0, equal_nan=True)
+def _agree(actual: Tensor, expected: Tensor) -> bool:
+    return torch.allclose(actual, expected, rtol=_ROUNDING, atol=0.0, equal_nan=True)

@@ -68,9 +68,9 @@ def _checked(is_correct: IsCorrect | None, outputs: Tensor, targets: Tensor) -> 
     """Returns a function that does what `is_correct` does, which returns what it should."""
     if is_correct is None:
         return None
-    found = is_correct(outputs.clone(), targets.clone())
-    if not isinstance(found, Tensor) or found.dtype != torch.bool or found.shape != outputs.shape[:1]:
-        what = f"{found.dtype} {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+    correct = is_correct(outputs.clone(), targets.clone())
+    if not isinstance(correct, Tensor) or correct.dtype != torch.bool or correct.shape != outputs.shape[:1]:
+        what = f"{correct.dtype} {tuple(correct.shape)}" if isinstance(correct, Tensor) else type(correct).__name__
         raise UserError(
             f"expected is_correct to return torch.bool ({len(outputs)},), found {what}; compare each example once"
         )

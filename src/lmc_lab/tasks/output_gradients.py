@@ -67,22 +67,22 @@ class OutputGradients:
     def _vectorised(self, state: State, inputs: Inputs, direction: Tensor) -> Tensor:
         trained, constants = self._divided(state)
 
-        def value(own: State, example: Inputs) -> Tensor:
-            return self._outputs({**own, **constants}, example) @ direction
+        def value(parameters: State, example: Inputs) -> Tensor:
+            return self._outputs({**parameters, **constants}, example) @ direction
 
-        found: dict[str, Tensor] = vmap(grad(value), in_dims=(None, 0))(trained, inputs)
-        return self._layout.flatten(found).detach()
+        gradients: dict[str, Tensor] = vmap(grad(value), in_dims=(None, 0))(trained, inputs)
+        return self._layout.flatten(gradients).detach()
 
     def _one_by_one(self, state: State, inputs: Inputs, direction: Tensor) -> Tensor:
         trained, constants = self._divided(state)
         leaves = {name: value.clone().requires_grad_() for name, value in trained.items()}
         number = len(next(iter(inputs.values())) if isinstance(inputs, Mapping) else inputs)
         rows = []
-        for place in range(number):
-            example = each(lambda tensor, place=place: tensor[place], inputs)  # type: ignore[misc]
+        for index in range(number):
+            example = each(lambda tensor, index=index: tensor[index], inputs)  # type: ignore[misc]
             value = self._outputs({**leaves, **constants}, example) @ direction
-            found = torch.autograd.grad(value, list(leaves.values()), materialize_grads=True)
-            rows.append(self._layout.flatten(dict(zip(leaves, found, strict=True))))
+            gradients = torch.autograd.grad(value, list(leaves.values()), materialize_grads=True)
+            rows.append(self._layout.flatten(dict(zip(leaves, gradients, strict=True))))
         return torch.stack(rows)
 
     def _divided(self, state: State) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -92,9 +92,9 @@ class OutputGradients:
     def _outputs(self, state: State, example: Inputs) -> Tensor:
         """Returns the outputs on one example, flat. The model may change its inputs and its buffers: they are copies."""
         alone = each(lambda tensor: tensor[None].clone(), example)
-        own = {name: value if name in self._layout.names else value.clone() for name, value in state.items()}
+        copied = {name: value if name in self._layout.names else value.clone() for name, value in state.items()}
         with twice_differentiable():  # by operations that torch.func knows
-            outputs: Tensor = functional_call(self._module, own, (alone,))
+            outputs: Tensor = functional_call(self._module, copied, (alone,))
         return outputs.flatten()
 
 

@@ -44,10 +44,11 @@ def tried_blocks(module: nn.Module, state: Mapping[str, Tensor], inputs: Inputs)
 @torch.no_grad()
 def _are_symmetries(module: nn.Module, state: Mapping[str, Tensor], inputs: Inputs, blocks: Sequence[Block]) -> bool:
     precise = copy.deepcopy(module).double().eval()
-    own = {name: _precise(tensor) for name, tensor in state.items()}
+    original = {name: _precise(tensor) for name, tensor in state.items()}
     order = random_permutation(blocks, generator=torch.Generator().manual_seed(0))
     outputs, others = (
-        functional_call(precise, tensors, (each(_precise, inputs),)) for tensors in (own, permuted(own, blocks, order))
+        functional_call(precise, tensors, (each(_precise, inputs),))
+        for tensors in (original, permuted(original, blocks, order))
     )
     return bool((outputs - others).abs().max() <= _SAME * outputs.abs().max())
 

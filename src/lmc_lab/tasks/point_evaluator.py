@@ -93,9 +93,9 @@ class PointEvaluator:
     def _has_equal_losses(self, module: JudgedModel, train: Examples) -> bool:
         """Returns whether copies of the module, one more than are evaluated at once, have losses of the same bits."""
         count = self._forward.num_models + 1
-        own = self._layout.flatten(dict(module.named_parameters())).detach()
+        theta = self._layout.flatten(dict(module.named_parameters())).detach()
         buffers = {name: buffer[None] for name, buffer in module.named_buffers() if name in module.state_dict()}
-        points = self.points(own.repeat(count, 1), torch.ones(count, 1, dtype=torch.float64), buffers)
+        points = self.points(theta.repeat(count, 1), torch.ones(count, 1, dtype=torch.float64), buffers)
         judged = self._losses(points, train.first(self._forward.num_examples))
         losses = torch.cat([losses for *_, losses, _ in judged]).nan_to_num()
         sums = losses.sum(dim=1, dtype=torch.float64)
@@ -156,11 +156,11 @@ class PointEvaluator:
         num_points = len(next(iter(points.values())))
         masks = torch.zeros(num_points, len(examples), dtype=torch.bool, device=self.device.torch_device)
         loss_sum = torch.zeros(num_points, dtype=torch.float64, device=self.device.torch_device)
-        for cut, place, losses, correct in self._losses(points, examples):
+        for cut, part, losses, correct in self._losses(points, examples):
             if correct is None:
                 return None
             loss_sum[cut] += losses.sum(dim=1, dtype=torch.float64)
-            masks[cut, place] = correct
+            masks[cut, part] = correct
         check_losses(loss_sum.cpu(), "endpoint")
         return masks.cpu()
 
@@ -170,10 +170,10 @@ class PointEvaluator:
         shape = len(next(iter(points.values()))), len(examples)
         losses, is_right = torch.zeros(shape, dtype=torch.float64), torch.zeros(shape, dtype=torch.bool)
         has_right = False
-        for cut, place, losses_there, correct in self._losses(points, examples):
-            losses[cut, place] = losses_there.cpu().double()
+        for cut, part, losses_there, correct in self._losses(points, examples):
+            losses[cut, part] = losses_there.cpu().double()
             if correct is not None:
-                is_right[cut, place], has_right = correct.cpu(), True
+                is_right[cut, part], has_right = correct.cpu(), True
         return losses, is_right if has_right else None
 
     @float32_products()
@@ -205,10 +205,10 @@ class PointEvaluator:
         groups = list(self._groups(points))
         loss_sums, nums_correct = [], []
         for inputs, targets in examples.chunks(self._forward.num_examples):
-            parts, own_targets = self._forward.inputs(inputs), self._forward.targets(targets)[: len(targets)]
+            parts, real_targets = self._forward.inputs(inputs), self._forward.targets(targets)[: len(targets)]
             outputs = torch.cat([run(parts)[: cut.stop - cut.start, : len(targets)] for cut, _, run in groups])
             judged = further(outputs)
-            losses, correct = self._judge(judged, own_targets, {"": judged})
+            losses, correct = self._judge(judged, real_targets, {"": judged})
             loss_sums.append(losses.sum(dim=1, dtype=torch.float64))
             nums_correct += [] if correct is None else [correct.sum(dim=1, dtype=torch.float64)]
         accuracy = (torch.stack(nums_correct).sum(dim=0) / len(examples)).cpu() if nums_correct else None
@@ -232,22 +232,22 @@ class PointEvaluator:
         examples = examples.on(self.device.torch_device)
 
         @torch.no_grad()  # each thread has a switch of its own
-        def judge(place: slice) -> list[tuple[slice, slice, Tensor, Tensor | None]]:
-            inputs, targets = examples.batch(place)
-            parts, own_targets = self._forward.inputs(inputs), self._forward.targets(targets)
+        def judge(part: slice) -> list[tuple[slice, slice, Tensor, Tensor | None]]:
+            inputs, targets = examples.batch(part)
+            parts, all_targets = self._forward.inputs(inputs), self._forward.targets(targets)
             judged = []
-            for cut, own, outputs_on in groups:
-                outputs = outputs_on(parts)[:, : len(own_targets)]
-                losses, correct = self._judge(outputs, own_targets, own)
+            for cut, states, outputs_on in groups:
+                outputs = outputs_on(parts)[:, : len(all_targets)]
+                losses, correct = self._judge(outputs, all_targets, states)
                 # Without those on copies of the last example.
                 losses, correct = losses[:, : len(targets)], None if correct is None else correct[:, : len(targets)]
-                judged.append((cut, place, losses, correct))
+                judged.append((cut, part, losses, correct))
             return judged
 
         size = self._forward.num_examples
-        places = [slice(start, start + size) for start in range(0, len(examples), size)]
+        spans = [slice(start, start + size) for start in range(0, len(examples), size)]
         num_threads = 1 if self._judge.uses_point else self._forward.num_threads
-        for judged in map_in_order(judge, places, num_threads=num_threads):
+        for judged in map_in_order(judge, spans, num_threads=num_threads):
             yield from judged
 
     def _groups(self, points: States) -> Iterator[tuple[slice, States, Outputs]]:
@@ -259,8 +259,8 @@ class PointEvaluator:
         num_points, size = len(next(iter(points.values()))), self._forward.num_models
         for start in range(0, num_points, size):
             cut = slice(start, min(start + size, num_points))
-            own = {name: values[cut] for name, values in points.items()}
-            yield cut, own, self._forward.at({name: padded(values, size) for name, values in own.items()})
+            states = {name: values[cut] for name, values in points.items()}
+            yield cut, states, self._forward.at({name: padded(values, size) for name, values in states.items()})
 
 
 @cache

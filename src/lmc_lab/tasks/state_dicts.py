@@ -47,8 +47,8 @@ def endpoints_of(model: nn.Module, states: Sequence[StateDict], names: Sequence[
 
 def _placed(model: nn.Module, layout: StateLayout, state: StateDict, name: str) -> dict[str, Tensor]:
     """Returns the tensors of a state dict that make a point, under the model's names and in its precision."""
-    own = _own(model, layout, state, f"{name} to be weights of {type(model).__name__}")
-    placed = {each: tensor.detach().to("cpu", layout.dtypes[each]) for each, tensor in own.items()}
+    weights = _weights_of(model, layout, state, f"{name} to be weights of {type(model).__name__}")
+    placed = {each: tensor.detach().to("cpu", layout.dtypes[each]) for each, tensor in weights.items()}
     for each in layout.parameters.names:
         if not placed[each].isfinite().all():
             raise UserError(
@@ -58,7 +58,7 @@ def _placed(model: nn.Module, layout: StateLayout, state: StateDict, name: str) 
     return placed
 
 
-def _own(model: nn.Module, layout: StateLayout, state: Any, what: str) -> dict[str, Tensor]:
+def _weights_of(model: nn.Module, layout: StateLayout, state: Any, what: str) -> dict[str, Tensor]:
     """Returns the parameters in a state dict, and those buffers that it has, under the model's own names."""
     if not isinstance(state, Mapping):
         raise UserError(
@@ -67,20 +67,20 @@ def _own(model: nn.Module, layout: StateLayout, state: Any, what: str) -> dict[s
     parameters, known = layout.parameters.names, model.state_dict()
     prefix = _prefix(state, parameters, what)
     below = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-    own = {name: below[name] for name in layout.dtypes if isinstance(below.get(name), Tensor)}
-    missing = [name for name in parameters if name not in own]
+    picked = {name: below[name] for name in layout.dtypes if isinstance(below.get(name), Tensor)}
+    missing = [name for name in parameters if name not in picked]
     unknown = [name for name in below if name not in known]
     if missing or unknown:
         raise UserError(
             f"expected {what}, with {first_three(missing or parameters)}, found "
             f"{first_three(unknown) if unknown else 'none of them'}; give the model that these weights are of"
         )
-    if others := [name for name, tensor in own.items() if tensor.shape != known[name].shape]:
+    if others := [name for name, tensor in picked.items() if tensor.shape != known[name].shape]:
         raise UserError(
             f"expected {what}, with {first_three(f'{name} {tuple(known[name].shape)}' for name in others)}, found "
-            f"{first_three(f'{name} {tuple(own[name].shape)}' for name in others)}; give the model that these weights are of"
+            f"{first_three(f'{name} {tuple(picked[name].shape)}' for name in others)}; give the model that these weights are of"
         )
-    return own
+    return picked
 
 
 def _prefix(state: Mapping[str, Any], names: Iterable[str], what: str) -> str:
@@ -111,12 +111,12 @@ def first_three(names: Iterable[str]) -> str:
 
 def _refuse_shared(states: Sequence[Any]) -> None:
     """Refuses state dicts whose tensors all lie in the same memory: of one model that was trained on meanwhile."""
-    places = [
+    pointers = [
         {name: tensor.data_ptr() for name, tensor in state.items() if isinstance(tensor, Tensor) and tensor.numel()}
         for state in states
         if isinstance(state, Mapping)
     ]
-    for (i, first), (j, second) in combinations(enumerate(places), 2):
+    for (i, first), (j, second) in combinations(enumerate(pointers), 2):
         if first and first == second:
             raise UserError(
                 f"expected weights of different models, found states[{i}] and states[{j}] in the same memory, so that both are "

@@ -45,8 +45,8 @@ class Vectorised(Forward):
 
         Their tensors have memory of their own: of views of larger ones a product's last bit may depend on where they begin.
         """
-        own = {name: values.clone(memory_format=torch.contiguous_format) for name, values in states.items()}
-        return partial(self._run, own)
+        copies = {name: values.clone(memory_format=torch.contiguous_format) for name, values in states.items()}
+        return partial(self._run, copies)
 
     def inputs(self, inputs: Inputs) -> InputParts:
         """Returns as many inputs as every pass has."""
@@ -66,10 +66,10 @@ class Vectorised(Forward):
     def _try(self, inputs: Inputs) -> None:
         if changes_inputs(self._model, inputs):
             raise UnsupportedModel("one that changes its inputs in place")
-        own = dict(self._model.named_parameters()) | dict(self._model.named_buffers())
+        tensors = dict(self._model.named_parameters()) | dict(self._model.named_buffers())
         try:
             with torch.no_grad():
-                self._run(stack(own, 2), [inputs])
+                self._run(stack(tensors, 2), [inputs])
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # whatever torch.func cannot do with a module of the user's

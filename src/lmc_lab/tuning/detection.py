@@ -37,8 +37,8 @@ def turning_points(rows: pd.DataFrame, rate: float | None = None) -> pd.DataFram
 
 def _measured(rows: pd.DataFrame) -> Iterator[dict[str, object]]:
     for quantity, detector in DETECTORS.items():
-        for trunk, own in along_trunks(rows, quantity).groupby("trunk"):
-            steps, values = own["step"].astype(float).tolist(), own["value"].tolist()
+        for trunk, trunk_rows in along_trunks(rows, quantity).groupby("trunk"):
+            steps, values = trunk_rows["step"].astype(float).tolist(), trunk_rows["value"].tolist()
             line: dict[str, object] = {"trunk": trunk, "detector": detector.name}
             yield from (line | {"share": share, "step": turning_point(steps, values, share)} for share in SHARES)
             if quantity == LOSS:
@@ -62,7 +62,7 @@ class Judged:
     found: Mapping[str, RankCorrelation]
 
     @property
-    def told(self) -> str:
+    def rule(self) -> str:
         """Returns the rule, and what it was chosen and judged on, as a sentence."""
         return (
             f"Detectors turn where {self.share:.0%} of their changing is done, chosen on {self.num_chosen_on} settings; rank "
@@ -94,12 +94,12 @@ def judge(points: pd.DataFrame, *, seed: int = 0) -> Judged:
     order = np.random.default_rng(seed).permutation(len(settings))
     chosen_on = {settings[number] for number in order[: len(settings) // 2]}
     first = points[points["setting"].isin(chosen_on)]
-    share = max(SHARES, key=lambda each: _mean_size(first, each))
+    share = max(SHARES, key=lambda share: _mean_size(first, share))
     rest = points[~points["setting"].isin(chosen_on)]
     names = list(dict.fromkeys(points["detector"]))
     level = 1 - (1 - _LEVEL) / max(len(names), 1)
-    found = {name: rank_correlation(*_pairs(rest, name, share), level=level, seed=seed) for name in names}
-    return Judged(share, len(chosen_on), len(settings) - len(chosen_on), found)
+    correlations = {name: rank_correlation(*_pairs(rest, name, share), level=level, seed=seed) for name in names}
+    return Judged(share, len(chosen_on), len(settings) - len(chosen_on), correlations)
 
 
 def _mean_size(points: pd.DataFrame, share: float) -> float:
@@ -111,9 +111,9 @@ def _mean_size(points: pd.DataFrame, share: float) -> float:
 
 def _pairs(points: pd.DataFrame, detector: str, share: float) -> tuple[Tensor, Tensor]:
     """Returns `step` and `onset` (settings, trunks); a setting that lacks one of them for a trunk is left out."""
-    own = points[points["detector"].eq(detector)]
-    own = own[own["share"].isna() | own["share"].eq(share)]
-    tables = [own.pivot(index="setting", columns="trunk", values=name) for name in ("step", "onset")]
+    of_detector = points[points["detector"].eq(detector)]
+    of_detector = of_detector[of_detector["share"].isna() | of_detector["share"].eq(share)]
+    tables = [of_detector.pivot(index="setting", columns="trunk", values=name) for name in ("step", "onset")]
     whole = tables[0].notna().all(axis=1) & tables[1].notna().all(axis=1)
     steps, onsets = (torch.tensor(table[whole].to_numpy(dtype=float)) for table in tables)
     return steps, onsets

@@ -77,8 +77,8 @@ def override_text(value: object) -> str:
 
 def _reads_back(text: str) -> bool:
     try:
-        (found,) = OverridesParser.create().parse_overrides([f"key={text}"])
-        return not found.is_sweep_override() and found.value() == text
+        (override,) = OverridesParser.create().parse_overrides([f"key={text}"])
+        return not override.is_sweep_override() and override.value() == text
     except HydraException:
         return False
 

@@ -146,7 +146,7 @@ def listed(parameter: Parameter) -> list[Value]:
         return list(parameter.values)
     assert parameter.step is not None
     number = int((parameter.high - parameter.low) / parameter.step + 1e-9) + 1
-    return [rounded(parameter.low + parameter.step * each) for each in range(number)]
+    return [rounded(parameter.low + parameter.step * index) for index in range(number)]
 
 
 def rounded(value: Value) -> Value:

@@ -38,8 +38,8 @@ class SweepRecord:
     def add(self, trial: Trial, onsets: pd.DataFrame, points: pd.DataFrame) -> None:
         """Adds what a trial found, as `Trial.onsets` and `Trial.turning_points` return it."""
         self._lines.append(onsets[_ONSETS].assign(trial=trial.name, **trial.values))
-        own = onsets[onsets["criterion"].eq(self._criterion)]
-        onset = own.set_index("trunk")["first_held"].astype(float).fillna(inf)
+        of_criterion = onsets[onsets["criterion"].eq(self._criterion)]
+        onset = of_criterion.set_index("trunk")["first_held"].astype(float).fillna(inf)
         joined = points.assign(setting=trial.name, onset=points["trunk"].map(onset), **trial.values)
         self._points.append(joined)
 
@@ -54,29 +54,29 @@ class SweepRecord:
         lines = pd.concat([pd.DataFrame(columns=["trial", *keys, *_ONSETS, "failed"]), *self._lines], ignore_index=True)
         return lines[["trial", *keys, *_ONSETS, "failed"]]
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """Returns the onsets by the sweep's criterion, and the rank correlation of each key with them, as text."""
-        own = self._own
-        if own.empty:
+        lines = self._criterion_lines
+        if lines.empty:
             return "no trial has an onset"
-        shown = own[[*self._sweep.parameters, "trunk", "last_failed", "first_held", "reversals"]]
-        return "\n".join([as_text(shown), *self._correlations(own), *self._detectors()])
+        shown = lines[[*self._sweep.parameters, "trunk", "last_failed", "first_held", "reversals"]]
+        return "\n".join([as_text(shown), *self._correlations(lines), *self._detectors()])
 
     def write(self) -> list[Path]:
         """Writes the table, and the figure if there is an onset to draw; returns where."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        table, detectors, own = self._folder / "trials.csv", self._folder / "detectors.csv", self._own
+        table, detectors, lines = self._folder / "trials.csv", self._folder / "detectors.csv", self._criterion_lines
         write_text(table, self.table.to_csv(index=False))
-        if own.empty:
+        if lines.empty:
             return [table]
         write_text(detectors, pd.concat(self._points, ignore_index=True).to_csv(index=False))
         paths = files_of(self._folder, "onset", _FORMATS)
-        write_figure(lambda: onset_by_key(own, self._is_log), paths)
+        write_figure(lambda: onset_by_key(lines, self._is_log), paths)
         write_text(self._folder / "captions.txt", f"onset\n{CAPTION}\n")
         return [table, detectors, *paths]
 
     @property
-    def _own(self) -> pd.DataFrame:
+    def _criterion_lines(self) -> pd.DataFrame:
         """Returns the lines of the criterion that the sweep goes by."""
         table = self.table
         return table[table["criterion"].eq(self._criterion)]
@@ -90,26 +90,26 @@ class SweepRecord:
         """Returns of each key whether its axis is logarithmic."""
         return {key: isinstance(each, Range) and each.is_log for key, each in self._sweep.parameters.items()}
 
-    def _correlations(self, own: pd.DataFrame) -> Iterator[str]:
+    def _correlations(self, lines: pd.DataFrame) -> Iterator[str]:
         """Yields a line for each key whose values are numbers: a trial counts once, by the mean over its trunks."""
-        onset = own["first_held"].fillna(inf)
+        onset = lines["first_held"].fillna(inf)
         trials = (
-            own.assign(onset=onset)
+            lines.assign(onset=onset)
             .groupby("trial")
             .agg({"onset": "mean", **dict.fromkeys(self._sweep.parameters, "first")})
         )
         for key in self._sweep.parameters:
             values = pd.to_numeric(trials[key], errors="coerce")
             if values.notna().all():
-                found = rank_correlation(values.tolist(), trials["onset"].tolist())
-                if isnan(found.value):
+                correlation = rank_correlation(values.tolist(), trials["onset"].tolist())
+                if isnan(correlation.value):
                     yield f"no rank correlation of the onset with {key}: it wants 4 trials in which both differ"
                     continue
-                yield f"rank correlation of the onset with {key}: {found} (Spearman's, {found.num_pairs} trials)"
+                yield f"rank correlation of the onset with {key}: {correlation} (Spearman's, {correlation.num_pairs} trials)"
 
     def _detectors(self) -> Iterator[str]:
         """Yields how detectors go with the onset, where there are enough trials to choose a rule and to judge by it."""
         judged = judge(pd.concat(self._points, ignore_index=True))
         if any(not isnan(each.value) for each in judged.found.values()):
-            yield judged.told
+            yield judged.rule
             yield as_text(judged.table)

@@ -57,16 +57,16 @@ class Sweep:
         return prod(len(listed(parameter)) for parameter in self.parameters.values())
 
 
-def read_sweep(place: str) -> Sweep:
+def read_sweep(name: str) -> Sweep:
     """Returns the sweep in a file.
 
     Args:
-        place: a path, or the name of a file in `sweeps/` in a folder of configs.
+        name: a path, or the name of a file in `sweeps/` in a folder of configs.
 
     Raises:
         UserError: there is none, or it says something that is not understood.
     """
-    path = _path_of(place)
+    path = _path_of(name)
     try:
         content = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
@@ -81,16 +81,16 @@ def read_sweep(place: str) -> Sweep:
         raise UserError(f"{error} (in {path})") from None
 
 
-def _path_of(place: str) -> Path:
-    if place.endswith((".yaml", ".yml")):
-        path = Path(place)
+def _path_of(name: str) -> Path:
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name)
         if not path.is_file():
-            raise UserError(f"expected the file of a sweep at sweep_config={place}, found none; name another")
+            raise UserError(f"expected the file of a sweep at sweep_config={name}, found none; name another")
         return path
-    found = {path.stem: path for folder in reversed(folders()) for path in sorted((folder / _GROUP).glob("*.yaml"))}
-    if place not in found:
-        raise UserError(f"expected a sweep in {_GROUP}/, found '{place}'; {nearest(place, found)}")
-    return found[place]
+    paths = {path.stem: path for folder in reversed(folders()) for path in sorted((folder / _GROUP).glob("*.yaml"))}
+    if name not in paths:
+        raise UserError(f"expected a sweep in {_GROUP}/, found '{name}'; {nearest(name, paths)}")
+    return paths[name]
 
 
 def _sweep(content: Mapping[str, Any], stem: str) -> Sweep:
@@ -127,7 +127,7 @@ def _given(command: Any) -> tuple[str, ...]:
     check_value(command, Sequence[str], "command")
     if not command:
         return ()
-    programs = [place for place, item in enumerate(command) if item in (_THIS, "${program}")]
+    programs = [index for index, item in enumerate(command) if item in (_THIS, "${program}")]
     if not programs:
         raise UserError(
             f"expected {_THIS} in command, which a trial is, found {command}; write [python, -m, {_THIS}, …]"

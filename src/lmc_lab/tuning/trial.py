@@ -59,15 +59,17 @@ class Trial:
             sweep: that the trial is of.
         """
         settings = settings_of(values, _task_of(config))
-        own = [*config.overrides, *settings]
-        others = [item for item in given if not _is_own(item)]
-        told = json.dumps([own, [item for item in others if not re.match(_WITHOUT_EFFECT, key_of(item))]])
-        name = f"{sweep or config.study.name}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
+        trial_overrides = [*config.overrides, *settings]
+        further = [item for item in given if not _is_own(item)]
+        identity = json.dumps(
+            [trial_overrides, [item for item in further if not re.match(_WITHOUT_EFFECT, key_of(item))]]
+        )
+        name = f"{sweep or config.study.name}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
         overrides = (
-            *others,
+            *further,
             f"study.name={name}",
             f"figures=[{','.join(config.figures)}]",
-            f"overrides={list_text(own)}",
+            f"overrides={list_text(trial_overrides)}",
         )
         return cls(values, tuple(settings), name, overrides, Path(config.output_dir).absolute())
 
@@ -103,8 +105,8 @@ class Trial:
 
         from lmc_lab.study_column import find_column
 
-        own = without_hydras(self.overrides)
-        return find_column(compose("report", overrides=own), own).collected
+        overrides = without_hydras(self.overrides)
+        return find_column(compose("report", overrides=overrides), overrides).collected
 
     @property
     def _task(self) -> Mapping[str, Any]:
@@ -122,12 +124,12 @@ class Trial:
         """
         from lmc_lab.results.folder import all_rows
 
-        found = _onset_lines(all_rows(self._results.with_rows))
-        if found.empty:
+        lines = _onset_lines(all_rows(self._results.with_rows))
+        if lines.empty:
             raise UserError(
                 f"expected onsets among the results of {self.name}, found none; add the analysis: +study.analyses.onset={{}}"
             )
-        return found.assign(num_steps=int(self._task["max_steps"]))
+        return lines.assign(num_steps=int(self._task["max_steps"]))
 
     def turning_points(self) -> "DataFrame":
         """Returns where each detector of the onset turns along each trunk; see `tuning.detection.turning_points`."""
@@ -172,12 +174,12 @@ def check_metric(name: str, analyses: Collection[str]) -> None:
 
 def _onset_lines(rows: "DataFrame") -> "DataFrame":
     """Returns the onsets in rows of the analysis `onset`."""
-    own = rows[rows["analysis"].eq("onset")]
-    reversals = own[own["quantity"].str.endswith(_REVERSALS)]
+    onsets = rows[rows["analysis"].eq("onset")]
+    reversals = onsets[onsets["quantity"].str.endswith(_REVERSALS)]
     counts = reversals.assign(
         criterion=reversals["quantity"].str.removesuffix(_REVERSALS), reversals=reversals["value"]
     )
-    ends = own.assign(criterion=own["quantity"], last_failed=own["low"], first_held=own["high"])
+    ends = onsets.assign(criterion=onsets["quantity"], last_failed=onsets["low"], first_held=onsets["high"])
     keys = ["criterion", "trunk"]
     return ends[[*keys, "last_failed", "first_held"]].merge(counts[[*keys, "reversals"]], on=keys)
 

@@ -109,8 +109,8 @@ def draw_points(
 ) -> None:
     """Draws `value` with its interval against `column`, a line for every series and trunk.
 
-    What has one place there stands side by side, in points of the page, so that no interval hides another. Trunks are
-    never pooled: an interval covers what was drawn of one trunk.
+    Series and trunks at the same value of `column` are moved side by side, by points of the page, so that no interval hides
+    another. Trunks are never pooled: an interval covers what was drawn of one trunk.
 
     Args:
         axis: that is drawn on.
@@ -118,23 +118,26 @@ def draw_points(
         series: the rows of each.
         marks: of the trunks.
         within: what a value can be; intervals end there.
-        apart: how many times as far as usual what has one place is moved, where places are far from each other.
+        apart: how many times as far as usual they are moved, where the values of `column` are far from each other.
     """
     drawn = [(style, rows) for style, rows in series.items() if not rows.empty]
     for style in (style for style, _ in drawn if style.label):
         axis.plot([], [], style.line, color=style.colour, label=style.label)
     lines = [
-        (trunk, number, style, own.sort_values(column, kind="stable"))
+        (trunk, number, style, trunk_rows.sort_values(column, kind="stable"))
         for number, (style, rows) in enumerate(drawn)
-        for trunk, own in rows.groupby("trunk", dropna=False)
+        for trunk, trunk_rows in rows.groupby("trunk", dropna=False)
     ]
     lines.sort(key=lambda line: (pd.isna(line[0]), 0 if pd.isna(line[0]) else line[0], line[1]))
-    for shift, (trunk, _, style, own) in zip(_side_by_side(len(lines)), lines, strict=True):
-        low, high = own["low"].fillna(own["value"]).clip(*within), own["high"].fillna(own["value"]).clip(*within)
+    for shift, (trunk, _, style, trunk_rows) in zip(_side_by_side(len(lines)), lines, strict=True):
+        low, high = (
+            trunk_rows["low"].fillna(trunk_rows["value"]).clip(*within),
+            trunk_rows["high"].fillna(trunk_rows["value"]).clip(*within),
+        )
         drawn_line = axis.errorbar(
-            own[column].astype(float),
-            own["value"],
-            yerr=[(own["value"] - low).clip(lower=0), (high - own["value"]).clip(lower=0)],
+            trunk_rows[column].astype(float),
+            trunk_rows["value"],
+            yerr=[(trunk_rows["value"] - low).clip(lower=0), (high - trunk_rows["value"]).clip(lower=0)],
             marker=marks.symbol(trunk),
             linestyle=style.line,
             color=style.colour,
@@ -151,7 +154,7 @@ def draw_points(
 def _side_by_side(number: int) -> list[float]:
     """Returns by how many points each of a number of things is moved."""
     apart = min(_APART, _WIDEST / max(number - 1, 1))
-    return [apart * (each - (number - 1) / 2) for each in range(number)]
+    return [apart * (index - (number - 1) / 2) for index in range(number)]
 
 
 def _figure_of(axis: Axes) -> Figure:
@@ -189,8 +192,8 @@ def log_axis(axis: Axes) -> None:
     """
     axis.set_yscale("log")
     bars = [container for container in axis.containers if isinstance(container, ErrorbarContainer)]
-    segments = [np.asarray(each) for bar in bars for lines in bar.lines[2] for each in lines.get_segments()]
-    heights = np.concatenate([each[:, 1] for each in segments]) if segments else np.ones(1)
+    segments = [np.asarray(segment) for bar in bars for lines in bar.lines[2] for segment in lines.get_segments()]
+    heights = np.concatenate([segment[:, 1] for segment in segments]) if segments else np.ones(1)
     if (heights > 0).all():
         return
     floor = heights[heights > 0].min() / 2
@@ -199,16 +202,18 @@ def log_axis(axis: Axes) -> None:
             ends = np.asarray(cap.get_ydata(), dtype=float)
             cap.set_ydata(np.where(ends > 0, ends, np.nan))
         for lines in bar.lines[2]:
-            lines.set_segments([np.maximum(each, [-inf, floor]) for each in map(np.asarray, lines.get_segments())])
+            lines.set_segments(
+                [np.maximum(segment, [-inf, floor]) for segment in map(np.asarray, lines.get_segments())]
+            )
     axis.set_ylim(floor, heights.max() * 1.3)
 
 
 def _labels(ticks: Sequence[int], first: int) -> list[str]:
     """Returns the label of each tick, empty where it would lie on the last that is not."""
-    places = [_NEAR_ZERO * tick / first if tick <= first else _NEAR_ZERO + log10(tick / first) for tick in ticks]
-    room, last, labels = (places[-1] - places[0]) / _MOST_LABELS, -inf, []
-    for tick, place in zip(ticks, places, strict=True):
-        has_room = place - last >= room
+    positions = [_NEAR_ZERO * tick / first if tick <= first else _NEAR_ZERO + log10(tick / first) for tick in ticks]
+    room, last, labels = (positions[-1] - positions[0]) / _MOST_LABELS, -inf, []
+    for tick, position in zip(ticks, positions, strict=True):
+        has_room = position - last >= room
         labels.append(str(tick) if has_room else "")
-        last = place if has_room else last
+        last = position if has_room else last
     return labels

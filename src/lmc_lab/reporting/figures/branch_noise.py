@@ -57,13 +57,13 @@ def mixture_distance(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
     axis.set_ylabel("distance between kinds")
 
 
-def _draw_share(axis: Axes, found: dict[Kind, pd.DataFrame], marks: Marks) -> None:
-    _draw(axis, found, marks, most=1)
+def _draw_share(axis: Axes, by_noise: dict[Kind, pd.DataFrame], marks: Marks) -> None:
+    _draw(axis, by_noise, marks, most=1)
     axis.set_ylim(-0.04, 1.04)
 
 
-def _draw(axis: Axes, found: dict[Kind, pd.DataFrame], marks: Marks, *, most: float) -> None:
-    series = {Style(kind.label, kind.colour): own for kind, own in found.items() if not own.empty}
+def _draw(axis: Axes, by_noise: dict[Kind, pd.DataFrame], marks: Marks, *, most: float) -> None:
+    series = {Style(kind.label, kind.colour): kind_rows for kind, kind_rows in by_noise.items() if not kind_rows.empty}
     draw_against_split(axis, series, marks, within=(0, most))
 
 

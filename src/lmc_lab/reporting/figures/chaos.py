@@ -39,14 +39,14 @@ def draw(rows: pd.DataFrame) -> Figure:
 
 def growth(axis: Axes, rows: pd.DataFrame, marks: Marks, *, quantity: str = "lyapunov_exponent") -> None:
     """Draws a rate at which differences grow against the step at which its window begins; splits and onsets are marked."""
-    own = select(rows, quantity)
-    draw_points(axis, "step", {Style("trunk", BLUE): own}, marks)
+    rates = select(rows, quantity)
+    draw_points(axis, "step", {Style("trunk", BLUE): rates}, marks)
     axis.set_ylabel(_RATES[quantity])
     if not axis.has_data():
         return
     mark_splits_and_onsets(axis, rows, marks)
     axis.axhline(0, color=GREY, linewidth=0.7, zorder=0)
-    step_axis(axis, set(own["step"]), "step of training")
+    step_axis(axis, set(rates["step"]), "step of training")
 
 
 def sigma_50(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
@@ -63,16 +63,16 @@ def sigma_50(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
 
 def barriers_by_size(axis: Axes, rows: pd.DataFrame, marks: Marks, *, kind: str = "gaussian") -> None:
     """Draws the share of pairs with a barrier by the size of the perturbation, in the colour of the split."""
-    found = shares_by_size(rows, kind)
-    series = {Style("", marks.splits[split]): own for split, own in found.groupby("split_step")}
+    shares = shares_by_size(rows, kind)
+    series = {Style("", marks.splits[split]): split_rows for split, split_rows in shares.groupby("split_step")}
     draw_points(axis, "size", series, marks, within=(0, 1), apart=2)
-    marks.name(axis, splits=found["split_step"])
+    marks.name(axis, splits=shares["split_step"])
     axis.set_xlabel(rf"size $\sigma$ of the perturbation, {KINDS[kind]}")
     axis.set_ylabel("share with a barrier")
     axis.set_ylim(-0.05, 1.05)
     if axis.has_data():
         axis.set_xscale("log")
-        axis.set_xticks(sizes := sorted(set(found["size"])), [f"{size:g}" for size in sizes])
+        axis.set_xticks(sizes := sorted(set(shares["size"])), [f"{size:g}" for size in sizes])
         axis.minorticks_off()
         axis.margins(x=0.1)
 

@@ -23,13 +23,13 @@ def draw(rows: pd.DataFrame) -> Figure:
 
 def detector(axis: Axes, rows: pd.DataFrame, marks: Marks, *, quantity: str) -> None:
     """Draws a detector along the trunks; shaded are the brackets of their onsets."""
-    own = along_trunks(rows, quantity)
-    draw_points(axis, "step", {Style("", BLUE): own}, marks)
+    of_trunks = along_trunks(rows, quantity)
+    draw_points(axis, "step", {Style("", BLUE): of_trunks}, marks)
     axis.set_ylabel(DETECTORS[quantity].name)
     if not axis.has_data():
         return
     shade_onsets(axis, rows)
-    step_axis(axis, set(own["step"]), "step of training")
+    step_axis(axis, set(of_trunks["step"]), "step of training")
     if DETECTORS[quantity].is_log:
         log_axis(axis)
 

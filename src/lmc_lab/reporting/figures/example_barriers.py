@@ -41,10 +41,10 @@ def el2n_correlation(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
 
 def barrier_by_el2n(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
     """Draws the mean barrier of each tenth of the examples by EL2N, in the colour of the split."""
-    found = select(rows, "example_barrier_by_el2n", "train").sort_values("index", kind="stable")
-    for (split, trunk), own in found.groupby(["split_step", "trunk"]):
-        axis.plot(own["index"], own["value"], marker=marks.symbol(trunk), color=marks.splits[split])
-    marks.name(axis, splits=found["split_step"], trunks=found["trunk"])
+    barriers = select(rows, "example_barrier_by_el2n", "train").sort_values("index", kind="stable")
+    for (split, trunk), mode_rows in barriers.groupby(["split_step", "trunk"]):
+        axis.plot(mode_rows["index"], mode_rows["value"], marker=marks.symbol(trunk), color=marks.splits[split])
+    marks.name(axis, splits=barriers["split_step"], trunks=barriers["trunk"])
     _with_zero(axis)
     axis.set_xlabel("tenth of the examples by EL2N")
     axis.set_ylabel("barrier of an example")

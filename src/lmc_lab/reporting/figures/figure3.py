@@ -39,8 +39,8 @@ def singular_values(axis: Axes, rows: pd.DataFrame, marks: Marks, *, kind: str) 
         if chosen.empty:
             note(axis, "no split from which the centre is better")
         return
-    for (split, trunk), own in values.groupby(_MODE):
-        axis.plot(own["index"], own["share"], f"{marks.symbol(trunk)}-", color=marks.splits[split])
+    for (split, trunk), mode_rows in values.groupby(_MODE):
+        axis.plot(mode_rows["index"], mode_rows["share"], f"{marks.symbol(trunk)}-", color=marks.splits[split])
     marks.name(axis, splits=values["split_step"], trunks=values["trunk"])
     last = int(values["index"].max())
     num_outputs = select(chosen, "num_outputs")["value"].max()
@@ -80,9 +80,9 @@ def _remark(axis: Axes, rows: pd.DataFrame, kind: str) -> None:
     ranks = select(rows, f"effective_rank_{kind}")["value"]
     counts = sorted(set(select(rows, f"singular_value_{kind}").groupby(_MODE).size()))
     outputs = sorted(set(select(rows, "num_outputs")["value"]))
-    told = [f"effective rank {_span([f'{rank:.2f}' for rank in (ranks.min(), ranks.max())])}"] if len(ranks) else []
+    lines = [f"effective rank {_span([f'{rank:.2f}' for rank in (ranks.min(), ranks.max())])}"] if len(ranks) else []
     of_modes = [f"P = {_span([str(counts[0]), str(counts[-1])])}", *(f"K = {number:.0f}" for number in outputs)]
-    text, below = "\n".join([*told, ", ".join(of_modes)]), axis.xaxis.label
+    text, below = "\n".join([*lines, ", ".join(of_modes)]), axis.xaxis.label
     axis.annotate(text, (0.5, 0), xycoords=below, ha="center", va="top", fontsize=SMALL)
 
 

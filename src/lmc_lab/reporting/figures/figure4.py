@@ -24,7 +24,7 @@ _GAPS = {
     "p_gap_resolved": Style("P(|g| above rounding)", GREY, ":"),
 }
 _RATIO_LABEL = r"$\lambda_{\mathrm{min}}\,/\,\lambda_{\mathrm{max}}$"
-_PLACE = ["trunk", "split_step", "branch", "step"]
+_CHECKPOINT = ["trunk", "split_step", "branch", "step"]
 
 
 def draw(rows: pd.DataFrame) -> Figure:
@@ -86,27 +86,27 @@ def _draw_along_trunks(
 def _draw_along_branches(axis: Axes, rows: pd.DataFrame, styles: Mapping[str, Style], marks: Marks) -> None:
     """Draws quantities along each branch, in the colour of its split, with the symbol of its trunk."""
     branches = rows[rows["split_step"].notna()]
-    found = select_any(branches, styles).sort_values("step", kind="stable")
-    for (split, trunk, _, _), own in found.groupby(["split_step", "trunk", "branch", "quantity"]):
-        axis.plot(own["step"], own["value"], f"{marks.symbol(trunk)}-", color=marks.splits[split])
-    marks.name(axis, splits=found["split_step"], trunks=found["trunk"])
+    of_branches = select_any(branches, styles).sort_values("step", kind="stable")
+    for (split, trunk, _, _), branch_rows in of_branches.groupby(["split_step", "trunk", "branch", "quantity"]):
+        axis.plot(branch_rows["step"], branch_rows["value"], f"{marks.symbol(trunk)}-", color=marks.splits[split])
+    marks.name(axis, splits=of_branches["split_step"], trunks=of_branches["trunk"])
     _finish(axis, branches, styles, "step of the branch")
 
 
 def _finish(axis: Axes, rows: pd.DataFrame, styles: Mapping[str, Style], label: str) -> None:
     """Rings what has not converged, marks zero, and labels each step that was measured."""
-    found = select_any(rows, styles)
+    drawn = select_any(rows, styles)
     for name in styles:
         _ring(axis, rows, select(rows, name))
-    if not found.empty and found["value"].min() < 0:
+    if not drawn.empty and drawn["value"].min() < 0:
         axis.axhline(0, color="grey", linewidth=0.5, zorder=0)
-    step_axis(axis, set(found["step"].dropna()), label)
+    step_axis(axis, set(drawn["step"].dropna()), label)
 
 
-def _ring(axis: Axes, rows: pd.DataFrame, found: pd.DataFrame) -> None:
+def _ring(axis: Axes, rows: pd.DataFrame, points: pd.DataFrame) -> None:
     """Draws a ring around each value from a run of which an end of the spectrum had not converged."""
-    failed = select(rows, "is_converged").query("value == 0")[_PLACE]
-    ringed = found.merge(failed, on=_PLACE)
+    failed = select(rows, "is_converged").query("value == 0")[_CHECKPOINT]
+    ringed = points.merge(failed, on=_CHECKPOINT)
     if not ringed.empty:
         style: dict[str, Any] = {"mfc": "none", "color": "black", "markersize": 7, "markeredgewidth": 0.6}
         axis.plot(ringed["step"], ringed["value"], "o", **style, label="not converged")

@@ -33,8 +33,8 @@ _IN_COMMON = ("intra_mode", *_OF_ALL_TRUNKS)
 def draw(rows: pd.DataFrame) -> Figure:
     """Returns Figure 5: accuracies, and the share of examples that endpoints have right in common."""
     accuracies: list[Panel] = [partial(accuracy, subset=subset) for subset in SUBSETS]
-    found = measured(rows, {tuple(_ACCURACIES): accuracies, _IN_COMMON: [right_in_common]})
-    return compose(rows, [[panel for panels in found for panel in panels]])
+    lines = measured(rows, {tuple(_ACCURACIES): accuracies, _IN_COMMON: [right_in_common]})
+    return compose(rows, [[panel for panels in lines for panel in panels]])
 
 
 def accuracy(axis: Axes, rows: pd.DataFrame, marks: Marks, *, subset: str) -> None:

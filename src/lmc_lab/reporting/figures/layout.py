@@ -29,10 +29,10 @@ def compose(rows: pd.DataFrame, panels: Sequence[Sequence[Panel]], *, wide: bool
         panels: in rows, as one task has them; several tasks have a column each, with all panels one below the other.
         wide: whether a single panel takes both columns of a paper.
     """
-    tasks = {str(task): own for task, own in rows.groupby("task", sort=True)}
+    tasks = {str(task): task_rows for task, task_rows in rows.groupby("task", sort=True)}
     if len(tasks) == 1:
         return _filled([[(panel, rows) for panel in line] for line in panels], Marks.of(rows), wide=wide)
-    lines = [[(panel, own) for own in tasks.values()] for line in panels for panel in line]
+    lines = [[(panel, task_rows) for task_rows in tasks.values()] for line in panels for panel in line]
     return _filled(lines, Marks.of(rows), list(tasks), wide=wide)
 
 
@@ -47,47 +47,47 @@ def _filled(
     across = max(map(len, lines))
     figure = Figure(layout=ConstrainedLayoutEngine(h_pad=0.02, w_pad=0.02, hspace=0, wspace=0))
     grid = GridSpec(2 * len(lines) + 1, across, figure=figure)  # each line with its legend, and one of the figure
-    found = []
+    legends = []
     for number, line in enumerate(lines):
-        axes = [figure.add_subplot(place) for place in _places(grid, 2 * number, len(line), across)]
-        for column, (axis, (panel, own)) in enumerate(zip(axes, line, strict=True)):
-            panel(axis, own, marks)
+        axes = [figure.add_subplot(cell) for cell in _cells(grid, 2 * number, len(line), across)]
+        for column, (axis, (panel, task_rows)) in enumerate(zip(axes, line, strict=True)):
+            panel(axis, task_rows, marks)
             if titles and number == 0:
                 axis.set_title(titles[column])
             if titles and column > 0:
                 axis.set_ylabel("")
             say_what_is_empty(axis)
-        found.append(_entries(axes))
-    return _with_legends(figure, grid, found, TWO_COLUMNS if wide or across > 1 else ONE_COLUMN)
+        legends.append(_entries(axes))
+    return _with_legends(figure, grid, legends, TWO_COLUMNS if wide or across > 1 else ONE_COLUMN)
 
 
-def _places(grid: GridSpec, row: int, number: int, across: int) -> list[SubplotSpec]:
-    """Returns the places of a number of panels in a row; the last has what is left."""
-    return [grid[row, each] for each in range(number - 1)] + [grid[row, number - 1 : across]]
+def _cells(grid: GridSpec, row: int, number: int, across: int) -> list[SubplotSpec]:
+    """Returns the cells of the grid for a number of panels in a row; the last has what is left."""
+    return [grid[row, column] for column in range(number - 1)] + [grid[row, number - 1 : across]]
 
 
 def _entries(axes: Sequence[Axes]) -> Entries:
-    found: Entries = {}
+    entries: Entries = {}
     for axis in axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
-    return found
+            entries.setdefault(label, handle)
+    return entries
 
 
-def _with_legends(figure: Figure, grid: GridSpec, found: Sequence[Entries], width: float) -> Figure:
+def _with_legends(figure: Figure, grid: GridSpec, legends: Sequence[Entries], width: float) -> Figure:
     """Gives each row of panels the legend of what is there alone, and the figure one of what is in several.
 
     What would be the only entry of its row is in the figure's legend, too.
     """
-    labels = [label for entries in found for label in entries]
-    own = [[label for label in entries if labels.count(label) == 1] for entries in found]
-    of_rows = {label for names in own if len(names) > 1 for label in names}
-    shared = {label: entries[label] for entries in found for label in entries if label not in of_rows}
-    alone = [{label: entries[label] for label in entries if label not in shared} for entries in found]
+    labels = [label for entries in legends for label in entries]
+    only_here = [[label for label in entries if labels.count(label) == 1] for entries in legends]
+    of_rows = {label for names in only_here if len(names) > 1 for label in names}
+    shared = {label: entries[label] for entries in legends for label in entries if label not in of_rows}
+    alone = [{label: entries[label] for label in entries if label not in shared} for entries in legends]
     heights: list[float] = []
     for number, entries in enumerate(alone):
         heights += [PANEL_HEIGHT, _legend(figure, grid, 2 * number + 1, entries, width)]
-    heights.append(_legend(figure, grid, 2 * len(found), shared, width))
+    heights.append(_legend(figure, grid, 2 * len(legends), shared, width))
     grid.set_height_ratios([max(height, 1e-3) for height in heights])
     figure.set_size_inches(width, sum(heights))
     return figure

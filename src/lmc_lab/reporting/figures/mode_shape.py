@@ -57,8 +57,8 @@ def _beside_control(
 
 
 def _by_layer(axis: Axes, rows: pd.DataFrame, marks: Marks, line: str) -> None:
-    for (split, trunk), own in rows.sort_values("index").groupby(["split_step", "trunk"]):
-        axis.plot(own["index"], own["value"], line, marker=marks.symbol(trunk), color=marks.splits[split])
+    for (split, trunk), mode_rows in rows.sort_values("index").groupby(["split_step", "trunk"]):
+        axis.plot(mode_rows["index"], mode_rows["value"], line, marker=marks.symbol(trunk), color=marks.splits[split])
     axis.set_xlabel("layer")
     if line == "-":
         marks.name(axis, splits=rows["split_step"], trunks=rows["trunk"])

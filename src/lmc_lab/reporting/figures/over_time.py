@@ -23,9 +23,9 @@ def draw(rows: pd.DataFrame) -> Figure:
     has_tasks = rows["task"].nunique() > 1
     figure = Figure(figsize=(TWO_COLUMNS, 1.1 * PANEL_HEIGHT * len(trunks)), layout="constrained")
     axes = figure.subplots(len(trunks), len(HULL_MAPS), squeeze=False)
-    for line, ((task, trunk), own) in zip(axes, trunks, strict=True):
-        for axis, each in zip(line, HULL_MAPS, strict=True):
-            hull_map(axis, own, each)
+    for line, ((task, trunk), trunk_rows) in zip(axes, trunks, strict=True):
+        for axis, kind in zip(line, HULL_MAPS, strict=True):
+            hull_map(axis, trunk_rows, kind)
             axis.set_ylabel("")
         line[0].set_ylabel(f"{f'{task}, ' if has_tasks else ''}trunk {trunk}\nstep t")
     for axis in axes[:-1].flat:
@@ -35,17 +35,17 @@ def draw(rows: pd.DataFrame) -> Figure:
     return figure
 
 
-def hull_map(axis: Axes, rows: pd.DataFrame, which: HullMap) -> None:
+def hull_map(axis: Axes, rows: pd.DataFrame, kind: HullMap) -> None:
     """Draws a map of one trunk: a cell for each k and t that were measured, with its value; nothing where t <= k."""
-    axis.set_title(which.title.replace("p_conv", r"$p_{\mathrm{conv}}$"))
+    axis.set_title(kind.title.replace("p_conv", r"$p_{\mathrm{conv}}$"))
     axis.set_xlabel("split step k")
     axis.set_ylabel("step t")
-    table = hull_table(select(rows, which.quantity, which.subset))
+    table = hull_table(select(rows, kind.quantity, kind.subset))
     if table.empty:
         return
     values = table.to_numpy(dtype=float)
-    norm = Normalize(0, 1) if which.is_share else LogNorm(np.nanmin(values), np.nanmax(values))
-    mesh = axis.pcolormesh(values, cmap=(SHARES if which.is_share else LENGTHS).lower(), norm=norm)
+    norm = Normalize(0, 1) if kind.is_share else LogNorm(np.nanmin(values), np.nanmax(values))
+    mesh = axis.pcolormesh(values, cmap=(SHARES if kind.is_share else LENGTHS).lower(), norm=norm)
     if values.shape[1] > _MOST:
         axis.figure.colorbar(mesh, ax=axis, fraction=0.06, pad=0.03, format="%g")
     else:
@@ -56,8 +56,8 @@ def hull_map(axis: Axes, rows: pd.DataFrame, which: HullMap) -> None:
 def _write_numbers(axis: Axes, values: np.ndarray, norm: Normalize) -> None:
     for row, column, value in _cells(values):
         colour = "white" if float(norm(value)) < 0.5 else "black"
-        place = (column + 0.5, row + 0.5)
-        axis.text(*place, f"{value:.2g}", ha="center", va="center", fontsize=SMALL, color=colour)
+        centre = (column + 0.5, row + 0.5)
+        axis.text(*centre, f"{value:.2g}", ha="center", va="center", fontsize=SMALL, color=colour)
 
 
 def _cells(values: np.ndarray) -> Iterator[tuple[int, int, float]]:
@@ -68,8 +68,8 @@ def _cells(values: np.ndarray) -> Iterator[tuple[int, int, float]]:
 
 def _label(axis: Axes, splits: Iterable[int], steps: Iterable[int]) -> None:
     across, upwards = [str(split) for split in splits], [str(step) for step in steps]
-    axis.set_xticks([place + 0.5 for place in range(len(across))], across, rotation=45 if len(across) > _MOST else 0)
-    axis.set_yticks([place + 0.5 for place in range(len(upwards))], upwards)
+    axis.set_xticks([index + 0.5 for index in range(len(across))], across, rotation=45 if len(across) > _MOST else 0)
+    axis.set_yticks([index + 0.5 for index in range(len(upwards))], upwards)
 
 
 FIGURE = ReportFigure(

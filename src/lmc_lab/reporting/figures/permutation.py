@@ -40,7 +40,7 @@ def union_centre(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
 
 
 def _draw(axis: Axes, rows: pd.DataFrame, marks: Marks, quantity: str, *, most: float) -> None:
-    of_union = {Style(way.label, way.colour): own for way, own in by_way(rows, quantity).items()}
+    of_union = {Style(way.label, way.colour): way_rows for way, way_rows in by_way(rows, quantity).items()}
     alone = {Style("one trunk's endpoints alone", "black", "--"): select(rows, quantity, "train")}
     draw_against_split(axis, alone | of_union, marks, within=(0, most), apart=2)
     if axis.has_data():

@@ -22,8 +22,8 @@ def draw(rows: pd.DataFrame) -> Figure:
 def shared_correct(axis: Axes, rows: pd.DataFrame, marks: Marks, *, subset: str) -> None:
     """Draws the share of examples that all of the first endpoints of a mode have right, against their number."""
     shares = select(rows, "shared_correct", subset).sort_values("index", kind="stable")
-    for (split, trunk), own in shares.groupby(["split_step", "trunk"]):
-        axis.plot(own["index"], own["value"], f"{marks.symbol(trunk)}-", color=marks.splits[split])
+    for (split, trunk), mode_rows in shares.groupby(["split_step", "trunk"]):
+        axis.plot(mode_rows["index"], mode_rows["value"], f"{marks.symbol(trunk)}-", color=marks.splits[split])
     marks.name(axis, splits=shares["split_step"], trunks=shares["trunk"])
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
     axis.set_xlabel("number of endpoints")

@@ -48,8 +48,8 @@ def part_accuracy(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
 
 def _draw(axis: Axes, rows: pd.DataFrame, marks: Marks, quantity: str, *, own: bool, most: float) -> None:
     series = {
-        Style(part.label, part.colour, "--" if part.is_control else "-"): found
-        for part, found in by_part(rows, quantity, own=own).items()
+        Style(part.label, part.colour, "--" if part.is_control else "-"): part_rows
+        for part, part_rows in by_part(rows, quantity, own=own).items()
     }
     draw_against_split(axis, series, marks, within=(0, most), apart=2)
     if axis.has_data():

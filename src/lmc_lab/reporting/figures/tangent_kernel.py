@@ -55,7 +55,9 @@ def _along(axis: Axes, rows: pd.DataFrame, marks: Marks, series: Mapping[Style, 
     draw_points(axis, "step", series, marks)
     if axis.has_data():
         mark_splits_and_onsets(axis, rows, marks)
-        step_axis(axis, {step for own in series.values() for step in own["step"].dropna()}, "step of training")
+        step_axis(
+            axis, {step for trunk_rows in series.values() for step in trunk_rows["step"].dropna()}, "step of training"
+        )
 
 
 def _series(rows: pd.DataFrame, names: Mapping[str, str]) -> dict[Style, pd.DataFrame]:

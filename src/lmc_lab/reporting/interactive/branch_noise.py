@@ -29,8 +29,8 @@ _MIXED = {
 def draw(rows: pd.DataFrame) -> list[Panel]:
     """Returns a panel for each quantity of hulls of one kind, and of mixtures, in which the kinds are series."""
     panels = []
-    for task, own in tasks_in(rows):
-        panels += _panels(task, own, _ALONE, by_kind) + _panels(task, own, _MIXED, by_mixture)
+    for task, task_rows in tasks_in(rows):
+        panels += _panels(task, task_rows, _ALONE, by_kind) + _panels(task, task_rows, _MIXED, by_mixture)
     return [panel for panel in panels if panel.traces]
 
 
@@ -41,8 +41,8 @@ def _panels(
     for quantity, (title, label, subset, most) in quantities.items():
         traces = [
             trace
-            for kind, found in split(rows, quantity, subset).items()
-            for trace in by_trunk(found, Series(kind.label, kind.colour), within=(0, most))
+            for kind, kind_rows in split(rows, quantity, subset).items()
+            for trace in by_trunk(kind_rows, Series(kind.label, kind.colour), within=(0, most))
         ]
         panels.append(Panel(title=f"{task}{title}", traces=traces, x="split step k", y=label, steps=steps_in(rows)))
     return panels

@@ -4,7 +4,7 @@ import pandas as pd
 
 from lmc_lab.reporting.onsets import BESIDE, onsets, splits_in
 from lmc_lab.reporting.palette import BLUE, ORANGE, RED, split_colours
-from lmc_lab.reporting.panel import APART, SHARE_AXIS, Panel, Series, asides, by_trunk, log_axis, steps_in, tasks_in
+from lmc_lab.reporting.panel import APART, SHARE_AXIS, Panel, Series, by_trunk, log_axis, offsets, steps_in, tasks_in
 from lmc_lab.reporting.perturbations import KINDS, SHARES, SIGMA_50, SIZE, shares_by_size
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.results.select import select
@@ -20,23 +20,26 @@ _RATES = {
 def draw(rows: pd.DataFrame) -> list[Panel]:
     """Returns the rates at which differences grow along the trunks, and what perturbations of W_k lead to."""
     panels = []
-    for task, own in tasks_in(rows):
+    for task, task_rows in tasks_in(rows):
         panels += [
-            _rates(f"{task}growth of small differences", own),
-            _sigma_50(f"{task}size at which half of the pairs have a barrier", own),
-            *(_by_size(f"{task}share of pairs with a barrier, {words}", own, kind) for kind, words in KINDS.items()),
+            _rates(f"{task}growth of small differences", task_rows),
+            _sigma_50(f"{task}size at which half of the pairs have a barrier", task_rows),
+            *(
+                _by_size(f"{task}share of pairs with a barrier, {words}", task_rows, kind)
+                for kind, words in KINDS.items()
+            ),
         ]
     return [panel for panel in panels if panel.traces]
 
 
 def _rates(title: str, rows: pd.DataFrame) -> Panel:
-    found = {name: select(rows, name) for name in _RATES}
+    rates = {name: select(rows, name) for name in _RATES}
     return Panel(
         title=title,
-        traces=[trace for name, each in _RATES.items() for trace in by_trunk(found[name], each, x="step")],
+        traces=[trace for name, series in _RATES.items() for trace in by_trunk(rates[name], series, x="step")],
         x="step at which the window begins",
         y="log growth a step",
-        steps=steps_in(pd.concat(found.values()), "step"),
+        steps=steps_in(pd.concat(rates.values()), "step"),
         spans=onsets(rows),
         lines=splits_in(rows),
     )
@@ -62,13 +65,13 @@ def _sigma_50(title: str, rows: pd.DataFrame) -> Panel:
 
 
 def _by_size(title: str, rows: pd.DataFrame, kind: str) -> Panel:
-    found = shares_by_size(rows, kind)
-    colours = split_colours(splits_in(found))
+    shares = shares_by_size(rows, kind)
+    colours = split_colours(splits_in(shares))
     traces = [
-        trace | {"x": (own["size"] * _BESIDE ** (2 * aside + trace["meta"]["shift"] / APART)).tolist()}
-        for aside, (split, colour) in zip(asides(len(colours)), colours.items(), strict=True)
-        for of_split in [found[found["split_step"].isin([split])]]
-        for trace, (_, own) in zip(
+        trace | {"x": (trunk_rows["size"] * _BESIDE ** (2 * offset + trace["meta"]["shift"] / APART)).tolist()}
+        for offset, (split, colour) in zip(offsets(len(colours)), colours.items(), strict=True)
+        for of_split in [shares[shares["split_step"].isin([split])]]
+        for trace, (_, trunk_rows) in zip(
             by_trunk(of_split, Series(f"k = {split}", colour), x="index", within=(0, 1)),
             of_split.sort_values("index").groupby("trunk"),
             strict=True,

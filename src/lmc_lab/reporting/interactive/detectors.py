@@ -11,19 +11,19 @@ from lmc_lab.reporting.report_figure import ReportFigure
 
 def draw(rows: pd.DataFrame) -> list[Panel]:
     """Returns a panel for each detector that was measured."""
-    panels = [_along(task, own, quantity) for task, own in tasks_in(rows) for quantity in DETECTORS]
+    panels = [_along(task, task_rows, quantity) for task, task_rows in tasks_in(rows) for quantity in DETECTORS]
     return [panel for panel in panels if panel.traces]
 
 
 def _along(task: str, rows: pd.DataFrame, quantity: str) -> Panel:
-    detector, own = DETECTORS[quantity], along_trunks(rows, quantity)
-    traces = by_trunk(own, Series(detector.name, BLUE), x="step")
+    detector, of_trunks = DETECTORS[quantity], along_trunks(rows, quantity)
+    traces = by_trunk(of_trunks, Series(detector.name, BLUE), x="step")
     return Panel(
         title=f"{task}{detector.name}",
         traces=traces,
         x="step",
         y=detector.name,
-        steps=steps_in(own, "step"),
+        steps=steps_in(of_trunks, "step"),
         spans=onsets(rows),
         layout={"yaxis": log_axis(traces)} if detector.is_log else None,
     )

@@ -29,19 +29,21 @@ _BY_EL2N = "example_barrier_by_el2n"
 def draw(rows: pd.DataFrame) -> list[Panel]:
     """Returns barriers and EL2N of parts of the examples, their correlation, and the barrier by EL2N."""
     panels = []
-    for task, own in tasks_in(rows):
+    for task, task_rows in tasks_in(rows):
         panels += [
-            _against_split(f"{task}barrier of examples at midpoints", own, _PARTS, "mean over examples and pairs"),
-            _against_split(f"{task}shares of the training set", own, _SHARES, "share of examples", (0, 1)),
-            _against_split(f"{task}EL2N at the split", own, _EL2N, "mean over examples"),
+            _against_split(
+                f"{task}barrier of examples at midpoints", task_rows, _PARTS, "mean over examples and pairs"
+            ),
+            _against_split(f"{task}shares of the training set", task_rows, _SHARES, "share of examples", (0, 1)),
+            _against_split(f"{task}EL2N at the split", task_rows, _EL2N, "mean over examples"),
             _against_split(
                 f"{task}EL2N and barrier",
-                own,
+                task_rows,
                 {_CORRELATION: Series("rank correlation", BLUE)},
                 "over examples",
                 (-1, 1),
             ),
-            _by_el2n(f"{task}barrier by EL2N", select(own, _BY_EL2N, "train")),
+            _by_el2n(f"{task}barrier by EL2N", select(task_rows, _BY_EL2N, "train")),
         ]
     return [panel for panel in panels if panel.traces]
 
@@ -50,7 +52,7 @@ def _against_split(
     title: str, rows: pd.DataFrame, series: dict[str, Series], y: str, within: tuple[float, float] = (-inf, inf)
 ) -> Panel:
     traces = [
-        trace for name, each in series.items() for trace in by_trunk(select(rows, name, "train"), each, within=within)
+        trace for name, style in series.items() for trace in by_trunk(select(rows, name, "train"), style, within=within)
     ]
     return Panel(title=title, traces=traces, x="split step k", y=y, steps=steps_in(rows))
 

@@ -28,10 +28,10 @@ _DISTANCES = {
 def draw(rows: pd.DataFrame) -> list[Panel]:
     """Returns probabilities and distances against the split step, with the bracket of the onset."""
     panels = []
-    for task, own in tasks_in(rows):
-        steps, spans = steps_in(select(own, "p_conv")), onsets(own)
-        panels.append(probabilities(task, own, steps, spans))
-        positive = own[own["value"] > 0]  # W_0 to itself has no logarithm
+    for task, task_rows in tasks_in(rows):
+        steps, spans = steps_in(select(task_rows, "p_conv")), onsets(task_rows)
+        panels.append(probabilities(task, task_rows, steps, spans))
+        positive = task_rows[task_rows["value"] > 0]  # W_0 to itself has no logarithm
         traces = [trace for name, series in _DISTANCES.items() for trace in by_trunk(select(positive, name), series)]
         panels.append(
             Panel(

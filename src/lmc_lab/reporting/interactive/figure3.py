@@ -18,9 +18,9 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
     colours = split_colours(steps_in(select(rows, "singular_value_raw")))
     return [
         panel
-        for task, own in tasks_in(rows)
+        for task, task_rows in tasks_in(rows)
         for kind in ("raw", "centred")
-        for panel in [_panel(f"{task}singular values, {kind}", own, kind, colours)]
+        for panel in [_panel(f"{task}singular values, {kind}", task_rows, kind, colours)]
         if panel.traces
     ]
 
@@ -65,9 +65,9 @@ def _over_largest(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
 def _remark(rows: pd.DataFrame, kind: str, outputs: Sequence[float]) -> str:
     ranks = select(rows, f"effective_rank_{kind}")["value"]
     between = " to ".join(dict.fromkeys(f"{rank:.2f}" for rank in (ranks.min(), ranks.max()))) if len(ranks) else ""
-    told = [f"effective rank {between}"] if between else []
-    told += [f"K = {number:.0f}" for number in outputs]
-    return f" ({', '.join(told)})" if told else ""
+    parts = [f"effective rank {between}"] if between else []
+    parts += [f"K = {number:.0f}" for number in outputs]
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 FIGURE = ReportFigure(

@@ -13,18 +13,18 @@ _GAPS = {
     "p_gap_resolved": Series("P(|g| above rounding)", GREY, "dot"),  # first, so that it hides nothing
     "p_gap_negative": Series("P(g < 0)", GREEN),
 }
-_PLACE = ["trunk", "split_step", "branch", "step"]
+_CHECKPOINT = ["trunk", "split_step", "branch", "step"]
 
 
 def draw(rows: pd.DataFrame) -> list[Panel]:
     """Returns the ends of the Hessian's spectrum, their ratio, and P(g < 0), along trunks and branches."""
     colours = split_colours(steps_in(select(rows, "hessian_ratio")))
     panels = []
-    for task, own in tasks_in(rows):
+    for task, task_rows in tasks_in(rows):
         panels += [
-            _panel(f"{task}ends of the spectrum", "eigenvalue", own, _CURVATURE, colours),
-            _panel(f"{task}λ_min / λ_max", "ratio", own, _RATIO, colours),
-            _panel(f"{task}is the loss convex between updates?", "probability", own, _GAPS, colours),
+            _panel(f"{task}ends of the spectrum", "eigenvalue", task_rows, _CURVATURE, colours),
+            _panel(f"{task}λ_min / λ_max", "ratio", task_rows, _RATIO, colours),
+            _panel(f"{task}is the loss convex between updates?", "probability", task_rows, _GAPS, colours),
         ]
     return [panel for panel in panels if panel.traces]
 
@@ -33,13 +33,13 @@ def _panel(title: str, label: str, rows: pd.DataFrame, series: dict[str, Series]
     shown = select_any(rows, series)
     is_trunk = shown["split_step"].isna()
     traces = [
-        trace for name, each in series.items() for trace in by_trunk(select(shown[is_trunk], name), each, x="step")
+        trace for name, style in series.items() for trace in by_trunk(select(shown[is_trunk], name), style, x="step")
     ]
     for split in steps_in(shown):
-        own = shown[shown["split_step"].eq(split).fillna(False)]
+        split_rows = shown[shown["split_step"].eq(split).fillna(False)]
         branches = Series(f"branches from k = {split}", colours[split], "dot")
         traces += [
-            trace for name in series for trace in by_trunk(select(own, name), branches, x="step", group="branch")
+            trace for name in series for trace in by_trunk(select(split_rows, name), branches, x="step", group="branch")
         ]
     return Panel(
         title=title,
@@ -54,9 +54,9 @@ def _panel(title: str, label: str, rows: pd.DataFrame, series: dict[str, Series]
 def _unconverged(rows: pd.DataFrame, shown: pd.DataFrame) -> list[Trace]:
     """Returns a ring around each value from a run of which an end of the spectrum had not converged."""
     judged = select(rows, "is_converged")
-    failed = judged.loc[judged["value"].eq(0), _PLACE]
+    failed = judged.loc[judged["value"].eq(0), _CHECKPOINT]
     curvature = select_any(shown, [*_CURVATURE, *_RATIO])
-    rings = by_trunk(curvature.merge(failed, on=_PLACE), Series("not converged", GREY), x="step", mode="markers")
+    rings = by_trunk(curvature.merge(failed, on=_CHECKPOINT), Series("not converged", GREY), x="step", mode="markers")
     for ring in rings:
         ring["marker"] |= {"symbol": "circle-open", "size": 14}
         ring["meta"] |= {"symbol": "circle-open"}

@@ -24,18 +24,18 @@ _SHARES = {
 def draw(rows: pd.DataFrame) -> list[Panel]:
     """Returns accuracies on both sets, and the share of examples that endpoints have right in common."""
     panels = []
-    for task, own in tasks_in(rows):
+    for task, task_rows in tasks_in(rows):
         panels += [
-            _panel(f"{task}accuracy, training set", own, _ACCURACIES, "train"),
-            _panel(f"{task}accuracy, test set", own, _ACCURACIES, "test"),
-            _panel(f"{task}right in common, training set", own, _SHARES, "train"),
+            _panel(f"{task}accuracy, training set", task_rows, _ACCURACIES, "train"),
+            _panel(f"{task}accuracy, test set", task_rows, _ACCURACIES, "test"),
+            _panel(f"{task}right in common, training set", task_rows, _SHARES, "train"),
         ]
     return [panel for panel in panels if panel.traces]
 
 
 def _panel(title: str, rows: pd.DataFrame, series: dict[str, Series], subset: str) -> Panel:
     traces = [
-        trace for name, each in series.items() for trace in by_trunk(select(rows, name, subset), each, within=(0, 1))
+        trace for name, style in series.items() for trace in by_trunk(select(rows, name, subset), style, within=(0, 1))
     ]
     return Panel(
         title=title, traces=traces, x="split step k", y="share of examples", steps=steps_in(select(rows, "p_conv"))

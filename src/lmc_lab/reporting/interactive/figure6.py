@@ -12,8 +12,8 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
     """Returns training loss of trunks and branches, with labels at the splits."""
     colours = split_colours(steps_in(select(rows, "train_loss")))
     panels = []
-    for task, own in tasks_in(rows):
-        losses = select(own, "train_loss")
+    for task, task_rows in tasks_in(rows):
+        losses = select(task_rows, "train_loss")
         curves = [
             trace
             for split, colour in colours.items()
@@ -26,7 +26,7 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
                 traces=curves,
                 x="step",
                 y="training loss",
-                steps=sorted({*steps_in(select(own, "p_conv")), *steps_in(losses, "step")[-1:]}),
+                steps=sorted({*steps_in(select(task_rows, "p_conv")), *steps_in(losses, "step")[-1:]}),
                 layout={"yaxis": log_axis(curves)},
             )
         )

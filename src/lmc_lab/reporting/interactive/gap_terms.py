@@ -15,23 +15,27 @@ OF_POINTS = ("bend", "averaging")
 def draw(rows: pd.DataFrame) -> list[Panel]:
     """Returns the mean terms of each mode, and those of each hull point, of one split at a time."""
     panels = []
-    for task, own in tasks_in(rows):
+    for task, task_rows in tasks_in(rows):
         panels.append(
             Panel(
                 title=f"{task}loss of a hull point, less that of its nearest endpoint",
                 traces=[
-                    trace for name, term in TERMS.items() for trace in by_trunk(of_sum(own, name), series_of(term))
+                    trace
+                    for name, term in TERMS.items()
+                    for trace in by_trunk(of_sum(task_rows, name), series_of(term))
                 ],
                 x="split step k",
                 y="mean over hull points",
-                steps=steps_in(own),
+                steps=steps_in(task_rows),
             )
         )
-        for split, of_split in select(own, "point_distance").groupby("split_step"):
+        for split, of_split in select(task_rows, "point_distance").groupby("split_step"):
             panels.append(
                 Panel(
                     title=f"{task}each hull point, k = {split}",
-                    traces=_points(own[own["split_step"] == split], sorted(of_split["trunk"].dropna().unique())),
+                    traces=_points(
+                        task_rows[task_rows["split_step"] == split], sorted(of_split["trunk"].dropna().unique())
+                    ),
                     x="distance from the nearest endpoint",
                     y="term of its Jensen gap",
                     choice=f"k = {split}",
@@ -48,10 +52,10 @@ def series_of(term: Term) -> Series:
 def _points(rows: pd.DataFrame, trunks: list[int]) -> list[Trace]:
     traces = []
     for trunk, symbol in zip(trunks, cycle(SYMBOLS)):
-        own = rows[rows["trunk"] == trunk]
-        distances = select(own, "point_distance").set_index("index")["value"]
+        trunk_rows = rows[rows["trunk"] == trunk]
+        distances = select(trunk_rows, "point_distance").set_index("index")["value"]
         for name in OF_POINTS:
-            values = of_sum(own, name, "point").set_index("index")["value"]
+            values = of_sum(trunk_rows, name, "point").set_index("index")["value"]
             series = series_of(TERMS[name])
             traces.append(
                 {

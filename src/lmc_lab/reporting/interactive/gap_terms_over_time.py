@@ -22,18 +22,18 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
             ],
             x="step t of training",
             y="mean over hull points",
-            steps=steps_in(own, "step"),
+            steps=steps_in(split_rows, "step"),
             choice=f"k = {split}",
         )
-        for task, own in tasks_in(rows)
-        for split, of_split in _ways(own)
+        for task, split_rows in tasks_in(rows)
+        for split, of_split in _ways(split_rows)
     ]
 
 
 def _ways(rows: pd.DataFrame) -> list[tuple[Any, pd.DataFrame]]:
     """Returns the splits with their rows; where some were measured at several steps, those alone."""
     splits = list(rows.groupby("split_step"))
-    return [(split, own) for split, own in splits if own["step"].nunique() > 1] or splits
+    return [(split, split_rows) for split, split_rows in splits if split_rows["step"].nunique() > 1] or splits
 
 
 FIGURE = ReportFigure(

@@ -29,8 +29,8 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
     """Returns a map for each mode; of one split at a time."""
     return [
         Panel(
-            title=f"{task}{_mode(trunk, split)}the plane holds {_share(own):.0%} of the endpoints' variance",
-            traces=_traces(own),
+            title=f"{task}{_mode(trunk, split)}the plane holds {_share(mode_rows):.0%} of the endpoints' variance",
+            traces=_traces(mode_rows),
             x="first principal direction",
             y="second",
             layout={"xaxis": _LENGTHS, "yaxis": {**_LENGTHS, "scaleanchor": "x"}},
@@ -38,7 +38,7 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
             trunk=_trunk(trunk),
         )
         for task, of_task in tasks_in(rows)
-        for (split, trunk), own in of_task.groupby(["split_step", "trunk"], dropna=False)
+        for (split, trunk), mode_rows in of_task.groupby(["split_step", "trunk"], dropna=False)
     ]
 
 
@@ -61,7 +61,7 @@ def _share(rows: pd.DataFrame) -> float:
 def _traces(rows: pd.DataFrame) -> list[Trace]:
     values = _values(rows)
     points = {kind: _points(values, kind) for kind in _KINDS}
-    heights = [_height(point.loss) for own in points.values() for point in own]
+    heights = [_height(point.loss) for of_kind in points.values() for point in of_kind]
     colours = {"zmin": min(heights), "zmax": max(heights), "colorscale": LENGTHS}
     as_markers = {"cmin": colours["zmin"], "cmax": colours["zmax"], "colorscale": LENGTHS}
     traces = [_contours(points["grid"], colours), _edge(points["endpoint"])]
@@ -70,16 +70,16 @@ def _traces(rows: pd.DataFrame) -> list[Trace]:
         ("endpoint", "endpoint", "diamond", 12),
         ("split", "W_k", "star", 14),
     ):
-        own = points[kind]
-        if own:
-            marker = {**as_markers, "color": [_height(point.loss) for point in own], "symbol": symbol, "size": size}
+        of_kind = points[kind]
+        if of_kind:
+            marker = {**as_markers, "color": [_height(point.loss) for point in of_kind], "symbol": symbol, "size": size}
             traces.append(
                 {
                     "type": "scatter",
                     "mode": "markers",
-                    "x": [short(point.x) for point in own],
-                    "y": [short(point.y) for point in own],
-                    "text": [_told(name, point, len(own)) for point in own],
+                    "x": [short(point.x) for point in of_kind],
+                    "y": [short(point.y) for point in of_kind],
+                    "text": [_hover_text(name, point, len(of_kind)) for point in of_kind],
                     "hoverinfo": "text",
                     "marker": {**marker, "line": {"color": "white", "width": 1}},
                     "meta": {"series": name, "trunk": None, "symbol": symbol, "shift": 0},
@@ -88,27 +88,29 @@ def _traces(rows: pd.DataFrame) -> list[Trace]:
     return traces
 
 
-def _told(name: str, point: Point, number: int) -> str:
+def _hover_text(name: str, point: Point, number: int) -> str:
     """Returns what one reads at a point; of several, which it is."""
-    which = "" if number == 1 else f" {point.number}" if name == "endpoint" else f" {point.number + 1} of {number}"
-    return f"<b>{name}{which}</b><br>training loss {point.loss:.4g}"
+    number_text = (
+        "" if number == 1 else f" {point.number}" if name == "endpoint" else f" {point.number + 1} of {number}"
+    )
+    return f"<b>{name}{number_text}</b><br>training loss {point.loss:.4g}"
 
 
 def _values(rows: pd.DataFrame) -> dict[str, dict[int, float]]:
-    """Returns the last value of each quantity at each place: a branch, a number of its own, or the only one."""
-    places = rows["branch"].fillna(rows["index"]).fillna(0)
+    """Returns the last value of each quantity by the number of its point: a branch, an index, or 0 for the only point."""
+    numbers = rows["branch"].fillna(rows["index"]).fillna(0)
     values: dict[str, dict[int, float]] = {}
-    for quantity, place, value in zip(rows["quantity"], places, rows["value"], strict=True):
-        values.setdefault(quantity, {})[place] = value
+    for quantity, number, value in zip(rows["quantity"], numbers, rows["value"], strict=True):
+        values.setdefault(quantity, {})[number] = value
     return values
 
 
 def _points(values: Mapping[str, Mapping[int, float]], kind: str) -> list[Point]:
-    """Returns the points of a kind that have all three numbers, in the order of their places."""
+    """Returns the points of a kind that have all three numbers, in the order of their numbers."""
     xs, ys, losses = (values.get(f"plane_{kind}_{name}", {}) for name in ("x", "y", "loss"))
     return [
-        Point(xs[place], ys[place], losses[place], int(place))
-        for place in sorted(xs.keys() & ys.keys() & losses.keys())
+        Point(xs[number], ys[number], losses[number], int(number))
+        for number in sorted(xs.keys() & ys.keys() & losses.keys())
     ]
 
 

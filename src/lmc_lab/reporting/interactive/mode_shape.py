@@ -24,18 +24,20 @@ _BY_LAYER = {
 def draw(rows: pd.DataFrame) -> list[Panel]:
     """Returns barriers against the split, and barriers and deviations of features by layer."""
     panels = []
-    for task, own in tasks_in(rows):
-        traces = [trace for name, each in _STAR.items() for trace in by_trunk(select(own, name, "train"), each)]
+    for task, task_rows in tasks_in(rows):
+        traces = [
+            trace for name, series in _STAR.items() for trace in by_trunk(select(task_rows, name, "train"), series)
+        ]
         panels.append(
             Panel(
                 title=f"{task}barriers from the centre",
                 traces=traces,
                 x="split step k",
                 y="mean barrier in loss",
-                steps=steps_in(own),
+                steps=steps_in(task_rows),
             )
         )
-        panels += [_by_layer(f"{task}{title}", select(own, name, "train")) for name, title in _BY_LAYER.items()]
+        panels += [_by_layer(f"{task}{title}", select(task_rows, name, "train")) for name, title in _BY_LAYER.items()]
     return [panel for panel in panels if panel.traces]
 
 

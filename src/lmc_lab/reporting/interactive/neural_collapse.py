@@ -19,11 +19,13 @@ _DIFFERENCES = {
 def draw(rows: pd.DataFrame) -> list[Panel]:
     """Returns each measure along trunks and branches, the bend of class means, and the differences of their angles."""
     panels = []
-    for task, own in tasks_in(rows):
-        panels += [_along(task, own, quantity) for quantity in MEASURES]
+    for task, task_rows in tasks_in(rows):
+        panels += [_along(task, task_rows, quantity) for quantity in MEASURES]
         panels += [
-            _against_split(f"{task}bend of class means over the hull", own, _BENDS, "relative squared distance"),
-            _against_split(f"{task}differences of the cosines between classes", own, _DIFFERENCES, "root mean square"),
+            _against_split(f"{task}bend of class means over the hull", task_rows, _BENDS, "relative squared distance"),
+            _against_split(
+                f"{task}differences of the cosines between classes", task_rows, _DIFFERENCES, "root mean square"
+            ),
         ]
     return [panel for panel in panels if panel.traces]
 
@@ -48,7 +50,7 @@ def _along(task: str, rows: pd.DataFrame, quantity: str) -> Panel:
 
 
 def _against_split(title: str, rows: pd.DataFrame, series: dict[str, Series], label: str) -> Panel:
-    traces = [trace for name, each in series.items() for trace in by_trunk(select(rows, name, "train"), each)]
+    traces = [trace for name, style in series.items() for trace in by_trunk(select(rows, name, "train"), style)]
     return Panel(
         title=title,
         traces=traces,

@@ -17,41 +17,41 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
     """Returns three maps for each trunk, against the split k (across) and the step t of the branches (upwards)."""
     return [
         Panel(
-            title=f"{task}{each.title}, trunk {trunk}",
-            traces=[_map(chosen, each)],
+            title=f"{task}{kind.title}, trunk {trunk}",
+            traces=[_map(chosen, kind)],
             x="split step k",
             y="step t of the branches",
             layout={"xaxis": _CATEGORIES, "yaxis": _CATEGORIES},
             trunk=f"trunk {trunk}",
         )
-        for task, own in tasks_in(rows)
-        for each in HULL_MAPS
-        for trunk, chosen in select(own, each.quantity, each.subset).groupby("trunk")
+        for task, task_rows in tasks_in(rows)
+        for kind in HULL_MAPS
+        for trunk, chosen in select(task_rows, kind.quantity, kind.subset).groupby("trunk")
     ]
 
 
-def _map(rows: pd.DataFrame, which: HullMap) -> Trace:
+def _map(rows: pd.DataFrame, kind: HullMap) -> Trace:
     """Returns a cell for each k and t that were measured, with its value; nothing where t <= k."""
     table = hull_table(rows)
     splits, steps = [int(split) for split in table.columns], [int(step) for step in table.index]
     values = [[float(value) for value in line] for line in table.to_numpy(dtype=float)]
     trace: Trace = {
         "type": "heatmap",
-        "name": which.title,
+        "name": kind.title,
         "x": [str(split) for split in splits],
         "y": [str(step) for step in steps],
-        "z": [[_height(value, which.is_share) for value in line] for line in values],
+        "z": [[_height(value, kind.is_share) for value in line] for line in values],
         "text": [[f"{value:.2g}" if isfinite(value) else "" for value in line] for line in values],
         "texttemplate": "%{text}",
         "customdata": _intervals(rows, splits, steps),
-        "hovertemplate": f"<b>{which.title}: %{{text}}</b>%{{customdata}}<br>k = %{{x}}, t = %{{y}}<extra></extra>",
+        "hovertemplate": f"<b>{kind.title}: %{{text}}</b>%{{customdata}}<br>k = %{{x}}, t = %{{y}}<extra></extra>",
         "hoverongaps": False,
-        "colorscale": SHARES if which.is_share else LENGTHS,
+        "colorscale": SHARES if kind.is_share else LENGTHS,
         "showscale": False,
         "xgap": 1,
         "ygap": 1,
     }
-    return trace | ({"zmin": 0, "zmax": 1} if which.is_share else {})
+    return trace | ({"zmin": 0, "zmax": 1} if kind.is_share else {})
 
 
 def _height(value: float, is_share: bool) -> float | None:

@@ -4,7 +4,7 @@ import pandas as pd
 
 from lmc_lab.landscape.onset import STABLE_INSTABILITY
 from lmc_lab.reporting.palette import GREEN, PINK, RED
-from lmc_lab.reporting.panel import Panel, Series, asides, by_trunk, steps_in, tasks_in
+from lmc_lab.reporting.panel import Panel, Series, by_trunk, offsets, steps_in, tasks_in
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.results.select import select
 
@@ -19,13 +19,13 @@ _LEVELS = ("loss", "error")
 def draw(rows: pd.DataFrame) -> list[Panel]:
     """Returns barrier and instability of pairs in loss and in error."""
     panels = []
-    for task, own in tasks_in(rows):
-        steps = steps_in(own)
+    for task, task_rows in tasks_in(rows):
+        steps = steps_in(task_rows)
         for level in _LEVELS:
             traces = [
                 trace
-                for aside, ((quantity, subset), series) in zip(asides(len(_SERIES)), _SERIES.items(), strict=True)
-                for trace in by_trunk(select(own, f"{quantity}_{level}", subset), series, aside=aside)
+                for offset, ((quantity, subset), series) in zip(offsets(len(_SERIES)), _SERIES.items(), strict=True)
+                for trace in by_trunk(select(task_rows, f"{quantity}_{level}", subset), series, offset=offset)
             ]
             note = f" (stable below {STABLE_INSTABILITY:.0%})" if level == "error" else ""
             panels.append(

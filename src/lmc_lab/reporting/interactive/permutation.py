@@ -5,7 +5,7 @@ from math import inf
 import pandas as pd
 
 from lmc_lab.reporting.alignment_ways import NONE, all_ways, by_way, of_union
-from lmc_lab.reporting.panel import SHARE_AXIS, Panel, Series, asides, by_trunk, steps_in, tasks_in
+from lmc_lab.reporting.panel import SHARE_AXIS, Panel, Series, by_trunk, offsets, steps_in, tasks_in
 from lmc_lab.reporting.report_figure import ReportFigure
 
 _PANELS = {
@@ -21,13 +21,13 @@ _PANELS = {
 def draw(rows: pd.DataFrame) -> list[Panel]:
     """Returns a panel for each quantity, in which the ways are series."""
     panels = []
-    for task, own in tasks_in(rows):
+    for task, task_rows in tasks_in(rows):
         for quantity, (title, label, subset, most) in _PANELS.items():
-            ways = by_way(own, quantity, subset)
+            ways = by_way(task_rows, quantity, subset)
             traces = [
                 trace
-                for aside, (way, found) in zip(asides(len(ways)), ways.items(), strict=True)
-                for trace in by_trunk(found, Series(way.label, way.colour), within=(0, most), aside=aside)
+                for offset, (way, way_rows) in zip(offsets(len(ways)), ways.items(), strict=True)
+                for trace in by_trunk(way_rows, Series(way.label, way.colour), within=(0, most), offset=offset)
             ]
             panels.append(
                 Panel(
@@ -35,7 +35,7 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
                     traces=traces,
                     x="split step k",
                     y=label,
-                    steps=steps_in(own),
+                    steps=steps_in(task_rows),
                     layout={"yaxis": SHARE_AXIS} if most == 1 else None,
                 )
             )

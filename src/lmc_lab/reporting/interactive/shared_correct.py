@@ -26,9 +26,9 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
             y="share of examples",
             layout={"xaxis": whole_numbers(float(chosen["index"].max()))},
         )
-        for task, own in tasks_in(rows)
+        for task, task_rows in tasks_in(rows)
         for subset, name in _SUBSETS.items()
-        for chosen in [select(own, "shared_correct", subset)]
+        for chosen in [select(task_rows, "shared_correct", subset)]
         if not chosen.empty
     ]
 

@@ -24,15 +24,17 @@ _PLAIN = {"p_conv_of_shared": "shared", "p_conv_of_unshared": "unshared"}
 def draw(rows: pd.DataFrame) -> list[Panel]:
     """Returns p_conv, P(Jensen gap < 0), barriers and accuracies of the hulls of each part; of the plain one on both parts."""
     panels = []
-    for task, own in tasks_in(rows):
-        panels += [_panel(task, own, name, *what, own=True) for name, what in _OWN.items()]
-        panels += [_panel(task, own, name, *what, own=False) for name, what in _TRAIN.items()]
+    for task, task_rows in tasks_in(rows):
+        panels += [_panel(task, task_rows, name, *what, own=True) for name, what in _OWN.items()]
+        panels += [_panel(task, task_rows, name, *what, own=False) for name, what in _TRAIN.items()]
         traces = [
             trace
             for name, part in _PLAIN.items()
-            for trace in by_trunk(select(own, name, "train"), Series(PARTS[part].label, PARTS[part].colour))
+            for trace in by_trunk(select(task_rows, name, "train"), Series(PARTS[part].label, PARTS[part].colour))
         ]
-        panels.append(_against_split(f"{task}p_conv of the plain hull on each part", "p_conv", traces, own, most=1))
+        panels.append(
+            _against_split(f"{task}p_conv of the plain hull on each part", "p_conv", traces, task_rows, most=1)
+        )
     return [panel for panel in panels if panel.traces]
 
 
@@ -41,9 +43,9 @@ def _panel(
 ) -> Panel:
     traces = [
         trace
-        for part, found in by_part(rows, quantity, own=own).items()
+        for part, part_rows in by_part(rows, quantity, own=own).items()
         for trace in by_trunk(
-            found, Series(part.label, part.colour, "dot" if part.is_control else "solid"), within=within
+            part_rows, Series(part.label, part.colour, "dot" if part.is_control else "solid"), within=within
         )
     ]
     return _against_split(f"{task}{title}", label, traces, rows, most=within[1])

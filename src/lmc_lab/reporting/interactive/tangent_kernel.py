@@ -18,15 +18,23 @@ _TRACE = "kernel_trace"
 def draw(rows: pd.DataFrame) -> list[Panel]:
     """Returns velocity, distances and trace along the trunks, and distances between endpoints."""
     panels = []
-    for task, own in tasks_in(rows):
+    for task, task_rows in tasks_in(rows):
         panels += [
             _along(
-                f"{task}velocity of the tangent kernel", own, {VELOCITY: "kernel velocity"}, "S per epoch", log=True
+                f"{task}velocity of the tangent kernel",
+                task_rows,
+                {VELOCITY: "kernel velocity"},
+                "S per epoch",
+                log=True,
             ),
-            _along(f"{task}distances of the kernels of the trunk's states", own, ALONG, "S"),
-            _between(f"{task}distances of the kernels of endpoints", own),
+            _along(f"{task}distances of the kernels of the trunk's states", task_rows, ALONG, "S"),
+            _between(f"{task}distances of the kernels of endpoints", task_rows),
             _along(
-                f"{task}size of the tangent kernel", own, {_TRACE: "trace over examples"}, "mean |J(x)|^2", log=True
+                f"{task}size of the tangent kernel",
+                task_rows,
+                {_TRACE: "trace over examples"},
+                "mean |J(x)|^2",
+                log=True,
             ),
         ]
     return [panel for panel in panels if panel.traces]

@@ -1,4 +1,4 @@
-"""What was decoded, in a line for whoever reads data for the first time and looks whether they were understood."""
+"""A line about decoded data, printed when they are read for the first time, so that one sees whether they were understood."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,10 +10,10 @@ from lmc_lab.data.cache import Arrays, DecodedData, NewArrays, written_once
 _MOST_NAMES = 10
 
 
-def written_and_told(
+def written_with_summary(
     folder: Path, write: Callable[[NewArrays], None], in_words: Callable[[Arrays], str]
 ) -> DecodedData:
-    """Does what `written_once` does, and prints what was written: nothing where others had written it."""
+    """Does what `written_once` does, and prints a summary of what it wrote; nothing where another process had written it."""
     is_new = False
 
     def noted(new: NewArrays) -> None:

@@ -1,4 +1,4 @@
-"""What a logger was told of a run, kept so that it is told once."""
+"""What was logged of a run, in a file, so that nothing is logged twice when the run is trained or reported again."""
 
 import json
 from collections.abc import Mapping
@@ -6,12 +6,12 @@ from contextlib import suppress
 from pathlib import Path
 
 
-class Told:
-    """What was logged of a run: a file of a line for each step and its metrics.
+class LoggedRows:
+    """The rows that were logged of a run: a file with a line for each step and its metrics.
 
     Args:
         path: of the file.
-        by_value: whether other values of the same metrics at the same step are told, too.
+        by_value: whether other values of the same metrics at the same step are logged, too.
     """
 
     def __init__(self, path: Path, *, by_value: bool = False) -> None:
@@ -20,7 +20,7 @@ class Told:
         lines = path.read_text().splitlines() if path.exists() else []
         self.rows: list[tuple[int | None, dict[str, float]]] = []
         for line in lines:
-            with suppress(ValueError):  # a line that a kill cut off; it is told again
+            with suppress(ValueError):  # a line that a kill cut off; it is logged again
                 step, metrics = json.loads(line)
                 self.rows.append((step, metrics))
         self._known = {self._key(step, metrics) for step, metrics in self.rows}
