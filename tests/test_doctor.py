@@ -198,6 +198,15 @@ def test_the_commands_are_for_the_tree_wherever_it_was_when_it_was_made(tmp_path
     assert f"  {TRAIN} split_step=13 seed=0\n" in shell("lmc-doctor", cwd=tmp_path).stdout
 
 
+@pytest.mark.parametrize(("given", "told"), [("conf", True), ("/my/conf", False)])
+def test_a_folder_of_configs_that_is_relative_is_said_to_be(tmp_path, given, told):
+    experiment = tiny_experiment(tmp_path / "multirun", given=("--config-dir", given))
+    train_branch(experiment, 13, 0)
+    flip(branch(experiment).endpoint)
+    (heading,) = [line for line in shell("lmc-doctor", cwd=tmp_path).stdout.splitlines() if line.endswith(":")]
+    assert (f"where they were first given, to which --config-dir {given} is relative" in heading) == told
+
+
 def test_a_file_that_was_made_anew_meanwhile_is_not_repaired(experiment, tmp_path):
     endpoint = branch(experiment).endpoint
     whole = endpoint.read_bytes()

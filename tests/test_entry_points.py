@@ -259,6 +259,7 @@ def test_a_task_of_ones_own_by_yaml_alone_as_the_readme_describes_it(tmp_path):
             "train -m seed=0,1 split_step=3 hydra.sweeper.num_workers=0",
             "expected hydra.sweeper.num_workers to be a whole number",
         ),
+        ("train --config-dir nowhere", "or give the command in the folder that it is relative to"),
         ("analyze split_step=20", "expected at least 2 finished branches"),
         ("analyze", "split_step"),
         ("report", "expected measurements of the study 'mnist1d'"),

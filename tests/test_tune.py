@@ -6,8 +6,10 @@ import shlex
 
 import pandas as pd
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 from lmc_lab.configs import config_dir
 from lmc_lab.construct import check_node
@@ -36,7 +38,23 @@ def test_every_shipped_sweep_is_read_and_names_a_study():
         check_metric(sweep.metric, ["convex_mode", "onset"])
 
 
-@pytest.mark.parametrize("name", [path.stem for path in (config_dir() / "sweeps").glob("*.yaml")])
+each_shipped = pytest.mark.parametrize("name", [path.stem for path in (config_dir() / "sweeps").glob("*.yaml")])
+
+
+@each_shipped
+def test_an_agent_of_weights_and_biases_makes_a_trial_of_every_shipped_sweep(name):
+    """A choice of values goes through the code by which wandb makes overrides of it for the file's command."""
+    config = yaml.safe_load((config_dir() / "sweeps" / f"{name}.yaml").read_text())
+    values = next(iter(proposals(read_sweep(name), None, 0))).values
+    told = create_sweep_command_args({"args": {key: {"value": value} for key, value in values.items()}})
+    places = {"${args_append_hydra}": told["args_append_hydra"]}
+    command = [word for item in config["command"] for word in places.get(item, [item])]
+    assert command[:3] == ["python", "-m", "lmc_lab.tune"] and task_values(command[3:]) == values
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        assert f"study={compose('tune', overrides=command[3:]).study.name}" in command
+
+
+@each_shipped
 def test_a_trial_of_every_shipped_sweep_has_keys_that_its_task_takes(name):
     sweep = read_sweep(name)
     with initialize_config_dir(str(config_dir()), version_base="1.3"):

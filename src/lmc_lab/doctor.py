@@ -42,6 +42,7 @@ def _look_over(output_dir: Path, *, repair: bool) -> bool:
     """Prints what is found; returns whether something is to be done."""
     with heavy_imports():
         from lmc_lab.diagnosis import State, diagnose
+        from lmc_lab.results.commands import where_to_give
 
     findings = list(diagnose(output_dir))
     for state in State:
@@ -53,7 +54,8 @@ def _look_over(output_dir: Path, *, repair: bool) -> bool:
                 print(f"  {finding.path.relative_to(output_dir)}{f': {finding.detail}' if finding.detail else ''}")
     commands = _commands([finding.command for finding in findings if finding.command], output_dir)
     if commands:
-        print("this makes what is missing, and goes on with what is unfinished:", *commands, sep="\n  ")
+        where = where_to_give(commands)
+        print(f"this makes what is missing, and goes on with what is unfinished{where}:", *commands, sep="\n  ")
     if repair:
         _repair(findings)
     return any(finding.state in (State.UNFINISHED, State.DAMAGED, State.MISSING) for finding in findings)

@@ -156,6 +156,13 @@ def _unknown_reference(error: InterpolationKeyError, config_name: str) -> str:
     return f"expected {error.full_key} to refer to a key of the config, found '${{{name}}}'; {what_to_do}"
 
 
+def _no_config_dir(match: re.Match[str], config_name: str) -> str:
+    return (
+        f"expected the folder of --config-dir at {match[1]}, found none; name another, or give the command in the folder that "
+        "it is relative to"
+    )
+
+
 # What Hydra and OmegaConf say, and the sentence for it.
 _ANSWERS: dict[str, Callable[[re.Match[str], str], str]] = {
     r"Could not (?:find|load) '([^']+)/([^'/]+)'": _unknown_option,
@@ -166,4 +173,5 @@ _ANSWERS: dict[str, Callable[[re.Match[str], str], str]] = {
     r"Ambiguous value for argument '([^']+)'": _several_values,
     r"(?s)Error merging override (\S+)\n(.*?)(?:\n +full_key|$)": _misfit,
     r"Missing mandatory value: (\S+)": _left_open,
+    r"Additional config directory '(.+)' not found": _no_config_dir,
 }

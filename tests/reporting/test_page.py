@@ -366,6 +366,15 @@ def test_a_figure_of_ones_own_is_in_the_page_whether_files_are_asked_for_or_not(
         assert re.findall('href="(mine.*?)"', told) == links
 
 
+@pytest.mark.parametrize(
+    ("folder", "told"), [("conf", ", in the folder where they were first given, to which"), ("/c", ":")]
+)
+def test_commands_are_told_with_the_folder_that_they_are_relative_to(rows, tmp_path, folder, told):
+    commands = [f"python -m lmc_lab.study study=mine --config-dir {folder}"]
+    page = Page(title="x", rows=rows, rows_over_time=rows.iloc[:0], commands=commands)
+    assert f"These commands make the numbers again{told}" in write_page(page, tmp_path).read_text()
+
+
 def test_the_onsets_brackets_are_explained(rows, tmp_path):
     onsets = onset_table(with_rows(rows, onset_lines(None, 0)))
     write_report(rows, {"Onset": onsets, "Modes": mode_table(rows)}, tmp_path, title="t")

@@ -37,6 +37,7 @@ from lmc_lab.reporting.interactive import (
 from lmc_lab.reporting.panel import Panel
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.reporting.table import ABOUT_ONSETS
+from lmc_lab.results.commands import where_to_give
 from lmc_lab.results.row_file import empty_frame
 
 NAME = "report.html"
@@ -218,7 +219,8 @@ def _origin(page: Page) -> str:
         f'<pre tabindex="0">{escape(command)}</pre></div>'
         for command in page.commands
     )
-    again = f"<p>These commands make the numbers again:</p>{commands}" if commands else ""
+    where = escape(where_to_give(page.commands))
+    again = f"<p>These commands make the numbers again{where}:</p>{commands}" if commands else ""
     machines = f", on {escape(' and '.join(page.machines))}" if page.machines else ""
     versions = f"<p>Measured with {escape(page.versions)}{machines}.</p>" if page.versions else ""
     return (
