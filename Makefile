@@ -1,5 +1,6 @@
 # make demo   the MNIST-1D study and its report, from a bare clone
-# make test   all tests
+# make test   all tests but the long ones
+# make test-all   all tests
 # make bench  the suite beside a plain Lightning script and bare loops -> docs/performance.md, docs/measurements.csv
 # make soak   kills, races, mutated files, full disks: what docs/reliability.md promises, 40 minutes (SOAK='--kills 4 --studies 2')
 # make docs   the documentation as a site, in site/
@@ -8,12 +9,15 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 BIN = .venv/bin
 
-.PHONY: demo test bench soak docs results lint
+.PHONY: demo test test-all bench soak docs results lint
 
 demo: .venv/installed
 	$(BIN)/python -m lmc_lab.study study=mnist1d
 
 test: .venv/installed
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not long'
+
+test-all: .venv/installed
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 bench: .venv/installed

@@ -79,6 +79,7 @@ def _code(number, kind="python"):
     return re.findall(rf"```{kind}\n(.*?)```", _part(number), re.DOTALL)
 
 
+@pytest.mark.long
 def test_the_tutorials_split_by_hand(tmp_path, shared_cache):
     for command in _commands(2):
         succeed(f"{command} task.max_steps=300 cache_dir={shared_cache}", cwd=tmp_path)
@@ -91,6 +92,7 @@ def test_the_tutorials_split_by_hand(tmp_path, shared_cache):
     assert len(list(tmp_path.glob("multirun/mnist1d-*/trunk-0/split-250"))) == 2
 
 
+@pytest.mark.long
 def test_the_tutorials_search(tmp_path, shared_cache):
     (command,) = _commands(4)
     small = """'overrides=["task.max_steps=60","task.data.num_train=300"]' study.branches=2 study.search.max_splits=4"""
@@ -99,6 +101,7 @@ def test_the_tutorials_search(tmp_path, shared_cache):
     assert "trunk 0: p_conv holds from k = " in printed and printed.strip().endswith("report.html")
 
 
+@pytest.mark.long
 def test_the_tutorials_model_of_ones_own_and_checkpoints(tmp_path):
     (config,) = _code(5, "yaml")
     (tmp_path / "task").mkdir()

@@ -137,6 +137,7 @@ def test_three_lenets_of_a_plain_loop_give_the_same_numbers_by_command_and_by_li
     assert of["lambda_max", ""] == [lmc_lab.extreme_eigenvalues(objective, states[0], num_examples=128).lambda_max]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", OWN)
 def test_models_of_ones_own_go_from_a_yaml_to_a_report(tmp_path, name, places, request):

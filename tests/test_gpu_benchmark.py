@@ -4,11 +4,13 @@ import os
 import subprocess
 import sys
 
+import pytest
 import yaml
 from benchmarks.common import REPOSITORY
 from benchmarks.gpu_studies import tenths
 
 
+@pytest.mark.long
 def test_it_runs_on_a_cpu_and_writes_the_page(tmp_path, real_data, shared_cache):
     """Every row but those of a tenth of a study; what differs together from alone, or from itself, is seen here, too."""
     page = tmp_path / "gpu.md"

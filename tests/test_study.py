@@ -6,6 +6,7 @@ import shlex
 import shutil
 
 import pandas as pd
+import pytest
 
 from shell import shell, succeed
 
@@ -50,6 +51,7 @@ def assert_drawn_elsewhere(output_dir, figures):
     )
 
 
+@pytest.mark.long
 def test_a_report_shows_the_studys_own_settings_only(tmp_path, shared_cache):
     places = f"output_dir={tmp_path} cache_dir={shared_cache}"
     small = """'overrides=["task.max_steps=30","task.data.num_train=400"]' study.trunks=[0] study.branches=2"""

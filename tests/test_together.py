@@ -55,6 +55,7 @@ def test_a_sweep_over_trunks_splits_and_seeds_is_one_program_of_one_job(tmp_path
     assert "1/1" in again and {str(k): v["trained"]["together"] for k, v in statuses(tmp_path / "together").items()}
 
 
+@pytest.mark.long
 def test_a_program_that_is_killed_goes_on_with_the_same_command(tmp_path, places):
     long = TINY.replace("max_steps=60", "max_steps=800")
     command = (
@@ -74,6 +75,7 @@ def test_a_program_that_is_killed_goes_on_with_the_same_command(tmp_path, places
     assert len(endpoints(tmp_path)) == 3 and not list(tmp_path.glob("*/together-*"))
 
 
+@pytest.mark.long
 def test_a_study_trains_together_and_its_rows_are_in_their_places(tmp_path, places):
     small = ["task.max_steps=60", "task.data.num_train=400", "run.together=8"]
     overrides = f"""'overrides=["{'","'.join(small)}"]' study.splits=[0,20] study.branches=3 study.trunks=[0,1]"""

@@ -205,6 +205,7 @@ def test_the_same_answers_give_the_same_trials(tmp_path, method):
         assert len(trials(lambda rate: None if rate > 0.5 else rate)) == 20  # some failed
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_sweep_is_a_study_a_trial_and_a_table_of_all(tmp_path, shared_cache):
     text = """

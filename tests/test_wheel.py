@@ -5,12 +5,15 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from shell import succeed
 
 REPOSITORY = Path(__file__).parents[1]
 SMALL = ["task.max_steps=30", "task.data.num_train=200", "task.data.num_test=50"]
 
 
+@pytest.mark.long
 def test_a_study_runs_from_a_wheel(tmp_path, shared_cache):
     build = f"{sys.executable} -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir {tmp_path} {REPOSITORY}"
     succeed(build, is_warm=False)

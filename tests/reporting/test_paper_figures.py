@@ -275,6 +275,7 @@ def test_quantities_are_told_apart(sight):
     assert min(np.linalg.norm(a - b) for i, a in enumerate(seen) for b in seen[:i]) > 8
 
 
+@pytest.mark.long
 def test_the_same_rows_make_the_same_file_whatever_their_order_and_the_other_formats(demo, tmp_path):
     shuffled = {key: rows.sample(frac=1, random_state=0) for key, rows in demo.items()}
     printed.draw_figures(demo[False], tmp_path / "a", rows_over_time=demo[True], formats=["svg", "pdf"])
