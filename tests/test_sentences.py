@@ -273,6 +273,7 @@ STUDY = [
     ("+study.analyses.convx={}", "expected a config of the group 'analysis', found 'convx'"),
     ('overrides=["task=lenett"]', "did you mean 'lenet'?"),
     ("overrides=trainer", "expected overrides to be a list"),
+    ("study.overrides=[task=lenet]", """; quote each override in a list, and the whole for the shell: 'key=["a=0","b=1"]'"""),
     ('overrides=["+trainer.acelerator=cpu"]', "did you mean 'accelerator'?"),
     ("+study.analyses.onset.threshold=2", "expected analysis.onset.threshold to be a number from 0 to 1, found 2"),
     ("hydra.launcher.n_jobs=1", "write hydra/launcher=pool, too"),

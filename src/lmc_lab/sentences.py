@@ -68,12 +68,18 @@ def _no_space(path: Any) -> str:
     return f"expected room on the disk to write {path or 'a file'}, found none; free some or set output_dir to another disk"
 
 
+def _no_override(found: str, why: str) -> str:
+    """Returns the sentence for an override that Hydra cannot read; within a list each override is a text of its own."""
+    if re.match(r"[^=]+=\[[^\]\"']*=", found):
+        what_to_do = """quote each override in a list, and the whole for the shell: 'key=["a=0","b=1"]'"""
+    else:
+        what_to_do = "complete it, and quote brackets for the shell: 'key=[0,1]'"
+    return f"expected an override like key=value, found '{found}' ({why}); {what_to_do}"
+
+
 def _config_error(error: BaseException, config_name: str) -> str:
     if isinstance(error, OverrideParseException):
-        return (
-            f"expected an override like key=value, found '{error.override}' ({_first_line(error)}); "
-            "complete it, and quote brackets for the shell: 'key=[0,1]'"
-        )
+        return _no_override(str(error.override), _first_line(error))
     if isinstance(error, InterpolationKeyError):
         return _unknown_reference(error, config_name)
     text = str(error) + (f"\n{error.__cause__}" if error.__cause__ else "")
