@@ -36,8 +36,10 @@ _FORK_SERVER = (
     "from multiprocessing.forkserver import main; "  # how multiprocessing starts the parent of a sweep's workers
 )
 # Variables that nothing reads as it is imported.
-_READ_LATER = {"HTTPS_PROXY", "HYDRA_FULL_ERROR", "LMC_DATA_DIR", "LMC_PARENT_PID"}
-_READ_LATER |= {"NETRC", "WANDB_API_KEY", "WANDB_MODE", "WANDB_RUN_ID", "WANDB_SWEEP_ID"}
+_READ_LATER = {
+    *("HTTPS_PROXY", "HYDRA_FULL_ERROR", "LMC_DATA_DIR", "LMC_PARENT_PID", "NETRC"),
+    *("WANDB_API_KEY", "WANDB_MODE", "WANDB_RUN_ID", "WANDB_SWEEP_ID"),
+}
 _OF_SHELL_AND_TEST = {"OLDPWD", "PWD", "PYTEST_CURRENT_TEST", "SHLVL", "_"}
 _LARGEST_REQUEST, _MOST_FILES, _ABOVE_ALL_FILES = 2**18, 200, 500
 
@@ -97,9 +99,8 @@ class Command:
         _open_as(files, self.numbers)
         signal.pthread_sigmask(signal.SIG_SETMASK, self.blocked)
         np.random.seed()
-        MEDIA_TMP.name = tempfile.mkdtemp(
-            "wandb-media"
-        )  # wandb makes it when it is imported, and removes it at the end
+        # Importing wandb makes this folder, and the first process to end would remove it from under all others.
+        MEDIA_TMP.name = tempfile.mkdtemp("wandb-media")
         sys.executable = python
         multiprocessing.spawn.set_executable(python)
         importlib.invalidate_caches()
