@@ -14,7 +14,7 @@ from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 from lmc_lab.configs import config_dir
 from lmc_lab.construct import check_node
 from lmc_lab.errors import UserError
-from lmc_lab.tuning.overrides import override_text, task_values
+from lmc_lab.tuning.overrides import task_values
 from lmc_lab.tuning.parameters import Choices, Range
 from lmc_lab.tuning.search import proposals
 from lmc_lab.tuning.sweep import read_sweep
@@ -118,33 +118,6 @@ def test_what_is_wrong_with_a_file_is_one_sentence_with_its_name(tmp_path, text,
     with pytest.raises(UserError) as error:
         read_sweep(written(tmp_path, text))
     assert said in str(error.value) and "mine.yaml" in str(error.value) and "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        "a,b",
-        "true",
-        "null",
-        "[1,2]",
-        "007",
-        "it's",
-        "1e-3",
-        "",
-        "é",
-        "plain",
-        "a b",
-        "torch.nn.ReLU",
-        3,
-        0.5,
-        None,
-        True,
-    ],
-)
-def test_a_value_is_read_back_as_it_was(value):
-    found = task_values([f"+task.x={override_text(value)}"])["task.x"]
-    assert found == value and type(found) is type(value)
-    assert task_values([f"+task.x={override_text([value, {'k': value}])}"])["task.x"] == [value, {"k": value}]
 
 
 def test_a_metric_wants_what_it_is_made_of():

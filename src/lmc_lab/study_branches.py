@@ -6,7 +6,7 @@ from typing import Any
 
 from lmc_lab.analyses.base import Analysis
 from lmc_lab.tasks.task import Task
-from lmc_lab.values import branch_overrides, override_value
+from lmc_lab.values import branch_overrides, override_text
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class BranchStage:
         """Returns the overrides that describe how the branches are made; several ways are a sweep."""
         if len(self.ways) == 1:
             return branch_overrides(self.ways[0])
-        return [f"branch={','.join(map(override_value, self.ways))}"]
+        return [f"branch={','.join(map(override_text, self.ways))}"]
 
 
 def branch_stages(analyses: Iterable[Analysis], task: Task) -> dict[str, BranchStage]:

@@ -10,7 +10,7 @@ from lmc_lab.runs.paths import RunFolder
 from lmc_lab.runs.subject import Subject
 from lmc_lab.study_branches import BranchStage
 from lmc_lab.study_plan import StudyPlan, steps_of
-from lmc_lab.values import override_value
+from lmc_lab.values import override_text
 
 Commands = dict[str, list[str]]  # stage -> its command, in their order
 
@@ -113,7 +113,7 @@ def _measuring(plan: StudyPlan, analyses: Sequence[Analysis], *further: str) -> 
 
 def _overrides(settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [
-        f"analysis.{name}.{key}={override_value(value)}"
+        f"analysis.{name}.{key}={override_text(value)}"
         for name, values in settings.items()
         for key, value in values.items()
     ]

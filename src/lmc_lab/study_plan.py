@@ -20,7 +20,7 @@ from lmc_lab.results.part import Part
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.study_branches import BranchStage, branch_stages
 from lmc_lab.study_request import asked, folder_overrides
-from lmc_lab.values import at_least, check_fields, override_value
+from lmc_lab.values import at_least, check_fields, override_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,11 +243,11 @@ class StudyPlan:
     def analysis_settings(self, names: Iterable[str]) -> list[str]:
         """Returns the study's settings of some analyses, as overrides."""
         of_analyses = [
-            f"analysis.{name}.{key}={override_value(value)}"
+            f"analysis.{name}.{key}={override_text(value)}"
             for name in names
             for key, value in self.analyses[name].items()
         ]
-        return [*of_analyses, *(f"evaluation.{key}={override_value(value)}" for key, value in self.evaluation.items())]
+        return [*of_analyses, *(f"evaluation.{key}={override_text(value)}" for key, value in self.evaluation.items())]
 
 
 def launcher_of(overrides: Iterable[str]) -> list[str]:

@@ -16,6 +16,7 @@ from lmc_lab.errors import UserError, nearest
 
 _LISTS = (list, tuple, Sequence, Collection, Iterable)
 _MAPPINGS = (dict, Mapping)
+_PLAIN_TEXT = re.compile(r"(?!(null|true|false|inf|nan)$)[a-z_/][\w./-]*", re.ASCII | re.IGNORECASE)  # for Hydra
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", NoneType: "null"}
 
 
@@ -150,18 +151,26 @@ def shown(value: Any) -> str:
     return f"'{value}'" if isinstance(value, str) else str(value)
 
 
-def override_value(value: Any) -> str:
-    """Returns a value as an override of Hydra's has it."""
+def override_text(value: object) -> str:
+    """Returns a value as an override of Hydra's has it, a text between quotation marks unless it is plainly one."""
     if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{override_value(item)}" for key, item in value.items()) + "}"
+        return "{" + ",".join(f"{key}:{override_text(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return f"[{','.join(map(override_value, value))}]"
-    return "null" if value is None else str(value)
+        return f"[{','.join(map(override_text, value))}]"
+    if isinstance(value, str):
+        return value if _PLAIN_TEXT.fullmatch(value) else _quoted(value)
+    return shown(value)
+
+
+def _quoted(text: str) -> str:
+    """Returns a text between quotation marks; of its backslashes those are doubled that stand before one."""
+    inside = re.sub(r'(\\*)("|\Z)', lambda found: 2 * found[1] + ('\\"' if found[2] else ""), text)
+    return f'"{inside}"'
 
 
 def branch_overrides(branch: Mapping[str, Any]) -> list[str]:
     """Returns values of the config's node `branch` as overrides."""
-    return [f"branch.{key}={override_value(value)}" for key, value in branch.items()]
+    return [f"branch.{key}={override_text(value)}" for key, value in branch.items()]
 
 
 def _fits_one_of(value: Any, kinds: Sequence[Any]) -> bool:

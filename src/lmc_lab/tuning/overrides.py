@@ -1,16 +1,16 @@
-"""Overrides on a command line: what they are about, and values as Hydra reads them back."""
+"""Overrides on a command line: what they are about."""
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from lmc_lab.errors import UserError
 from lmc_lab.tuning.parameters import Values
+from lmc_lab.values import override_text
 
 
 def key_of(override: str) -> str:
@@ -60,29 +60,3 @@ def _is_new_argument(key: str, config: DictConfig) -> bool:
     parent, _, name = key.rpartition(".")
     node = OmegaConf.select(config, parent)
     return isinstance(node, DictConfig) and "_target_" in node and name not in node
-
-
-def override_text(value: object) -> str:
-    """Returns a value as Hydra reads it back, a text in quotes where it would be read as something else."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, list | tuple):
-        return f"[{','.join(map(override_text, value))}]"
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{override_text(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, str) and not (value and _reads_back(value)):
-        return "'" + value.replace("'", "\\'") + "'"
-    return str(value)
-
-
-def _reads_back(text: str) -> bool:
-    try:
-        (override,) = OverridesParser.create().parse_overrides([f"key={text}"])
-        return not override.is_sweep_override() and override.value() == text
-    except HydraException:
-        return False
-
-
-def list_text(items: Iterable[str]) -> str:
-    """Returns a list of texts as an override has it."""
-    return "[" + ",".join('"' + item.replace('"', '\\"') + '"' for item in items) + "]"

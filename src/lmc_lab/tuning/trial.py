@@ -15,8 +15,9 @@ from lmc_lab import stages
 from lmc_lab.errors import UserError, nearest
 from lmc_lab.results.manifest import studies_in
 from lmc_lab.runs.paths import logs, reports
-from lmc_lab.tuning.overrides import key_of, list_text, settings_of, without_hydras
+from lmc_lab.tuning.overrides import key_of, settings_of, without_hydras
 from lmc_lab.tuning.parameters import Values
+from lmc_lab.values import override_text
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -69,7 +70,7 @@ class Trial:
             *further,
             f"study.name={name}",
             f"figures=[{','.join(config.figures)}]",
-            f"overrides={list_text(trial_overrides)}",
+            f"overrides={override_text(trial_overrides)}",
         )
         return cls(values, tuple(settings), name, overrides, Path(config.output_dir).absolute())
 
