@@ -26,7 +26,7 @@ KINDS: Mapping[str, Kind] = {
     "dropout": Kind("dropout", ORANGE),
     "labels": Kind("wrong labels", RED),
     "rate": Kind("rate", PINK),
-    PLAIN: Kind("order, augmentation, dropout", GREY),
+    PLAIN: Kind("plain branches", GREY),
 }
 _ALL = Kind("all kinds in turn", SKY)
 _MIXED = {f"{ORDER}_and_{name}": kind for name, kind in KINDS.items() if name not in (ORDER, PLAIN)} | {"mixed": _ALL}

@@ -77,10 +77,11 @@ FIGURE = ReportFigure(
     caption=(
         "Other noise than the order of the data. Left: hulls of branches that follow their trunk but for one kind of noise: "
         "the order of its data, their augmentation, dropout, some wrong labels, another rate; points are judged on the labels "
-        "as they are. Right: hulls half of whose endpoints differ from the trunk in the order and half in another kind, or in "
-        "all kinds in turn. Middle: the share of hull points whose loss is below the same mean of their endpoints' losses, "
-        "which are not alike in a mixture. Bottom: radii, and the mean distance between endpoints of different kinds. All "
-        "hulls have equally many endpoints. Bars: 95 % intervals, of shares Wilson's over hull points, of the radius t over "
-        f"endpoints, of distances a jackknife over endpoints. {ABOUT_TRUNKS}"
+        "as they are. Plain branches differ in order, augmentation and dropout, as far as the task has them. Right: hulls half "
+        "of whose endpoints differ from the trunk in the order and half in another kind, or in all kinds in turn. Middle: the "
+        "share of hull points whose loss is below the same mean of their endpoints' losses, which are not alike in a mixture. "
+        "Bottom: radii, and the mean distance between endpoints of different kinds. All hulls have equally many endpoints. "
+        "Bars: 95 % intervals, of shares Wilson's over hull points, of the radius t over endpoints, of distances a jackknife "
+        f"over endpoints. {ABOUT_TRUNKS}"
     ),
 )
