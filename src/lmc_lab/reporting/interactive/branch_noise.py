@@ -59,8 +59,8 @@ FIGURE = ReportFigure(
         "Other noise than the order of the data. Hulls of branches that follow their trunk but for one kind of noise: the "
         "order of its data, their augmentation, dropout, some wrong labels, another rate; of plain branches, which differ in "
         "order, augmentation and dropout, as far as the task has them; and of mixtures, half of whose endpoints differ from "
-        "the trunk in the order and half in another kind, or in all kinds in turn. All hulls have equally many endpoints; points "
-        "are judged on the labels as they are. Intervals: 95 %, of shares Wilson's over hull points, of means t over endpoints "
-        "or points, of distances a jackknife over endpoints."
+        "the trunk in the order and half in another kind, or in all kinds in turn. All hulls have equally many endpoints; "
+        "points are judged on the labels as they are. Intervals: 95 %, of shares Wilson's over hull points, of means t over "
+        "endpoints or points, of distances a jackknife over endpoints."
     ),
 )
