@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Annotated, ClassVar, Self, final
 
+from lmc_lab.analyses.barriers import barriers_to_ends
 from lmc_lab.analyses.base import Analysis, Choice, Measurement
 from lmc_lab.analyses.corners import Corners
 from lmc_lab.analyses.evaluation import how
 from lmc_lab.analyses.numbers import numbers_only
-from lmc_lab.analyses.star import barriers_of
 from lmc_lab.errors import UserError
 from lmc_lab.landscape.lines import probe_spokes
 from lmc_lab.results.part import Part
@@ -80,10 +80,10 @@ class BetweenSplits(Analysis):
         yield from how(evaluator)
         corners, later = Corners.of(modes), modes.parts[-1].split_step
         endpoints = corners.thetas.to(evaluator.device.torch_device)
-        lines_between = corners.centres, corners.to_other_modes()
+        spokes = corners.to_other_modes()
         for subset, examples in task.dataset.subsets.items():
             evaluate = evaluator.evaluate_on(examples, corners.buffers)
             with numbers_only(f"on the {subset} set", corners.names):
-                lines = probe_spokes(evaluate, endpoints, *lines_between, num_points=self.num_points)
-            for barrier in barriers_of("barrier_between_splits", lines, subset):
+                lines = probe_spokes(evaluate, endpoints, corners.centres, spokes, num_points=self.num_points)
+            for barrier in barriers_to_ends("barrier_between_splits", lines, spokes, subset):
                 yield replace(barrier, index=later)

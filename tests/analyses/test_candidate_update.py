@@ -9,7 +9,7 @@ from lightning.pytorch import Trainer
 from torch import nn
 
 from lmc_lab.analyses import midpoint_gap
-from lmc_lab.analyses.base import Choice, Measurement
+from lmc_lab.analyses.base import Choice, LeftOut, Measurement
 from lmc_lab.analyses.midpoint_gap import TrunkMidpointGap, candidate_update
 from lmc_lab.runs.run import Run
 from lmc_lab.runs.states import load_trunk
@@ -108,3 +108,11 @@ def test_the_gap_of_a_scheduled_task_with_a_temperature(tmp_path):
     assert [item.value for item in found if isinstance(item, Choice)] == ["stacked", "cpu"]
     gaps = [m.value for m in found if isinstance(m, Measurement) and m.quantity == "midpoint_gap"]
     assert len(gaps) == 2 and all(gap != 0 and abs(gap) < 1 for gap in gaps)
+
+
+def test_batches_of_the_whole_set_leave_none_to_measure_on(tmp_path):
+    experiment = tiny_experiment(tmp_path, max_steps=6)
+    ensure_trunk(experiment, {3})
+    task = replace(experiment.task, batch_size=len(experiment.task.dataset.train))
+    (found,) = TrunkMidpointGap().measure(load_trunk(experiment), task)
+    assert isinstance(found, LeftOut) and "a batch is the whole training set" in found.why

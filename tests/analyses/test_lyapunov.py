@@ -92,18 +92,26 @@ class WithUnused(nn.Linear):
         self.unused = nn.Parameter(torch.ones(4))
 
 
-def test_weight_decay_leaves_alone_what_no_gradient_reaches(trunk):
-    experiment, _ = trunk
-    task = replace(experiment.task, build_model=WithUnused)
-    module = task.initialise(0)
-    theta, (state, *_) = task.layout.parameters.flatten(dict(module.named_parameters())).detach(), trunk[1].states
-    own = replace(state, theta=theta, buffers={}, optimizer=module.configure_optimizers().state_dict())
-    place = next(i for i, name in enumerate(task.layout.parameters.names) if "unused" in name)
-    start = sum(task.layout.parameters.sizes[:place])
-    direction = torch.zeros(1, len(theta), dtype=torch.float64)
-    direction[0, start : start + 4] = 1
-    found = growth(followed(training_from(task, own), range(5)), direction)
-    assert not found.whole.any() and not found.of_theta.any()
+def test_differences_begin_without_what_no_gradient_reaches(trunk):
+    experiment, loaded = trunk
+    state, found = loaded.states[0], []
+    directions = torch.randn(2, 9 + 4, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    for build_model in (WithUnused, lambda: nn.Linear(2, 3)):
+        task = replace(experiment.task, build_model=build_model)
+        module = task.initialise(0)
+        parameters = dict(module.named_parameters())
+        theta = task.layout.parameters.flatten(parameters).detach()
+        is_used = torch.cat(
+            [value.new_full((value.numel(),), "unused" not in key) for key, value in parameters.items()]
+        )
+        own = replace(state, theta=theta, buffers={}, optimizer=module.configure_optimizers().state_dict())
+        all_of_them = torch.zeros(2, len(theta), dtype=torch.float64)
+        all_of_them[:, is_used.bool()] = directions[:, :9]
+        all_of_them[:, ~is_used.bool()] = directions[:, 9 : 9 + int((~is_used.bool()).sum())]
+        found.append(growth(followed(training_from(task, own), range(20)), all_of_them))
+    torch.testing.assert_close(found[0].whole, found[1].whole)
+    torch.testing.assert_close(found[0].of_theta, found[1].of_theta)
+    assert found[0].whole.any()
 
 
 def scheduled(optimizer):

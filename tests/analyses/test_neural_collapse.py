@@ -69,6 +69,11 @@ def test_a_trunk_has_the_measures_of_its_states(trunks):
     assert rows["nc1", 13].value < rows["nc1", 0].value
 
 
+def test_a_trunk_without_states_has_no_rows(trunks):
+    trunk = load_trunk(trunks[0], [])
+    assert not measured(TrunkCollapse().measure(trunk, trunks[0].task))
+
+
 def test_branches_have_those_of_their_endpoints_and_of_their_way(trunks):
     mode, task = load_mode(trunks[0], 13, steps=[5, 20]), trunks[0].task
     rows = {

@@ -67,7 +67,7 @@ def test_instability_and_the_centre_have_their_own_criteria():
     assert onsets(values) == {"onset_instability": (0, 50, 50), "onset_centre_better": (50, 800, 800)}
 
 
-@pytest.mark.parametrize("lost", [None, nan, inf])
+@pytest.mark.parametrize("lost", [None, nan])
 def test_a_split_without_a_number_counts_as_failed_and_is_named(lost):
     found = list(Onset().measure(results_of({"p_conv": (1.0, lost, 1.0)}), None))
     assert [(each.quantity, each.value, each.low, each.num_samples) for each in found] == [
@@ -76,6 +76,13 @@ def test_a_split_without_a_number_counts_as_failed_and_is_named(lost):
         ("onset_p_conv_reversals", 1, None, None),
         ("onset_p_conv_unmeasured", 50, None, None),
     ]
+
+
+def test_an_infinite_loss_was_measured_and_fails():
+    values = {"centre_loss": (inf, 0.5, 0.1), "endpoint_loss": (0.2, 0.7, 0.2)}
+    found = list(Onset().measure(results_of(values), None))
+    assert onsets(values) == {"onset_centre_better": (0, 50, 50)}
+    assert not any(each.quantity.endswith("unmeasured") for each in found)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import torch
 from scipy import stats
 from torch import nn
 
+from lmc_lab.analyses import tangent_kernel
 from lmc_lab.analyses.base import LeftOut, Measurement
 from lmc_lab.analyses.tangent_kernel import BranchKernel, InterKernel, TrunkKernel
 from lmc_lab.errors import UserError
@@ -169,6 +170,18 @@ def test_kernels_that_are_no_numbers_are_told_with_their_branch(trunks):
     broken = replace(mode, load_endpoints=lambda: endpoints)
     with pytest.raises(UserError, match=r"trace of the tangent kernel of every endpoint .* \(branch seed=1\)"):
         list(BranchKernel(**KEPT).measure(broken, task))
+
+
+def test_a_trunk_without_states_has_no_rows(trunks):
+    trunk = load_trunk(trunks[0], [])
+    assert not measured(TrunkKernel(**KEPT).measure(trunk, trunks[0].task))
+
+
+def test_where_one_example_has_all_of_a_kernel_there_is_no_interval(trunks):
+    kernels = torch.zeros(2, 4, 4, dtype=torch.float64)
+    kernels[:, 0, 0], kernels[1, 1, 1] = 1, 0.5
+    found = tangent_kernel._distance("kernel_distance_next", *kernels, step=3)
+    assert found.value == pytest.approx(1 - 1 / 1.25**0.5) and found.low is found.high is None and found.step == 3
 
 
 def test_one_example_is_refused():

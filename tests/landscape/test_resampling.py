@@ -1,11 +1,16 @@
-from itertools import combinations
+from itertools import combinations, product
 from math import comb
 
 import pytest
 import torch
 from torch import Tensor
 
-from lmc_lab.landscape.resampling import delete_d_variance, draw_subsets, resampled_pair_means
+from lmc_lab.landscape.resampling import (
+    delete_d_variance,
+    draw_subsets,
+    resampled_means_between,
+    resampled_pair_means,
+)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -66,6 +71,21 @@ def test_a_resampled_pair_mean_is_that_over_pairs_of_distinct_members() -> None:
         if values:
             possible.add(round(sum(values) / len(values), 9))
     assert len(found) == 5000 and {round(value, 9) for value in found.tolist()} == possible
+
+
+def test_a_resampled_mean_between_groups_draws_from_each() -> None:
+    of_group = torch.tensor([0, 1, 0, 1, 1])
+    matrix = torch.cdist(normal(5, 3), normal(5, 3))
+    matrix = matrix + matrix.T
+    found = resampled_means_between(matrix, of_group, 20000, generator=generator())
+    possible = {
+        round(sum(float(matrix[i, j]) for i in ones for j in others) / 6, 9)
+        for ones in product([0, 2], repeat=2)
+        for others in product([1, 3, 4], repeat=3)
+    }
+    assert {round(value, 9) for value in found.tolist()} == possible
+    between = matrix[of_group[:, None] != of_group]
+    assert float(found.mean()) == pytest.approx(float(between.mean()), rel=0.01)
 
 
 def test_what_cannot_be_resampled_is_refused() -> None:

@@ -438,6 +438,24 @@ def test_points_are_evaluated_where_it_is_said_on_a_copy_of_the_model(monkeypatc
     assert {parameter.device.type for parameter in model.parameters()} == {"cpu"}
 
 
+def test_a_copy_of_a_model_that_trains_is_measured_in_eval_mode(monkeypatch):
+    from lmc_lab.library import objective as module
+
+    data = torch.randn(40, 4, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 3
+    model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3)).train()
+    state = model.state_dict()
+    here = lmc_lab.Objective(model, F.cross_entropy, data, bn_policy="keep")
+    monkeypatch.setattr(module, "_device_of", lambda model: torch.device("meta"))  # so that the CPU is another device
+    there = lmc_lab.Objective(model, F.cross_entropy, data, bn_policy="keep", device="cpu")
+    expected, found = (
+        lmc_lab.extreme_eigenvalues(objective, state, num_examples=40, seed=0) for objective in (here, there)
+    )
+    assert found.lambda_max == pytest.approx(expected.lambda_max) and found.lambda_min == pytest.approx(
+        expected.lambda_min
+    )
+    assert model.training and all(part.training for part in model)
+
+
 def test_a_model_on_two_devices_is_refused():
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3, device="meta"))
     with pytest.raises(

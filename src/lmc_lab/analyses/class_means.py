@@ -78,13 +78,20 @@ class InterCollapse(JointAnalysis):
     """
 
     name: ClassVar[str] = "inter_collapse"
+    version: ClassVar[int] = 2
     evaluation: EvaluationSettings = EvaluationSettings()
 
     def measure(self, modes: Modes, task: Task) -> Iterator[Answer]:
         """Yields the mean difference between two endpoints of one mode, and of two modes, and all cosines (M P, K, K)."""
 
         def find(features: Features) -> Iterator[Answer]:
-            cosines = class_cosines(torch.cat([endpoint_means(features, mode, task) for mode in modes])).cpu()
+            others = [
+                Features(task.initialise(mode.init_seed), task.dataset.train, self.evaluation)
+                for mode in modes.members[1:]
+            ]
+            of_modes = zip([features, *others], modes, strict=True)
+            means = [endpoint_means(own, mode, task) for own, mode in of_modes]
+            cosines = class_cosines(torch.cat(means)).cpu()
             of_mode = torch.repeat_interleave(torch.tensor([len(mode) for mode in modes]))
             is_one_mode = of_mode[:, None] == of_mode
             differences = cosine_differences(cosines)

@@ -5,11 +5,34 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lmc_lab.landscape.parameters import ParameterLayout
 from lmc_lab.landscape.permutations import Block, Permutation, permuted
 from lmc_lab.runs.modes import Modes
+from lmc_lab.tasks.supervised import SupervisedTask
+from lmc_lab.tasks.task import Task
+
+NO_MODULE = (
+    "since the trunks' modules differ in buffers that are in no state dict, so that none is that of a point between"
+)
+
+
+def module_of_all(modes: Modes, task: Task) -> SupervisedTask | None:
+    """Returns the module in which points between modes are evaluated, None where those of the trunks are not alike.
+
+    A module may have random buffers that are in no state dict: it is then that of one trunk alone.
+    """
+    first, *others = (task.initialise(seed) for seed in dict.fromkeys(mode.init_seed for mode in modes))
+    hidden = _hidden(first)
+    is_alike = all(torch.equal(hidden[name], value) for other in others for name, value in _hidden(other).items())
+    return first if is_alike else None
+
+
+def _hidden(module: nn.Module) -> dict[str, Tensor]:
+    """Returns the buffers that are in no state dict."""
+    saved = module.state_dict()
+    return {name: value for name, value in module.named_buffers() if name not in saved}
 
 
 @dataclass(frozen=True)

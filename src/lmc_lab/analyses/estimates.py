@@ -9,7 +9,7 @@ from scipy.special import stdtrit
 from torch import Tensor
 
 from lmc_lab.analyses.base import Measurement
-from lmc_lab.landscape.resampling import delete_d_variance, resampled_pair_means
+from lmc_lab.landscape.resampling import delete_d_variance, resampled_means_between, resampled_pair_means
 from lmc_lab.landscape.statistics import Probability
 
 _NUM_RESAMPLES = 10_000  # from seed to seed an end of the interval then moves by a hundredth of its width
@@ -60,9 +60,33 @@ def bootstrap_pair_mean(quantity: str, matrix: Tensor, *, subset: str | None = N
     measurement = Measurement(quantity=quantity, value=value, num_samples=len(matrix), subset=subset)
     if len(matrix) < 3 or not isfinite(value):
         return measurement
-    means = resampled_pair_means(matrix, _NUM_RESAMPLES, generator=torch.Generator().manual_seed(0))
-    low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return replace(measurement, low=low, high=high)
+    return _between_percentiles(
+        measurement, resampled_pair_means(matrix, _NUM_RESAMPLES, generator=torch.Generator().manual_seed(0))
+    )
+
+
+def bootstrap_mean_between(
+    quantity: str, matrix: Tensor, of_group: Tensor, *, subset: str | None = None
+) -> Measurement:
+    """Returns the mean over pairs of members of different groups, with the bootstrap's percentile interval over members.
+
+    The pairs share members, so their own scatter would understate the error; see `bootstrap_pair_mean`. Where a group has
+    fewer than three members, or the mean is infinite, there is no interval.
+
+    Args:
+        quantity: of the row.
+        matrix: symmetric (P, P), a value for each pair.
+        of_group: int64 (P,), the group of each member.
+        subset: of the examples.
+    """
+    value = float(matrix.double()[of_group[:, None] != of_group].mean())
+    measurement = Measurement(quantity=quantity, value=value, num_samples=len(matrix), subset=subset)
+    if of_group.bincount().min() < 3 or not isfinite(value):
+        return measurement
+    generator = torch.Generator().manual_seed(0)
+    return _between_percentiles(
+        measurement, resampled_means_between(matrix, of_group, _NUM_RESAMPLES, generator=generator)
+    )
 
 
 def bootstrap_mean(quantity: str, values: Tensor, *, subset: str | None = None) -> Measurement:
@@ -76,9 +100,7 @@ def bootstrap_mean(quantity: str, values: Tensor, *, subset: str | None = None) 
     if len(values) < 3 or not isfinite(value):
         return measurement
     drawn = torch.randint(len(values), (_NUM_RESAMPLES, len(values)), generator=torch.Generator().manual_seed(0))
-    means = values.double().cpu()[drawn].mean(dim=1)
-    low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return replace(measurement, low=low, high=high)
+    return _between_percentiles(measurement, values.double().cpu()[drawn].mean(dim=1))
 
 
 def share_over_subsets(
@@ -119,6 +141,12 @@ def symmetric(values: Mapping[tuple[int, int], float], size: int) -> Tensor:
     for (first, second), value in values.items():
         matrix[first, second] = matrix[second, first] = value
     return matrix
+
+
+def _between_percentiles(measurement: Measurement, means: Tensor) -> Measurement:
+    """Returns a mean with the interval that 95 % of its resampled `means` (B,) are in."""
+    low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return replace(measurement, low=low, high=high)
 
 
 def _pair_mean(matrix: Tensor) -> float:

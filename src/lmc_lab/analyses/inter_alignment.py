@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from lmc_lab.analyses.alignments import Aligner
+from lmc_lab.analyses.barriers import barriers_between
 from lmc_lab.analyses.base import Answer, JointAnalysis, LeftOut, Measurement
 from lmc_lab.analyses.corners import Corners
 from lmc_lab.analyses.estimates import mean, probability
 from lmc_lab.analyses.evaluation import how
 from lmc_lab.analyses.numbers import numbers_only
-from lmc_lab.analyses.star import barriers_of
 from lmc_lab.data.examples import Dataset, Examples
 from lmc_lab.landscape.hull import hull_points, probe_hull, sample_hull
 from lmc_lab.landscape.lines import probe_spokes
@@ -58,6 +58,7 @@ class InterAlignment(JointAnalysis):
     """
 
     name: ClassVar[str] = "inter_alignment"
+    version: ClassVar[int] = 2
     num_samples: Count = 100
     num_points: Annotated[int, at_least(3)] = 11
     num_endpoints: Annotated[int, at_least(1)] = 3
@@ -112,13 +113,14 @@ class InterAlignment(JointAnalysis):
             yield probability("p_rand", probe.is_rand_better, subset=subset)
             yield mean("jensen_gap", probe.jensen_gap, subset=subset)
             yield Measurement(quantity="centre_loss", value=float(probe.centre.loss), subset=subset)
-            yield from barriers_of("barrier", lines, subset)
+            yield from barriers_between("barrier", lines, pairs, corners.of_mode, subset)
             for quantity, value in right.items():
                 yield Measurement(quantity=quantity, value=value, subset=subset)
 
     def _of_pairs(self, aligner: Aligner, evaluator: PointEvaluator, dataset: Dataset) -> Iterator[Measurement]:
         """Yields distances and barriers of pairs, each in an order of its own."""
-        aligned = [aligner.pair(*pair) for pair in aligner.corners.between_first(self.num_endpoints)]
+        pairs = aligner.corners.between_first(self.num_endpoints)
+        aligned = [aligner.pair(*pair) for pair in pairs]
         yield _distance([pair.thetas for pair in aligned])
         device = evaluator.device.torch_device
         for subset, examples in dataset.subsets.items():
@@ -127,7 +129,7 @@ class InterAlignment(JointAnalysis):
                 evaluate, ends = evaluator.evaluate_on(examples, pair.buffers), pair.thetas.to(device)
                 with numbers_only(f"on the {subset} set", pair.names):
                     lines += probe_spokes(evaluate, ends, pair.vertices, [(0, 1)], num_points=self.num_points)
-            yield from barriers_of("barrier", lines, subset)
+            yield from barriers_between("barrier", lines, pairs, aligner.corners.of_mode, subset)
 
 
 def _blocks(task: Task, init_seed: int, corners: Corners) -> list[Block]:

@@ -47,6 +47,7 @@ class TrunkLyapunov(TrunkAnalysis):
     """
 
     name: ClassVar[str] = "trunk_lyapunov"
+    version: ClassVar[int] = 2
     steps: Sequence[Natural] | None = None
     num_steps: Annotated[int, at_least(2, because="half of them are not counted")] = 100
     num_directions: Count = 3
@@ -119,7 +120,7 @@ def _tangent(optimizer: Optimizer, parameters: Sequence[nn.Parameter], gradients
 
     pairs = zip(parameters, gradients, strict=True)
     is_reached = torch.cat([like.new_full((like.numel(),), gradient is not None) for like, gradient in pairs])
-    return SGDStep(each("lr") * is_reached, each("momentum"), each("weight_decay"), each("nesterov"))
+    return SGDStep(each("lr"), each("momentum"), each("weight_decay"), each("nesterov"), is_reached)
 
 
 def _not_followed(task: Task) -> str | None:

@@ -7,7 +7,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from lmc_lab.analyses.base import Choice, Measurement, TrunkAnalysis
+from lmc_lab.analyses.base import Answer, LeftOut, Measurement, TrunkAnalysis
 from lmc_lab.analyses.estimates import mean, probability
 from lmc_lab.analyses.evaluation import how
 from lmc_lab.analyses.numbers import numbers_only
@@ -47,8 +47,13 @@ class TrunkMidpointGap(TrunkAnalysis):
     num_examples: Count = 5000
     evaluation: EvaluationSettings = EvaluationSettings()
 
-    def measure(self, trunk: Trunk, task: Task) -> Iterator[Measurement | Choice]:
+    def measure(self, trunk: Trunk, task: Task) -> Iterator[Answer]:
         """Yields the share of negative gaps with its interval, the mean gap, and the share above rounding."""
+        if len(task.dataset.train) <= task.batch_size:
+            yield LeftOut(
+                "midpoint gaps", "since a batch is the whole training set, and none is left to measure the loss on"
+            )
+            return
         evaluator = PointEvaluator(
             task.initialise(trunk.trunk_seed).double(), _in_double(task.dataset.train), self.evaluation
         )

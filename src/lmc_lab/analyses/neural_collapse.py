@@ -104,6 +104,8 @@ def _collapse(features: Features, *, points: Sequence[_Point], task: Task) -> It
     Raises:
         NotFinite: a point has features that are no numbers.
     """
+    if not points:
+        return
     thetas = torch.stack([point.theta for point in points])
     buffers = {name: torch.cat([point.buffers[name] for point in points]) for name in points[0].buffers}
     each = torch.eye(len(points), dtype=torch.float64)

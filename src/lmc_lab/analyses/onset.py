@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import inf, isfinite, isnan, nan
+from math import inf, isnan, nan
 from typing import Any, ClassVar, final
 
 import pandas as pd
@@ -33,7 +33,7 @@ class Onset(SplitsAnalysis):
     """
 
     name: ClassVar[str] = "onset"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     reads: ClassVar[tuple[str, ...]] = ("convex_mode", "pairs")
     threshold: Share = 0.9
     results: Mapping[str, Any] | None = None
@@ -55,7 +55,7 @@ class Onset(SplitsAnalysis):
 
 
 def _values(results: TrunkResults, quantity: str) -> dict[int, float]:
-    """Returns a quantity at each split, NaN where it has no finite value; nothing if it was measured nowhere."""
+    """Returns a quantity at each split, NaN where it has no value; nothing if it was measured nowhere."""
     rows = select(results.rows, quantity, "train")
     return _at_splits(results, dict(zip(rows["split_step"], rows["value"], strict=True)))
 
@@ -71,8 +71,8 @@ def _excess(results: TrunkResults) -> dict[int, float]:
 
 
 def _at_splits(results: TrunkResults, values: Mapping[Any, float]) -> dict[int, float]:
-    finite = {int(step): float(value) for step, value in values.items() if isfinite(value)}
-    return {step: finite.get(step, nan) for step in results.split_steps} if values else {}
+    found = {int(step): float(value) for step, value in values.items()}
+    return {step: found.get(step, nan) for step in results.split_steps} if values else {}
 
 
 def _onset(criterion: str, values: Mapping[int, float], *, threshold: float, at_least: bool) -> Iterator[Measurement]:

@@ -87,16 +87,20 @@ class InterMode(JointAnalysis):
     """
 
     name: ClassVar[str] = "inter_mode"
+    version: ClassVar[int] = 2
     num_draws: Count = 100
     seed: Seed = 0
     evaluation: EvaluationSettings = EvaluationSettings()
 
     def measure(self, modes: Modes, task: Task) -> Iterator[Measurement | Record | Choice]:
         """Yields |S*|, the control with the range of 95 % of its draws, and the packed sets S_j and S*."""
-        evaluator = PointEvaluator(task.initialise(modes.members[0].init_seed), task.dataset.train, self.evaluation)
-        yield from how(evaluator)
+        train = task.dataset.train
+        evaluators = [PointEvaluator(task.initialise(mode.init_seed), train, self.evaluation) for mode in modes]
+        yield from how(evaluators[0])
         for subset, examples in task.dataset.subsets.items():
-            masks = [_correct_masks(evaluator, mode, examples) for mode in modes]
+            masks = [
+                _correct_masks(evaluator, mode, examples) for evaluator, mode in zip(evaluators, modes, strict=True)
+            ]
             known = [mask for mask in masks if mask is not None]
             if not known:
                 continue

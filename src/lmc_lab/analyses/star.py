@@ -1,17 +1,17 @@
 """What shape is a mode? Barriers from a hull's centre to its own endpoints, and to those of other hulls."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, final
 
 import torch
 
-from lmc_lab.analyses.base import Choice, JointAnalysis, Measurement, ModeAnalysis
-from lmc_lab.analyses.corners import Corners
-from lmc_lab.analyses.estimates import bootstrap_mean
+from lmc_lab.analyses.barriers import barriers_between, barriers_to_ends
+from lmc_lab.analyses.base import Answer, Choice, JointAnalysis, LeftOut, Measurement, ModeAnalysis
+from lmc_lab.analyses.corners import NO_MODULE, Corners, module_of_all
 from lmc_lab.analyses.evaluation import how
 from lmc_lab.analyses.numbers import numbers_only
-from lmc_lab.landscape.lines import LineProbe, probe_spokes
+from lmc_lab.landscape.lines import probe_spokes
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.runs.modes import Modes
 from lmc_lab.tasks.evaluation_settings import EvaluationSettings
@@ -48,7 +48,7 @@ class Star(ModeAnalysis):
             evaluate = evaluator.evaluate_on(examples, mode.buffers)
             with numbers_only(f"on the {subset} set", mode.names):
                 lines = probe_spokes(evaluate, endpoints, middle, spokes, num_points=self.num_points)
-            yield from barriers_of("star_barrier", lines, subset)
+            yield from barriers_to_ends("star_barrier", lines, spokes, subset)
 
 
 @final
@@ -66,31 +66,26 @@ class InterStar(JointAnalysis):
     """
 
     name: ClassVar[str] = "inter_star"
+    version: ClassVar[int] = 2
     num_points: Annotated[int, at_least(3)] = 11
     num_endpoints: Annotated[int, at_least(1)] = 3
     evaluation: EvaluationSettings = EvaluationSettings()
 
-    def measure(self, modes: Modes, task: Task) -> Iterator[Measurement | Choice]:
+    def measure(self, modes: Modes, task: Task) -> Iterator[Answer]:
         """Yields the mean barrier over pairs of a centre and an endpoint, over pairs of endpoints, and the largest of each."""
-        evaluator = PointEvaluator(task.initialise(modes.members[0].init_seed), task.dataset.train, self.evaluation)
+        module = module_of_all(modes, task)
+        if module is None:
+            yield LeftOut("barriers to other hulls", NO_MODULE)
+            return
+        evaluator = PointEvaluator(module, task.dataset.train, self.evaluation)
         yield from how(evaluator)
         corners = Corners.of(modes)
         endpoints = corners.thetas.to(evaluator.device.torch_device)
-        kinds = {
-            "inter_star_barrier": (corners.centres, corners.to_other_modes()),
-            "inter_pair_barrier": (corners.vertices, corners.between_first(self.num_endpoints)),
-        }
+        spokes, pairs = corners.to_other_modes(), corners.between_first(self.num_endpoints)
         for subset, examples in task.dataset.subsets.items():
             evaluate = evaluator.evaluate_on(examples, corners.buffers)
-            for quantity, (hubs, spokes) in kinds.items():
-                with numbers_only(f"on the {subset} set", corners.names):
-                    lines = probe_spokes(evaluate, endpoints, hubs, spokes, num_points=self.num_points)
-                yield from barriers_of(quantity, lines, subset)
-
-
-def barriers_of(quantity: str, lines: Sequence[LineProbe], subset: str) -> Iterator[Measurement]:
-    """Yields the mean barrier of lines, and the largest, in loss and in error."""
-    for level in lines[0].levels:
-        barriers = torch.tensor([line.levels[level].barrier for line in lines], dtype=torch.float64)
-        yield bootstrap_mean(f"{quantity}_{level}", barriers, subset=subset)
-        yield Measurement(quantity=f"max_{quantity}_{level}", value=float(barriers.max()), subset=subset)
+            with numbers_only(f"on the {subset} set", corners.names):
+                of_star = probe_spokes(evaluate, endpoints, corners.centres, spokes, num_points=self.num_points)
+                of_pairs = probe_spokes(evaluate, endpoints, corners.vertices, pairs, num_points=self.num_points)
+            yield from barriers_to_ends("inter_star_barrier", of_star, spokes, subset)
+            yield from barriers_between("inter_pair_barrier", of_pairs, pairs, corners.of_mode, subset)

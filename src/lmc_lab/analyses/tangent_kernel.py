@@ -25,7 +25,9 @@ _FLAT = LeftOut("distances of tangent kernels", "since no output has a gradient"
 
 @dataclass(frozen=True, kw_only=True)
 class _Kernel(Analysis):
-    num_examples: Annotated[int, at_least(2, because="the kernel of one example has no direction")] = 128
+    num_examples: Annotated[
+        int, at_least(3, because="one is left out for intervals, and one alone has no direction")
+    ] = 128
     max_outputs: Count = 100
     evaluation: EvaluationSettings = EvaluationSettings()
 
@@ -60,6 +62,8 @@ class TrunkKernel(_Kernel, TrunkAnalysis):
         """Yields velocity, distances with intervals over examples, and the kernel's trace, at each state."""
         kernels = self.kernels(task, trunk.trunk_seed)
         yield from kernels.choices
+        if not trunk.states:
+            return
         state_kernels = torch.cat(
             [kernels.at(state.theta, state.buffers, f"step {state.step}") for state in trunk.states]
         )
@@ -87,8 +91,8 @@ class TrunkKernel(_Kernel, TrunkAnalysis):
             training.advance(step)
         (moved,) = kernels.at(training.theta.to(state.theta.dtype), training.buffers, f"step {state.step + num_steps}")
         distance, epochs = _distance("kernel_velocity", kernel, moved, state.step), num_steps / task.steps_per_epoch
-        assert distance.low is not None and distance.high is not None
-        return replace(distance, value=distance.value / epochs, low=distance.low / epochs, high=distance.high / epochs)
+        low, high = (None if end is None else end / epochs for end in (distance.low, distance.high))
+        return replace(distance, value=distance.value / epochs, low=low, high=high)
 
 
 @final
@@ -136,12 +140,15 @@ class InterKernel(_Kernel, JointAnalysis):
     """
 
     name: ClassVar[str] = "inter_kernel"
+    version: ClassVar[int] = 2
 
     def measure(self, modes: Modes, task: Task) -> Iterator[Answer]:
         """Yields the mean S over pairs of endpoints of two trunks, with its interval over endpoints."""
-        kernels = self.kernels(task, modes.members[0].init_seed)
-        yield from kernels.choices
-        endpoint_kernels = torch.cat([kernels.at(mode.endpoints, mode.buffers, *mode.names) for mode in modes])
+        kernels = [self.kernels(task, mode.init_seed) for mode in modes]
+        yield from kernels[0].choices
+        endpoint_kernels = torch.cat(
+            [own.at(mode.endpoints, mode.buffers, *mode.names) for own, mode in zip(kernels, modes, strict=True)]
+        )
         of_mode = torch.repeat_interleave(torch.tensor([len(mode) for mode in modes]))
         distances = kernel_distances(endpoint_kernels, endpoint_kernels)
         if distances.isnan().any():
@@ -152,13 +159,12 @@ class InterKernel(_Kernel, JointAnalysis):
 
 
 def _distance(quantity: str, first: Tensor, second: Tensor, step: int) -> Measurement:
-    """Returns S of two kernels (n, n) with its interval over examples."""
+    """Returns S of two kernels (n, n) with its interval over examples; where one example has all of a kernel, there is none."""
+    value, left_out = float(kernel_distances(first[None], second[None])), distances_without_each(first, second)
+    size = len(first)
+    if not left_out.isfinite().all():
+        return Measurement(quantity=quantity, value=value, num_samples=size, subset="train", step=step)
     measurement = share_over_subsets(
-        quantity,
-        distances_without_each(first, second),
-        num_members=len(first),
-        num_taken=len(first) - 1,
-        of_all=float(kernel_distances(first[None], second[None])),
-        subset="train",
+        quantity, left_out, num_members=size, num_taken=size - 1, of_all=value, subset="train"
     )
     return replace(measurement, step=step)

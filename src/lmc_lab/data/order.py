@@ -23,6 +23,7 @@ class Role(IntEnum):
     PERTURBATION = 4  # of the weights that a branch starts from
     LABELS = 5  # that a branch sees otherwise than they are
     RATE = 6  # by which a branch multiplies its trunk's
+    EXAMPLES = 7  # that the branches of a split see, where these are chosen at random
 
 
 class Noise(StrEnum):

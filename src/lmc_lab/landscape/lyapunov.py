@@ -45,19 +45,21 @@ class SGDStep:
         momentum: mu; parameters without momentum have no v.
         weight_decay: lambda.
         nesterov: 1 for Nesterov's momentum, else 0.
+        is_reached: 1 where a gradient moves the parameter, else 0: it stays what it is.
     """
 
     lr: Tensor
     momentum: Tensor
     weight_decay: Tensor
     nesterov: Tensor
+    is_reached: Tensor
 
     def __call__(self, before: Differences, products: Products) -> Differences:
         """Returns the differences after the step."""
         change = products(before.theta) + self.weight_decay * before.theta
         velocity = self.momentum * before.velocity + change
         moved = torch.where(self.nesterov != 0, change + self.momentum * velocity, velocity)
-        return Differences(before.theta - self.lr * moved, velocity.where(self.momentum != 0, 0.0))
+        return Differences(before.theta - self.lr * self.is_reached * moved, velocity.where(self.momentum != 0, 0.0))
 
     def lengths(self, differences: Differences) -> Tensor:
         """Returns the length of each difference, (m,) float64."""
@@ -82,7 +84,9 @@ class Growth:
 
 
 def growth(steps: Iterable[tuple[SGDStep, Products]], directions: Tensor) -> Growth:
-    """Returns how differences grow that begin in theta alone.
+    """Returns how differences grow that begin in theta alone, in the parameters that the first step reaches.
+
+    A difference in another one would stay as it is, and be all that is left once the others have shrunk.
 
     Args:
         steps: at least one, each with the Hessian's products of its batch at its theta.
@@ -91,11 +95,13 @@ def growth(steps: Iterable[tuple[SGDStep, Products]], directions: Tensor) -> Gro
     Raises:
         NotFinite: a difference becomes NaN or infinite.
     """
-    theta = torch.nn.functional.normalize(directions, dim=1)
-    differences = Differences(theta, torch.zeros_like(theta))
-    total = torch.zeros(len(theta), dtype=torch.float64, device=theta.device)
+    total = torch.zeros(len(directions), dtype=torch.float64, device=directions.device)
     whole, of_theta = [total], [total]
+    differences = None
     for step, products in steps:
+        if differences is None:
+            theta = torch.nn.functional.normalize(directions * step.is_reached, dim=1)
+            differences = Differences(theta, torch.zeros_like(theta))
         differences = step(differences, products)
         lengths = step.lengths(differences)
         check_losses(lengths.cpu(), "direction", what="length of the difference")
@@ -103,6 +109,6 @@ def growth(steps: Iterable[tuple[SGDStep, Products]], directions: Tensor) -> Gro
         of_theta.append(total + norms.log())
         total = total + lengths.log()
         whole.append(total)
-        scale = lengths.where(lengths > 0, 1.0).to(theta)[:, None]
+        scale = lengths.where(lengths > 0, 1.0).to(directions)[:, None]
         differences = Differences(differences.theta / scale, differences.velocity / scale)
     return Growth(torch.stack(whole).cpu(), torch.stack(of_theta).cpu())

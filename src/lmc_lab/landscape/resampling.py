@@ -71,6 +71,29 @@ def resampled_pair_means(matrix: Tensor, num_resamples: int, *, generator: torch
     return totals / (num_members**2 - with_self.sum(dim=1))
 
 
+def resampled_means_between(
+    matrix: Tensor, of_group: Tensor, num_resamples: int, *, generator: torch.Generator
+) -> Tensor:
+    """Returns the mean over pairs of members of different groups in bootstrap samples of the members, float64 (B,).
+
+    From each group as many members as it has are drawn with replacement.
+
+    Args:
+        matrix: symmetric (P, P), a value for each pair.
+        of_group: int64 (P,), the group of each member; two groups or more.
+        num_resamples: B.
+        generator: of the draws, on the CPU.
+    """
+    counts = torch.zeros(num_resamples, len(matrix), dtype=torch.float64)
+    for group in set(of_group.tolist()):
+        members = (of_group == group).nonzero().flatten()
+        drawn = torch.randint(len(members), (num_resamples, len(members)), generator=generator)
+        counts[:, members] = torch.nn.functional.one_hot(drawn, len(members)).sum(dim=1).double()
+    is_between = (of_group[:, None] != of_group).cpu()
+    values = matrix.double().cpu().where(is_between, 0)
+    return ((counts @ values) * counts).sum(dim=1) / is_between.sum()
+
+
 def _resampled_counts(num_members: int, num_resamples: int, generator: torch.Generator) -> Tensor:
     """Returns how often each member is in each sample, float64 (B, P); none of a single member."""
     accepted = torch.empty(0, num_members, dtype=torch.float64)

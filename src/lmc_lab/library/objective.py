@@ -73,7 +73,7 @@ class Objective:
         train = self.examples if train_data is None else examples_of(train_data, "train_data")
         where, measured_model = torch.device(device) if device is not None else _device_of(model), model
         if where != _device_of(model):
-            measured_model = copy.deepcopy(model).to(where)  # the user's stays where it is
+            measured_model = copy.deepcopy(model).to(where).eval()  # the user's stays where and as it is
         self.examples = self.examples.on(where)
         with being_measured(measured_model), float32_products():
             module = ModelWithLoss(measured_model, loss, self.examples, is_correct=is_correct)

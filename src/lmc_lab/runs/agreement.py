@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lmc_lab.data.examples import Examples
+from lmc_lab.data.order import Role, seed_of
 from lmc_lab.errors import UserError
 from lmc_lab.landscape.predictions import intra_mode
 from lmc_lab.runs.variation import Origin
@@ -55,5 +56,6 @@ def by_agreement(
     is_chosen = intra_mode(masks) if part == "shared" else ~intra_mode(masks)
     if not at_random:
         return is_chosen.nonzero().flatten()
-    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed_of(Role.EXAMPLES, 0, seed))
+    order = torch.randperm(len(train), generator=generator)
     return order[: int(is_chosen.sum())].sort().values

@@ -62,7 +62,8 @@ FIGURE = ReportFigure(
         "The shape of a mode. Barriers in training loss from the hull's centre to its own endpoints (Sonthalia et al. 2024), "
         "between these, and to the endpoints of hulls of other trunks; of pairs in which one layer alone is averaged (Adilova "
         "et al. 2024), beside moves as far in a random direction; and by layer how far its results at hull points are from a "
-        "multiple of the mean of those of the endpoints (Zhou et al. 2023), beside those of two endpoints. Intervals: 95 % "
-        "over endpoints or hull points (t), over pairs a jackknife over endpoints."
+        "multiple of the mean of those of the endpoints (Zhou et al. 2023), beside those of two endpoints. Intervals: 95 %, "
+        "of barriers from centres and of pairs a bootstrap over endpoints, of single layers and of two endpoints' results a "
+        "jackknife over endpoints, of results at hull points t over these."
     ),
 )

@@ -51,6 +51,6 @@ FIGURE = ReportFigure(
         "are put into one order, which changes no function: by the weights of the hulls' centres, of each endpoint, of all "
         "jointly, of the trunks at the split (Ainsworth et al. 2022; Crisostomi et al. 2024; Sharma et al. 2024), by the "
         "activations of the centres, and of each pair alone, which has no hull of all. Intervals: 95 %, of barriers a "
-        "bootstrap over pairs, of p_conv and p_rand Wilson's over points of the hull."
+        "bootstrap over endpoints, of p_conv and p_rand Wilson's over points of the hull."
     ),
 )
