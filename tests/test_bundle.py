@@ -58,7 +58,8 @@ def test_the_report_of_a_file_is_that_of_the_study(exported, tmp_path):
     assert ["Examples of mnist1d are not shown" in text for text in texts] == [False, True]
     both = f"'results=[{exported}/one.parquet,{exported}/one.parquet]'"
     succeed(f"python -m lmc_lab.report {both} output_dir={tmp_path}")
-    assert (tmp_path / "reports" / "mnist1d+mnist1d" / "figure2.svg").exists()
+    page = tmp_path / "reports" / "mnist1d-1+mnist1d-2"  # the same study, as from two machines
+    assert (page / "figure2.svg").exists() and "mnist1d-2: " in (page / "report.html").read_text()
 
 
 def test_a_folder_of_branches_is_refused_with_what_draws_it(exported, tmp_path):

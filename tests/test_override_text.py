@@ -2,7 +2,9 @@
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
+from lmc_lab.study_request import folder_overrides
 from lmc_lab.values import override_text
 
 TEXTS = [
@@ -43,6 +45,13 @@ def test_a_value_is_read_back_as_it_was(value):
     found = read(override_text(value))
     assert found == value and type(found) is type(value)
     assert read(override_text([value, {"k": value}])) == [value, {"k": value}]
+
+
+@pytest.mark.parametrize("folder", ["/data/jürgen", "~/a&b", "/data/#1;2", "/my runs/a,b='c'", "/a\\b"])
+def test_folders_are_passed_on_whatever_is_in_their_names(folder):
+    config = OmegaConf.create({"data_dir": folder, "cache_dir": folder, "output_dir": folder, "locks": True})
+    found = OverridesParser.create().parse_overrides(folder_overrides(config))
+    assert [override.value() for override in found] == [folder] * 3
 
 
 def test_texts_are_read_back_as_a_list():

@@ -39,7 +39,7 @@ def measured(plan, name, *parts, created=1, **changes):
     """Writes a result of one row, as if an analysis of the plan had measured these parts."""
     analysis = next(analysis for analysis in plan.measured if analysis.name == name)
     settings = identity_settings(analysis, variant="") | changes
-    content = {"settings": settings, "fingerprint": plan.experiment.task.fingerprint}
+    content = {"settings": settings, "fingerprint": plan.experiment.task.fingerprint, "version": analysis.version}
     rows = pd.DataFrame([{"quantity": "hull_radius", "value": created}]).reindex(columns=list(SCHEMA)).astype(SCHEMA)
     number = len(list(plan.experiment.paths.results.glob("*"))) if plan.experiment.paths.results.exists() else 0
     path = plan.experiment.paths.result(name, str(number))
@@ -200,6 +200,22 @@ def test_a_study_passes_on_that_branches_may_diverge():
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
         planned = commands(StudyPlan.of(compose("study", ["allow_diverged=true"])))
     assert all("allow_diverged=true" in planned[stage] for stage in ("branches", "modes", "across-trunks"))
+
+
+def test_a_study_passes_on_all_keys_of_its_logger():
+    given = ["logger=wandb", "++logger.project=mine", "study.trunks=[0]"]
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        planned = commands(StudyPlan.of(compose("study", given), given=given))
+    assert {"logger=wandb", "++logger.project=mine"} <= set(planned["branches"]) and "study.trunks=[0]" not in planned[
+        "branches"
+    ]
+
+
+def test_one_split_in_two_spellings_is_refused():
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        plan = StudyPlan.of(compose("study", ["study.splits=[250,250it]"]))
+        with pytest.raises(UserError, match=r"expected different steps in study.splits, found \[250, 250\]"):
+            plan.check_splits()
 
 
 def failed(stage):

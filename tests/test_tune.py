@@ -3,6 +3,7 @@
 import itertools
 import json
 import shlex
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -16,6 +17,7 @@ from lmc_lab.construct import check_node
 from lmc_lab.errors import UserError
 from lmc_lab.tuning.overrides import task_values
 from lmc_lab.tuning.parameters import Choices, Range
+from lmc_lab.tuning.record import SweepRecord
 from lmc_lab.tuning.search import proposals
 from lmc_lab.tuning.sweep import read_sweep
 from lmc_lab.tuning.trial import Trial, check_metric
@@ -176,6 +178,27 @@ def test_the_same_answers_give_the_same_trials(tmp_path, method):
             abs(each["task.lr"] - 0.3) for each in first[:8]
         )
         assert len(trials(lambda rate: None if rate > 0.5 else rate)) == 20  # some failed
+
+
+def test_a_trial_that_is_drawn_again_counts_once(tmp_path):
+    record = SweepRecord(
+        read_sweep(written(tmp_path, "method: random\nrun_cap: 9\nparameters: {task.w: {values: [1, 2]}}")), tmp_path
+    )
+    line = {
+        "criterion": "onset_p_conv",
+        "trunk": 0,
+        "last_failed": 0,
+        "first_held": 10,
+        "reversals": 0,
+        "num_steps": 20,
+    }
+    point = {"detector": "nc1", "trunk": 0, "share": 0.5, "step": 5}
+    for number in [*range(9), 3, 7]:
+        trial = SimpleNamespace(name=f"s-{number}", values={"task.w": number})
+        onsets = pd.DataFrame([line | {"first_held": 10 + number}])
+        record.add(trial, onsets, pd.DataFrame([point | {"step": number}, point | {"step": number, "share": 0.9}]))
+    record.add_failed(SimpleNamespace(name="s-3", values={"task.w": 3}), "diverged")
+    assert len(record.table) == 9 and "Detectors turn where" in record.summary()
 
 
 @pytest.mark.long

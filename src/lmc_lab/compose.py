@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 _OF_TRUNK_AND_BRANCH = ("name", "model", "data")  # keys of a task
 # What only an analysis is given, and what says which run is trained.
 _NOT_OF_TRAINING = (
-    "allow_missing", "analysis", "branches", "endpoints", "seed", "seeds", "split_step", "trunk_seed", "trunks",
+    "allow_missing", "analysis", "branches", "endpoints", "seed", "seeds", "split_step", "steps", "trunk_seed",
+    "trunks",
 )  # fmt: skip
 
 

@@ -10,6 +10,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
+from lmc_lab.values import override_text
+
 
 def config_dir() -> Path:
     """Returns conf/: inside an installed package, at the top of a checkout otherwise."""
@@ -51,8 +53,7 @@ def composed(config_name: str, given: Sequence[str], search: Sequence[Path]) -> 
         HydraException: they do not compose.
     """
     *further, shipped = [folder.resolve() for folder in search]
-    folders = ",".join(f"'file://{folder}'" for folder in further)
-    path = [f"hydra.searchpath=[{folders}]"] if further else []
+    path = [f"hydra.searchpath={override_text([f'file://{folder}' for folder in further])}"] if further else []
     running = GlobalHydra.instance().hydra  # in the middle of which an error may have occurred
     GlobalHydra.instance().clear()
     try:

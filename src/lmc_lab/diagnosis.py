@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lmc_lab.errors import UserError
 from lmc_lab.files import DamagedFile, MissingFile, OtherFormat, is_left_behind, peek_json, read_json
+from lmc_lab.results.commands import words_of
 from lmc_lab.results.folder import read_result
 from lmc_lab.results.manifest import NAME as MANIFEST
 from lmc_lab.results.manifest import studies_in
@@ -185,9 +186,13 @@ def _of_results(folder: Path) -> Iterator[Finding]:
 
 def _as_typed(command: str) -> str:
     """Returns the command line of a process, whose first word is the path of the program, as a user types it."""
-    program, *arguments = command.split() or [""]
-    stem = Path(program).stem.removeprefix("lmc-")
-    return shlex.join(["python", "-m", f"lmc_lab.{stem}", *arguments]) if stem == "analyze" else ""
+    program, *arguments = words_of(command) or [""]
+    stem, is_whole = Path(program).stem.removeprefix("lmc-"), all(map(_is_argument, arguments))
+    return shlex.join(["python", "-m", f"lmc_lab.{stem}", *arguments]) if stem == "analyze" and is_whole else ""
+
+
+def _is_argument(word: str) -> bool:
+    return word.startswith(("-", "~", "/", ".")) or "=" in word
 
 
 def _some(items: list[str]) -> str:

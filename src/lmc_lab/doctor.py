@@ -63,9 +63,9 @@ def _look_over(output_dir: Path, *, repair: bool) -> bool:
 
 def _commands(commands: "Sequence[str]", output_dir: Path) -> list[str]:
     """Returns the commands for this tree, which may have been elsewhere when they were given; seeds as one sweep."""
-    from lmc_lab.study_request import quoted
+    from lmc_lab.values import override_text
 
-    here = [] if output_dir == Path("multirun").absolute() else [f"output_dir={quoted(str(output_dir))}"]
+    here = [] if output_dir == Path("multirun").absolute() else [f"output_dir={override_text(str(output_dir))}"]
     anywhere = [
         shlex.join(word for word in shlex.split(command) if not word.startswith("output_dir=")) for command in commands
     ]

@@ -1,5 +1,6 @@
 """Draws what a study has measured: ``python -m lmc_lab.report study=lenet_m``."""
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from lmc_lab.reporting.report_figure import ReportFigure
     from lmc_lab.results.folder import Result
     from lmc_lab.study_column import StudyColumn
+
+
+_OF_REPORTS = r"[+~]*(beside|export|results)\b"  # keys that `study` does not have
 
 
 def main() -> None:
@@ -183,12 +187,26 @@ def _columns(config: DictConfig) -> "list[StudyColumn]":
     from lmc_lab.study_request import folder_overrides
 
     if config.results:
-        return [find_in(Path(path).absolute()) for path in listed(config.results)]
-    given = [item for item in HydraConfig.get().overrides.task if not item.startswith("beside=")]
+        return _told_apart([find_in(Path(path).absolute()) for path in listed(config.results)])
+    given = [item for item in HydraConfig.get().overrides.task if not re.match(_OF_REPORTS, item)]
     others = [[f"study={name}", *folder_overrides(config)] for name in config.beside]
+    return _told_apart(
+        [
+            find_column(config, given),
+            *(find_column(compose("report", overrides=overrides), overrides) for overrides in others),
+        ]
+    )
+
+
+def _told_apart(columns: "list[StudyColumn]") -> "list[StudyColumn]":
+    """Returns columns of different names: namesakes, as the same study from two machines, get a number each."""
+    from dataclasses import replace
+
+    names = [column.name for column in columns]
+    numbers = [names[: i + 1].count(name) for i, name in enumerate(names)]
     return [
-        find_column(config, given),
-        *(find_column(compose("report", overrides=overrides), overrides) for overrides in others),
+        replace(column, name=f"{column.name}-{number}") if names.count(column.name) > 1 else column
+        for column, number in zip(columns, numbers, strict=True)
     ]
 
 
@@ -237,7 +255,10 @@ def _notes(column: "StudyColumn") -> "Iterator[str]":
         yield f"Left out is a file that holds no result: {error}."
     if column.record and (collected.missing or collected.partial):
         yield f"Some of what {name} asks for is missing. This makes it: {column.record.command}"
-    if any(result.entry.analysis == "predictions" and result.records is None for result in collected.found):
+    if any(
+        result.entry.analysis == "predictions" and result.records is None and len(result.rows)
+        for result in collected.found
+    ):
         yield f"Examples of {name} are not shown: an exported file has rows alone; the report of its output folder shows them."
 
 

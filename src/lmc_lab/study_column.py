@@ -1,5 +1,6 @@
 """Where the results of a study lie, and what there is of them: a column of its report."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from lmc_lab.results.folder import Result, read_results
 from lmc_lab.results.manifest import StudyRecord, studies_in
 from lmc_lab.results.study_results import StudyResults, collect, from_elsewhere
 from lmc_lab.study_request import asked
+from lmc_lab.values import override_text
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,9 @@ def _instead(folder: Path, results: Sequence[Result]) -> str:
     studies = sorted(studies_in(folder), key=lambda record: record.ran)
     if studies:
         record = studies[-1]
-        return f"those of the study '{record.name}'; draw it: {record.command.replace('lmc_lab.study', 'lmc_lab.report', 1)}"
+        words = record.command.replace("lmc_lab.study", "lmc_lab.report", 1)
+        here = shlex.join([f"output_dir={override_text(str(folder))}"])
+        return f"those of the study '{record.name}'; draw it: {words} {here}"
     if results:
         return (
             "those of branches, which a study asks for; write its yaml (conf/study/ has examples) with these branches, which "

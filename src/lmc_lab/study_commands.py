@@ -1,5 +1,6 @@
 """The commands of a study's stages, and the folders of the branches that they train."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -128,7 +129,7 @@ def _trunks(plan: StudyPlan) -> str:
 
 
 def _logger(plan: StudyPlan) -> list[str]:
-    return [item for item in plan.given if item.startswith("logger")]
+    return [item for item in plan.given if re.match(r"[+~]*logger\b", item)]
 
 
 def _saving(steps: Sequence[int]) -> list[str]:

@@ -131,7 +131,9 @@ class StudyPlan:
                 "expected convex_mode among study.analyses, by which splits are searched, found none; add "
                 "+study.analyses.convex_mode={num_samples:100}"
             )
-        _ = self.known_splits
+        key, steps = ("search.splits", self.known_splits) if self.search else ("splits", self.steps)
+        if len(set(steps)) < len(steps):
+            raise UserError(f"expected different steps in study.{key}, found {steps}; name each once")
         steps_on_the_way(self.experiment, list(self.on_the_way))
 
     def check_reads(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from lmc_lab.construct import plain
+from lmc_lab.values import override_text
 
 _WITHOUT_EFFECT = r"[+~]*(hydra|logger|trainer|run\.(?!save_steps))\b"  # on what is measured
 _FOLDER_KEYS = ("data_dir", "cache_dir", "output_dir")
@@ -21,10 +22,7 @@ def asked(config: DictConfig) -> dict[str, Any]:
 
 def folder_overrides(config: DictConfig) -> list[str]:
     """Returns the overrides of the folders, and of `locks`, which depends on where they are."""
-    return [*(f"{key}={quoted(config[key])}" for key in _FOLDER_KEYS), *([] if config.locks else ["locks=false"])]
-
-
-def quoted(path: str) -> str:
-    """Returns a path so that Hydra takes it as one string whatever is in it."""
-    escaped = str(path).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'" if any(c in str(path) for c in " ,=()[]{}':\"\\") else str(path)
+    return [
+        *(f"{key}={override_text(config[key])}" for key in _FOLDER_KEYS),
+        *([] if config.locks else ["locks=false"]),
+    ]

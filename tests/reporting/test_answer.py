@@ -6,7 +6,7 @@ from lmc_lab.reporting.answer import answers
 from lmc_lab.results.row_file import SCHEMA
 
 
-def rows(onset, p_conv, *, reversals=0):
+def rows(onset, p_conv, *, reversals=0, unmeasured=()):
     where = {"task": "mine", "trunk": 0, "subset": "train"}
     low, high = onset
     lines = [
@@ -14,6 +14,7 @@ def rows(onset, p_conv, *, reversals=0):
         | {"quantity": "onset_p_conv", "analysis": "onset", "value": high or float("inf"), "low": low, "high": high}
     ]
     lines += [where | {"quantity": "onset_p_conv_reversals", "analysis": "onset", "value": reversals}]
+    lines += [where | {"quantity": "onset_p_conv_unmeasured", "value": step} for step in unmeasured]
     lines += [
         where | {"quantity": "p_conv", "split_step": step, "value": value, "num_samples": 100, "num_endpoints": 6}
         for step, value in p_conv.items()
@@ -40,6 +41,14 @@ def test_where_it_is_not_monotone_each_split_that_holds_is_named():
         in said
     )
     assert "; convex are the hulls of k = 250, in trunk 0." in said
+
+
+def test_a_split_without_p_conv_is_none_that_failed():
+    said = answer((1000, None), {0: 0.1, 250: 0.95}, reversals=1, unmeasured=[1000])
+    assert said == (
+        "From where on hulls are convex (p_conv at least 0.9) is not known, since p_conv is missing at k = 1,000; convex are "
+        "the hulls of k = 250, in trunk 0."
+    )
 
 
 def test_where_none_holds_it_says_so():

@@ -61,6 +61,13 @@ CASES = [
     (1, [onset()], SEEN, "trunk 0: fails last at k = 20, holds from k = 100"),
     (1, [onset(), onset(None, 1000, trunk=1)], NOT_SEEN, "trunk 1: fails last at k = 1000, holds from k = none"),
     (1, [], NOT_TESTED, ""),
+    (
+        1,
+        [onset(None, 1000), train("onset_p_conv_unmeasured", 1000)],
+        NOT_TESTED,
+        "p_conv is missing where it is said to fail",
+    ),
+    (1, [onset(), train("onset_p_conv_unmeasured", 0)], SEEN, "holds from k = 100"),
     (2, [train("p_rand", 0.02, **P_RAND), train("p_rand", 0.1, **P_RAND)], SEEN, "at most 0.10 [0.00, 0.20]"),
     (2, [train("p_rand", 0.02, **P_RAND), train("p_rand", 0.3, trunk=1, **P_RAND)], NOT_SEEN, "at most 0.30"),
     (3, [onset(), *LENGTHS, row("endpoint_endpoint", 5.0, split_step=100)], SEEN, "0.50 times"),

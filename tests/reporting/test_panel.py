@@ -25,3 +25,14 @@ def test_an_interval_ends_where_the_quantity_does():
     found = trace(quantity="endpoint_accuracy", value=0.9, low=-0.2, high=1.3)
     assert "[0, 1]" in found["text"][0]
     assert found["error_y"]["array"] == [0.1] and found["error_y"]["arrayminus"] == [0.9]
+
+
+def test_a_trunk_has_its_symbol_also_where_others_are_missing():
+    lines = pd.DataFrame(
+        [{"task": "mine", "trunk": trunk, "split_step": 50, "value": 0.5, "quantity": "p_conv"} for trunk in (0, 1)]
+    )
+    rows = lines.reindex(columns=list(SCHEMA)).astype(SCHEMA)
+    symbols = [found["marker"]["symbol"] for found in by_trunk(rows, Series("it", "#000"))]
+    assert symbols == ["circle", "diamond"]
+    (alone,) = by_trunk(rows[rows["trunk"] == 1], Series("it", "#000"))
+    assert alone["marker"]["symbol"] == "diamond"

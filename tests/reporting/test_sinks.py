@@ -49,8 +49,8 @@ def runs(monkeypatch):
     return started
 
 
-def result(lines, records=None):
-    return Result(pd.DataFrame(lines).reindex(columns=list(SCHEMA)).astype(SCHEMA), entry(), records)
+def result(lines, records=None, analysis="convex_mode"):
+    return Result(pd.DataFrame(lines).reindex(columns=list(SCHEMA)).astype(SCHEMA), entry(analysis=analysis), records)
 
 
 def masks_of(trunk, split_step, num_examples=20):
@@ -73,7 +73,7 @@ def results(tmp_path):
             path = tmp_path / f"predictions-{trunk}-{step}.safetensors"
             checkpoint.save({"train_correct": pack_mask(masks_of(trunk, step))}, path)
             line = {"quantity": "shared_correct", "value": 0.5, "index": 1} | where | {"analysis": "predictions"}
-            found.append(result([line], path))
+            found.append(result([line], path, "predictions"))
         curve = [{"trunk": trunk, "step": t, "quantity": "train_loss", "value": 1.0 / t} for t in (5, 10)]
         found.append(result(curve))
         found.append(result([{"trunk": trunk, "quantity": "onset_p_conv", "subset": "train", "value": 50.0}]))
@@ -81,7 +81,7 @@ def results(tmp_path):
     path = tmp_path / "inter_mode-50.safetensors"
     checkpoint.save({"train_inter_mode": pack_mask(masks_of(0, 50)[0])}, path)
     shares = (("inter_mode", 0.25), ("equal_count_control", 0.5))
-    found.append(result([joint | {"quantity": name, "value": value} for name, value in shares], path))
+    found.append(result([joint | {"quantity": name, "value": value} for name, value in shares], path, "inter_mode"))
     return found
 
 
@@ -156,3 +156,15 @@ def test_online_a_point_is_told_once_and_again_where_it_changed(tmp_path, runs):
         return [point["mode/p_conv/train"] for run in runs for point in run.logged if "mode/p_conv/train" in point]
 
     assert report(0.5) == [0.5] and report(0.5) == [0.5] and report(0.75) == [0.5, 0.75]
+
+
+def test_examples_are_those_of_predictions_also_beside_other_records(runs, results, picture, tmp_path):
+    path = tmp_path / "example_barriers-0.safetensors"
+    checkpoint.save({"train_example_barrier": torch.zeros(20)}, path)
+    where = {"trunk": 0, "split_step": 0, "analysis": "example_barriers", "subset": "train"}
+    of_barriers = result([where | {"quantity": "shared_barrier", "value": 0.1}], path, "example_barriers")
+    examples = Examples(torch.zeros(20, 2), torch.arange(20) % 3, lambda x: x)
+    ResultsMirror("small", "0a1b2c3d", "lmc", "offline", tmp_path, {"task": "tiny"}).log(
+        [*results, of_barriers], examples, [picture]
+    )
+    assert sum("examples" in logged for run in runs for logged in run.logged) == 2

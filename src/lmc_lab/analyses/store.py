@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -113,7 +114,7 @@ def _measure(experiment: Experiment, subject: Subject, analysis: Analysis, path:
         left_out=tuple(str(item) for item in answers if isinstance(item, LeftOut)),
         created=time.time_ns(),
         seconds=round(time.monotonic() - started, 3),
-        command=" ".join(sys.argv),
+        command=shlex.join(sys.argv),
         versions=versions_with(*_PACKAGES),
         config=experiment.config,
         machine=processor(),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from lmc_lab.reporting.onsets import threshold_of
+from lmc_lab.reporting.onsets import threshold_of, unmeasured
 from lmc_lab.results.select import select
 
 
@@ -36,16 +36,21 @@ def _answer(rows: pd.DataFrame, last_step: int | None) -> str:
     else:
         sentence = "; ".join(f"in {trunk}, {clause}" for trunk, clause in clauses.items())
     measured = [clause for clause in (_there(onset, rows) for onset in last) if clause]
-    there = f" There p_conv is {' and '.join(measured)}{_rest_on(rows)}." if measured else ""
+    there = f" There p_conv is {' and '.join(measured)}{_rest_on(rows[rows['trunk'].notna()])}." if measured else ""
     return f"{sentence[0].upper()}{sentence[1:]}.{there}"
 
 
 def _onset(onset: "pd.Series[Any]", rows: pd.DataFrame, of_steps: str, threshold: float) -> str:
     """Returns from where on the hulls of a trunk are convex."""
     failed, held = onset["low"], onset["high"]
+    convex = f"convex (p_conv at least {threshold:g})"
+    missing = unmeasured(rows, onset["trunk"])
+    if failed in missing:
+        at = ", ".join(f"{step:,}" for step in missing)
+        held_at = _held_at(onset, rows, threshold)
+        return f"from where on hulls are {convex} is not known, since p_conv is missing at k = {at}{held_at}"
     reversals = select(rows[rows["trunk"] == onset["trunk"]], "onset_p_conv_reversals")["value"]
     doubt = " (not monotone: an earlier split held, a later one failed)" if reversals.gt(0).any() else ""
-    convex = f"convex (p_conv at least {threshold:g})"
     single = _held_at(onset, rows, threshold) if doubt or pd.isna(held) else ""
     if pd.isna(held):
         return f"hulls are not {convex} at the last split that was looked at, k = {failed:,.0f}{of_steps} steps{doubt}{single}"

@@ -7,6 +7,7 @@ from math import inf, isfinite, sqrt
 
 import pandas as pd
 
+from lmc_lab.reporting.onsets import unmeasured
 from lmc_lab.results.select import select
 
 _SAME_ORDER = sqrt(10)  # two lengths of the same order of magnitude: their ratio is between 1/3.2 and 3.2
@@ -75,6 +76,8 @@ def _hull_is_better(rows: pd.DataFrame) -> Judgement:
         f"trunk {trunk}: fails last at k = {_step(failed)}, holds from k = {_step(held)}"
         for trunk, failed, held in zip(onsets["trunk"], onsets["low"], onsets["high"], strict=True)
     ]
+    if any(failed in unmeasured(rows, trunk) for trunk, failed in zip(onsets["trunk"], onsets["low"], strict=True)):
+        return Judgement(Verdict.NOT_TESTED, f"{'; '.join(texts)}; p_conv is missing where it is said to fail")
     return _judged(bool(onsets["high"].notna().all()), "; ".join(texts))
 
 

@@ -17,6 +17,12 @@ def threshold_of(rows: pd.DataFrame) -> float:
     return float(json.loads(settings.iloc[-1]).get("threshold", _THRESHOLD)) if len(settings) else _THRESHOLD
 
 
+def unmeasured(rows: pd.DataFrame, trunk: int) -> list[int]:
+    """Returns the splits of a trunk at which `p_conv` was asked for and is not there; an onset counts them as failed."""
+    missing = select(rows[rows["trunk"] == trunk], "onset_p_conv_unmeasured", "train")
+    return sorted({int(step) for step in missing["value"]})
+
+
 def splits_in(rows: pd.DataFrame) -> list[int]:
     """Returns the splits of the branches, and of hulls, in order."""
     return sorted({int(split) for split in rows["split_step"].dropna()})

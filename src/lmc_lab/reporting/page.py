@@ -186,9 +186,9 @@ def _figure(name: str, caption: str, formats: Sequence[str]) -> str:
 
 
 def _own_figure(name: str, picture: Picture, formats: Sequence[str]) -> str:
-    text = escape(picture.caption)
+    text, shown = escape(picture.caption), escape(name)
     return (
-        f'<section id="{name}"><h2>{name}</h2><img src="{picture.source}" alt="{text}">'
+        f'<section id="own-{shown}"><h2>{shown}</h2><img src="{picture.source}" alt="{text}">'
         f'<p class="caption">{text}{_links(name, formats)}</p></section>'
     )
 

@@ -14,7 +14,7 @@ from lmc_lab.reporting.onsets import Bracket
 
 Trace = dict[str, Any]
 
-SYMBOLS = ("circle", "diamond", "square", "triangle-up", "star", "cross")  # of trunks
+_SYMBOLS = ("circle", "diamond", "square", "triangle-up", "star", "cross")  # of trunks
 _MANY, _FEW = 1000, 4  # ratios of the largest to the smallest value, which a logarithmic axis labels otherwise
 APART = 0.012  # of the axis' length, by which trunks stand apart, so that their intervals do not hide each other
 
@@ -70,6 +70,11 @@ def tasks_in(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         yield f"{task}: " if len(tasks) > 1 else "", rows[rows["task"] == task]
 
 
+def symbol_of(trunk: int) -> str:
+    """Returns the symbol of a trunk, the same in all panels, also where other trunks are missing."""
+    return _SYMBOLS[trunk % len(_SYMBOLS)]
+
+
 def by_trunk(
     rows: pd.DataFrame,
     series: Series,
@@ -96,8 +101,7 @@ def by_trunk(
     trunks = sorted({point["trunk"] for point in points if point["trunk"] is not None})
     traces = []
     for trunk in [*trunks, *([None] if any(point["trunk"] is None for point in points) else [])]:
-        number = 0 if trunk is None else trunks.index(trunk)
-        symbol = SYMBOLS[number % len(SYMBOLS)]
+        number, symbol = (0, symbol_of(0)) if trunk is None else (trunks.index(trunk), symbol_of(trunk))
         middle = number if trunk is None or group else (len(trunks) - 1) / 2
         traces.append(
             {

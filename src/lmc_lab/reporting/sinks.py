@@ -200,7 +200,7 @@ def _log_examples(run: wandb.Run, results: Sequence[Result], examples: Examples)
             checkpoint.load(result.records).state["train_correct"], len(examples)
         )
         for result in results
-        if result.records is not None
+        if result.entry.analysis == "predictions" and result.records is not None
     }
     if masks:
         run.log({"examples": _with_pictures(example_table(masks, examples.targets), examples)})

@@ -1,5 +1,6 @@
 """A study in one file: its record, its results and their rows, to be kept, sent and drawn without the tree it came from."""
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from lmc_lab.files import DamagedFile
+from lmc_lab.results.commands import words_of
 from lmc_lab.results.folder import Result
 from lmc_lab.results.manifest import StudyRecord
 from lmc_lab.results.row_file import SCHEMA, Entry, empty_frame, read_sealed, write_sealed
@@ -55,12 +57,10 @@ def read_bundle(path: Path) -> tuple[StudyRecord, StudyResults]:
 
 def _portable(command: str) -> str:
     """Returns a command as one types it, without the paths of the machine that ran it."""
-    program, *words = command.split() or [""]
+    program, *words = words_of(command) or [""]
     arguments = [word for word in words if word.partition("=")[0] not in _FOLDER_KEYS]
-    is_path = Path(program).is_absolute()
-    return " ".join(
-        [f"python -m lmc_lab.{Path(program).stem.removeprefix('lmc-')}" if is_path else program, *arguments]
-    )
+    typed = ["python", "-m", f"lmc_lab.{Path(program).stem.removeprefix('lmc-')}"]
+    return shlex.join([*(typed if Path(program).is_absolute() else [program]), *arguments])
 
 
 def _entry(content: dict[str, Any], config: dict[str, Any]) -> Entry:

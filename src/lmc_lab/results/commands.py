@@ -13,6 +13,14 @@ def where_to_give(commands: Sequence[str]) -> str:
     return f", in the folder where they were first given, to which --config-dir {' and '.join(relative)} is relative"
 
 
+def words_of(command: str) -> list[str]:
+    """Returns the words of a command that was kept; one that was kept without its quotation marks is torn at spaces."""
+    try:
+        return shlex.split(command)
+    except ValueError:
+        return command.split()
+
+
 def _config_dirs(command: str) -> Iterator[str]:
     words = shlex.split(command)
     return (value for flag, value in pairwise(words) if flag == "--config-dir" and value)

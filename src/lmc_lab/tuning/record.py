@@ -18,6 +18,7 @@ from lmc_lab.tuning.sweep import Sweep
 from lmc_lab.tuning.trial import Trial
 
 _FORMATS = ("png", "svg", "pdf")
+_FEWEST = 8  # trials, of which half choose a rule of detectors and half judge it
 _ONSETS = ["criterion", "trunk", "last_failed", "first_held", "reversals", "num_steps"]
 
 
@@ -34,9 +35,12 @@ class SweepRecord:
         self._folder = reports(output_dir, sweep.name)
         self._lines: list[pd.DataFrame] = []
         self._points: list[pd.DataFrame] = []
+        self._trials: set[str] = set()
 
     def add(self, trial: Trial, onsets: pd.DataFrame, points: pd.DataFrame) -> None:
         """Adds what a trial found, as `Trial.onsets` and `Trial.turning_points` return it."""
+        if self._is_there(trial):
+            return
         self._lines.append(onsets[_ONSETS].assign(trial=trial.name, **trial.values))
         of_criterion = onsets[onsets["criterion"].eq(self._criterion)]
         onset = of_criterion.set_index("trunk")["first_held"].astype(float).fillna(inf)
@@ -45,7 +49,15 @@ class SweepRecord:
 
     def add_failed(self, trial: Trial, reason: str) -> None:
         """Adds a trial that has no onset, and why."""
+        if self._is_there(trial):
+            return
         self._lines.append(pd.DataFrame([{**trial.values, "trial": trial.name, "failed": reason}]))
+
+    def _is_there(self, trial: Trial) -> bool:
+        """Returns whether a trial is in the record, and takes it down: a search among few values may draw one again."""
+        is_there = trial.name in self._trials
+        self._trials.add(trial.name)
+        return is_there
 
     @property
     def table(self) -> pd.DataFrame:
@@ -109,7 +121,10 @@ class SweepRecord:
 
     def _detectors(self) -> Iterator[str]:
         """Yields how detectors go with the onset, where there are enough trials to choose a rule and to judge by it."""
-        judged = judge(pd.concat(self._points, ignore_index=True))
+        points = pd.concat(self._points, ignore_index=True)
+        if points["setting"].nunique() < _FEWEST:
+            return
+        judged = judge(points)
         if any(not isnan(each.value) for each in judged.found.values()):
             yield judged.rule
             yield as_text(judged.table)

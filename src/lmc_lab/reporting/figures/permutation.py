@@ -54,7 +54,7 @@ FIGURE = ReportFigure(
     caption=(
         "One region up to permutation. The endpoints of all trunks' branches from one split, before and after their neurons "
         "are put into one order (Ainsworth et al. 2022). Top: mean barrier in training loss between endpoints of different "
-        "trunks; bars: 95 % bootstrap over endpoints. Middle: p_conv of the hull of all endpoints; bars: Wilson's 95 % over its "
+        "trunks; bars: 95 % bootstrap over endpoints. Middle: p_conv of the hull of all endpoints; bars: Wilson's over its "
         "points. Bottom: training loss at the centre of all endpoints. Squares are of all trunks; dashed, of one trunk's "
         "endpoints alone: each other symbol is a trunk. Series stand side by side at each step."
     ),

@@ -1,11 +1,9 @@
 """Why a hull point is better: the terms of the Jensen gap against the split, and of each point against its distance."""
 
-from itertools import cycle
-
 import pandas as pd
 
 from lmc_lab.reporting.hull_terms import TERMS, Term, of_sum
-from lmc_lab.reporting.panel import SYMBOLS, Panel, Series, Trace, by_trunk, short, steps_in, tasks_in
+from lmc_lab.reporting.panel import Panel, Series, Trace, by_trunk, short, steps_in, symbol_of, tasks_in
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.results.select import select
 
@@ -51,18 +49,20 @@ def series_of(term: Term) -> Series:
 
 def _points(rows: pd.DataFrame, trunks: list[int]) -> list[Trace]:
     traces = []
-    for trunk, symbol in zip(trunks, cycle(SYMBOLS)):
+    for trunk in trunks:
+        symbol = symbol_of(trunk)
         trunk_rows = rows[rows["trunk"] == trunk]
         distances = select(trunk_rows, "point_distance").set_index("index")["value"]
         for name in OF_POINTS:
             values = of_sum(trunk_rows, name, "point").set_index("index")["value"]
+            finite = pd.concat({"x": distances, "y": values}, axis=1).dropna()
             series = series_of(TERMS[name])
             traces.append(
                 {
                     "type": "scatter",
                     "mode": "markers",
-                    "x": [short(x) for x in distances],
-                    "y": [short(y) for y in values.reindex(distances.index)],
+                    "x": [short(x) for x in finite["x"]],
+                    "y": [short(y) for y in finite["y"]],
                     "hovertemplate": f"<b>{series.label}</b><br>distance %{{x}}<br>%{{y}}<extra></extra>",
                     "marker": {"color": series.colour, "symbol": symbol, "size": 5, "opacity": 0.7},
                     "meta": {"series": series.label, "trunk": f"trunk {trunk}", "symbol": symbol, "shift": 0},
