@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -74,6 +74,8 @@ def written_once(folder: Path, write: Callable[[NewArrays], None]) -> DecodedDat
     The files are checked whenever a process opens them (30 ms for the 184 MB of CIFAR-10). A damaged folder, or one of
     another version of this package, is removed and made again: whoever has its files mapped keeps them as they are.
     """
+    with suppress(FileNotFoundError, UserError):  # without a lock, which one who may only read cannot take
+        return _opened(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder.with_name(f".{folder.name}.lock")):
         try:

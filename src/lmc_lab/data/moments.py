@@ -2,6 +2,10 @@
 
 import numpy as np
 
+_ROUNDING = (
+    1e-10  # relative to the mean: of equal values sums in float64 leave less, and float32 does not tell as much apart
+)
+
 
 class ChannelMoments:
     """Moments of blocks (B, C, ...), joined in float64 by the update of Chan, Golub and LeVeque (1979), eq. 2.1."""
@@ -27,4 +31,4 @@ class ChannelMoments:
     def deviation(self) -> np.ndarray:
         """The deviation of each channel, (C,): 1 where all values are the same, so that one may divide by it."""
         deviations = np.sqrt(self._squares / self.count)
-        return np.where(deviations > 0, deviations, 1.0)
+        return np.where(deviations > _ROUNDING * np.abs(self.mean), deviations, 1.0)

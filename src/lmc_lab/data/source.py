@@ -3,6 +3,7 @@
 A source gives examples by number, whatever it reads them from, so that each source is a page of code and what follows is one.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,8 +113,8 @@ def decoded(
         if moments.count:
             new.save("mean", moments.mean)
             new.save("deviation", moments.deviation)
-        for _ in _write_subset(new, test, "test") if test is not None else ():
-            pass
+        if test is not None:
+            deque(_write_subset(new, test, "test", as_first=train), maxlen=0)
 
     return written_with_summary(folder, write, lambda arrays: examples_in_words(arrays, classes()))
 
@@ -178,11 +179,14 @@ def _channels(given: PerChannel | None, measured: Tensor, key: str) -> tuple[flo
     return tuple(map(float, given))
 
 
-def _write_subset(new: NewArrays, source: Source, subset: str) -> Iterator[np.ndarray]:
-    """Writes the examples of a subset, and yields their inputs, some at a time."""
+def _write_subset(
+    new: NewArrays, source: Source, subset: str, *, as_first: Source | None = None
+) -> Iterator[np.ndarray]:
+    """Writes the examples of a subset, like the first of `as_first` or its own, and yields their inputs, some at a time."""
     if not len(source):
         raise UserError(f"expected examples in {subset}, found none; mend task.data")
-    first = [as_input(source[0][0], source.place(0)), as_target(source[0][1], source.place(0))]
+    expected = source if as_first is None else as_first
+    first = [as_input(expected[0][0], expected.place(0)), as_target(expected[0][1], expected.place(0))]
     names = [f"{subset}_inputs", f"{subset}_targets"]
     shapes = [(len(source), *array.shape) for array in first]
     with (

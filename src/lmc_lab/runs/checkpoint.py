@@ -27,6 +27,9 @@ State = dict[str, Any]  # nested dicts, lists and tuples of tensors, numbers, st
 # Under which keys the states of callbacks are kept, whatever their classes are called: part of the format.
 CALLBACK_GROUP, TRAJECTORY = "CallbackGroup", "Trajectory"
 
+# Of Lightning's WeightAveraging: the weights that training goes on with, and the rest of its state.
+OF_AVERAGE = ("current_model_state", "averaging_state")
+
 TRAINED = "trained"  # how: where, in which company, in which precision; only where that is not on a CPU and alone
 
 
@@ -212,7 +215,7 @@ def module_state(state: State) -> dict[str, Tensor]:
 
     They are those that training goes on with; Lightning's WeightAveraging saves the average in their place.
     """
-    weights: dict[str, Tensor] = state.get("current_model_state") or state["state_dict"]
+    weights: dict[str, Tensor] = state.get(OF_AVERAGE[0]) or state["state_dict"]
     return weights
 
 

@@ -117,6 +117,8 @@ def initialised(run: Run) -> SupervisedTask:
     """
     module = precision_of(run.task.precision).convert_module(run.task.initialise(run.experiment.trunk_seed))
     for name, value in module.state_dict().items():
+        if not isinstance(value, Tensor):
+            raise UserError(f"expected tensors in the model's state, found {name}; leave get_extra_state out")
         if value.is_floating_point() and not value.isfinite().all():
             raise UserError(
                 f"expected finite weights and buffers at W_0, found NaN or infinity in {name}; give a constant, "

@@ -11,7 +11,10 @@ from lmc_lab.errors import UserError
 from lmc_lab.inputs import Inputs
 from lmc_lab.tasks.supervised import SupervisedTask, only_optimizer
 
-_STEPS = ("training_step", "validation_step", "test_step", "predict_step")
+_STEPS = (
+    *("training_step", "validation_step", "test_step", "predict_step"),
+    *("backward", "configure_gradient_clipping", "lr_scheduler_step", "optimizer_step", "optimizer_zero_grad"),
+)
 _HOOKS = frozenset([*_STEPS, *(name for name in dir(ModelHooks) if name.startswith("on_"))])
 
 

@@ -9,9 +9,11 @@ from torch import Tensor
 
 from lmc_lab.data.examples import Examples
 from lmc_lab.errors import UserError
+from lmc_lab.runs.checkpoint import OF_AVERAGE, module_state
 from lmc_lab.runs.noise import BranchNoise
 from lmc_lab.runs.paths import Seed
 from lmc_lab.runs.split import BranchLength, variant_of
+from lmc_lab.stacked.model import first_names
 from lmc_lab.tasks.state_dicts import Endpoints
 from lmc_lab.tasks.supervised import only_optimizer
 from lmc_lab.tasks.task import Task
@@ -87,10 +89,17 @@ class Variation:
             self.noise.check(self.task or origin.task)
             factor = self.noise.rate_factor(origin.trunk_seed, origin.seed)
             optimizer["param_groups"] = [{**group, "lr": factor * group["lr"]} for group in optimizer["param_groups"]]
-        if self.start is None:
-            return checkpoint
-        weights = checkpoint["state_dict"]
-        return checkpoint | {"state_dict": _checked(self.start(dict(weights), origin), weights)}
+        if self.start is None and "callbacks" not in self.described.get("overrides", {}):
+            return checkpoint  # an average of weights goes on, too
+        weights = module_state(checkpoint)
+        started = weights if self.start is None else self._started(self.start, weights, origin)
+        return {key: value for key, value in checkpoint.items() if key not in OF_AVERAGE} | {"state_dict": started}
+
+    def _started(self, start: Start, weights: Weights, origin: Origin) -> Weights:
+        """Returns what `start` makes of W_k; a tied tensor is what it makes of the first of its names."""
+        first = first_names((self.task or origin.task).initialise(origin.trunk_seed))
+        returned = _checked(start(dict(weights), origin), weights)
+        return {name: returned[first.get(name, name)] for name in weights}
 
     def _check_schedule(self, checkpoint: Mapping[str, Any]) -> None:
         """Refuses overrides that a schedule's state, which is the trunk's, would not follow."""

@@ -59,6 +59,10 @@ class Call:
         raise UnsupportedModel(f"{kind} ({self.path or self.name}): {why}")
 
 
+class _Tracer(fx.Tracer):
+    proxy_buffer_attributes = True  # a number that is read from a buffer would be that of this model, for all models
+
+
 def trace(model: nn.Module, *, fold_batch_norm: bool) -> list[Call]:
     """Returns the calls of `model`, which must be in eval mode, from its input to its output.
 
@@ -70,7 +74,7 @@ def trace(model: nn.Module, *, fold_batch_norm: bool) -> list[Call]:
     if why := _what_a_trace_would_miss(model):
         raise UnsupportedModel(f"{type(model).__name__}: {why}")
     try:
-        graph = fx.Tracer().trace(model)
+        graph = _Tracer().trace(model)
     except Exception as error:  # whatever the model does with the placeholders that fx gives it
         raise UnsupportedModel(f"what torch.fx cannot trace: {error}") from error
     calls = _calls(graph, dict(model.named_modules()))

@@ -101,7 +101,7 @@ class StackedModel:
         0.80 ms for one model, 1.1 ms for 4 models.
         """
         sizes: list[int] = []
-        model = self._model.to(x.dtype)
+        model = self._model.to(x.dtype) if x.is_floating_point() else self._model
         tensors = dict(model.named_parameters()) | dict(model.named_buffers())
         state = self.prepare({name: tensor.unsqueeze(0) for name, tensor in tensors.items()})
         self._program.run(state, [x[:1]], visit=lambda activation: sizes.append(activation.nbytes))

@@ -134,7 +134,7 @@ class LayerProgram:
             if call in norms:
                 norms.remove(call)
                 moments = channel_moments(layer.layout, inputs[0], count_models(states))
-                mean, variance, unbiased = (moment.to(x.dtype) for moment in moments)
+                mean, variance, unbiased = (moment.to(states[f"{call.path}.running_mean"].dtype) for moment in moments)
                 states |= {f"{call.path}.running_mean": mean, f"{call.path}.running_var": variance}
                 found |= {f"{call.path}.running_mean": mean, f"{call.path}.running_var": unbiased}
             values[call] = self._execute_in_parts(call, layer, states, inputs)

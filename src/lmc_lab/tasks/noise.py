@@ -1,5 +1,9 @@
 """Which kinds of noise the training of a task has."""
 
+import random
+from typing import Any
+
+import numpy as np
 import torch
 
 from lmc_lab.data.order import Noise
@@ -36,7 +40,19 @@ def draws_numbers(task: Task) -> bool:
     with torch.random.fork_rng(devices=[]), precision.forward():
         module = precision.convert_module(task.initialise(0))
         optimizer = only_optimizer(module.configure_optimizers())
-        before = torch.get_rng_state()
-        module.training_loss((inputs, targets)).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        return not torch.equal(before, torch.get_rng_state())
+        before = _generators()
+
+        def closure() -> float:
+            optimizer.zero_grad()
+            loss = module.training_loss((inputs, targets))
+            loss.backward()  # type: ignore[no-untyped-call]
+            return loss.item()
+
+        optimizer.step(closure)
+        return before != _generators()
+
+
+def _generators() -> tuple[object, ...]:
+    """Returns the states of the generators from which a step may draw: Python's, numpy's and torch's."""
+    of_numpy: Any = np.random.get_state()
+    return random.getstate(), of_numpy[1].tobytes(), of_numpy[2:], torch.get_rng_state().numpy().tobytes()

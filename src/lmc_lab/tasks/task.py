@@ -107,6 +107,12 @@ class Task:
             module = self.build_module(self.build_model())
             if any(map(is_lazy, [*module.parameters(), *module.buffers()])):
                 self._materialise(module)
+        types = {value.dtype for value in module.parameters()}
+        if len(types) > 1 or any(kind.is_complex for kind in types):
+            raise UserError(
+                f"expected parameters of one real type, found {' and '.join(sorted(map(str, types)))}; convert the model, "
+                "with .float(), say"
+            )
         return module.to(memory_format=torch.channels_last)
 
     def _materialise(self, module: SupervisedTask) -> None:
