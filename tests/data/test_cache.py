@@ -4,7 +4,9 @@ import sys
 import numpy as np
 import pytest
 
+from lmc_lab.data import cache
 from lmc_lab.data.cache import decoded_once
+from lmc_lab.errors import UserError
 from lmc_lab.files import write_json
 
 DECODE_AND_TELL = """
@@ -179,3 +181,17 @@ def test_a_decoder_that_fails_leaves_nothing(tmp_path):
         with pytest.raises(ValueError, match="no data"):
             decoded_once(tmp_path / "data", fail)
     assert not (tmp_path / "data").exists()
+
+
+def test_who_may_only_read_takes_no_lock(tmp_path, monkeypatch):
+    def decode():
+        return {"numbers": np.arange(9)}
+
+    def refused(path):
+        raise UserError("expected to write")
+
+    decoded_once(tmp_path / "data", decode)
+    monkeypatch.setattr(cache, "locked", refused)
+    assert decoded_once(tmp_path / "data", decode).arrays["numbers"].sum() == 36
+    with pytest.raises(UserError, match="expected to write"):
+        decoded_once(tmp_path / "other", decode)

@@ -365,3 +365,24 @@ def test_a_folder_in_place_of_a_file(tmp_path):
     (tmp_path / "mine.npz").mkdir()
     with pytest.raises(UserError, match=r"expected a file at .*/mine\.npz, found a folder; set task\.data\.path"):
         load_npz(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"x_test": PIXELS[:4, :3]}, r"shape \(6, 5, 3\) and type uint8, as the first, in .*, found \(3, 5, 3\)"),
+        ({"y_test": LABELS[:4].astype(np.float32)}, r"expected a target of shape \(\) and type int64"),
+    ],
+)
+def test_a_test_set_of_another_shape_or_type_is_refused(tmp_path, changes, found):
+    write_npz(tmp_path, **changes)
+    with pytest.raises(UserError, match=found):
+        load_npz(tmp_path)
+
+
+def test_a_constant_channel_has_the_deviation_1(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 16, 16, 3), dtype=np.uint8)
+    pixels[..., 2] = 77
+    write_npz(tmp_path, x_train=pixels, y_train=np.arange(300) % 3, x_test=None, y_test=None)
+    inputs, _ = load_npz(tmp_path).train.batch(slice(0, 20))
+    assert inputs[:, 2].abs().max() < 1e-6 and inputs[:, :2].std().item() == pytest.approx(1, abs=0.1)

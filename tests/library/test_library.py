@@ -473,3 +473,44 @@ def test_nothing_is_heard_of_advice_on_vmap_and_the_users_filters_stay(recwarn):
     assert not recwarn.list and warnings.filters == before
     with pytest.warns(UserWarning, match="There is a performance drop"):  # what torch says otherwise
         torch.func.vmap(lambda output: F.multi_margin_loss(output, torch.tensor(0)))(torch.randn(2, 3))
+
+
+class Scaled(nn.Module):
+    """A model whose forward reads a number from a buffer, as observers of quantisation do."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(4, 3)
+        self.register_buffer("scale", torch.tensor(1.0))
+
+    def forward(self, x):
+        return self.linear(x) / self.scale.item()
+
+
+def test_a_number_that_is_read_from_a_buffer_is_that_of_each_endpoint():
+    data = torch.randn(40, 4, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 3
+    model, states = Scaled(), []
+    for scale in (0.25, 4.0):
+        other = Scaled()
+        other.scale.fill_(scale)
+        states.append(other.state_dict())
+    found = lmc_lab.Objective(model, F.cross_entropy, data, bn_policy="keep").evaluate(states).loss
+    for state, loss in zip(states, found.tolist(), strict=True):
+        outputs = F.linear(data[0], state["linear.weight"], state["linear.bias"]) / state["scale"]
+        assert loss == pytest.approx(float(F.cross_entropy(outputs, data[1])), rel=1e-5)
+
+
+class OfCounts(nn.Sequential):
+    """A model that takes whole numbers."""
+
+    def forward(self, x):
+        return super().forward(x / 255)
+
+
+def test_whole_numbers_may_be_inputs():
+    data = torch.randint(256, (60, 4), generator=torch.Generator().manual_seed(0)), torch.arange(60) % 3
+    model = OfCounts(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+    objective = lmc_lab.Objective(model, F.cross_entropy, data, num_bn_examples=60)
+    (found,) = objective.evaluate([model.state_dict()]).loss.tolist()
+    of_batch = F.cross_entropy(model.train()(data[0]), data[1]).item()
+    assert found == pytest.approx(of_batch, rel=0.02)  # but for Bessel's factor

@@ -1,3 +1,6 @@
+import random
+
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback
@@ -44,3 +47,11 @@ def test_seeded_generators_draw_what_they_do_after_manual_seed(seed):
         seed_generators(seed)
         found = torch.rand(9), torch.randn(9), torch.randperm(9)
     assert all(map(torch.equal, found, expected))
+
+
+def test_noise_from_numpy_and_python_is_seeded_too():
+    drawn = []
+    for seed in (3, 3, 4):
+        seed_generators(seed)
+        drawn.append((random.random(), np.random.beta(1.0, 1.0)))
+    assert drawn[0] == drawn[1] and not {*drawn[1]} & {*drawn[2]}

@@ -103,3 +103,12 @@ def test_a_label_without_an_output_is_one_sentence():
     task = Classification(nn.Linear(4, 3), SGD)
     with pytest.raises(UserError, match="expected labels from 0 to 2, .* found 3; change the model or the data"):
         task.per_example_loss(task(torch.zeros(2, 4)), torch.tensor([0, 3]))
+
+
+def test_hooks_of_the_optimizer_are_refused_too():
+    class Own(Classification):
+        def optimizer_step(self, *arguments):
+            """Nobody calls it."""
+
+    with pytest.raises(UserError, match="found optimizer_step, which nobody calls"):
+        TrainingModule(Own(build_model(), lambda parameters: SGD(parameters, lr=0.1), num_classes=3))

@@ -3,14 +3,16 @@ from functools import partial
 
 import pytest
 import torch
+from torch import nn
 
 from lmc_lab.errors import UserError
 from lmc_lab.files import read_json
 from lmc_lab.runs import checkpoint
+from lmc_lab.runs.perturbation import perturbed
 from lmc_lab.runs.run import Run
 from lmc_lab.runs.split import Split
 from lmc_lab.runs.trunk import ensure_trunk
-from lmc_lab.runs.variation import BranchLength, Variation
+from lmc_lab.runs.variation import BranchLength, Origin, Variation
 from lmc_lab.tasks.classification import Classification
 from tiny import tiny_experiment, train_branch
 
@@ -142,3 +144,39 @@ def test_a_killed_branch_does_not_start_again_from_the_changed_state(tmp_path, m
             train_branch(stopped, 13, 4)
     resumed = weights(train_branch(stopped, 13, 4))
     assert all(torch.equal(value, resumed[name]) for name, value in weights(whole).items())
+
+
+class Tied(nn.Sequential):
+    """Two layers of one matrix."""
+
+    def __init__(self):
+        super().__init__(nn.Linear(2, 4), nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 3))
+        self[2].weight = self[1].weight
+
+
+def begun(task, state, **parts):
+    """The checkpoint that a branch begins with."""
+    trunks = {"state_dict": dict(state), "optimizer_states": [{"state": {}, "param_groups": []}], "lr_schedulers": []}
+    return lambda **further: Variation(**parts).begun(trunks | further, Origin(task, 0, 13, 0))
+
+
+def test_a_tied_matrix_moves_under_all_its_names(tmp_path):
+    task = replace(tiny_experiment(tmp_path).task, build_model=Tied)
+    state = task.initialise(0).state_dict()
+    found = begun(task, state, start=partial(perturbed, sigma=1.0))()["state_dict"]
+    moved = {name: not torch.equal(found[name], value) for name, value in state.items() if name.endswith("weight")}
+    assert moved == dict.fromkeys(moved, True)
+    assert torch.equal(found["model.1.weight"], found["model.2.weight"])
+
+
+def test_branches_leave_the_weights_where_training_is_and_not_their_average(tmp_path):
+    task = tiny_experiment(tmp_path).task
+    state = task.initialise(0).state_dict()
+    average = {name: torch.zeros_like(value) for name, value in state.items()}
+    of_trunk = {"current_model_state": state, "averaging_state": {"n": 3}}
+    moved = begun(task, average, start=shifted)(**of_trunk)
+    assert moved.keys().isdisjoint(of_trunk)
+    assert all(torch.equal(moved["state_dict"][name], value) for name, value in shifted(state).items())
+    without = begun(task, average, described={"overrides": {"callbacks": []}})(**of_trunk)
+    assert without.keys().isdisjoint(of_trunk) and without["state_dict"] is state
+    assert begun(task, average)(**of_trunk).keys() >= of_trunk.keys()

@@ -4,6 +4,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -11,6 +12,7 @@ from torch import nn
 from lmc_lab.errors import UserError
 from lmc_lab.tasks.classification import Classification
 from lmc_lab.tasks.layout import StateLayout
+from lmc_lab.tasks.noise import draws_numbers
 from tiny import tiny_experiment
 
 
@@ -119,3 +121,25 @@ def test_the_state_of_another_module_and_weights_that_diverged_are_refused():
 def test_a_precision_that_is_not_supported_is_refused_before_anything_else(precision, sentence):
     with pytest.raises(UserError, match=sentence):
         task_of(lazy, precision=precision)
+
+
+def test_parameters_of_several_types_are_refused():
+    with pytest.raises(UserError, match="expected parameters of one real type, found torch.float32 and torch.float64"):
+        task_of(lambda: nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 3).double())).initialise(0)
+    with pytest.raises(UserError, match="found torch.complex64"):
+        task_of(lambda: nn.Sequential(nn.Linear(2, 3, dtype=torch.complex64))).initialise(0)
+
+
+def test_a_step_that_draws_from_numpy_or_takes_a_closure_is_tried():
+    class Mixed(Classification):
+        def training_loss(self, batch):
+            return float(np.random.beta(1.0, 1.0)) * super().training_loss(batch)
+
+    quiet = task_of(lambda: nn.Linear(2, 3))
+    assert not draws_numbers(quiet)
+    build = {
+        "noisy": lambda model: Mixed(model, partial(torch.optim.SGD, lr=0.1), num_classes=3),
+        "closure": lambda model: Classification(model, torch.optim.LBFGS, num_classes=3),
+    }
+    found = {name: draws_numbers(replace(quiet, build_module=each)) for name, each in build.items()}
+    assert found == {"noisy": True, "closure": False}
