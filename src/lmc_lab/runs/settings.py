@@ -9,7 +9,7 @@ from lmc_lab.values import Count, Natural, NotNegative
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What the yaml `run` says. But for `together` with layers that draw numbers, it changes no more of the weights than last bits.
+    """What the yaml `run` says; but for `together` with layers that draw numbers it changes last bits of the weights alone.
 
     Args:
         log_every: steps whose mean loss makes one row of metrics.csv; those that are left at T make the last.
