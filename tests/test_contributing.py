@@ -64,7 +64,7 @@ def test_an_analysis_and_its_figure(copy):
     run(copy, study)
     assert {0, 20} <= set(value_of(copy, "mnist1d", "displacement_cosine").index)
     assert (
-        '<section id="alignment"><h2>alignment</h2><img src="data:image/png;base64,'
+        '<section id="own-alignment"><h2>alignment</h2><img src="data:image/png;base64,'
         in (copy / "multirun" / "reports" / "alignment" / "report.html").read_text()
     )
 

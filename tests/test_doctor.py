@@ -193,7 +193,7 @@ def test_the_commands_are_for_the_tree_wherever_it_was_when_it_was_made(tmp_path
     flip(tree / branch(experiment).endpoint.relative_to(tmp_path / "before"))
     told = shell("lmc-doctor 'now, here'", cwd=tmp_path).stdout
     (command,) = (line.strip() for line in told.splitlines() if "lmc_lab.train" in line)
-    assert shlex.split(command) == [*f"{TRAIN} split_step=13 seed=0".split(), f"output_dir='{tree}'"]
+    assert shlex.split(command) == [*f"{TRAIN} split_step=13 seed=0".split(), f'output_dir="{tree}"']
     tree.rename(tmp_path / "multirun")
     assert f"  {TRAIN} split_step=13 seed=0\n" in shell("lmc-doctor", cwd=tmp_path).stdout
 

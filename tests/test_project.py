@@ -43,8 +43,7 @@ def test_the_architecture_names_files_and_folders_that_exist():
     named = re.findall(r"`([\w/]+(?:\.py|\.yaml|/))`", (REPOSITORY / "docs" / "architecture.md").read_text())
     roots = (REPOSITORY, REPOSITORY / "src" / "lmc_lab")
     assert len(named) > 20
-    optional = {"conf/figure/"}  # for the first figure that is not of the paper
-    assert not [name for name in {*named} - optional if not any((root / name).exists() for root in roots)]
+    assert not [name for name in {*named} if not any((root / name).exists() for root in roots)]
 
 
 def test_no_two_classes_that_others_see_have_one_name():
