@@ -33,7 +33,8 @@ _RATES = {
 def draw(rows: pd.DataFrame) -> Figure:
     """Returns the rates at which differences grow along the trunks, and what perturbations of W_k lead to."""
     along_trunk: list[Panel] = [partial(growth, quantity=quantity) for quantity in _RATES]
-    by_size: list[Panel] = [partial(barriers_by_size, kind=kind) for kind in KINDS]
+    kinds = [kind for kind, shares in zip(KINDS, SHARES, strict=True) if not select(rows, shares).empty]
+    by_size: list[Panel] = [partial(barriers_by_size, kind=kind) for kind in kinds]
     return compose(rows, measured(rows, {tuple(_RATES): along_trunk, SIGMA_50: [sigma_50], SHARES: by_size}))
 
 
@@ -81,7 +82,7 @@ _OF_BRANCHES = (
     "Below: branches from W_k and from W_k + sigma e in the same data order (Altintas et al. 2025), e as long as the initial "
     "weights deviate; sigma_50, at which half of the pairs have an instability in training error above 2 %, by a logistic fit "
     "(bars: profile likelihood) or between two sizes, and no mark where no size has barriers; and the share of pairs that have "
-    "one (bars: Wilson's 95 %), for Gaussian e and for e along the gradient of a batch."
+    "one (bars: Wilson's 95 %), for Gaussian e or e along the gradient of a batch."
 )
 FIGURE = ReportFigure(
     draw=draw,
