@@ -28,7 +28,7 @@ from lmc_lab.runs.variation import Origin, Variation
 from lmc_lab.tasks.optimization import Optimization
 from lmc_lab.tasks.supervised import SupervisedTask
 from lmc_lab.tasks.task import ClipAlgorithm, Task
-from lmc_lab.values import branch_overrides
+from lmc_lab.values import overrides_of
 
 if TYPE_CHECKING:
     from lmc_lab.analyses.base import Analysis
@@ -79,7 +79,7 @@ def with_branches(experiment: Experiment, config: DictConfig, branch: Mapping[st
     return replace(
         experiment,
         config=cast("dict[str, Any]", plain(varied)),
-        given=(*experiment.given, *branch_overrides(branch)),
+        given=(*experiment.given, *overrides_of("branch", branch)),
         variation=_variation(varied, experiment.task),
     )
 

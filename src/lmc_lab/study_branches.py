@@ -6,7 +6,7 @@ from typing import Any
 
 from lmc_lab.analyses.base import Analysis
 from lmc_lab.tasks.task import Task
-from lmc_lab.values import branch_overrides, override_text
+from lmc_lab.values import override_text, overrides_of
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class BranchStage:
     def overrides(self) -> list[str]:
         """Returns the overrides that describe how the branches are made; several ways are a sweep."""
         if len(self.ways) == 1:
-            return branch_overrides(self.ways[0])
+            return overrides_of("branch", self.ways[0])
         return [f"branch={','.join(map(override_text, self.ways))}"]
 
 

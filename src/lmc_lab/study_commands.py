@@ -1,7 +1,7 @@
 """The commands of a study's stages, and the folders of the branches that they train."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from lmc_lab.runs.paths import RunFolder
 from lmc_lab.runs.subject import Subject
 from lmc_lab.study_branches import BranchStage
 from lmc_lab.study_plan import StudyPlan, steps_of
-from lmc_lab.values import override_text
+from lmc_lab.values import overrides_of
 
 Commands = dict[str, list[str]]  # stage -> its command, in their order
 
@@ -105,19 +105,11 @@ def _of_kind(plan: StudyPlan, kind: type[Subject]) -> list[str]:
 def _measuring(plan: StudyPlan, analyses: Sequence[Analysis], *further: str) -> list[str]:
     """Returns the command that measures analyses of one kind of subject."""
     names = [analysis.name for analysis in analyses]
-    settings = _overrides({analysis.name: plan.own_settings(analysis) for analysis in analyses})
+    settings = [item for each in analyses for item in overrides_of(f"analysis.{each.name}", plan.own_settings(each))]
     where = analyses[0].subject.sweep(_list(plan.trunks), _list(plan.splits), _list(plan.seeds))
     return _sweep(
         plan, "analyze", f"analysis=[{_list(names)}]", *plan.analysis_settings(names), *settings, *further, *where
     )
-
-
-def _overrides(settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    return [
-        f"analysis.{name}.{key}={override_text(value)}"
-        for name, values in settings.items()
-        for key, value in values.items()
-    ]
 
 
 def _sweep(plan: StudyPlan, entry_point: str, *overrides: str) -> list[str]:

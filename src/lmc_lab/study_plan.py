@@ -20,7 +20,7 @@ from lmc_lab.results.part import Part
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.study_branches import BranchStage, branch_stages
 from lmc_lab.study_request import asked, folder_overrides
-from lmc_lab.values import at_least, check_fields, override_text
+from lmc_lab.values import at_least, check_fields, overrides_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,12 +244,8 @@ class StudyPlan:
 
     def analysis_settings(self, names: Iterable[str]) -> list[str]:
         """Returns the study's settings of some analyses, as overrides."""
-        of_analyses = [
-            f"analysis.{name}.{key}={override_text(value)}"
-            for name in names
-            for key, value in self.analyses[name].items()
-        ]
-        return [*of_analyses, *(f"evaluation.{key}={override_text(value)}" for key, value in self.evaluation.items())]
+        of_analyses = [item for name in names for item in overrides_of(f"analysis.{name}", self.analyses[name])]
+        return [*of_analyses, *overrides_of("evaluation", self.evaluation)]
 
 
 def launcher_of(overrides: Iterable[str]) -> list[str]:

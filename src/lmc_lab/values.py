@@ -168,9 +168,9 @@ def _quoted(text: str) -> str:
     return f'"{inside}"'
 
 
-def branch_overrides(branch: Mapping[str, Any]) -> list[str]:
-    """Returns values of the config's node `branch` as overrides."""
-    return [f"branch.{key}={override_text(value)}" for key, value in branch.items()]
+def overrides_of(node: str, values: Mapping[str, Any]) -> list[str]:
+    """Returns the values of a node of the config as overrides."""
+    return [f"{node}.{key}={override_text(value)}" for key, value in values.items()]
 
 
 def _fits_one_of(value: Any, kinds: Sequence[Any]) -> bool:

@@ -92,6 +92,20 @@ class WithUnused(nn.Linear):
         self.unused = nn.Parameter(torch.ones(4))
 
 
+def test_weight_decay_leaves_alone_what_no_gradient_reaches(trunk):
+    experiment, _ = trunk
+    task = replace(experiment.task, build_model=WithUnused)
+    module = task.initialise(0)
+    theta, (state, *_) = task.layout.parameters.flatten(dict(module.named_parameters())).detach(), trunk[1].states
+    own = replace(state, theta=theta, buffers={}, optimizer=module.configure_optimizers().state_dict())
+    place = next(i for i, name in enumerate(task.layout.parameters.names) if "unused" in name)
+    start = sum(task.layout.parameters.sizes[:place])
+    direction = torch.zeros(1, len(theta), dtype=torch.float64)
+    direction[0, start : start + 4] = 1
+    found = growth(followed(training_from(task, own), range(5)), direction)
+    assert not found.whole.any() and not found.of_theta.any()
+
+
 def test_differences_begin_without_what_no_gradient_reaches(trunk):
     experiment, loaded = trunk
     state, found = loaded.states[0], []

@@ -14,7 +14,7 @@ LR = 0.3
 
 
 def step_of(size, *, lr=LR, momentum=0.0, weight_decay=0.0, nesterov=False):
-    settings = (lr, momentum, weight_decay, float(nesterov), 1.0)
+    settings = (lr, momentum, weight_decay, float(nesterov))
     return SGDStep(*(torch.full((size,), value, dtype=torch.float64) for value in settings))
 
 

@@ -120,7 +120,7 @@ def _tangent(optimizer: Optimizer, parameters: Sequence[nn.Parameter], gradients
 
     pairs = zip(parameters, gradients, strict=True)
     is_reached = torch.cat([like.new_full((like.numel(),), gradient is not None) for like, gradient in pairs])
-    return SGDStep(each("lr"), each("momentum"), each("weight_decay"), each("nesterov"), is_reached)
+    return SGDStep(each("lr") * is_reached, each("momentum"), each("weight_decay"), each("nesterov"))
 
 
 def _not_followed(task: Task) -> str | None:

@@ -41,25 +41,23 @@ class SGDStep:
     """A step of SGD as it acts on small differences; each setting is (D,), that of each parameter.
 
     Args:
-        lr: eta.
+        lr: eta; 0 for what no gradient reaches, which the step leaves alone.
         momentum: mu; parameters without momentum have no v.
         weight_decay: lambda.
         nesterov: 1 for Nesterov's momentum, else 0.
-        is_reached: 1 where a gradient moves the parameter, else 0: it stays what it is.
     """
 
     lr: Tensor
     momentum: Tensor
     weight_decay: Tensor
     nesterov: Tensor
-    is_reached: Tensor
 
     def __call__(self, before: Differences, products: Products) -> Differences:
         """Returns the differences after the step."""
         change = products(before.theta) + self.weight_decay * before.theta
         velocity = self.momentum * before.velocity + change
         moved = torch.where(self.nesterov != 0, change + self.momentum * velocity, velocity)
-        return Differences(before.theta - self.lr * self.is_reached * moved, velocity.where(self.momentum != 0, 0.0))
+        return Differences(before.theta - self.lr * moved, velocity.where(self.momentum != 0, 0.0))
 
     def lengths(self, differences: Differences) -> Tensor:
         """Returns the length of each difference, (m,) float64."""
@@ -84,7 +82,7 @@ class Growth:
 
 
 def growth(steps: Iterable[tuple[SGDStep, Products]], directions: Tensor) -> Growth:
-    """Returns how differences grow that begin in theta alone, in the parameters that the first step reaches.
+    """Returns how differences grow that begin in theta alone, in the parameters that the first step moves, if it moves any.
 
     A difference in another one would stay as it is, and be all that is left once the others have shrunk.
 
@@ -100,7 +98,8 @@ def growth(steps: Iterable[tuple[SGDStep, Products]], directions: Tensor) -> Gro
     differences = None
     for step, products in steps:
         if differences is None:
-            theta = torch.nn.functional.normalize(directions * step.is_reached, dim=1)
+            moved = directions.where(step.lr != 0, 0.0)
+            theta = torch.nn.functional.normalize(moved if moved.any() else directions, dim=1)
             differences = Differences(theta, torch.zeros_like(theta))
         differences = step(differences, products)
         lengths = step.lengths(differences)

@@ -44,7 +44,7 @@ def _onset(onset: "pd.Series[Any]", rows: pd.DataFrame, of_steps: str, threshold
     """Returns from where on the hulls of a trunk are convex."""
     failed, held = onset["low"], onset["high"]
     convex = f"convex (p_conv at least {threshold:g})"
-    missing = unmeasured(rows, onset["trunk"])
+    missing = unmeasured(rows[rows["trunk"] == onset["trunk"]])
     if failed in missing:
         at = ", ".join(f"{step:,}" for step in missing)
         held_at = _held_at(onset, rows, threshold)

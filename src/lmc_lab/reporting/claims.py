@@ -76,7 +76,8 @@ def _hull_is_better(rows: pd.DataFrame) -> Judgement:
         f"trunk {trunk}: fails last at k = {_step(failed)}, holds from k = {_step(held)}"
         for trunk, failed, held in zip(onsets["trunk"], onsets["low"], onsets["high"], strict=True)
     ]
-    if any(failed in unmeasured(rows, trunk) for trunk, failed in zip(onsets["trunk"], onsets["low"], strict=True)):
+    last = zip(onsets["trunk"], onsets["low"], strict=True)
+    if any(failed in unmeasured(rows[rows["trunk"] == trunk]) for trunk, failed in last):
         return Judgement(Verdict.NOT_TESTED, f"{'; '.join(texts)}; p_conv is missing where it is said to fail")
     return _judged(bool(onsets["high"].notna().all()), "; ".join(texts))
 

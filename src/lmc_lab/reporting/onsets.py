@@ -17,10 +17,9 @@ def threshold_of(rows: pd.DataFrame) -> float:
     return float(json.loads(settings.iloc[-1]).get("threshold", _THRESHOLD)) if len(settings) else _THRESHOLD
 
 
-def unmeasured(rows: pd.DataFrame, trunk: int) -> list[int]:
-    """Returns the splits of a trunk at which `p_conv` was asked for and is not there; an onset counts them as failed."""
-    missing = select(rows[rows["trunk"] == trunk], "onset_p_conv_unmeasured", "train")
-    return sorted({int(step) for step in missing["value"]})
+def unmeasured(rows: pd.DataFrame, onset: str = "onset_p_conv") -> list[int]:
+    """Returns the splits, in rows of a trunk, at which what an onset is of was not measured; it counts them as failed."""
+    return sorted({int(step) for step in select(rows, f"{onset}_unmeasured")["value"]})
 
 
 def splits_in(rows: pd.DataFrame) -> list[int]:

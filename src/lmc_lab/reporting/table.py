@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from lmc_lab.reporting.onsets import unmeasured
 from lmc_lab.results.folder import Result
 from lmc_lab.results.manifest import StudyRecord
 from lmc_lab.results.part import subject_text
@@ -177,7 +178,7 @@ def _onset_cells(criterion: str, onsets: pd.DataFrame, rows: pd.DataFrame) -> di
     if onsets.empty:
         return {}
     onset = onsets.iloc[-1]
-    has_no_number = onset["low"] in set(select(rows, f"{onset['quantity']}_unmeasured")["value"])
+    has_no_number = onset["low"] in unmeasured(rows, onset["quantity"])
     is_monotone = not select(rows, f"{onset['quantity']}_reversals")["value"].gt(0).any()
     remark = f" ({_NO_NUMBER})" if has_no_number else ""
     bracket = bracket_text(onset["low"], onset["high"], is_monotone=is_monotone, remark=remark)

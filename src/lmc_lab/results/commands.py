@@ -22,5 +22,5 @@ def words_of(command: str) -> list[str]:
 
 
 def _config_dirs(command: str) -> Iterator[str]:
-    words = shlex.split(command)
+    words = words_of(command)
     return (value for flag, value in pairwise(words) if flag == "--config-dir" and value)

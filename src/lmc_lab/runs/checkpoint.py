@@ -28,7 +28,8 @@ State = dict[str, Any]  # nested dicts, lists and tuples of tensors, numbers, st
 CALLBACK_GROUP, TRAJECTORY = "CallbackGroup", "Trajectory"
 
 # Of Lightning's WeightAveraging: the weights that training goes on with, and the rest of its state.
-OF_AVERAGE = ("current_model_state", "averaging_state")
+_TRAINED_ON = "current_model_state"
+OF_AVERAGE = (_TRAINED_ON, "averaging_state")
 
 TRAINED = "trained"  # how: where, in which company, in which precision; only where that is not on a CPU and alone
 
@@ -215,7 +216,7 @@ def module_state(state: State) -> dict[str, Tensor]:
 
     They are those that training goes on with; Lightning's WeightAveraging saves the average in their place.
     """
-    weights: dict[str, Tensor] = state.get(OF_AVERAGE[0]) or state["state_dict"]
+    weights: dict[str, Tensor] = state.get(_TRAINED_ON) or state["state_dict"]
     return weights
 
 

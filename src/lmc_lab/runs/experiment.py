@@ -12,7 +12,7 @@ from lmc_lab.runs.split import BranchLength, Split
 from lmc_lab.runs.variation import Variation
 from lmc_lab.tasks.device import name_of
 from lmc_lab.tasks.task import Task
-from lmc_lab.values import branch_overrides
+from lmc_lab.values import overrides_of
 from lmc_lab.versions import package_version
 
 if TYPE_CHECKING:  # an analysis knows the experiment, too, and does without Lightning
@@ -105,7 +105,7 @@ class Experiment:
         return replace(
             self,
             variation=replace(variation, start=None, examples=None, described=described),
-            given=(*given, *branch_overrides(described)),
+            given=(*given, *overrides_of("branch", described)),
         )
 
     def split_folder(self, step: int) -> SplitFolder:
