@@ -64,7 +64,7 @@ def heavy_imports() -> Iterator[None]:
             gc.freeze()
         if was_enabled:
             gc.enable()
-    termination.end_if_requested()
+        termination.end_if_requested()  # after an error as well: a module that lost an exit cannot be imported again
 
 
 def keep_freed_memory() -> None:
