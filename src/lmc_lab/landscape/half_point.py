@@ -18,7 +18,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 _CHI_SQUARED = 3.841458820694124  # the 95 % quantile, one degree of freedom
 _FARTHEST = 50.0  # in units of x, from the half point, at which an end of the interval is looked for
-_NUM_HALVINGS = 60
+_NUM_HALVINGS = 40  # of that distance, so 1e-10 of x
 _NUM_STEPS = 100  # of Newton's method, which needs about ten
 _ROUNDING = 1e-12  # of logits and log likelihoods
 
