@@ -2,7 +2,7 @@
 
 import hashlib
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from lmc_lab.data.cache import Arrays, decoded_once
 from lmc_lab.data.examples import Dataset, Examples, take
 from lmc_lab.data.images import CropAndFlip, NormaliseImages
-from lmc_lab.data.parquet import Columns, decode_pictures
+from lmc_lab.data.parquet import Columns, Rows
 from lmc_lab.errors import UserError
 from lmc_lab.values import Count
 
@@ -68,8 +68,29 @@ def _source(data_dir: Path, image_column: str | None, label_column: str | None) 
         ]
         identity = hashlib.sha256(repr((stats, image_column, label_column)).encode()).hexdigest()[:8]
         columns = Columns(image_column, label_column)
-        return f"parquet-{identity}", lambda: decode_pictures(files, columns, _SIDE)
+        return f"parquet-{identity}", lambda: _decode_parquet(files, columns)
     return "torchvision", lambda: _decode_torchvision(data_dir)
+
+
+def _decode_parquet(files: Mapping[str, Sequence[Path]], columns: Columns) -> Arrays:
+    """Returns the arrays of each subset's files."""
+    arrays: Arrays = {}
+    for subset, paths in files.items():
+        rows = Rows(paths, columns)
+        images, labels = zip(*(_example(rows, number) for number in range(len(rows))), strict=True)
+        arrays[f"{subset}_images"] = np.stack(images)
+        arrays[f"{subset}_labels"] = np.array(labels, dtype=np.int64)
+    return arrays
+
+
+def _example(rows: Rows, number: int) -> tuple[np.ndarray, int]:
+    pixels, label = rows[number]
+    height, width, _ = pixels.shape
+    if (height, width) != (_SIDE, _SIDE):
+        raise UserError(
+            f"expected a picture of {_SIDE} x {_SIDE} pixels in {rows.place(number)}, found {width} x {height}; resize it"
+        )
+    return pixels, label
 
 
 def _decode_torchvision(data_dir: Path) -> Arrays:

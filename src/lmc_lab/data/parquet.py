@@ -2,7 +2,7 @@
 
 import json
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -72,7 +72,7 @@ def load(
         num_test: See there.
 
     Raises:
-        UserError: there are no such files, or see `decode_pictures`.
+        UserError: there are no such files, or see `Rows`.
     """
     folder, columns = existing_folder(Path(data_dir) / path), Columns(image_column, label_column)
     train = _files(folder, train_files, "train_files")
@@ -82,7 +82,7 @@ def load(
 
     def sources() -> tuple[Source, Source | None]:
         train_rows, test_rows = (
-            None if files is None else _Rows(files, columns, side, num_channels) for files in (train, test)
+            None if files is None else Rows(files, columns, side, num_channels) for files in (train, test)
         )
         assert train_rows is not None
         return train_and_test(train_rows, test_rows, test_share, test_seed)
@@ -100,10 +100,18 @@ def _files(folder: Path, pattern: str, key: str) -> list[Path]:
     return files
 
 
-class _Rows:
-    """The rows of parquet files as a source, of which one row group is in memory at a time."""
+class Rows:
+    """The rows of parquet files as a source, of which one row group is in memory at a time.
 
-    def __init__(self, files: Sequence[Path], columns: Columns, side: int | None, num_channels: NumChannels) -> None:
+    A picture is PNG, JPEG or the like, in a binary column or in the field ``bytes`` of a column of structs.
+
+    Raises:
+        UserError: a file is no parquet file, has no rows, lacks a column, or a row's picture or label cannot be used.
+    """
+
+    def __init__(
+        self, files: Sequence[Path], columns: Columns, side: int | None = None, num_channels: NumChannels = 3
+    ) -> None:
         import pyarrow.parquet as pq
 
         self._columns, self._side, self._num_channels = columns, side, num_channels
@@ -133,6 +141,7 @@ class _Rows:
         return decode_picture(content, place, side=self._side, num_channels=self._num_channels), labels[row]
 
     def place(self, number: int) -> str:
+        """Returns in which row of which file an example is."""
         group, row = self._position(number)
         file, _, first = self._groups[group]
         return f"row {first + row} of {file}"
@@ -151,35 +160,6 @@ class _Rows:
             image, label = _columns_in(opened.schema_arrow.names, self._columns, file)
             table = opened.read_row_group(group, columns=[image, label])
         return _encoded(table[image], image, file), _labels(table[label], label, file, first)
-
-
-def decode_pictures(files: Mapping[str, Sequence[Path]], columns: Columns, side: int) -> dict[str, np.ndarray]:
-    """Returns ``<subset>_images``, uint8 (N, side, side, 3), and ``<subset>_labels``, int64 (N,), of each subset's files.
-
-    A picture is PNG, JPEG or the like, in a binary column or in the field ``bytes`` of a column of structs.
-
-    Raises:
-        UserError: a file is no parquet file, has no rows, lacks a column, or a row's picture or label cannot be used.
-    """
-    arrays: dict[str, np.ndarray] = {}
-    for subset, paths in files.items():
-        parts = [_decode_file(path, columns, side) for path in paths]
-        arrays[f"{subset}_images"] = np.concatenate([images for images, _ in parts])
-        arrays[f"{subset}_labels"] = np.concatenate([labels for _, labels in parts])
-    return arrays
-
-
-def _decode_file(path: Path, columns: Columns, side: int) -> tuple[np.ndarray, np.ndarray]:
-    import pyarrow.parquet as pq
-
-    with _damage_named(path):
-        image, label = _columns_in(pq.read_schema(path).names, columns, path)
-        table = pq.read_table(path, columns=[image, label], partitioning=None)
-    if not table.num_rows:
-        raise UserError(f"expected rows in {path}, found none; copy it again or remove it")
-    encoded = _encoded(table[image], image, path)
-    pictures = [_picture_of_size(item, side, f"row {row} of {path}") for row, item in enumerate(encoded)]
-    return np.stack(pictures), _labels(table[label], label, path)
 
 
 @contextmanager
@@ -238,16 +218,6 @@ def _encoded(column: "pa.ChunkedArray", name: str, path: Path) -> list[Any]:
     )
 
 
-def _picture_of_size(encoded: bytes | None, side: int, place: str) -> np.ndarray:
-    """Returns a picture, uint8 (side, side, 3)."""
-    pixels = decode_picture(_content(encoded, place), place)
-    if pixels.shape[:2] != (side, side):
-        raise UserError(
-            f"expected a picture of {side} x {side} pixels in {place}, found {pixels.shape[1]} x {pixels.shape[0]}; resize it"
-        )
-    return pixels
-
-
 def _content(encoded: bytes | None, place: str) -> bytes:
     if not encoded:
         raise UserError(
@@ -256,7 +226,7 @@ def _content(encoded: bytes | None, place: str) -> bytes:
     return encoded
 
 
-def _labels(column: "pa.ChunkedArray", name: str, path: Path, first_row: int = 0) -> np.ndarray:
+def _labels(column: "pa.ChunkedArray", name: str, path: Path, first_row: int) -> np.ndarray:
     """Returns the labels, int64 (N,), of rows from `first_row` on."""
     import pyarrow as pa
 
