@@ -50,8 +50,12 @@ def hessian(*ratios):
     return [row("hessian_ratio", ratio, step=step) for step, ratio in zip((0, 10, 1000), ratios, strict=True)]
 
 
-def of_endpoints(late, early):
-    return [row("hessian_ratio", late, split_step=100), row("hessian_ratio", early, split_step=20)]
+def of_endpoints(late, early, *, on_the_way=None):
+    ends = [row("hessian_ratio", late, split_step=100), row("hessian_ratio", early, split_step=20)]
+    if on_the_way is None:
+        return ends
+    states = [end | {"branch": 0, "step": 1000} for end in ends]
+    return [*states, *(state | {"step": 500, "value": on_the_way} for state in states)]
 
 
 P_RAND = {"low": 0.0, "high": 0.2, "split_step": 0}
@@ -85,6 +89,12 @@ CASES = [
         NOT_SEEN,
         "-0.02 of convex hulls, -0.20 of others",
     ),
+    (
+        5,
+        [onset(), *hessian(0, -0.1, -0.1), *of_endpoints(-0.02, -0.02, on_the_way=-0.2)],
+        SEEN,
+        "-0.02 of convex hulls, -0.02 of others",
+    ),
     (6, [row("p_gap_negative", 0.95, low=0.8, high=1.0, step=0)], SEEN, "at least 0.95 [0.80, 1.00], at 1 states"),
     (6, [row("p_gap_negative", value, low=0.0, high=1.0, step=0) for value in (1.0, 0.5)], NOT_SEEN, "at 2 states"),
     (7, [onset(), *accuracies(0.7, 0.75), *accuracies(0.7, 0.6, split_step=20)], SEEN, "+0.050"),
@@ -94,12 +104,16 @@ CASES = [
     (8, [onset(), *accuracies(0.7, 0.75), *shares(0.5, 0.4, 0.45)], SEEN, "of all hulls 0.40, as many endpoints"),
     (8, [onset(), *accuracies(0.7, 0.75), *shares(0.65, 0.4, 0.45)], NOT_SEEN, "have 0.65 right, each 0.70"),
     (8, [onset(), *accuracies(0.7, 0.75), *shares(0.5, 0.55, 0.5)], NOT_SEEN, "of all hulls 0.55"),
+    (8, [onset(), *accuracies(0.7, 0.75), *shares(0.5, 0.4, 0.45)[:1]], NOT_TESTED, "several trunks were not compared"),
+    (8, [onset(), *accuracies(0.7, 0.75), *shares(0.65, 0.4, 0.45)[:1]], NOT_SEEN, "have 0.65 right, each 0.70"),
     (8, REGRESSION, DOES_NOT_APPLY, ""),
     (9, [onset(), *curve(2.0, 1.5, 0.5)], SEEN, "10.0% of T, loss 1.5 between 2 and 0.5"),
     (9, [onset(200, 100), *curve(2.0, 0.9, 0.5)], NOT_SEEN, "loss 0.9"),
     (9, [onset(200, None), *curve(0.9, 0.4, 0.2)], NOT_TESTED, "loss 0.4"),
     (9, [onset(), *curve(2.0, 0.9, 0.5)], NOT_TESTED, "loss 0.9 between 2 and 0.5; 2 at k = 20, which fails"),
     (9, [onset(None), *curve(2.0, 0.9, 0.5)], NOT_TESTED, ""),
+    (9, [onset(), onset(None, 1000, trunk=1), *curve(2.0, 1.5, 0.5)], NOT_TESTED, "trunk 1 has no onset"),
+    (9, [onset(200, 100), onset(None, 1000, trunk=1), *curve(2.0, 0.9, 0.5)], NOT_SEEN, "trunk 1 has no onset"),
 ]
 
 

@@ -99,6 +99,7 @@ def _hull_is_large(rows: pd.DataFrame) -> Judgement:
         return _NOT_TESTED
     first = ratios.groupby("trunk").head(1)  # of the earliest convex hull, which is the largest
     numbers = f"two endpoints are {_span(first)} times as far apart as they are from W_0, at the first convex hull"
+    numbers += _without_hull(rows)
     return _judged(bool(first.between(1 / _SAME_ORDER, _SAME_ORDER).all()), numbers)
 
 
@@ -131,7 +132,9 @@ def _curvature_tells_nothing(rows: pd.DataFrame) -> Judgement:
     late, early = along.loc[~is_early, "value"], along.loc[is_early, "value"]
     numbers = f"{_span(late)} along the trunks" + (f", {_span(early)} before T/{_EARLY_STATES}" if len(early) else "")
     is_small = bool(late.between(-_SMALL_RATIO, 0, inclusive="neither").all())
-    ends = ratios.dropna(subset="split_step").set_index(["trunk", "split_step"])["value"].sort_index()
+    of_branches = ratios.dropna(subset="split_step").sort_values("step", kind="stable")  # the last of each is its endpoint
+    ends = of_branches.groupby(["trunk", "split_step", "branch"], dropna=False).tail(1)
+    ends = ends.set_index(["trunk", "split_step"])["value"].sort_index()
     convex = _from_onset_on(rows, ends)
     others = ends[~ends.index.isin(convex.index)]
     if convex.empty or others.empty:
@@ -159,7 +162,8 @@ def _hull_is_more_accurate(rows: pd.DataFrame) -> Judgement:
     gain = _from_onset_on(rows, gain.dropna())
     if gain.empty:
         return Judgement(Verdict.NOT_TESTED, "no hull is convex")
-    return _judged(bool((gain > 0).all()), f"{_span(gain, signed=True)} on the training set, from the onset on")
+    numbers = f"{_span(gain, signed=True)} on the training set, from the onset on{_without_hull(rows)}"
+    return _judged(bool((gain > 0).all()), numbers)
 
 
 def _functions_differ(rows: pd.DataFrame) -> Judgement:
@@ -174,15 +178,16 @@ def _functions_differ(rows: pd.DataFrame) -> Judgement:
     between = select(rows, "inter_mode", "train").set_index("split_step")["value"]
     between = between[between.index.isin(within.index.get_level_values("split_step"))]
     if between.empty:
-        return _judged(is_below, numbers)
+        numbers += f"{_without_hull(rows)}; hulls of several trunks were not compared"
+        return Judgement(Verdict.NOT_TESTED if is_below else Verdict.NOT_SEEN, numbers)
     equal = select(rows, "equal_count_control", "train").set_index("split_step")["value"].reindex(between.index)
-    numbers += f"; of all hulls {_span(between)}, as many endpoints from all hulls {_span(equal)}"
+    numbers += f"; of all hulls {_span(between)}, as many endpoints from all hulls {_span(equal)}{_without_hull(rows)}"
     lowest = within.groupby("split_step").min().reindex(between.index)
     return _judged(is_below and bool((between < lowest).all()), numbers)
 
 
 def _onset_is_early(rows: pd.DataFrame) -> Judgement:
-    onsets = select(rows, "onset_p_conv", "train").dropna(subset="high")
+    onsets, some_lack_it = select(rows, "onset_p_conv", "train").dropna(subset="high"), _without_hull(rows)
     curves = select(rows[rows["split_step"].isna()], "train_loss")
     texts, halved = [], []
     for trunk, low, high in onsets[["trunk", "low", "high"]].to_numpy(dtype=float):
@@ -197,10 +202,13 @@ def _onset_is_early(rows: pd.DataFrame) -> Judgement:
             f"trunk {trunk:.0f}: {share:.1%} of T, loss {held:.3g} between {first:.3g} and {last:.3g}"
             + (f"; {failed:.3g} at k = {low:.0f}, which fails" if failed > first / 2 >= held else "")
         )
-    is_between = any(held and not failed for failed, held in halved) and not any(failed for failed, _ in halved)
-    if not texts or is_between:  # a half within the bracket: the onset may be before or after it
-        return Judgement(Verdict.NOT_TESTED, "; ".join(texts))
-    return _judged(not any(held for _, held in halved), "; ".join(texts))
+    numbers = "; ".join(texts) + some_lack_it if texts else ""
+    if any(failed for failed, _ in halved):
+        return _judged(False, numbers)
+    is_between = any(held for _, held in halved)  # a half within the bracket: the onset may be before or after it
+    if not texts or some_lack_it or is_between:
+        return Judgement(Verdict.NOT_TESTED, numbers)
+    return _judged(True, numbers)
 
 
 def _loss_just_before(step: float, curve: pd.DataFrame) -> float:
@@ -225,6 +233,12 @@ def _from_onset_on(rows: pd.DataFrame, values: "pd.Series[float]") -> "pd.Series
     index = values.index
     first = index.get_level_values("trunk").map(onsets.to_dict()).astype(float)
     return values[index.get_level_values("split_step").astype(float) >= first]
+
+
+def _without_hull(rows: pd.DataFrame) -> str:
+    """Returns which trunks were measured and have no onset, as the end of a sentence."""
+    onsets = select(rows, "onset_p_conv", "train")
+    return "".join(f"; trunk {trunk} has no onset" for trunk in onsets.loc[onsets["high"].isna(), "trunk"])
 
 
 def _span(values: "pd.Series[float]", *, signed: bool = False) -> str:
@@ -284,15 +298,15 @@ CLAIMS = (
     Claim(
         "Endpoints of a hull share far fewer correct predictions than each has, and hulls share fewer still",
         "Figure 5, bottom",
-        "from the onset on the share that all endpoints have right is at least 0.1 below their accuracy, and that of all "
-        "hulls below that of each",
+        "from the onset on the share that all endpoints have right is at least 0.1 below their accuracy, and that of the "
+        "hulls of all trunks below that of each; not tested with one trunk where the first holds",
         _functions_differ,
     ),
     Claim(
         "The onset is early: before the loss has halved",
         "Figure 6",
         "the trunk's training loss at the first split that holds is above half of its first, in every trunk; "
-        "not tested where it is halved between the last split that fails and that",
+        "not tested where it is halved between the last split that fails and that, or where another trunk has no onset",
         _onset_is_early,
     ),
 )
