@@ -124,7 +124,7 @@ def shape_rows(task="mnist1d"):
     rows = []
     for trunk, (number, split) in product((0, 1), enumerate(SPLITS)):
         own = {"task": task, "subset": "train", "trunk": trunk, "split_step": split, "num_endpoints": 2}
-        for scale, name in enumerate(("star_barrier_loss", "barrier_loss"), 1):
+        for scale, name in enumerate(("star_barrier_loss", "barrier_loss", "star_rise_loss"), 1):
             value = scale * (1 + trunk) / (1 + number)
             rows.append(
                 {**own, "quantity": name, "value": value, "low": value / 2, "high": 2 * value, "num_samples": 2}

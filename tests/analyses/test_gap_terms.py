@@ -40,6 +40,7 @@ def test_terms_sum_to_what_algorithm_1_finds_of_the_same_points(experiment, subs
     assert terms["gap_excess"] == pytest.approx(
         terms["gap_bend"] - terms["gap_averaging"] + terms["gap_corner"], abs=1e-12
     )
+    assert terms["gap_averaging_probabilities"] > 0  # since the cross-entropy is convex in probabilities, too
     assert terms["ensemble_loss"] < found["endpoint_loss"] and terms["probabilities_loss"] < found["endpoint_loss"]
     assert terms["ensemble_accuracy"] == pytest.approx(found["endpoint_accuracy"], abs=0.05)
 

@@ -42,16 +42,19 @@ def test_barriers_of_a_star_are_those_of_its_lines(trunks):
     mode, task = load_mode(trunks[0], 13), trunks[0].task
     rows = values(Star(num_points=5, evaluation=KEPT).measure(mode, task))
     middle, vertices = torch.full((3,), 1 / 3, dtype=torch.float64), torch.eye(3, dtype=torch.float64)
-    barriers = []
+    barriers, rises = [], []
     for end in range(3):
         own = torch.stack([(1 - t) * middle + t * vertices[end] for t in (0, 0.25, 0.5, 0.75, 1)])
         line = losses(task, mode, hull_points(mode.endpoints, own), own)
         chord = torch.tensor([(1 - t) * line[0] + t * line[-1] for t in (0, 0.25, 0.5, 0.75, 1)])
         barriers.append(float((line - chord).max()))
+        rises.append(float(line.max() - line[-1]))
     row = rows["star_barrier_loss"]
     assert row.value == pytest.approx(sum(barriers) / 3, abs=1e-7) and row.num_samples == 3
     assert rows["max_star_barrier_loss"].value == pytest.approx(max(barriers), abs=1e-7)
-    assert {"star_barrier_error", "max_star_barrier_error"} <= set(rows)
+    assert rows["star_rise_loss"].value == pytest.approx(sum(rises) / 3, abs=1e-7)
+    assert rows["max_star_rise_loss"].value == pytest.approx(max(rises), abs=1e-7)
+    assert {"star_barrier_error", "max_star_barrier_error", "star_rise_error"} <= set(rows)
 
 
 def test_stars_of_other_hulls_begin_at_their_centres(trunks):

@@ -31,11 +31,19 @@ def test_barrier_is_above_the_chord_and_instability_above_the_mean() -> None:
     assert tilted.instability == 4.0 - 2.0  # the higher end
 
 
-def test_neither_is_negative() -> None:
+def test_a_rise_is_above_the_second_end_whatever_the_chord_does() -> None:
+    falling = profile([4.0, 3.0, 2.0, 1.0, 0.5])
+    assert falling.barrier == 0 and falling.rise == 4.0 - 0.5
+    assert profile([0.0, 3.0, 1.0]).rise == 3.0 - 1.0
+    assert profile([0.1, 0.2, 0.7]).rise == 0
+
+
+def test_none_is_negative() -> None:
     for values in ([1.0, 0.2, 0.1, 0.3, 1.0], [0.3, 0.1, 0.7], [0.1] * 9):
         line = profile(values)
         assert line.barrier == 0
         assert line.instability >= 0
+        assert line.rise >= 0
     assert profile([0.3, 0.1, 0.7]).instability == pytest.approx(0.2)
 
 
@@ -43,6 +51,7 @@ def test_a_barrier_of_nan_is_nan() -> None:
     line = profile([0.1, nan, 0.1])
     assert isnan(line.barrier)
     assert isnan(line.instability)
+    assert isnan(line.rise)
 
 
 def test_a_profile_without_its_ends_is_refused() -> None:

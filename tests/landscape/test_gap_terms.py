@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from lmc_lab.landscape.gap_terms import GapTerms, mean_outputs, mean_probabilities
+from lmc_lab.landscape.hull import hull_points
 
 P, N, B, K = 4, 7, 11, 5
 
@@ -60,12 +61,43 @@ def test_averaging_of_a_squared_error_is_the_variance(drawn):
     torch.testing.assert_close(terms.averaging, variance)
 
 
+def test_the_terms_are_exact_on_each_example(drawn):
+    hull, ends, coefficients, targets = drawn
+    for b in range(B):
+        one = slice(b, b + 1)
+        terms = terms_of(
+            lambda out, one=one: cross_entropy(out, targets[one]), hull[:, one], ends[:, one], coefficients
+        )
+        loss_of_mixed = coefficients @ cross_entropy(ends[:, one], targets[one])
+        torch.testing.assert_close(terms.jensen_gap, cross_entropy(hull[:, one], targets[one]) - loss_of_mixed)
+        middle = torch.einsum("np,pk->nk", coefficients, ends[:, b])
+        apart = hull[:, b] - middle
+        deviation = hull[:, b].logsumexp(1) - middle.logsumexp(1)  # D
+        torch.testing.assert_close(terms.bend, deviation - apart[:, targets[b]])  # D - E_y
+
+
 def test_a_network_that_is_linear_in_its_parameters_has_no_bend(drawn):
-    _, ends, coefficients, targets = drawn
-    hull = torch.einsum("np,pbk->nbk", coefficients, ends)
+    """A layer of K outputs on the inputs' own products, at points that the hull has in parameters."""
+    _, _, coefficients, targets = drawn
+    inputs = torch.randn(B, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    features = torch.einsum("bi,bj->bij", inputs, inputs).flatten(1).tanh()
+    thetas = torch.randn(P, K * features.shape[1], generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    ends, hull = (
+        torch.einsum("nkf,bf->nbk", own.view(len(own), K, -1), features)
+        for own in (thetas, hull_points(thetas, coefficients))
+    )
     terms = terms_of(lambda outputs: cross_entropy(outputs, targets), hull, ends, coefficients)
     torch.testing.assert_close(terms.bend, torch.zeros(N, dtype=torch.float64), atol=1e-14, rtol=0)
     torch.testing.assert_close(terms.jensen_gap, -terms.averaging)
+
+
+def test_what_averaging_gains_otherwise_is_by_its_own_losses(drawn):
+    hull, ends, coefficients, targets = drawn
+    terms = terms_of(lambda outputs: cross_entropy(outputs, targets), hull, ends, coefficients)
+    losses = [cross_entropy(mean(ends, coefficients), targets) for mean in (mean_probabilities, mean_outputs)]
+    expected = coefficients @ cross_entropy(ends, targets) - losses[0]
+    torch.testing.assert_close(terms.gain_of(losses[0], losses[1]), expected)
+    assert (expected > 0).all()
 
 
 def test_means_of_equal_outputs_are_these_bit_for_bit(drawn):

@@ -96,6 +96,15 @@ def test_nc1_of_isotropic_scatter_around_a_simplex_is_known():
     assert float(found.nc1) == pytest.approx((K - 1) * s**2 / r**2)
 
 
+def test_nc1_is_that_of_published_code():
+    """`validate_NC.py` of github.com/tding1/Neural-Collapse (Zhu et al. 2021) at 0106f93 finds 0.5836617765126119 here."""
+    classes = torch.arange(40) % 4
+    spread = torch.arange(240, dtype=torch.float64).square().sin().view(40, 6)
+    features = spread + torch.outer(classes + 1.0, torch.arange(1.0, 7.0)).double().cos()
+    found = Collapse.of(ClassMoments.of(features[None], classes, 4), normal(1, 4, 6))
+    assert float(found.nc1) == pytest.approx(0.5836617765126119, rel=1e-7)  # its cosines are of float32
+
+
 def test_scale_and_turns_change_nothing_but_norms(drawn):
     features, classes, weights = drawn
     turn, _ = torch.linalg.qr(normal(D, D, seed=4))

@@ -7,6 +7,7 @@ from lmc_lab.reporting.question_tables import (
     chaos_table,
     class_geometry_table,
     collapse_table,
+    ensembles_table,
     example_barriers_table,
     gap_terms_table,
     kernel_table,
@@ -31,7 +32,10 @@ def test_a_line_a_mode_with_intervals_where_there_are_some():
         pd.DataFrame(
             [
                 {**shared, "quantity": "gap_bend", "value": 0.25, "low": 0.125, "high": 0.375},
-                {**shared, "quantity": "ensemble_loss", "value": 0.5},
+                {**shared, "quantity": "gap_averaging_probabilities", "value": 0.5},
+                {**shared, "quantity": "ensemble_loss", "value": 0.75},
+                {**shared, "quantity": "centre_accuracy", "value": 0.625, "subset": "test"},
+                {**shared, "quantity": "centre_accuracy", "value": 0.875},
                 {**shared, "quantity": "gap_bend", "value": 9.0, "subset": "test"},
                 {**shared, "quantity": "p_conv", "value": 1.0, "split_step": 6},
             ]
@@ -40,8 +44,11 @@ def test_a_line_a_mode_with_intervals_where_there_are_some():
         .astype(SCHEMA)
     )
     (line,) = gap_terms_table(rows).to_dict("records")
-    assert line["bend"] == "0.25 [0.125, 0.375]" and line["loss of the ensemble of outputs"] == "0.5"
+    assert line["bend"] == "0.25 [0.125, 0.375]" and line["of averaging probabilities"] == "0.5"
     assert (line["k"], line["P"], line["J"], line["above the nearest endpoint"]) == (5, 3, 7, "")
+    (line,) = ensembles_table(rows).to_dict("records")
+    assert (line["training loss of the mean of outputs"], line["test accuracy of the centre"]) == ("0.75", "0.625")
+    assert line["training loss of the centre"] == line["test accuracy of probabilities"] == ""
 
 
 def test_collapse_at_a_split_stands_beside_that_of_its_endpoints():

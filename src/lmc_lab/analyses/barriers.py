@@ -1,36 +1,42 @@
-"""Rows of barriers: the mean over lines, with an interval over the endpoints that they lead to, and the largest."""
+"""Rows of heights on lines: the mean over lines, with an interval over the endpoints that they lead to, and the largest."""
 
 from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
 
 import torch
 from torch import Tensor
 
 from lmc_lab.analyses.base import Measurement
 from lmc_lab.analyses.estimates import bootstrap_mean, bootstrap_mean_between, symmetric
+from lmc_lab.landscape.connectivity import LineProfile
 from lmc_lab.landscape.lines import LineProbe
 
 Pair = tuple[int, int]
-Estimate = Callable[[str, Tensor], Measurement]  # of the mean of barriers (lines,)
+Estimate = Callable[[str, Tensor], Measurement]  # of the mean of heights (lines,)
+Height = Callable[[LineProfile], float]
+BARRIER: Height = attrgetter("barrier")
+RISE: Height = attrgetter("rise")
 
 
 def barriers_to_ends(
-    quantity: str, lines: Sequence[LineProbe], spokes: Sequence[Pair], subset: str
+    quantity: str, lines: Sequence[LineProbe], spokes: Sequence[Pair], subset: str, *, height: Height = BARRIER
 ) -> Iterator[Measurement]:
-    """Yields the mean barrier of lines from hubs to endpoints; the interval is over the endpoints.
+    """Yields the mean height of lines from hubs to endpoints; the interval is over the endpoints.
 
     Args:
         quantity: what the rows are called, before the level.
         lines: one for each spoke.
         spokes: the number of the hub and that of the endpoint.
         subset: of the examples.
+        height: of a line.
     """
     ends = torch.tensor([end for _, end in spokes])
 
-    def estimate(name: str, barriers: Tensor) -> Measurement:
-        of_each = torch.stack([barriers[ends == end].mean() for end in sorted(set(ends.tolist()))])
+    def estimate(name: str, heights: Tensor) -> Measurement:
+        of_each = torch.stack([heights[ends == end].mean() for end in sorted(set(ends.tolist()))])
         return bootstrap_mean(name, of_each, subset=subset)
 
-    yield from _rows(quantity, lines, estimate, subset)
+    yield from _rows(quantity, lines, estimate, subset, height)
 
 
 def barriers_between(
@@ -51,12 +57,14 @@ def barriers_between(
         matrix = symmetric(dict(zip(pairs, barriers.tolist(), strict=True)), len(of_mode))
         return bootstrap_mean_between(name, matrix[members][:, members], of_mode[members], subset=subset)
 
-    yield from _rows(quantity, lines, estimate, subset)
+    yield from _rows(quantity, lines, estimate, subset, BARRIER)
 
 
-def _rows(quantity: str, lines: Sequence[LineProbe], estimate: Estimate, subset: str) -> Iterator[Measurement]:
-    """Yields the mean barrier and the largest, in loss and in error."""
+def _rows(
+    quantity: str, lines: Sequence[LineProbe], estimate: Estimate, subset: str, height: Height
+) -> Iterator[Measurement]:
+    """Yields the mean height and the largest, in loss and in error."""
     for level in lines[0].levels:
-        barriers = torch.tensor([line.levels[level].barrier for line in lines], dtype=torch.float64)
-        yield estimate(f"{quantity}_{level}", barriers)
-        yield Measurement(quantity=f"max_{quantity}_{level}", value=float(barriers.max()), subset=subset)
+        heights = torch.tensor([height(line.levels[level]) for line in lines], dtype=torch.float64)
+        yield estimate(f"{quantity}_{level}", heights)
+        yield Measurement(quantity=f"max_{quantity}_{level}", value=float(heights.max()), subset=subset)

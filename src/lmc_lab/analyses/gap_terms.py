@@ -29,9 +29,10 @@ class GapTermsOfHull(ModeAnalysis):
     """The Jensen gap of hull points, split into `gap_averaging` and `gap_bend` (see `landscape.gap_terms`).
 
     L(W_conv) - L(W_end) = gap_bend - gap_averaging + gap_corner; `gap_excess` is that sum. They are means over J hull
-    points; of the training set each point has rows `point_…`, with its distance to the nearest endpoint. `ensemble_…`
-    is of the mean of all endpoints' outputs, `probabilities_…` of the mean of their probabilities: to be seen beside
-    the hull's centre.
+    points; of the training set each point has rows `point_…`, with its distance to the nearest endpoint.
+    `gap_averaging_probabilities` is what the mean of probabilities gains where `gap_averaging` is of the mean of outputs.
+    `ensemble_…` is of the mean of all endpoints' outputs, `probabilities_…` of the mean of their probabilities: to be seen
+    beside the hull's centre.
 
     Args:
         num_samples: J; the points are the first J of `convex_mode` with the same seed and number.
@@ -40,6 +41,7 @@ class GapTermsOfHull(ModeAnalysis):
     """
 
     name: ClassVar[str] = "gap_terms"
+    version: ClassVar[int] = 2
     over_time: ClassVar[bool] = True
     num_samples: Count = 100
     seed: Seed = 0
@@ -79,7 +81,7 @@ class _Mixtures:
     has_classes: bool
 
     def evaluate(self, endpoints: Tensor, examples: Examples) -> dict[str, Evaluation]:
-        """Returns the evaluations of endpoints (P), hull points (n), mean outputs (n), and of the ensembles (1 each)."""
+        """Returns the evaluations of endpoints (P), of hull points and of means at their coefficients (n), of ensembles (1)."""
         coefficients, num_endpoints = self.sample.coefficients, len(endpoints)
         vertices = torch.eye(num_endpoints, dtype=torch.float64)
         middle = torch.full((1, num_endpoints), 1 / num_endpoints, dtype=torch.float64)
@@ -87,17 +89,13 @@ class _Mixtures:
         points = self.evaluator.points(thetas, torch.cat([vertices, coefficients]), self.mode.buffers)
 
         def with_means(outputs: Tensor) -> Tensor:
-            ends = outputs[:num_endpoints]
-            probabilities = [mean_probabilities(ends, middle)] if self.has_classes else []
-            return torch.cat([outputs, mean_outputs(ends, torch.cat([coefficients, middle])), *probabilities])
+            ends, mixed = outputs[:num_endpoints], torch.cat([coefficients, middle])
+            probabilities = [mean_probabilities(ends, mixed)] if self.has_classes else []
+            return torch.cat([outputs, mean_outputs(ends, mixed), *probabilities])
 
-        counts = {
-            "endpoint": num_endpoints,
-            "hull_point": len(coefficients),
-            "mean_outputs": len(coefficients),
-            "ensemble": 1,
-        }
-        counts |= {"probabilities": 1} if self.has_classes else {}
+        num_points = len(coefficients)
+        counts = {"endpoint": num_endpoints, "hull_point": num_points, "mean_outputs": num_points, "ensemble": 1}
+        counts |= {"mean_probabilities": num_points, "probabilities": 1} if self.has_classes else {}
         evaluation = self.evaluator.evaluate_outputs(points, examples, with_means)
         return dict(zip(counts, evaluation.separate(list(counts.values())), strict=True))
 
@@ -114,6 +112,9 @@ def _terms(evaluations: dict[str, Evaluation], sample: HullSample, subset: str) 
     columns = {"bend": terms.bend, "averaging": terms.averaging, "corner": terms.corner, "excess": terms.excess}
     for name, values in columns.items():
         yield mean(f"gap_{name}", values, subset=subset)
+    if "mean_probabilities" in losses:
+        gain = terms.gain_of(losses["mean_probabilities"], losses["mean_outputs"])
+        yield mean("gap_averaging_probabilities", gain, subset=subset)
     yield probability("p_bend_negative", terms.bend < 0, subset=subset)
     if subset == "train":
         for name, values in {**columns, "distance": sample.distance}.items():

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, final
 
 import torch
 
-from lmc_lab.analyses.barriers import barriers_between, barriers_to_ends
+from lmc_lab.analyses.barriers import RISE, barriers_between, barriers_to_ends
 from lmc_lab.analyses.base import Answer, Choice, JointAnalysis, LeftOut, Measurement, ModeAnalysis
 from lmc_lab.analyses.corners import NO_MODULE, Corners, module_of_all
 from lmc_lab.analyses.evaluation import how
@@ -23,10 +23,11 @@ from lmc_lab.values import at_least
 @final
 @dataclass(frozen=True, kw_only=True)
 class Star(ModeAnalysis):
-    """Barriers on the lines from the hull's centre to its endpoints, in loss and in error.
+    """Heights of the lines from the hull's centre to its endpoints, in loss and in error.
 
-    A set of solutions that all have such lines of low loss from one of them is a star domain (Sonthalia et al. 2024, arXiv
-    2403.07968); here the centre is asked, which nobody has trained.
+    A set of solutions that all have lines of low loss to one of them is a star domain (Sonthalia et al. 2024, arXiv
+    2403.07968); here the centre is asked, which nobody has trained. It may be high itself: a line that falls evenly from
+    there has no barrier, which is a height above the chord, and a rise, above the endpoint, as high as the centre is.
 
     Args:
         num_points: on each line, its ends included.
@@ -34,11 +35,12 @@ class Star(ModeAnalysis):
     """
 
     name: ClassVar[str] = "star"
+    version: ClassVar[int] = 2
     num_points: Annotated[int, at_least(3)] = 11
     evaluation: EvaluationSettings = EvaluationSettings()
 
     def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | Choice]:
-        """Yields the mean barrier over endpoints, and the largest, of each subset."""
+        """Yields the mean barrier and the mean rise over endpoints, and the largest, of each subset."""
         evaluator = PointEvaluator(task.initialise(mode.init_seed), task.dataset.train, self.evaluation)
         yield from how(evaluator)
         middle = torch.full((1, len(mode)), 1 / len(mode), dtype=torch.float64)
@@ -49,6 +51,7 @@ class Star(ModeAnalysis):
             with numbers_only(f"on the {subset} set", mode.names):
                 lines = probe_spokes(evaluate, endpoints, middle, spokes, num_points=self.num_points)
             yield from barriers_to_ends("star_barrier", lines, spokes, subset)
+            yield from barriers_to_ends("star_rise", lines, spokes, subset, height=RISE)
 
 
 @final

@@ -40,6 +40,12 @@ class LineProfile:
         return float((values - torch.lerp(values[0], values[-1], self.fractions.double())).max())
 
     @property
+    def rise(self) -> float:
+        """Returns the largest height above the second end, >= 0 (NaN if any value is): how far a way from there climbs."""
+        values = self.values.double()
+        return float((values - values[-1]).max())
+
+    @property
     def instability(self) -> float:
         """Returns the largest value above the mean of the two ends, >= 0 (NaN if any value is)."""
         values = self.values.double()

@@ -8,8 +8,8 @@ f_i, and l the loss of outputs. Then, exactly,
 Averaging is what an ensemble of the endpoints' outputs gains, and is not negative where l is convex in the outputs.
 The bend is 0 for a network that is linear in its parameters. For the cross-entropy of logits, averaging = sum_i a_i
 LSE(f_i) - LSE(f_bar), and bend = LSE(f_a) - LSE(f_bar) - (f_a - f_bar)_y; for a squared error averaging is the
-variance sum_i a_i |f_i - f_bar|^2. The split over the simplex is derived here, after the argument from logit gaps
-along a line.
+variance sum_i a_i |f_i - f_bar|^2. On a line this is D - J - E_y of Bae ("Linear mode connectivity barriers are logit
+linearization gaps", 2026); over the simplex it is derived here.
 
 Shapes: P endpoints, n hull points.
 """
@@ -44,6 +44,10 @@ class GapTerms:
         mixed = coefficients.double() @ endpoints.double()
         losses = mean_outputs.double()
         return cls(hull.double() - losses, mixed - losses, mixed - endpoints.double()[nearest])
+
+    def gain_of(self, losses: Tensor, mean_outputs: Tensor) -> Tensor:
+        """Returns what another way of averaging gains, (n,), from its losses (n,) and those of f_bar."""
+        return self.averaging + mean_outputs.double() - losses.double()
 
     @property
     def jensen_gap(self) -> Tensor:

@@ -62,12 +62,12 @@ def _table(
 _TERMS = {
     "bend": "gap_bend",
     "gain of averaging": "gap_averaging",
+    "of averaging probabilities": "gap_averaging_probabilities",
     "advantage of the nearest endpoint": "gap_corner",
     "above the nearest endpoint": "gap_excess",
     "share of points with a bend below 0": "p_bend_negative",
-    "loss of the ensemble of outputs": "ensemble_loss",
-    "of probabilities": "probabilities_loss",
 }
+_AVERAGED = {"centre": "of the centre", "ensemble": "of the mean of outputs", "probabilities": "of probabilities"}
 
 
 def gap_terms_table(rows: pd.DataFrame) -> pd.DataFrame:
@@ -79,6 +79,20 @@ def _gap_terms(split: _Split) -> Iterator[Line]:
     terms = select(split.own, "gap_bend", "train")
     if not terms.empty:
         yield _counts(terms) | _cells(split.own, _TERMS)
+
+
+def ensembles_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns the training loss and the test accuracy of each mode's centre, and of the ensembles of its endpoints."""
+    return _table(rows, _ensembles)
+
+
+def _ensembles(split: _Split) -> Iterator[Line]:
+    if select(split.own, "ensemble_loss", "train").empty:
+        return
+    losses = {f"{kind}_loss": f"training loss {what}" for kind, what in _AVERAGED.items()}
+    accuracies = {f"{kind}_accuracy": f"test accuracy {what}" for kind, what in _AVERAGED.items()}
+    line = {heading: _cell(select(split.own, quantity, "train")) for quantity, heading in losses.items()}
+    yield line | {heading: _cell(select(split.own, quantity, "test")) for quantity, heading in accuracies.items()}
 
 
 _MEASURES = {"NC1": "nc1", "NC2, norms": "nc2_equinorm", "NC2, angles": "nc2_maximal_angle", "NC3": "nc3"}

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from lmc_lab.reporting.figures.axes import ABOUT_TRUNKS, Marks, Style, draw_against_split, log_axis
 from lmc_lab.reporting.figures.layout import compose, measured
+from lmc_lab.reporting.over_trunks import ABOUT, over_trunks
 from lmc_lab.reporting.palette import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.results.select import select
@@ -33,7 +34,8 @@ def draw(rows: pd.DataFrame) -> Figure:
 def p_conv(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
     """Draws `p_conv` and `p_rand` against the split step."""
     series = {style: select(rows, quantity, "train") for quantity, style in PROBABILITIES.items()}
-    draw_against_split(axis, series, marks)
+    of_all = {Style("mean over trunks", GREY): over_trunks(select(rows, "p_conv", "train"))}
+    draw_against_split(axis, series | of_all, marks, within=(0, 1))
     axis.set_ylim(-0.05, 1.05)
     axis.set_ylabel("P(lower training loss\nthan nearest endpoint)")
 
@@ -57,7 +59,7 @@ FIGURE = ReportFigure(
     caption=(
         "Figure 2. Top: the probability that a random point of the hull (solid), or an equally long random perturbation "
         "(dashed), has lower training loss than the nearest endpoint; bars: 95 % Wilson intervals over the points drawn of "
-        f"one hull. {_OF_DISTANCES} {ABOUT_TRUNKS}"
+        f"one hull. {ABOUT} {_OF_DISTANCES} {ABOUT_TRUNKS}"
     ),
     only_with={_OF_DISTANCES: tuple(_DISTANCES)},
 )

@@ -14,6 +14,7 @@ from lmc_lab.results.select import select
 
 _STAR = {
     "star_barrier_loss": Style("centre to its own endpoints", BLUE),
+    "star_rise_loss": Style("rise from these to the centre", BLUE, "--"),
     "barrier_loss": Style("between its own endpoints", GREY),
     "inter_star_barrier_loss": Style("centre to endpoints of other hulls", RED),
 }
@@ -25,13 +26,13 @@ def draw(rows: pd.DataFrame) -> Figure:
 
 
 def star(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
-    """Draws the mean barrier from the hull's centre to endpoints against the split step."""
+    """Draws the mean barrier from the hull's centre to endpoints, and the rise to it, against the split step."""
     series = {style: select(rows, name, "train") for name, style in _STAR.items()}
     draw_against_split(axis, series, marks, within=(0, inf))
     if axis.has_data():
         axis.set_yscale("symlog", linthresh=1e-3)
         axis.set_ylim(bottom=0)  # which a barrier is at least
-    axis.set_ylabel("barrier in loss")
+    axis.set_ylabel("height in loss")
 
 
 def layer_barriers(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
@@ -68,10 +69,17 @@ def _by_layer(axis: Axes, rows: pd.DataFrame, marks: Marks, line: str) -> None:
 FIGURE = ReportFigure(
     draw=draw,
     needs=("star_barrier_loss", "layer_barrier", "feature_deviation_hull"),
-    also=("barrier_loss", "inter_star_barrier_loss", "layer_barrier_random", "feature_deviation_endpoints"),
+    also=(
+        "star_rise_loss",
+        "barrier_loss",
+        "inter_star_barrier_loss",
+        "layer_barrier_random",
+        "feature_deviation_endpoints",
+    ),
     caption=(
-        "The shape of a mode. Top: mean barrier in training loss from the hull's centre to its endpoints, between these, and "
-        "to the endpoints of other hulls; bars: 95 % intervals over endpoints. Left: barrier of pairs in which one layer "
+        "The shape of a mode. Top: mean barrier in training loss, above the chord, from the hull's centre to its endpoints, "
+        "between these, and to the endpoints of other hulls; dashed: the largest height between centre and endpoint above the "
+        "endpoint itself; bars: 95 % intervals over endpoints. Left: barrier of pairs in which one layer "
         "alone is averaged; dashed, where it is moved as far in a random direction. Right: 1 - |cosine| of a layer's results "
         "at hull points and the mean of those of the endpoints; dashed, of two endpoints. "
         f"{ABOUT_TRUNKS}"

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from lmc_lab.reporting.onsets import Bracket, onsets
+from lmc_lab.reporting.over_trunks import over_trunks
 from lmc_lab.reporting.palette import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY
 from lmc_lab.reporting.panel import SHARE_AXIS, Panel, Series, by_trunk, log_axis, steps_in, tasks_in
 from lmc_lab.reporting.report_figure import ReportFigure
@@ -52,6 +53,7 @@ def probabilities(task: str, rows: pd.DataFrame, steps: list[int], spans: list[B
     traces = [
         trace for name, series in PROBABILITIES.items() for trace in by_trunk(select(rows, name, "train"), series)
     ]
+    traces += by_trunk(over_trunks(select(rows, "p_conv", "train")), Series("mean over trunks", GREY), within=(0, 1))
     return Panel(
         title=f"{task}is a point of the hull better?",
         traces=traces,
@@ -72,6 +74,7 @@ FIGURE = ReportFigure(
         "(p_conv), or an equally long random perturbation (p_rand), has lower training loss than the nearest endpoint, "
         "with 95 % Wilson intervals over the samples of one hull; dotted, that the loss of a hull point is below the "
         "same mean of the endpoints' losses, which is convexity itself. Second: distances. Each symbol is a trunk; grey: "
-        "between the last split that fails and the first from which p_conv stays at its threshold."
+        "between the last split that fails and the first from which p_conv stays at its threshold. "
+        "From five trunks on also the mean over trunks, with Student's 95 % interval."
     ),
 )

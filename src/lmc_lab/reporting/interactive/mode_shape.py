@@ -9,6 +9,7 @@ from lmc_lab.results.select import select
 
 _STAR = {
     "star_barrier_loss": Series("centre to its own endpoints", BLUE),
+    "star_rise_loss": Series("rise from these to the centre", BLUE, "dash"),
     "barrier_loss": Series("between its own endpoints", GREY),
     "inter_star_barrier_loss": Series("centre to endpoints of other hulls", RED),
     "inter_pair_barrier_loss": Series("between endpoints of different hulls", ORANGE),
@@ -33,7 +34,7 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
                 title=f"{task}barriers from the centre",
                 traces=traces,
                 x="split step k",
-                y="mean barrier in loss",
+                y="mean height in loss",
                 steps=steps_in(task_rows),
             )
         )
@@ -60,10 +61,10 @@ FIGURE = ReportFigure(
     ),
     caption=(
         "The shape of a mode. Barriers in training loss from the hull's centre to its own endpoints (Sonthalia et al. 2024), "
-        "between these, and to the endpoints of hulls of other trunks; of pairs in which one layer alone is averaged (Adilova "
-        "et al. 2024), beside moves as far in a random direction; and by layer how far its results at hull points are from a "
-        "multiple of the mean of those of the endpoints (Zhou et al. 2023), beside those of two endpoints. Intervals: 95 %, "
-        "of barriers from centres and of pairs a bootstrap over endpoints, of single layers and of two endpoints' results a "
-        "jackknife over endpoints, of results at hull points t over these."
+        "and the largest height on these lines above the endpoint; between endpoints, and to those of hulls of other trunks; "
+        "of pairs in which one layer alone is averaged (Adilova et al. 2024), beside moves as far in a random direction; and "
+        "by layer how far its results at hull points are from a multiple of the mean of those of the endpoints (Zhou et al. "
+        "2023), beside those of two endpoints. Intervals: 95 %, of heights of lines a bootstrap over endpoints, of single "
+        "layers and of two endpoints' results a jackknife over endpoints, of results at hull points t over these."
     ),
 )
