@@ -9,7 +9,7 @@ docs/rows/. In the page a table stands between ``<!-- <study> <table> -->`` and
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -47,10 +47,12 @@ _BLOCK = re.compile(r"(<!-- ([\w-]+) ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTAL
 
 def main(docs: Path) -> None:
     """Draws and writes everything in the folder `docs`."""
-    studies, page = dict(_read(docs / "results")), docs / "results.md"
+    studies = {path.stem: Study.read(path) for path in sorted((docs / "results").glob("*.parquet"))}
+    earlier = {path.stem: Study.read_earlier(path) for path in sorted((docs / "rows").glob("*.csv"))}
+    page = docs / "results.md"
     text = page.read_text()
-    for name, (rows, over_time) in {**studies, **dict(_read_earlier(docs / "rows"))}.items():
-        _draw(name, rows, over_time, docs / "figures", text)
+    for name, study in {**studies, **earlier}.items():
+        _draw(name, study, docs / "figures", text)
     sweeps = {path.parent.name: Sweep.read(path.parent) for path in sorted((docs / "results").glob("*/trials.csv"))}
     for name, sweep in sweeps.items():
         write_figure(sweep.figure, [docs / "figures" / f"{name}-onset.png"])
@@ -97,32 +99,49 @@ class Sweep:
         return judge(self.points).table
 
 
-Studies = Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]  # name -> rows of endpoints, rows of hulls on the way
+@dataclass(frozen=True)
+class Study:
+    """What a study found.
 
+    Args:
+        rows: of endpoints.
+        over_time: rows of hulls on the way.
+        seconds: that each result took, by its analysis.
+    """
 
-def _read(folder: Path) -> Iterator[tuple[str, tuple[pd.DataFrame, pd.DataFrame]]]:
-    for path in sorted(folder.glob("*.parquet")):
+    rows: pd.DataFrame
+    over_time: pd.DataFrame
+    seconds: Sequence[tuple[str, float]] = ()
+
+    @classmethod
+    def read(cls, path: Path) -> "Study":
+        """Returns the study in a file."""
         record, collected = read_bundle(path)
-        yield path.stem, (_rows(record.name, collected.with_rows), _rows(record.name, collected.over_time))
+        seconds = [(result.entry.analysis, result.entry.seconds) for result in collected.found]
+        return cls(_rows(record.name, collected.with_rows), _rows(record.name, collected.over_time), seconds)
 
-
-def _read_earlier(folder: Path) -> Iterator[tuple[str, tuple[pd.DataFrame, pd.DataFrame]]]:
-    """Yields the rows of earlier runs, which have figures and no tables."""
-    for path in sorted(folder.glob("*.csv")):
+    @classmethod
+    def read_earlier(cls, path: Path) -> "Study":
+        """Returns an earlier run, which has figures and no tables."""
         rows = pd.read_csv(path).reindex(columns=list(SCHEMA)).astype(SCHEMA)
-        yield path.stem, (rows, rows.iloc[:0])
+        return cls(rows, rows.iloc[:0])
+
+
+Studies = Mapping[str, Study]
 
 
 def _rows(task: str, results: list[Result]) -> pd.DataFrame:
     return all_rows(results).assign(task=task)
 
 
-def _draw(name: str, rows: pd.DataFrame, over_time: pd.DataFrame, folder: Path, text: str) -> None:
+def _draw(name: str, study: Study, folder: Path, text: str) -> None:
     """Draws the figures of a study that the text shows."""
     folder.mkdir(exist_ok=True)
     shown = [figure for figure in FIGURES if f"{name}-{figure}.png" in text]
     with TemporaryDirectory() as temporary:
-        for path in draw_figures(rows, Path(temporary), rows_over_time=over_time, only=shown, formats=["png"]):
+        for path in draw_figures(
+            study.rows, Path(temporary), rows_over_time=study.over_time, only=shown, formats=["png"]
+        ):
             shutil.copy(path, folder / f"{name}-{path.name}")
 
 
@@ -131,8 +150,8 @@ def _filled(match: "re.Match[str]", studies: Studies, sweeps: Mapping[str, Sweep
     if study in sweeps:
         return f"{start}{_markdown(getattr(sweeps[study], f'{table}_table')())}{end}"
     if study == "all":
-        return f"{start}{_markdown(_cells(studies) if table == 'claims' else _rules())}{end}"
-    return f"{start}{_markdown(_TABLES[table](studies[study][0]).drop(columns='task'))}{end}"
+        return f"{start}{_markdown(_OF_ALL[table](studies))}{end}"
+    return f"{start}{_markdown(_TABLES[table](studies[study].rows).drop(columns='task'))}{end}"
 
 
 def _cells(studies: Studies) -> pd.DataFrame:
@@ -145,12 +164,12 @@ def _verdict(studies: Studies, task: str, number: int) -> Verdict:
     """Returns what was found of a claim; the one about dimensions is of the study with the most endpoints."""
     if number in _OF_ACCURACY and task in _WITHOUT_ACCURACY:
         return Verdict.DOES_NOT_APPLY
-    of_many = TASKS[task] if number == _DIMENSIONS else None
+    of_many = (TASKS[task] if number == _DIMENSIONS else None) or task
     study = of_many if of_many in studies else task
-    return CLAIMS[number - 1].judge(studies[study][0]).verdict if study in studies else Verdict.NOT_TESTED
+    return CLAIMS[number - 1].judge(studies[study].rows).verdict if study in studies else Verdict.NOT_TESTED
 
 
-def _rules() -> pd.DataFrame:
+def _rules(_: Studies) -> pd.DataFrame:
     """Returns where the paper makes each claim, and when it counts as seen."""
     return pd.DataFrame(
         {
@@ -161,6 +180,30 @@ def _rules() -> pd.DataFrame:
     )
 
 
+def _seconds(mean: float, count: float) -> str:
+    if mean < _INSTANT:
+        return ""
+    return f"{mean:,.0f} ({count:.0f})" if mean >= _LONG else f"{mean:.2g} ({count:.0f})"
+
+
+def _costs(studies: Studies) -> pd.DataFrame:
+    """Returns how long a result of each analysis took, on average over all studies of a net."""
+    lines = [
+        {"analysis": analysis, "of": net, "seconds": seconds}
+        for net, prefix in _NETS.items()
+        for name, study in studies.items()
+        if name.startswith(prefix)
+        for analysis, seconds in study.seconds
+    ]
+    means = pd.DataFrame(lines).groupby(["analysis", "of"])["seconds"].agg(["mean", "size"])
+    means["cell"] = [_seconds(mean, size) for mean, size in means.to_numpy()]
+    table = means["cell"].unstack("of").reindex(columns=list(_NETS)).fillna("")
+    return table[table.map(bool).any(axis=1)].reset_index()
+
+
+_NETS = {"MNIST-1D's net": "mnist1d", "LeNet-5": "lenet_m"}  # and how their studies' names begin
+_INSTANT, _LONG = 0.1, 10  # seconds
+_OF_ALL: Mapping[str, Callable[[Studies], pd.DataFrame]] = {"claims": _cells, "rules": _rules, "costs": _costs}
 _TABLES: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "claims": claims_table,
     "modes": mode_table,

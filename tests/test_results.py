@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from math import log
 
 import pytest
 from safetensors.torch import load_file
@@ -12,8 +13,11 @@ from torch.nn.functional import cross_entropy
 import lmc_lab
 from conftest import REPOSITORY
 from lmc_lab.data.mnist1d import load
+from lmc_lab.landscape.onset_search import bracket_of, first_splits, next_split, num_reversals
 from lmc_lab.models.conv1d import ConvNet1d
 from lmc_lab.results.bundle import read_bundle
+from lmc_lab.results.folder import all_rows
+from lmc_lab.results.select import select
 
 DOCS = REPOSITORY / "docs"
 SPLIT = 250
@@ -36,6 +40,30 @@ def test_the_page_is_what_the_rows_say(tmp_path):
 
 def test_all_figures_of_the_page_are_drawn():
     assert set(FIGURE.findall(PAGE)) <= {path.name for path in (DOCS / "figures").iterdir()}
+
+
+@pytest.mark.parametrize("trunk", [0, 1])
+def test_a_search_of_the_recorded_grid_ends_at_a_crossing_of_it(trunk):
+    """Each split that the search asks for has the outcome of the nearest one of the grid, so that both see the same hulls."""
+    _, collected = read_bundle(DOCS / "results" / "mnist1d_grid.parquet")
+    rows = all_rows(collected.with_rows)
+    p_conv = select(rows, "p_conv", "train")
+    of_trunk = p_conv[p_conv["trunk"] == trunk].set_index("split_step")["value"].sort_index()
+    holds = {int(step): value >= 0.9 for step, value in of_trunk.items()}
+
+    def nearest(step):
+        return min(holds, key=lambda other: abs(log((step + 0.5) / (other + 0.5))))
+
+    outcomes = {step: holds[nearest(step)] for step in first_splits(1500, ratio=1.25)}
+    while (step := next_split(outcomes, 1500, ratio=1.25)) is not None:
+        outcomes[step] = holds[nearest(step)]
+    found = bracket_of(outcomes)
+    between = [split for split in holds if nearest(found.failed) <= split <= nearest(found.held)]
+    assert len(outcomes) <= 10 and len(between) <= 3  # steps of the grid are a sixth apart
+    assert not holds[between[0]] and holds[between[-1]]
+    if num_reversals(holds) == 0:
+        grid = bracket_of(holds)
+        assert found.failed < grid.held and grid.failed < found.held
 
 
 def test_a_modes_rows_follow_from_its_endpoints(tmp_path):

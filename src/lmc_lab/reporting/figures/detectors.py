@@ -28,7 +28,7 @@ def detector(axis: Axes, rows: pd.DataFrame, marks: Marks, *, quantity: str) -> 
     axis.set_ylabel(DETECTORS[quantity].name)
     if not axis.has_data():
         return
-    shade_onsets(axis, rows)
+    shade_onsets(axis, rows, marks)
     step_axis(axis, set(of_trunks["step"]), "step of training")
     if DETECTORS[quantity].is_log:
         log_axis(axis)
@@ -39,9 +39,9 @@ FIGURE = ReportFigure(
     needs=UNUSUAL,
     also=(*(quantity for quantity in DETECTORS if quantity not in UNUSUAL), "onset_p_conv"),
     caption=(
-        "Measures along the trunks that may announce the onset of p_conv, whose bracket is shaded: from the last split that "
-        "fails to the first from which on it holds; bars: 95 % intervals, of the Lyapunov exponent over directions, "
-        "of the kernel velocity over examples. "
+        "Measures along the trunks that may announce the onset of p_conv, whose bracket is shaded, with the trunk's symbol at "
+        "the top: from the last split that fails to the first from which on it holds; bars: 95 % intervals, of the Lyapunov "
+        "exponent over directions, of the kernel velocity over examples. "
         f"{ABOUT_TRUNKS}"
     ),
 )
