@@ -125,6 +125,21 @@ def test_wandb_is_imported_where_runs_are_logged_alone():
     assert users == {"reporting/sinks.py", "reporting/wandb_account.py"}
 
 
+def test_neither_runs_nor_the_page_know_an_analysis():
+    names = {
+        node.value.value
+        for path in (PACKAGE / "analyses").glob("*.py")
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.AnnAssign)
+        and ast.unparse(node.target) == "name"
+        and isinstance(node.value, ast.Constant)
+    }
+    assert {"convex_mode", "gap_terms", "inter_alignment", "noise_hulls"} <= names
+    for path in [*(PACKAGE / "runs").glob("*.py"), PACKAGE / "reporting" / "page.py"]:
+        known = {node.value for node in ast.walk(parsed(path)) if isinstance(node, ast.Constant)} & names
+        assert not known, path
+
+
 @pytest.mark.parametrize(
     "name",
     ["train", "analyze", "study", "report", "tune", "doctor", "cli", "sentences", "construct", "schema", "configs"],

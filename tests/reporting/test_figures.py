@@ -125,7 +125,7 @@ def test_a_panel_of_the_page_is_drawn_in_full(rows, name):
 
 def test_what_is_on_paper_is_on_the_page_where_it_can_be_drawn():
     assert {name: figure.needs for name, figure in printed.FIGURES.items()} == {
-        name: figure.needs for name, figure in page.FIGURES.items() if name not in page._ONLY_HERE
+        name: figure.needs for name, figure in page.FIGURES.items() if name not in page.ONLY_HERE
     }
 
 

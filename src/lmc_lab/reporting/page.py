@@ -12,28 +12,7 @@ import pandas as pd
 
 from lmc_lab.files import write_text
 from lmc_lab.reporting.html_table import html_table
-from lmc_lab.reporting.interactive import (
-    branch_noise,
-    chaos,
-    detectors,
-    example_barriers,
-    figure2,
-    figure3,
-    figure4,
-    figure5,
-    figure6,
-    gap_terms,
-    gap_terms_over_time,
-    hull,
-    mode_shape,
-    neural_collapse,
-    over_time,
-    pairs,
-    permutation,
-    shared_correct,
-    shared_examples,
-    tangent_kernel,
-)
+from lmc_lab.reporting.interactive.catalogue import FIGURES, ONLY_HERE
 from lmc_lab.reporting.panel import Panel
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.reporting.table import ABOUT_ONSETS
@@ -41,31 +20,8 @@ from lmc_lab.results.commands import where_to_give
 from lmc_lab.results.row_file import empty_frame
 
 NAME = "report.html"
-FIGURES: Mapping[str, ReportFigure[list[Panel]]] = {
-    "figure2": figure2.FIGURE,
-    "over_time": over_time.FIGURE,
-    "hull": hull.FIGURE,
-    "gap_terms": gap_terms.FIGURE,
-    "gap_terms_over_time": gap_terms_over_time.FIGURE,
-    "neural_collapse": neural_collapse.FIGURE,
-    "mode_shape": mode_shape.FIGURE,
-    "permutation": permutation.FIGURE,
-    "branch_noise": branch_noise.FIGURE,
-    "detectors": detectors.FIGURE,
-    "chaos": chaos.FIGURE,
-    "tangent_kernel": tangent_kernel.FIGURE,
-    "example_barriers": example_barriers.FIGURE,
-    "shared_examples": shared_examples.FIGURE,
-    "figure3": figure3.FIGURE,
-    "figure4": figure4.FIGURE,
-    "figure5": figure5.FIGURE,
-    "shared_correct": shared_correct.FIGURE,
-    "figure6": figure6.FIGURE,
-    "pairs": pairs.FIGURE,
-}
 _CLAIMS = ["task", "found", "claim", "numbers"]  # what a narrow screen shows first
 ONSET = "Onset"  # the heading of a table
-_ONLY_HERE = ("hull", "gap_terms_over_time")  # and not among the figures for papers
 _HINT = (
     '<p class="caption">In the figures: point at a mark to read it, drag to zoom, double-click to go back; buttons switch '
     "trunks and quantities.</p>"
@@ -178,7 +134,7 @@ def _answer(page: Page) -> str:
 
 def _figure(name: str, caption: str, formats: Sequence[str]) -> str:
     heading, _, rest = caption.partition(". ")
-    printed = "" if name in _ONLY_HERE else _links(name, formats)
+    printed = "" if name in ONLY_HERE else _links(name, formats)
     return (
         f'<section class="figure" id="{name}"><h2>{escape(heading)}</h2><div class="panels"></div>'
         f'<p class="caption">{escape(rest)}{printed}</p></section>'

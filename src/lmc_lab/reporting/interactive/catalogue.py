@@ -1,0 +1,52 @@
+"""The figures of the page, in their order."""
+
+from collections.abc import Mapping
+
+from lmc_lab.reporting.interactive import (
+    branch_noise,
+    chaos,
+    detectors,
+    example_barriers,
+    figure2,
+    figure3,
+    figure4,
+    figure5,
+    figure6,
+    gap_terms,
+    gap_terms_over_time,
+    hull,
+    mode_shape,
+    neural_collapse,
+    over_time,
+    pairs,
+    permutation,
+    shared_correct,
+    shared_examples,
+    tangent_kernel,
+)
+from lmc_lab.reporting.panel import Panel
+from lmc_lab.reporting.report_figure import ReportFigure
+
+FIGURES: Mapping[str, ReportFigure[list[Panel]]] = {
+    "figure2": figure2.FIGURE,
+    "over_time": over_time.FIGURE,
+    "hull": hull.FIGURE,
+    "gap_terms": gap_terms.FIGURE,
+    "gap_terms_over_time": gap_terms_over_time.FIGURE,
+    "neural_collapse": neural_collapse.FIGURE,
+    "mode_shape": mode_shape.FIGURE,
+    "permutation": permutation.FIGURE,
+    "branch_noise": branch_noise.FIGURE,
+    "detectors": detectors.FIGURE,
+    "chaos": chaos.FIGURE,
+    "tangent_kernel": tangent_kernel.FIGURE,
+    "example_barriers": example_barriers.FIGURE,
+    "shared_examples": shared_examples.FIGURE,
+    "figure3": figure3.FIGURE,
+    "figure4": figure4.FIGURE,
+    "figure5": figure5.FIGURE,
+    "shared_correct": shared_correct.FIGURE,
+    "figure6": figure6.FIGURE,
+    "pairs": pairs.FIGURE,
+}
+ONLY_HERE = ("hull", "gap_terms_over_time")  # and not among the figures for papers
