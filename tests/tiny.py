@@ -11,6 +11,7 @@ from torch import nn
 from lmc_lab.data.examples import Dataset, Examples
 from lmc_lab.runs.agreement import by_agreement
 from lmc_lab.runs.branch import train_from
+from lmc_lab.runs.continuation import own_endpoint
 from lmc_lab.runs.experiment import Experiment, RunSettings
 from lmc_lab.runs.noise import BranchNoise
 from lmc_lab.runs.paths import RunPaths
@@ -65,13 +66,15 @@ def with_callbacks(experiment, make_callbacks) -> Experiment:
 
 
 def variants(experiment, analysis) -> list[Experiment]:
-    """The experiment with branches in each of the analysis' variations: perturbed, or of chosen examples."""
-    functions = {"start": perturbed, "examples": by_agreement}
+    """The experiment with branches in each of the analysis' variations: started elsewhere, or of chosen examples."""
+    functions = {"perturbed": perturbed, "own_endpoint": own_endpoint, "by_agreement": by_agreement}
     found = []
     for each in analysis.variations:
-        ((part, node),) = each.items()
-        settings = {name: value for name, value in node.items() if name != "_target_"}
-        parts = {part: partial(_told_origin, function=functions[part], settings=settings)}
+        parts = {}
+        for part, node in each.items():
+            settings = {name: value for name, value in node.items() if name != "_target_"}
+            function = functions[node["_target_"].rpartition(".")[2]]
+            parts[part] = partial(_told_origin, function=function, settings=settings)
         found.append(replace(experiment, variation=Variation(**parts, described=each)))
     return found
 

@@ -114,3 +114,17 @@ def test_ways_are_known_by_their_rules():
 def test_branches_of_nobody_knows_which_examples_are_refused(modes, experiment):
     with pytest.raises(UserError, match="file of the choice"):
         list(ANALYSIS.measure(replace(modes, varied=(modes.mode,) * 4), experiment.task))
+
+
+def test_branches_may_train_on_from_the_endpoints(experiment):
+    analysis = replace(ANALYSIS, start="endpoints", ways=("shared",))
+    (from_ends,) = variants(experiment, analysis)
+    for seed in range(3):
+        train_branch(from_ends, 13, seed)
+    modes = VariedModes.load(experiment, Request(split_steps=(13,), varied=[from_ends]))
+    rows = {item.quantity: item for item in analysis.measure(modes, experiment.task) if isinstance(item, Measurement)}
+    (from_split,) = (each for each in variants(experiment, replace(ANALYSIS, ways=("shared",))))
+    other = VariedModes.load(experiment, Request(split_steps=(13,), varied=[from_split]))
+    assert rows["endpoint_loss_on_shared_own"].num_samples == 3
+    assert modes.varied[0].training.examples.tolist() == other.varied[0].training.examples.tolist()
+    assert (modes.varied[0].endpoints - other.varied[0].endpoints).norm(dim=1).min() > 0.01

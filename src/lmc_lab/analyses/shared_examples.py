@@ -22,6 +22,7 @@ from lmc_lab.tasks.task import Task
 from lmc_lab.values import Count, Seed, at_least, distinct
 
 Way = Literal["shared", "unshared", "random_unshared", "random_shared"]
+Place = Literal["split", "endpoints"]
 
 
 @final
@@ -32,6 +33,7 @@ class SharedExamples(VariedAnalysis):
     S_j are the training examples that all plain endpoints of the split have right (the discussion of the paper proposes both;
     see `runs.agreement`). Branches of each way have the seeds, the length and the optimizer's state of the plain ones.
     `random_unshared` are as many as the complement has, `random_shared` as many as S_j has: the first of one random order.
+    They may also train on from the plain endpoints, each from that of its own seed (`runs.continuation`).
 
     Rows `…_on_<way>` are of the hull of the branches of a way, `…_on_<way>_own` those of the loss on the examples that these
     saw. `…_of_shared` and `…_of_unshared` are of the plain hull, of the loss on S_j or its complement.
@@ -39,6 +41,7 @@ class SharedExamples(VariedAnalysis):
     Args:
         num_endpoints: of the plain branches, those with the seeds below it, whose S_j it is.
         ways: of choosing examples.
+        start: where branches begin: at W_k (``split``), or at the ``endpoints``.
         num_samples: J, of each hull.
         num_points: on the line of each pair, its ends included.
         seed: of hull points and of random examples.
@@ -48,6 +51,7 @@ class SharedExamples(VariedAnalysis):
     name: ClassVar[str] = "shared_examples"
     num_endpoints: Annotated[int, at_least(2)] = 5
     ways: Annotated[Sequence[Way], distinct()] = ("shared", "unshared", "random_unshared", "random_shared")
+    start: Place = "split"
     num_samples: Count = 100
     num_points: Annotated[int, at_least(3)] = 5
     seed: Seed = 0
@@ -55,8 +59,9 @@ class SharedExamples(VariedAnalysis):
 
     @property
     def variations(self) -> list[Mapping[str, Any]]:
-        """Returns the examples of each way."""
-        return [{"examples": self._rule(way)} for way in self.ways]
+        """Returns the examples of each way, and where branches start, if that is not W_k."""
+        start = {"start": {"_target_": "lmc_lab.runs.continuation.own_endpoint"}} if self.start == "endpoints" else {}
+        return [{**start, "examples": self._rule(way)} for way in self.ways]
 
     def _rule(self, way: Way) -> dict[str, Any]:
         common = {"_target_": "lmc_lab.runs.agreement.by_agreement", "num_endpoints": self.num_endpoints}

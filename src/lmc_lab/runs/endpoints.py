@@ -114,6 +114,7 @@ def load_mode(
     allow_missing: bool = False,
     allow_diverged: bool = False,
     steps: Sequence[int] = (),
+    fewest: int = 2,
 ) -> Mode:
     """Returns the mode of the split at `split_step`.
 
@@ -124,11 +125,17 @@ def load_mode(
         allow_missing: leave unfinished branches out instead of refusing.
         allow_diverged: leave diverged branches out instead of refusing.
         steps: at which the states of branches are wanted.
+        fewest: branches that are needed; a hull has two.
 
     Raises:
         UserError: as `Mode.load` says.
     """
     request = Request(
-        split_steps=[split_step], seeds=seeds, allow_missing=allow_missing, allow_diverged=allow_diverged, steps=steps
+        split_steps=[split_step],
+        seeds=seeds,
+        allow_missing=allow_missing,
+        allow_diverged=allow_diverged,
+        steps=steps,
+        fewest=fewest,
     )
     return Mode.load(experiment, request)

@@ -83,7 +83,13 @@ class Run:
         Raises:
             UserError: one is not finished.
         """
-        mode = load_mode(self.experiment.with_plain_branches, self.split_step or 0, seeds=seeds, allow_diverged=True)
+        mode = load_mode(
+            self.experiment.with_plain_branches,
+            self.split_step or 0,
+            seeds=seeds,
+            allow_diverged=True,
+            fewest=min(2, len(seeds)),
+        )
         return Endpoints(mode.endpoints, mode.buffers)
 
     @property

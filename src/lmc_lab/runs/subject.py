@@ -19,6 +19,7 @@ class Request:
     seeds: Sequence[int] | None = None  # of the branches; all that exist if None
     allow_missing: bool = False  # leave unfinished branches out instead of refusing
     allow_diverged: bool = False  # leave diverged branches out instead of refusing
+    fewest: int = 2  # branches that are needed; a hull has two
     at_step: int | None = None  # t: branches on their way, in place of their endpoints
     endpoints: Sequence[str] | None = None  # files of weights from elsewhere, or patterns of their names
     # The steps of the run whose states an analysis wants to see; None: all that are saved.

@@ -122,7 +122,7 @@ def find_training(experiment: Experiment, request: Request) -> Training:
         request: what is to be measured.
 
     Raises:
-        UserError: not one split is named; branches are missing, unfinished or diverged, fewer than two are left, or they
+        UserError: not one split is named; branches are missing, unfinished or diverged, fewer than are needed are left, or they
             were trained on different data.
         DamagedFile: an endpoint is not what its address says.
     """
@@ -134,7 +134,7 @@ def find_training(experiment: Experiment, request: Request) -> Training:
     split = experiment.split_folder(step)
     wanted = split.branch_seeds() if request.seeds is None else sorted(request.seeds)
     diverged = _diverged(experiment, step, wanted, allow_diverged=request.allow_diverged)
-    finished = _finished(experiment, step, wanted, diverged, allow_missing=request.allow_missing)
+    finished = _finished(experiment, step, wanted, diverged, request)
     named = f"seed={','.join(map(str, finished))}"
     saved = [] if request.at_step is None else [f"run.save_steps=[{request.at_step}]"]
     trained_by = experiment.training_command(f"split_step={step}", *saved, "-m", named)
@@ -202,26 +202,28 @@ def _with_command(command: str) -> Iterator[None]:
 
 
 def _finished(
-    experiment: Experiment, split_step: int, seeds: Sequence[int], diverged: Mapping[int, int], *, allow_missing: bool
+    experiment: Experiment, split_step: int, seeds: Sequence[int], diverged: Mapping[int, int], request: Request
 ) -> list[int]:
     folder = experiment.split_folder(split_step)
     finished = [seed for seed in seeds if folder.branch(seed).endpoint.exists()]
     unfinished = [seed for seed in seeds if seed not in finished and seed not in diverged]
-    if unfinished and not allow_missing:
+    if unfinished and not request.allow_missing:
         named = f"seed={','.join(map(str, unfinished))}"
         raise UserError(
             f"expected all branches of {folder.path} to be finished, found unfinished ones with {named}; set "
             "allow_missing=true to leave them out, or train them: "
             f"{experiment.training_command(f'split_step={split_step}', '-m', named)}"
         )
-    if len(finished) < 2 and diverged:
+    least = f"at least {request.fewest}"
+    why = ", since a hull needs P >= 2" if request.fewest > 1 else ""
+    if len(finished) < request.fewest and diverged:
         raise UserError(
-            f"expected at least 2 branches in {folder.path} that did not diverge, since a hull needs P >= 2, found "
+            f"expected {least} branches in {folder.path} that did not diverge{why}, found "
             f"{len(finished)} beside {len(diverged)} that did; lower the learning rate or set task.gradient_clip_val, and train"
         )
-    if len(finished) < 2:
+    if len(finished) < request.fewest:
         raise UserError(
-            f"expected at least 2 finished branches in {folder.path}, since a hull needs P >= 2, found {len(finished)}; "
+            f"expected {least} finished branches in {folder.path}{why}, found {len(finished)}; "
             f"train some: {experiment.training_command(f'split_step={split_step}', '-m', 'seed=range(5)')}"
         )
     return finished
