@@ -132,9 +132,8 @@ def _curvature_tells_nothing(rows: pd.DataFrame) -> Judgement:
     late, early = along.loc[~is_early, "value"], along.loc[is_early, "value"]
     numbers = f"{_span(late)} along the trunks" + (f", {_span(early)} before T/{_EARLY_STATES}" if len(early) else "")
     is_small = bool(late.between(-_SMALL_RATIO, 0, inclusive="neither").all())
-    of_branches = ratios.dropna(subset="split_step").sort_values(
-        "step", kind="stable"
-    )  # the last of each is its endpoint
+    # A branch's states on the way are no endpoint's: its last is.
+    of_branches = ratios.dropna(subset="split_step").sort_values("step", kind="stable")
     at_ends = of_branches.groupby(["trunk", "split_step", "branch"], dropna=False).tail(1)
     ends = at_ends.set_index(["trunk", "split_step"])["value"].sort_index()
     convex = _from_onset_on(rows, ends)
