@@ -16,3 +16,9 @@ def shares_by_size(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
     sizes = select(rows, SIZE)[[*_KEYS, "value"]].rename(columns={"value": "size"}).drop_duplicates(_KEYS)
     shares = select(rows, f"p_{kind}_barrier", "train").merge(sizes, on=_KEYS)
     return shares[shares["size"] > 0].sort_values([*_KEYS[:-1], "size"])
+
+
+def half_points(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """Returns the rows of sigma_50, from 0 on where every size has barriers, so that it is known from above alone."""
+    half = select(rows, f"{kind}_sigma_50", "train")
+    return half.assign(low=half["low"].mask(half["low"].isna() & half["high"].notna(), 0.0))

@@ -19,7 +19,7 @@ from lmc_lab.reporting.figures.axes import (
 from lmc_lab.reporting.figures.layout import Panel, compose, measured
 from lmc_lab.reporting.onsets import BESIDE
 from lmc_lab.reporting.palette import BLUE, GREY, RED
-from lmc_lab.reporting.perturbations import KINDS, SHARES, SIGMA_50, SIZE, shares_by_size
+from lmc_lab.reporting.perturbations import KINDS, SHARES, SIGMA_50, SIZE, half_points, shares_by_size
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.results.select import select
 
@@ -53,8 +53,7 @@ def growth(axis: Axes, rows: pd.DataFrame, marks: Marks, *, quantity: str = "lya
 def sigma_50(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
     """Draws the size of a perturbation at which half of the pairs have a barrier, against the split step."""
     series = {
-        Style(f"perturbations: {KINDS[kind]}", _COLOURS[kind]): select(rows, f"{kind}_sigma_50", "train")
-        for kind in KINDS
+        Style(f"perturbations: {words}", _COLOURS[kind]): half_points(rows, kind) for kind, words in KINDS.items()
     }
     draw_against_split(axis, series, marks)
     axis.set_ylabel(r"$\sigma_{50}$")
@@ -81,8 +80,9 @@ def barriers_by_size(axis: Axes, rows: pd.DataFrame, marks: Marks, *, kind: str 
 _OF_BRANCHES = (
     "Below: branches from W_k and from W_k + sigma e in the same data order (Altintas et al. 2025), e as long as the initial "
     "weights deviate; sigma_50, at which half of the pairs have an instability in training error above 2 %, by a logistic fit "
-    "(bars: profile likelihood) or between two sizes, and no mark where no size has barriers; and the share of pairs that have "
-    "one (bars: Wilson's 95 %), for Gaussian e or e along the gradient of a batch."
+    "(bars: profile likelihood) or between two sizes, below the smallest (a bar to the axis) where every size has barriers, no "
+    "mark where none has; and the share of pairs that have one (bars: Wilson's 95 %), for Gaussian e or e along the gradient "
+    "of a batch."
 )
 FIGURE = ReportFigure(
     draw=draw,

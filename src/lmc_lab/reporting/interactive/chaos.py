@@ -5,7 +5,7 @@ import pandas as pd
 from lmc_lab.reporting.onsets import BESIDE, onsets, splits_in
 from lmc_lab.reporting.palette import BLUE, ORANGE, RED, split_colours
 from lmc_lab.reporting.panel import APART, SHARE_AXIS, Panel, Series, by_trunk, log_axis, offsets, steps_in, tasks_in
-from lmc_lab.reporting.perturbations import KINDS, SHARES, SIGMA_50, SIZE, shares_by_size
+from lmc_lab.reporting.perturbations import KINDS, SHARES, SIGMA_50, SIZE, half_points, shares_by_size
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.results.select import select
 
@@ -49,9 +49,7 @@ def _sigma_50(title: str, rows: pd.DataFrame) -> Panel:
     traces = [
         trace
         for kind, words in KINDS.items()
-        for trace in by_trunk(
-            select(rows, f"{kind}_sigma_50", "train"), Series(f"perturbations: {words}", _COLOURS[kind])
-        )
+        for trace in by_trunk(half_points(rows, kind), Series(f"perturbations: {words}", _COLOURS[kind]))
     ]
     return Panel(
         title=title,
@@ -98,6 +96,7 @@ FIGURE = ReportFigure(
         "over random directions (t). Perturbations: branches from W_k and from W_k + sigma e in the same data order (Altintas "
         "et al. 2025), e as long as the initial weights deviate; the size at which half of the pairs have an instability in "
         "training error above 2 %, by a logistic fit with its profile likelihood interval, or between two sizes where these "
-        "separate perfectly, and no mark where no size has barriers; and the share of pairs that have one (Wilson)."
+        "separate perfectly, from 0 on where every size has barriers, and no mark where none has; and the share of pairs that "
+        "have one (Wilson)."
     ),
 )
