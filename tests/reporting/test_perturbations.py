@@ -1,9 +1,9 @@
 """What is shown of perturbed branches."""
 
 import pandas as pd
-from question_rows import chaos_rows
 
 from lmc_lab.reporting.perturbations import half_points
+from question_rows import chaos_rows
 
 
 def test_a_half_point_that_is_known_from_above_alone_reaches_down_to_0():
