@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from lmc_lab.analyses.barriers import barriers_between, barriers_to_ends
+from lmc_lab.analyses.barriers import barriers_between, heights_to_ends
 from lmc_lab.analyses.estimates import bootstrap_mean, bootstrap_mean_between
 
 
@@ -17,7 +17,7 @@ def test_barriers_from_several_hubs_are_one_value_for_each_endpoint():
     of_end = {0: 0.1, 1: 0.2, 2: 0.6, 3: 0.3}
     spokes = [(hub, end) for hub in (0, 1) for end in of_end]
     lines = lines_of(of_end[end] + hub / 10 for hub, end in spokes)
-    mean, largest = barriers_to_ends("star", lines, spokes, "train")
+    mean, largest = heights_to_ends("star", lines, spokes, "train")
     of_each = torch.tensor(list(of_end.values()), dtype=torch.float64) + 0.05
     expected = bootstrap_mean("star_loss", of_each, subset="train")
     assert (mean.value, mean.low, mean.high) == pytest.approx((expected.value, expected.low, expected.high))

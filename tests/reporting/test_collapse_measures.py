@@ -32,8 +32,8 @@ def test_the_page_marks_splits_and_brackets_and_no_others(rows):
     figure = neural_collapse.FIGURE
     panels = figure.drawn(rows)
     along = [panel for panel in panels if panel.x == "step"]
-    assert len(along) == 5 and all(panel.spans == [(0.0, 25.0, ("trunk 0",))] for panel in along)
+    assert len(along) == 5 and all(panel.spans == [(0.0, 25.0, (0,))] for panel in along)
     assert all(list(panel.lines) == list(SPLITS) for panel in along)
-    assert splits_in(rows) == list(SPLITS) and onsets(figure.rows_of(rows)) == [(0.0, 25.0, ("trunk 0",))]
+    assert splits_in(rows) == list(SPLITS) and onsets(figure.rows_of(rows)) == [(0.0, 25.0, (0,))]
     series = {trace["meta"]["series"] for panel in along for trace in panel.traces}
     assert series == {"trunk", "branches from k = 0", "branches from k = 25"}

@@ -185,6 +185,16 @@ def test_trunks_and_quantities_are_switched_off_and_on_by_the_keyboard(opened):
     assert traces(tab) == 3
 
 
+def test_the_bracket_of_an_onset_is_shaded_while_one_of_its_trunks_is_shown(opened):
+    tab = opened()
+    shaded = tab.locator("#figure2 .panel").first.locator(".shapelayer path")
+    assert shaded.count() == 1
+    for name, left in (("trunk 1", 1), ("trunk 0", 0)):
+        tab.locator("#figure2").get_by_role("button", name=name, exact=True).click()
+        tab.wait_for_timeout(300)
+        assert shaded.count() == left
+
+
 @pytest.mark.parametrize(("figure", "panels"), [("over_time", 3), ("hull", 1)])
 def test_panels_of_one_trunk_go_with_it(opened, figure, panels):
     tab = opened()

@@ -18,7 +18,7 @@ BARRIER: Height = attrgetter("barrier")
 RISE: Height = attrgetter("rise")
 
 
-def barriers_to_ends(
+def heights_to_ends(
     quantity: str, lines: Sequence[LineProbe], spokes: Sequence[Pair], subset: str, *, height: Height = BARRIER
 ) -> Iterator[Measurement]:
     """Yields the mean height of lines from hubs to endpoints; the interval is over the endpoints.

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, final
 
 import torch
 
-from lmc_lab.analyses.barriers import RISE, barriers_between, barriers_to_ends
+from lmc_lab.analyses.barriers import RISE, barriers_between, heights_to_ends
 from lmc_lab.analyses.base import Answer, Choice, JointAnalysis, LeftOut, Measurement, ModeAnalysis
 from lmc_lab.analyses.corners import NO_MODULE, Corners, module_of_all
 from lmc_lab.analyses.evaluation import how
@@ -50,8 +50,8 @@ class Star(ModeAnalysis):
             evaluate = evaluator.evaluate_on(examples, mode.buffers)
             with numbers_only(f"on the {subset} set", mode.names):
                 lines = probe_spokes(evaluate, endpoints, middle, spokes, num_points=self.num_points)
-            yield from barriers_to_ends("star_barrier", lines, spokes, subset)
-            yield from barriers_to_ends("star_rise", lines, spokes, subset, height=RISE)
+            yield from heights_to_ends("star_barrier", lines, spokes, subset)
+            yield from heights_to_ends("star_rise", lines, spokes, subset, height=RISE)
 
 
 @final
@@ -90,5 +90,5 @@ class InterStar(JointAnalysis):
             with numbers_only(f"on the {subset} set", corners.names):
                 of_star = probe_spokes(evaluate, endpoints, corners.centres, spokes, num_points=self.num_points)
                 of_pairs = probe_spokes(evaluate, endpoints, corners.vertices, pairs, num_points=self.num_points)
-            yield from barriers_to_ends("inter_star_barrier", of_star, spokes, subset)
+            yield from heights_to_ends("inter_star_barrier", of_star, spokes, subset)
             yield from barriers_between("inter_pair_barrier", of_pairs, pairs, corners.of_mode, subset)

@@ -33,18 +33,18 @@ class Bracket(NamedTuple):
     Args:
         failed: the last split that fails.
         held: the first from which on it holds.
-        trunks: as the page's buttons name them.
+        trunks: their numbers.
     """
 
     failed: float
     held: float
-    trunks: tuple[str, ...]
+    trunks: tuple[int, ...]
 
 
 def onsets(rows: pd.DataFrame) -> list[Bracket]:
     """Returns the brackets of the trunks' onsets; where it holds from the first split on there is none."""
     brackets = select(rows, "onset_p_conv", "train").dropna(subset=["low", "high"])
-    trunks: dict[tuple[float, float], set[str]] = {}
+    trunks: dict[tuple[float, float], set[int]] = {}
     for failed, held, trunk in brackets[["low", "high", "trunk"]].to_numpy(dtype=float).tolist():
-        trunks.setdefault((failed, held), set()).add(f"trunk {trunk:.0f}")
-    return [Bracket(*ends, tuple(sorted(names))) for ends, names in sorted(trunks.items())]
+        trunks.setdefault((failed, held), set()).add(int(trunk))
+    return [Bracket(*ends, tuple(sorted(numbers))) for ends, numbers in sorted(trunks.items())]

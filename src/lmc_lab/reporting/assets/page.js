@@ -199,7 +199,7 @@ class PanelView {
       xaxis: {...axis, title: {text: panel.x, standoff: 8}, ...steps, ...own.xaxis},
       yaxis: {...axis, title: {text: panel.y, standoff: 6}, exponentformat: "power", ...own.yaxis},
       shapes: [
-        ...panel.spans.filter(([, , trunks]) => !trunks.every(trunk => this.hidden.has(trunk))).map(([low, high]) => ({
+        ...panel.spans.filter(([, , trunks]) => !trunks.every(trunk => this.hidden.has(`trunk ${trunk}`))).map(([low, high]) => ({
           ...across, type: "rect", x0: place(low), x1: place(high), fillcolor: soft, opacity: 0.15, line: {width: 0},
         })),
         ...panel.lines.map(x => ({...across, type: "line", x0: place(x), x1: place(x), line: {color: soft, width: 1.5, dash: "dot"}})),

@@ -27,6 +27,6 @@ def shade_onsets(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
             share = place / (len(trunks) + 1)  # of the bracket's width, as a logarithmic axis shows it
             middle = failed ** (1 - share) * held**share if failed else held / 2
             axis.plot(
-                [middle], [_AT_TOP], marks.symbol(int(trunk.split()[-1])), color=GREY, markersize=3, zorder=0,
+                [middle], [_AT_TOP], marks.symbol(trunk), color=GREY, markersize=3, zorder=0,
                 transform=axis.get_xaxis_transform(), scaley=False,
             )  # fmt: skip
