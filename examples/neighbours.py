@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Annotated, ClassVar, Self, final
 
-from lmc_lab.analyses.barriers import barriers_to_ends
+from lmc_lab.analyses.barriers import heights_to_ends
 from lmc_lab.analyses.base import Analysis, Choice, Measurement
 from lmc_lab.analyses.corners import Corners
 from lmc_lab.analyses.evaluation import how
@@ -85,5 +85,5 @@ class BetweenSplits(Analysis):
             evaluate = evaluator.evaluate_on(examples, corners.buffers)
             with numbers_only(f"on the {subset} set", corners.names):
                 lines = probe_spokes(evaluate, endpoints, corners.centres, spokes, num_points=self.num_points)
-            for barrier in barriers_to_ends("barrier_between_splits", lines, spokes, subset):
+            for barrier in heights_to_ends("barrier_between_splits", lines, spokes, subset):
                 yield replace(barrier, index=later)
