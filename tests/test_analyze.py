@@ -14,8 +14,8 @@ from lmc_lab.data.mnist1d import load
 from lmc_lab.models.conv1d import ConvNet1d
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.status import write_status
-from lmc_lab.study_commands import branch_folders
-from lmc_lab.study_plan import StudyPlan
+from lmc_lab.studies.commands import branch_folders
+from lmc_lab.studies.plan import StudyPlan
 from shell import shell, succeed
 
 TINY = "task.max_steps=30 task.data.num_train=400"

@@ -11,7 +11,7 @@ from lmc_lab.errors import UserError
 from lmc_lab.files import DamagedFile
 from lmc_lab.results.bundle import read_bundle
 from lmc_lab.results.folder import read_results
-from lmc_lab.study_column import find_in
+from lmc_lab.studies.column import find_in
 from shell import shell, succeed
 
 STUDY = (

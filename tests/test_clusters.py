@@ -11,8 +11,8 @@ import slurm_cluster
 from lmc_lab.configs import config_dir
 from lmc_lab.files import read_json
 from lmc_lab.runs import checkpoint
-from lmc_lab.study_commands import commands
-from lmc_lab.study_plan import StudyPlan, launcher_of
+from lmc_lab.studies.commands import commands
+from lmc_lab.studies.plan import StudyPlan, launcher_of
 from shell import shell, start, succeed, wait_for
 
 TASK = "task.max_steps=400 task.data.num_train=400 task.data.num_test=100 run.resume_seconds=0.05"

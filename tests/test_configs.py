@@ -13,8 +13,8 @@ from lmc_lab.analyses.base import Analysis
 from lmc_lab.compose import build_analyses, build_experiment, fingerprint
 from lmc_lab.configs import composed, config_dir
 from lmc_lab.sentences import sentence
-from lmc_lab.study_commands import commands
-from lmc_lab.study_plan import StudyPlan
+from lmc_lab.studies.commands import commands
+from lmc_lab.studies.plan import StudyPlan
 
 CONF = Path(__file__).parents[1] / "conf"
 

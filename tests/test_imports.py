@@ -155,7 +155,7 @@ def test_entry_points_import_nothing_heavy_before_they_run(name):
 
 
 def test_drawing_needs_no_torch():
-    names = ["lmc_lab.study_column", *(name_of(path) for path in sorted((PACKAGE / "results").glob("[a-z]*.py")))]
+    names = ["lmc_lab.studies.column", *(name_of(path) for path in sorted((PACKAGE / "results").glob("[a-z]*.py")))]
     drawing = sorted((PACKAGE / "reporting").rglob("[a-z]*.py"))
     of_loggers = ("sinks.py", "examples.py", "tensorboard.py", "wandb_account.py")
     names += [name_of(path) for path in drawing if path.name not in of_loggers]
@@ -165,7 +165,7 @@ def test_drawing_needs_no_torch():
 
 
 def test_the_page_needs_neither_matplotlib_nor_plotlys_python():
-    names = ["lmc_lab.study_column", "lmc_lab.results.bundle"]
+    names = ["lmc_lab.studies.column", "lmc_lab.results.bundle"]
     names += [f"lmc_lab.reporting.{name}" for name in ("page", "answer", "cautions", "claims", "provenance", "table")]
     script = f"import sys, lmc_lab.reporting.shown_examples, {', '.join(names)}; print(*sys.modules)"
     found = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split()

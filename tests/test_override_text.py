@@ -4,7 +4,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from lmc_lab.study_request import folder_overrides
+from lmc_lab.studies.request import folder_overrides
 from lmc_lab.values import override_text
 
 TEXTS = [

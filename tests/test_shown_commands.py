@@ -16,8 +16,8 @@ from lmc_lab import schema
 from lmc_lab.cli import overrides_first
 from lmc_lab.compose import build_analyses, build_experiment
 from lmc_lab.report import own_figures
-from lmc_lab.study_check import check_stages
-from lmc_lab.study_plan import StudyPlan
+from lmc_lab.studies.check import check_stages
+from lmc_lab.studies.plan import StudyPlan
 from lmc_lab.tuning.overrides import task_values, without_hydras
 from lmc_lab.tuning.sweep import read_sweep
 from lmc_lab.tuning.trial import Trial

@@ -1,4 +1,4 @@
-from lmc_lab.study_check import _first_job
+from lmc_lab.studies.check import _first_job
 
 
 def test_the_first_job_of_a_sweep_has_the_first_value_of_each_swept_key():

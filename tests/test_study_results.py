@@ -18,10 +18,10 @@ from lmc_lab.results.part import Part
 from lmc_lab.results.row_file import SCHEMA, read_rows, write_rows
 from lmc_lab.results.study_results import collect
 from lmc_lab.runs.status import write_status
+from lmc_lab.studies.commands import bracket_commands, branch_folders, commands, plan_at_bracket
+from lmc_lab.studies.plan import StudyPlan
+from lmc_lab.studies.record import record_of
 from lmc_lab.study import _can_run
-from lmc_lab.study_commands import bracket_commands, branch_folders, commands, plan_at_bracket
-from lmc_lab.study_plan import StudyPlan
-from lmc_lab.study_record import record_of
 
 
 @pytest.fixture

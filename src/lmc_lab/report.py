@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lmc_lab.reporting.page import Page, Picture
     from lmc_lab.reporting.report_figure import ReportFigure
     from lmc_lab.results.folder import Result
-    from lmc_lab.study_column import StudyColumn
+    from lmc_lab.studies.column import StudyColumn
 
 
 _OF_REPORTS = r"[+~]*(beside|export|results)\b"  # keys that `study` does not have
@@ -183,8 +183,8 @@ def _columns(config: DictConfig) -> "list[StudyColumn]":
     from hydra.core.hydra_config import HydraConfig
 
     from lmc_lab.addresses import listed
-    from lmc_lab.study_column import find_column, find_in
-    from lmc_lab.study_request import folder_overrides
+    from lmc_lab.studies.column import find_column, find_in
+    from lmc_lab.studies.request import folder_overrides
 
     if config.results:
         return _told_apart([find_in(Path(path).absolute()) for path in listed(config.results)])

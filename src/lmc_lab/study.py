@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lmc_lab.failures import Failures
-    from lmc_lab.study_plan import StudyPlan
+    from lmc_lab.studies.plan import StudyPlan
 
 
 def main() -> None:
@@ -34,11 +34,11 @@ def job(config: DictConfig) -> None:
     from lmc_lab.report import own_figures
     from lmc_lab.results.manifest import keep_study
     from lmc_lab.runs.paths import logs
-    from lmc_lab.study_check import check_stages
-    from lmc_lab.study_commands import bracket_commands, commands, plan_at_bracket
-    from lmc_lab.study_plan import StudyPlan, launcher_of
-    from lmc_lab.study_record import record_of
-    from lmc_lab.study_search import bracket_splits, search
+    from lmc_lab.studies.check import check_stages
+    from lmc_lab.studies.commands import bracket_commands, commands, plan_at_bracket
+    from lmc_lab.studies.plan import StudyPlan, launcher_of
+    from lmc_lab.studies.record import record_of
+    from lmc_lab.studies.search import bracket_splits, search
 
     use_locks(config.locks)
     given = HydraConfig.get().overrides
@@ -74,7 +74,7 @@ def job(config: DictConfig) -> None:
 
 def _can_run(stage: str, plan: "StudyPlan", failures: "Failures") -> bool:
     from lmc_lab.results.study_results import collect
-    from lmc_lab.study_record import record_of
+    from lmc_lab.studies.record import record_of
 
     if stage == "report" and failures:
         return bool(collect(record_of(plan), plan.experiment.paths.results).found)
@@ -86,7 +86,7 @@ def _run(stage: str, command: list[str], plan: "StudyPlan", folder: "Path") -> N
 
     from lmc_lab import stages
     from lmc_lab.progress import BranchProgress
-    from lmc_lab.study_commands import branch_folders
+    from lmc_lab.studies.commands import branch_folders
 
     progress = BranchProgress(folders) if (folders := branch_folders(plan, stage)) else nullcontext()
     with progress:

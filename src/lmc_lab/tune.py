@@ -24,7 +24,7 @@ def job(config: DictConfig) -> None:
     from hydra.core.hydra_config import HydraConfig
 
     from lmc_lab import schema
-    from lmc_lab.study_plan import launcher_of
+    from lmc_lab.studies.plan import launcher_of
 
     without_task = [str(key) for key in config if key != "task"]  # of which a trial has some keys alone
     schema.check(OmegaConf.masked_copy(config, without_task))

@@ -12,7 +12,7 @@ from lmc_lab.results.manifest import StudyRecord, keep_study
 from lmc_lab.results.part import Part
 from lmc_lab.results.row_file import SCHEMA, write_rows
 from lmc_lab.results.wanted import Wanted
-from lmc_lab.study_request import asked
+from lmc_lab.studies.request import asked
 
 P_CONV = {"mnist1d": 0.25, "siren": 0.75}  # of the one mode of each study
 

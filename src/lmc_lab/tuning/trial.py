@@ -104,7 +104,7 @@ class Trial:
     def _results(self) -> "StudyResults":
         from hydra import compose
 
-        from lmc_lab.study_column import find_column
+        from lmc_lab.studies.column import find_column
 
         overrides = without_hydras(self.overrides)
         return find_column(compose("report", overrides=overrides), overrides).collected

@@ -9,8 +9,8 @@ from lmc_lab import stages
 from lmc_lab.analyses.base import Analysis
 from lmc_lab.runs.paths import RunFolder
 from lmc_lab.runs.subject import Subject
-from lmc_lab.study_branches import BranchStage
-from lmc_lab.study_plan import StudyPlan, steps_of
+from lmc_lab.studies.branches import BranchStage
+from lmc_lab.studies.plan import StudyPlan, steps_of
 from lmc_lab.values import overrides_of
 
 Commands = dict[str, list[str]]  # stage -> its command, in their order

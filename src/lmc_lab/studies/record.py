@@ -10,7 +10,7 @@ from lmc_lab.results.part import Part, subject_text
 from lmc_lab.results.wanted import Wanted
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.status import peek_status
-from lmc_lab.study_plan import StudyPlan
+from lmc_lab.studies.plan import StudyPlan
 from lmc_lab.versions import versions_with
 
 

@@ -6,9 +6,9 @@ from lmc_lab.landscape.onset_search import Outcomes, bracket_of, first_splits, n
 from lmc_lab.locks import are_used
 from lmc_lab.results.select import select
 from lmc_lab.results.study_results import collect
-from lmc_lab.study_commands import search_commands, trunk_command
-from lmc_lab.study_plan import SearchSettings, StudyPlan
-from lmc_lab.study_record import record_of
+from lmc_lab.studies.commands import search_commands, trunk_command
+from lmc_lab.studies.plan import SearchSettings, StudyPlan
+from lmc_lab.studies.record import record_of
 
 Run = Callable[[str, list[str], StudyPlan], bool]  # (stage, its command, the plan it is of) -> whether it succeeded
 

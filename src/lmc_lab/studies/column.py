@@ -14,7 +14,7 @@ from lmc_lab.results.bundle import read_bundle
 from lmc_lab.results.folder import Result, read_results
 from lmc_lab.results.manifest import StudyRecord, studies_in
 from lmc_lab.results.study_results import StudyResults, collect, from_elsewhere
-from lmc_lab.study_request import asked
+from lmc_lab.studies.request import asked
 from lmc_lab.values import override_text
 
 

@@ -8,8 +8,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
 from lmc_lab.compose import build_analyses, build_experiment
-from lmc_lab.study_commands import bracket_commands, commands
-from lmc_lab.study_plan import StudyPlan
+from lmc_lab.studies.commands import bracket_commands, commands
+from lmc_lab.studies.plan import StudyPlan
 
 
 def check_stages(plan: StudyPlan) -> None:

@@ -18,8 +18,8 @@ from lmc_lab.construct import plain
 from lmc_lab.errors import UserError
 from lmc_lab.results.part import Part
 from lmc_lab.runs.experiment import Experiment
-from lmc_lab.study_branches import BranchStage, branch_stages
-from lmc_lab.study_request import asked, folder_overrides
+from lmc_lab.studies.branches import BranchStage, branch_stages
+from lmc_lab.studies.request import asked, folder_overrides
 from lmc_lab.values import at_least, check_fields, overrides_of
 
 
