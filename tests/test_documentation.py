@@ -49,8 +49,6 @@ def _dead_links(path, text):
 
 @pytest.mark.parametrize("page", sorted((DOCS / "reading").glob("*.md")), ids=lambda page: page.stem)
 def test_a_page_about_a_figure_shows_one(page):
-    if page.stem == "branch_noise":
-        pytest.skip("no study in docs/results has measured it")
     assert re.search(r"^!\[.+\]\(\.\./figures/.+\)$", page.read_text(), re.MULTILINE)
 
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from lmc_lab.analyses.assignment import best_assignment
 from lmc_lab.landscape.matching import match_jointly, match_weights, unit_products
+from lmc_lab.landscape.parameters import ParameterLayout
 from lmc_lab.landscape.permutations import Axis, Block, identity, permuted, random_permutation
 from lmc_lab.models.conv1d import ConvNet1d
 from lmc_lab.models.resnet20 import ResNet20
@@ -47,6 +48,20 @@ def test_of_one_hidden_layer_the_best_of_all_orders_is_found():
     found = product_of(at(networks, 0), permuted(at(networks, 1), blocks, order))
     best = max(product_of(at(networks, 0), each) for each in in_all_orders(at(networks, 1), blocks, 4))
     assert found == pytest.approx(best, rel=1e-12) and best > product_of(at(networks, 0), at(networks, 1))
+
+
+@pytest.mark.parametrize(
+    ("seed", "expected"),
+    [(0, [[1, 3, 0, 5, 2, 4, 6], [5, 6, 4, 3, 1, 2, 0]]), (1, [[1, 3, 6, 5, 2, 4, 0], [3, 6, 4, 2, 1, 5, 0]])],
+)
+def test_orders_are_those_of_published_code(seed, expected):
+    """`weight_matching.py` of github.com/themrzmaster/git-re-basin-pytorch at 0990961 finds these, at the same seeds."""
+    model = nn.Sequential(nn.Linear(4, 7), nn.ReLU(), nn.Linear(7, 7), nn.ReLU(), nn.Linear(7, 3))
+    numbers = torch.arange(sum(parameter.numel() for parameter in model.parameters()), dtype=torch.float64).square()
+    layout = ParameterLayout.of(dict(model.named_parameters()))
+    fixed, moved = (layout.unflatten(values) for values in (numbers.sin(), (2 * numbers).cos()))
+    found = match_weights(fixed, moved, permutable_blocks(model), assign=best_assignment, generator=generator(seed))
+    assert [order.tolist() for order in found] == expected
 
 
 @pytest.mark.parametrize("build", [ConvNet1d, ResNet20])
