@@ -84,6 +84,14 @@ def test_rows_of_each_window_that_ends_by_the_last_step(trunk):
     assert by_name["difference_growth"] == pytest.approx(float(expected.of_theta[20].mean()) / 20, rel=1e-12)
 
 
+def test_windows_that_all_end_after_the_last_step_are_said_to(trunk):
+    experiment, loaded = trunk
+    *_, found = TrunkLyapunov(num_steps=41).measure(loaded, experiment.task)
+    assert str(found) == (
+        "Lyapunov exponents, since no window of 41 steps from one of the trunk's states ends by T = 40"
+    )
+
+
 class WithUnused(nn.Linear):
     """A model with a parameter that no gradient reaches."""
 

@@ -172,6 +172,13 @@ def test_kernels_that_are_no_numbers_are_told_with_their_branch(trunks):
         list(BranchKernel(**KEPT).measure(broken, task))
 
 
+def test_a_velocity_whose_windows_all_end_after_the_last_step_is_said_to_be_left_out(trunks):
+    trunk = load_trunk(trunks[0], [18, 40])
+    found = list(TrunkKernel(num_epochs=2.0, **KEPT).measure(trunk, trunks[0].task))
+    assert "no window of 24 steps" in str(found[-1]) and ("kernel_velocity", 18) not in measured(found)
+    assert ("kernel_trace", 18) in measured(found)
+
+
 def test_a_trunk_without_states_has_no_rows(trunks):
     trunk = load_trunk(trunks[0], [])
     assert not measured(TrunkKernel(**KEPT).measure(trunk, trunks[0].task))

@@ -10,6 +10,7 @@ from torch import Tensor
 from lmc_lab.analyses.base import Analysis, Answer, JointAnalysis, LeftOut, Measurement, ModeAnalysis, TrunkAnalysis
 from lmc_lab.analyses.estimates import mean, pair_mean, share_over_subsets
 from lmc_lab.analyses.kernels import Kernels
+from lmc_lab.analyses.windows import no_window
 from lmc_lab.data.order import trunk_order
 from lmc_lab.landscape.tangent_kernel import distances_without_each, kernel_distances
 from lmc_lab.runs.endpoints import Mode
@@ -78,6 +79,9 @@ class TrunkKernel(_Kernel, TrunkAnalysis):
                     yield _distance(f"kernel_distance_{name}", state_kernels[index], state_kernels[other], state.step)
             if state.step + self._num_steps(task) <= task.max_steps:
                 yield self._velocity(kernels, task, trunk.trunk_seed, state, state_kernels[index])
+        if min(state.step for state in trunk.states) + self._num_steps(task) > task.max_steps:
+            reason = no_window(self._num_steps(task), task.max_steps)
+            yield LeftOut("the velocity of the tangent kernel", f"since {reason}")
 
     def _num_steps(self, task: Task) -> int:
         return max(1, round(self.num_epochs * task.steps_per_epoch))
