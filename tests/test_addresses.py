@@ -46,8 +46,8 @@ RESULTS = {
     "trunk_collapse": "73539a8397fc",
     "trunk_curve": "bc06bccb48be",
     "trunk_hessian": "200819e4418f",
-    "trunk_kernel": "c0f077ba471c",
-    "trunk_lyapunov": "67b1d98ce35a",
+    "trunk_kernel": "321340d97ee5",
+    "trunk_lyapunov": "1294b89c8824",
     "trunk_midpoint_gap": "3e7f3dad23e3",
 }
 
