@@ -189,6 +189,7 @@ def outcome(overrides, **failed):
             f"10 of 10 branches failed (no): {'; '.join(f'k=1 seed={seed}' for seed in range(8))}; … (2 more); ",
         ),
         ([outcome("k=1", pairs="no"), outcome("k=2")], "1 of 2 jobs failed (no): k=1 pairs; "),
+        ([outcome("k=1", pairs="no", star="no")], "1 of 1 jobs failed (no): k=1 pairs; k=1 star; "),
         ([outcome("k=1 seed=null", **{"": "no"})], "1 of 1 jobs failed (no): k=1 seed=null; "),
     ],
 )

@@ -29,7 +29,7 @@ class Outcome:
     @property
     def num_failed(self) -> int:
         """Returns how many of them failed at most: all of a job that died, since it is not known here what it had finished."""
-        return self.num_parts if "" in self.failed else len(self.failed)
+        return self.num_parts if "" in self.failed else min(len(self.failed), self.num_parts)
 
 
 def failed_of(result: JobReturn) -> Reasons:
