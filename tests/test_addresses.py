@@ -17,7 +17,7 @@ from lmc_lab.tasks.evaluation_settings import EvaluationSettings
 
 TASKS = {"lenet": "51c4eb06", "lenet_m": "e62de74c", "mnist1d": "8186c782", "resnet20": "22bec859", "siren": "41f40ab2"}
 RESULTS = {
-    "branch_collapse": "0b996edeb6a6",
+    "branch_collapse": "afa9d64ceddc",
     "branch_curves": "8b280da226e9",
     "branch_hessian": "3ec608ba8dce",
     "branch_kernel": "e235d31d2a49",
@@ -29,7 +29,7 @@ RESULTS = {
     "hull_collapse": "ebc4bed007ef",
     "hulls": "89c9e162200d",
     "inter_alignment": "e04b39508fb0",
-    "inter_collapse": "574879ab1d44",
+    "inter_collapse": "229dfc8a3dfa",
     "inter_kernel": "513cc7a9ac7d",
     "inter_mode": "4c1a5bb48685",
     "inter_star": "dded83e9a531",
@@ -43,11 +43,11 @@ RESULTS = {
     "shared_examples": "48f93de59a7d",
     "spectrum": "36ad652797ae",
     "star": "946bd3d7b18c",
-    "trunk_collapse": "b65d8b916b73",
+    "trunk_collapse": "73539a8397fc",
     "trunk_curve": "bc06bccb48be",
     "trunk_hessian": "200819e4418f",
-    "trunk_kernel": "c0f077ba471c",
-    "trunk_lyapunov": "67b1d98ce35a",
+    "trunk_kernel": "321340d97ee5",
+    "trunk_lyapunov": "1294b89c8824",
     "trunk_midpoint_gap": "3e7f3dad23e3",
 }
 

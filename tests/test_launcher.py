@@ -178,13 +178,18 @@ def outcome(overrides, **failed):
         ([outcome("k=1 seed=[0,1]", seed_1="no"), outcome("k=2 seed=3")], "1 of 3 branches failed (no): k=1 seed=1; "),
         (
             [outcome("k=1 seed=[0,1]", seed_1="no"), outcome("k=2 seed=3", **{"": "lost"})],
-            "2 of 3 branches failed: k=1 seed=1; k=2 seed=3; ",
+            "2 of 3 branches failed (the first: no): k=1 seed=1; k=2 seed=3; ",
         ),
         (
             [outcome("k=1 seed=[0,1,2]", **{"": "killed"}), outcome("k=2 seed=[0,1,2]")],
             "up to 3 of 6 branches failed (killed): k=1 seed=range(0,3); ",
         ),
+        (
+            [outcome(f"k=1 seed={seed}", **{"": "no"}) for seed in range(10)],
+            f"10 of 10 branches failed (no): {'; '.join(f'k=1 seed={seed}' for seed in range(8))}; … (2 more); ",
+        ),
         ([outcome("k=1", pairs="no"), outcome("k=2")], "1 of 2 jobs failed (no): k=1 pairs; "),
+        ([outcome("k=1", pairs="no", star="no")], "1 of 1 jobs failed (no): k=1 pairs; k=1 star; "),
         ([outcome("k=1 seed=null", **{"": "no"})], "1 of 1 jobs failed (no): k=1 seed=null; "),
     ],
 )

@@ -157,6 +157,7 @@ ANALYZE = [
     ("evaluation.num_bn_examples=1", "expected evaluation.num_bn_examples to be a whole number >= 2"),
     ("evaluation.path=fast", "expected evaluation.path to be one of auto, loop, stacked"),
     ("analysis=[convex]", "did you mean 'convex_mode' or 'onset'?"),
+    ("analysis=[]", "expected one analysis or more, found none"),
     ("analysis.convex_mode._target_=lmc_lab.analyses.pairs.Pears", "did you mean 'lmc_lab.analyses.pairs.Pairs'?"),
     ("analysis.convex_mode.num_sample=3", "did you mean 'analysis.convex_mode.num_samples'?"),
 ]
@@ -180,6 +181,7 @@ STEPS = [
     ("plane", "margin=-1"),
     ("predictions", "num_examples=-1"),
     ("trunk_collapse", "steps=3"),
+    ("trunk_collapse", "steps=[0,0]"),
     ("branch_collapse", "steps=[-1]"),
     ("hull_collapse", "num_samples=0"),
     ("star", "num_points=2"),

@@ -53,6 +53,7 @@ NAN, INFINITY = float("nan"), float("inf")
         (Count | None, [1, None], [0, "many"]),
         (Sequence[Natural], [[], [0, 2], (1,)], [3, "12", [1, -1], None, {}]),
         (Annotated[Sequence[Seed], distinct(2)], [[0, 1]], [[0], [0, 0], 3]),
+        (Annotated[Sequence[float], distinct()], [[0, 0.5]], [[0, 0.0], [1.0, 1]]),
         (tuple[float, float], [[0.9, 0.999]], [[0.9], [0.9, "x"], 0.9]),
         (tuple[int, ...], [[], [1, 2, 3]], [["x"]]),
         (dict[str, int], [{}, {"a": 1}], [[], "a"]),

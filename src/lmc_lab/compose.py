@@ -274,10 +274,12 @@ def build_analyses(config: DictConfig) -> "list[Analysis]":
     """Returns the analyses of the config, in its order.
 
     Raises:
-        UserError: one has a setting that it does not know or that cannot be.
+        UserError: one has a setting that it does not know or that cannot be, or there is none.
     """
     from lmc_lab.analyses.base import Analysis  # here, since training does without it, and without scipy
 
+    if not config.get("analysis"):
+        raise UserError("expected one analysis or more, found none; name some: 'analysis=[convex_mode]', say")
     check_node(plain(config.evaluation), "evaluation")  # of all analyses, and to be named by this key
     makers = {name: factory(config, f"analysis.{name}") for name in config.analysis}
     return [_made(make(), Analysis, f"analysis.{name}") for name, make in makers.items()]

@@ -82,7 +82,14 @@ def _page(
     from lmc_lab.reporting.page import ONSET, Page
     from lmc_lab.reporting.provenance import machines_of, settings_table, versions_of
     from lmc_lab.reporting.shown_examples import examples_section
-    from lmc_lab.reporting.table import cost_table, missing_table, mode_table, onset_table, task_table
+    from lmc_lab.reporting.table import (
+        cost_table,
+        missing_table,
+        mode_table,
+        onset_table,
+        task_table,
+        unanswered_table,
+    )
     from lmc_lab.results.folder import all_rows
 
     configs = {column.name: column.collected.config for column in columns}
@@ -91,6 +98,7 @@ def _page(
         "Modes": mode_table(all_rows([*results, *elsewhere])),
         ONSET: onset_table(rows),
         "Missing": concat([missing_table(column.record, column.collected) for column in columns]),
+        "Without an answer": unanswered_table({column.name: column.collected.found for column in columns}),
         "Table 1: tasks": task_table(configs),
         "Settings": settings_table(rows),
         "Time of the analyses": cost_table(results),

@@ -38,8 +38,13 @@ def distinct(num_items: int = 1) -> Condition:
     """Returns the condition for lists of at least `num_items` items, none of them twice."""
     return Condition(
         f"({num_items} or more, none of them twice)",
-        lambda items: len(items) >= num_items and len(set(map(str, items))) == len(items),
+        lambda items: len(items) >= num_items and len(set(map(_compared, items))) == len(items),
     )
+
+
+def _compared(item: Any) -> Any:
+    """Returns what tells an item of a list from others: a number's value, so that 0 is 0.0, and else its text."""
+    return item if isinstance(item, int | float) and not isinstance(item, bool) else str(item)
 
 
 _IS_FILE_NAME = Condition(

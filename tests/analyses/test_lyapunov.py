@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
 from torch import nn
 
 from lmc_lab.analyses.base import LeftOut, Measurement
@@ -84,6 +85,14 @@ def test_rows_of_each_window_that_ends_by_the_last_step(trunk):
     assert by_name["difference_growth"] == pytest.approx(float(expected.of_theta[20].mean()) / 20, rel=1e-12)
 
 
+def test_windows_that_all_end_after_the_last_step_are_said_to(trunk):
+    experiment, loaded = trunk
+    *_, found = TrunkLyapunov(num_steps=41).measure(loaded, experiment.task)
+    assert str(found) == (
+        "Lyapunov exponents, since no window of 41 steps from one of the trunk's states ends by T = 40"
+    )
+
+
 class WithUnused(nn.Linear):
     """A model with a parameter that no gradient reaches."""
 
@@ -135,6 +144,10 @@ def scheduled(optimizer):
     }
 
 
+class Own(Callback):
+    """A callback of a user's."""
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -143,6 +156,7 @@ def scheduled(optimizer):
         ({"build_module": lambda model: Classification(model, partial(torch.optim.SGD, lr=0.1, maximize=True))}, "maximises"),
         ({"gradient_clip_val": 1.0}, "clipped"),
         ({"precision": "bf16-mixed"}, "in bf16-mixed"),
+        ({"make_callbacks": lambda: [EMAWeightAveraging(), Own()]}, "task.callbacks may change its steps (Own)"),
     ],
 )  # fmt: skip
 def test_other_steps_than_those_of_sgd_are_left_out(trunk, changes, said):
@@ -151,6 +165,13 @@ def test_other_steps_than_those_of_sgd_are_left_out(trunk, changes, said):
         loaded, replace(experiment.task, **{"precision": "32-true"} | changes)
     )
     assert isinstance(found, LeftOut) and said in str(found)
+
+
+def test_an_average_beside_the_steps_changes_none_of_them(trunk):
+    experiment, loaded = trunk
+    averaged = replace(experiment.task, make_callbacks=lambda: [EMAWeightAveraging()])
+    found = [list(TrunkLyapunov(num_steps=20).measure(loaded, task)) for task in (experiment.task, averaged)]
+    assert found[0] == found[1] and any(isinstance(item, Measurement) for item in found[1])
 
 
 def test_settings_that_cannot_be_are_refused():

@@ -10,6 +10,7 @@ from torch import nn
 from lmc_lab.analyses.base import Choice, LeftOut, Measurement, Record
 from lmc_lab.analyses.class_means import HullCollapse, InterCollapse
 from lmc_lab.analyses.neural_collapse import BranchCollapse, TrunkCollapse
+from lmc_lab.data.examples import Dataset
 from lmc_lab.errors import UserError
 from lmc_lab.landscape.hull import hull_points, sample_hull
 from lmc_lab.landscape.neural_collapse import ClassMoments, Collapse, class_mean_bend, cosine_differences
@@ -158,6 +159,20 @@ def test_a_regression_has_none_and_says_why(tmp_path):
     assert [list(answer) for answer in answers] == [
         [LeftOut("features of classes", "since the task has no classes")]
     ] * 4
+
+
+def test_of_two_classes_there_is_nothing_that_is_the_same_for_any_features(trunks):
+    task = trunks[0].task
+    train = task.dataset.train
+    two = Dataset(train.at((train.targets < 2).nonzero().flatten()), None, task.dataset.digest)
+    task = replace(task, load_data=lambda: two)
+    found = list(TrunkCollapse(evaluation=KEPT).measure(load_trunk(trunks[0], [13]), task))
+    assert {row.quantity for row in measured(found)} == {"nc1", "nc3", "feature_norm"}
+    assert [str(each) for each in found if isinstance(each, LeftOut)] == [
+        "NC2, since the centred means of two classes are opposite vectors, whatever the features"
+    ]
+    *_, between = InterCollapse(evaluation=KEPT).measure(Modes(tuple(load_mode(each, 13) for each in trunks)), task)
+    assert "angles between classes" in str(between)
 
 
 def test_features_that_are_no_numbers_are_told_with_their_branch(trunks):

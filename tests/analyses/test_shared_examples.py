@@ -1,8 +1,10 @@
 """Hulls of branches that see shared or unshared examples, beside what other analyses find of the same hulls."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
+import torch
 
 from lmc_lab.analyses.base import Measurement
 from lmc_lab.analyses.convex_mode import ConvexMode
@@ -16,6 +18,7 @@ from lmc_lab.runs.endpoints import load_mode
 from lmc_lab.runs.subject import Request
 from lmc_lab.runs.varied_modes import VariedModes
 from lmc_lab.tasks.evaluation_settings import EvaluationSettings
+from lmc_lab.tasks.regression import Regression
 from tiny import tiny_experiment, train_branch, variants
 
 KEPT = EvaluationSettings(bn_policy="keep")
@@ -128,3 +131,14 @@ def test_branches_may_train_on_from_the_endpoints(experiment):
     assert rows["endpoint_loss_on_shared_own"].num_samples == 3
     assert modes.varied[0].training.examples.tolist() == other.varied[0].training.examples.tolist()
     assert (modes.varied[0].endpoints - other.varied[0].endpoints).norm(dim=1).min() > 0.01
+
+
+def test_a_task_without_right_and_wrong_is_refused_before_branches_are_trained(experiment):
+    regression = replace(
+        experiment.task, build_module=lambda model: Regression(model, partial(torch.optim.SGD, lr=0.1))
+    )
+    with pytest.raises(
+        UserError, match="right and wrong for analysis.shared_examples, found tiny without; leave it out"
+    ):
+        ANALYSIS.variations_of(regression)
+    assert ANALYSIS.variations_of(experiment.task) == ANALYSIS.variations

@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
 from scipy import stats
 from torch import nn
 
@@ -170,6 +171,21 @@ def test_kernels_that_are_no_numbers_are_told_with_their_branch(trunks):
     broken = replace(mode, load_endpoints=lambda: endpoints)
     with pytest.raises(UserError, match=r"trace of the tangent kernel of every endpoint .* \(branch seed=1\)"):
         list(BranchKernel(**KEPT).measure(broken, task))
+
+
+def test_a_velocity_whose_windows_all_end_after_the_last_step_is_said_to_be_left_out(trunks):
+    trunk = load_trunk(trunks[0], [18, 40])
+    found = list(TrunkKernel(num_epochs=2.0, **KEPT).measure(trunk, trunks[0].task))
+    (left_out,) = (item for item in found if isinstance(item, LeftOut))
+    assert "no window of 24 steps" in str(left_out) and ("kernel_velocity", 18) not in measured(found)
+    assert ("kernel_trace", 18) in measured(found)
+
+
+def test_the_velocity_of_a_task_with_callbacks_of_its_own_is_left_out(trunks):
+    own = replace(trunks[0].task, make_callbacks=lambda: [Callback()])
+    found = list(TrunkKernel(**KEPT).measure(load_trunk(trunks[0], [13, 40]), own))
+    (left_out,) = (item for item in found if isinstance(item, LeftOut))
+    assert "task.callbacks" in str(left_out) and ("kernel_velocity", 13) not in measured(found)
 
 
 def test_a_trunk_without_states_has_no_rows(trunks):

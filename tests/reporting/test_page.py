@@ -15,9 +15,18 @@ from lmc_lab.reporting.pictures import inlined
 from lmc_lab.reporting.printed import draw_figures
 from lmc_lab.reporting.provenance import machines_of, versions_of
 from lmc_lab.reporting.report_figure import ReportFigure
-from lmc_lab.reporting.table import ABOUT_ONSETS, as_text, cost_table, mode_table, onset_table, task_table
+from lmc_lab.reporting.table import (
+    ABOUT_ONSETS,
+    as_text,
+    cost_table,
+    mode_table,
+    onset_table,
+    task_table,
+    unanswered_table,
+)
 from lmc_lab.results.folder import Result
-from lmc_lab.results.row_file import SCHEMA
+from lmc_lab.results.part import Part
+from lmc_lab.results.row_file import SCHEMA, empty_frame
 
 CONFIGS = {
     "lenet": {
@@ -134,6 +143,19 @@ def test_a_report_from_the_same_rows_is_the_same(rows, tmp_path):
 def result(analysis, seconds, lines):
     rows = pd.DataFrame([{"task": "lenet", "analysis": analysis} | line for line in lines])
     return Result(rows.reindex(columns=list(SCHEMA)).astype(SCHEMA), entry(analysis=analysis, seconds=seconds))
+
+
+def test_what_an_analysis_left_out_is_said_once_with_the_subjects():
+    def answer(step, *left_out, analysis="star"):
+        part = Part(0, step, (0, 1))
+        return Result(empty_frame(), entry(analysis=analysis, left_out=left_out, subject=(part,)))
+
+    found = [answer(0, "a, since b"), answer(20, "a, since b", "c, since d"), answer(0, analysis="pairs")]
+    assert unanswered_table({"mine": found}).values.tolist() == [
+        ["mine", "star", "a, since b", "all"],
+        ["mine", "star", "c, since d", "trunk 0, k = 20"],
+    ]
+    assert unanswered_table({"mine": found[2:]}).empty
 
 
 def test_the_cost_of_an_analysis_is_its_median_and_per_checkpoint():

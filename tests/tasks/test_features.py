@@ -107,6 +107,28 @@ def test_places_of_a_sequence_are_examples_and_a_tied_matrix_stays():
     assert int(means.counts.sum()) == data.targets.numel()
 
 
+class ReadsItsHead(nn.Module):
+    """Its forward reads a tensor of its last layer, as that of many models does."""
+
+    def __init__(self):
+        super().__init__()
+        self.hidden = nn.Linear(5, 4)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, inputs):
+        return self.head(self.hidden(inputs).to(self.head.weight.dtype))
+
+
+def test_a_forward_may_read_the_tensors_of_the_last_layer():
+    data = examples((5,), num_classes=3)
+    task = task_of(ReadsItsHead())
+    theta = ParameterLayout.of(dict(task.named_parameters())).flatten(dict(task.named_parameters())).detach()
+    expected = task.model.hidden(data.inputs).detach()
+    features = Features(task, data, EvaluationSettings())
+    found, _ = collected(features, theta[None], {}, data)
+    torch.testing.assert_close(found[0], expected)
+
+
 class Twice(nn.Module):
     def __init__(self):
         super().__init__()

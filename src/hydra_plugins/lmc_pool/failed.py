@@ -11,6 +11,7 @@ from hydra_plugins.lmc_pool.names import job_name, num_branches_of
 from lmc_lab.errors import UserError
 
 Reasons = Mapping[str, str]  # why parts of a job failed, by their names; that of the whole job is ""
+_NUM_NAMED = 8  # of what failed; the command that repeats them knows the others
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Outcome:
     @property
     def num_failed(self) -> int:
         """Returns how many of them failed at most: all of a job that died, since it is not known here what it had finished."""
-        return self.num_parts if "" in self.failed else len(self.failed)
+        return self.num_parts if "" in self.failed else min(len(self.failed), self.num_parts)
 
 
 def failed_of(result: JobReturn) -> Reasons:
@@ -56,7 +57,9 @@ def outcome_text(failed: Reasons) -> str:
 
 
 def failure(outcomes: Sequence[Outcome], given: Collection[str]) -> UserError:
-    """Returns the error of a sweep some of whose jobs failed: which, why if there is one reason, and how to repeat them.
+    """Returns the error of a sweep some of whose jobs failed: which, why, and how to repeat them.
+
+    The reason of the first stands for all where there are several.
 
     Args:
         outcomes: of all jobs.
@@ -66,12 +69,13 @@ def failure(outcomes: Sequence[Outcome], given: Collection[str]) -> UserError:
 
     lost = [outcome for outcome in outcomes if outcome.failed]
     names = [job_name(outcome.overrides, given, part) for outcome in lost for part in outcome.failed]
-    reasons = {reason for outcome in lost for reason in outcome.failed.values()}
-    shared = f" ({reasons.pop().strip().splitlines()[-1]})" if len(reasons) == 1 else ""
+    named = [*names[:_NUM_NAMED], *([f"… ({len(names) - _NUM_NAMED} more)"] if len(names) > _NUM_NAMED else [])]
+    first, *others = dict.fromkeys(reason for outcome in lost for reason in outcome.failed.values())
+    why = f" ({'the first: ' if others else ''}{first.strip().splitlines()[-1]})"
     at_most = "up to " if any("" in outcome.failed and outcome.num_parts > 1 for outcome in lost) else ""
     kind = "branches" if any(num_branches_of(outcome.overrides) for outcome in outcomes) else "jobs"
     num_failed, num_all = sum(outcome.num_failed for outcome in lost), sum(outcome.num_parts for outcome in outcomes)
     return UserError(
-        f"{at_most}{num_failed} of {num_all} {kind} failed{shared}: {'; '.join(names)}; "
+        f"{at_most}{num_failed} of {num_all} {kind} failed{why}: {'; '.join(named)}; "
         f"then repeat them (finished ones are skipped) with: {this_command()}"
     )

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
+from lmc_lab.errors import UserError
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.runs.modes import Modes
 from lmc_lab.runs.states import Trunk
@@ -84,6 +85,11 @@ class Analysis(_About):
     def __post_init__(self) -> None:
         """Raises UserError for a setting that cannot be."""
         check_fields(self, f"analysis.{self.name}")
+        steps = self.steps or ()
+        if len(set(steps)) < len(steps):  # each would have its rows twice
+            raise UserError(
+                f"expected analysis.{self.name}.steps to be a list with no number twice, found {list(steps)}; change it"
+            )
 
     @property
     def bn_policy(self) -> str | None:

@@ -17,6 +17,8 @@ from lmc_lab.tasks.evaluation_settings import EvaluationSettings
 from lmc_lab.tasks.features import Features, NoFeatures
 from lmc_lab.tasks.task import Task
 
+OF_TWO_CLASSES = "since the centred means of two classes are opposite vectors, whatever the features"
+
 
 def with_features(
     task: Task, init_seed: int, settings: EvaluationSettings, measure: Callable[[Features], Iterator[Answer]]

@@ -7,8 +7,8 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from lmc_lab.analyses.base import Answer, JointAnalysis, Measurement, ModeAnalysis, Record
-from lmc_lab.analyses.class_features import class_means, endpoint_means, known, with_features
+from lmc_lab.analyses.base import Answer, JointAnalysis, LeftOut, Measurement, ModeAnalysis, Record
+from lmc_lab.analyses.class_features import OF_TWO_CLASSES, class_means, endpoint_means, known, with_features
 from lmc_lab.analyses.estimates import mean, pair_mean
 from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.landscape.hull import hull_points, sample_hull
@@ -71,20 +71,23 @@ class InterCollapse(JointAnalysis):
     """Whether modes of several trunks have the same geometry of classes, whatever the order of their neurons.
 
     Compared are the cosines between centred class means, which no permutation of neurons changes: the root mean square of
-    their differences over pairs of classes.
+    their differences over pairs of classes. Of two classes, which have one such cosine, -1, there are no rows.
 
     Args:
         evaluation: how features of a point are computed.
     """
 
     name: ClassVar[str] = "inter_collapse"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     evaluation: EvaluationSettings = EvaluationSettings()
 
     def measure(self, modes: Modes, task: Task) -> Iterator[Answer]:
         """Yields the mean difference between two endpoints of one mode, and of two modes, and all cosines (M P, K, K)."""
 
         def find(features: Features) -> Iterator[Answer]:
+            if len(features.classes) == 2:
+                yield LeftOut("differences of angles between classes", OF_TWO_CLASSES)
+                return
             others = [
                 Features(task.initialise(mode.init_seed), task.dataset.train, self.evaluation)
                 for mode in modes.members[1:]

@@ -11,10 +11,11 @@ from torch.optim import SGD, Optimizer
 from lmc_lab.analyses.base import Answer, Choice, LeftOut, TrunkAnalysis
 from lmc_lab.analyses.estimates import mean
 from lmc_lab.analyses.numbers import numbers_only
+from lmc_lab.analyses.windows import no_window
 from lmc_lab.data.order import trunk_order
 from lmc_lab.landscape.lyapunov import Growth, Products, SGDStep, growth
 from lmc_lab.landscape.parameters import ParameterLayout
-from lmc_lab.runs.manual import ManualTraining
+from lmc_lab.runs.manual import ManualTraining, changing_callbacks
 from lmc_lab.runs.states import RunState, Trunk
 from lmc_lab.tasks.derivatives import twice_differentiable
 from lmc_lab.tasks.device import Device, DeviceName
@@ -35,8 +36,8 @@ class TrunkLyapunov(TrunkAnalysis):
     the mean over the second half, of weights and momentum, `difference_growth` that over the whole window, of weights
     alone. Both are logs for each step; above 0 differences grow.
 
-    A window that would end after T is left out. Only SGD is followed, at a constant rate and without clipping; of a task
-    with another optimizer there are no rows.
+    A window that would end after T is left out. Only SGD is followed, at a constant rate, without clipping and without
+    callbacks that may change its steps; of a task with another optimizer there are no rows.
 
     Args:
         steps: of the states at which windows begin; all that are saved for None.
@@ -47,7 +48,7 @@ class TrunkLyapunov(TrunkAnalysis):
     """
 
     name: ClassVar[str] = "trunk_lyapunov"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     steps: Sequence[Natural] | None = None
     num_steps: Annotated[int, at_least(2, because="half of them are not counted")] = 100
     num_directions: Count = 3
@@ -61,7 +62,10 @@ class TrunkLyapunov(TrunkAnalysis):
             return
         device = Device.named(self.device)
         yield Choice("device", device.name)
-        for state in (each for each in trunk.states if each.step + self.num_steps <= task.max_steps):
+        begins = [state for state in trunk.states if state.step + self.num_steps <= task.max_steps]
+        if not begins:
+            yield LeftOut("Lyapunov exponents", f"since {no_window(self.num_steps, task.max_steps)}")
+        for state in begins:
             with numbers_only(f"from the state at step {state.step}"):
                 growth = self._growth(task, trunk.trunk_seed, state, device.torch_device)
             rates = {
@@ -137,4 +141,4 @@ def _not_followed(task: Task) -> str | None:
         return "gradients are clipped"
     if precision.autocast is not None or precision.weights not in (None, torch.float64):
         return f"training is in {task.precision}, which rounds small differences away"
-    return None
+    return changing_callbacks(task)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lmc_lab.analyses.base import Answer, LeftOut, Measurement, ModeAnalysis, TrunkAnalysis
-from lmc_lab.analyses.class_features import known, with_features
+from lmc_lab.analyses.class_features import OF_TWO_CLASSES, known, with_features
 from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.landscape.finite import check_losses
 from lmc_lab.landscape.neural_collapse import ClassMoments, Collapse
@@ -27,7 +27,7 @@ class TrunkCollapse(TrunkAnalysis):
     """How far the features of the training set are from neural collapse at the states of a trunk.
 
     See `landscape.neural_collapse`. A task without classes, or whose model does not end in a linear layer, has no rows;
-    nor have states at which all class means are equal.
+    nor have states at which all class means are equal. Of two classes there is no NC2, which would be 0 for any features.
 
     Args:
         steps: of the states; all that are saved for None.
@@ -35,6 +35,7 @@ class TrunkCollapse(TrunkAnalysis):
     """
 
     name: ClassVar[str] = "trunk_collapse"
+    version: ClassVar[int] = 2
     steps: Sequence[Natural] | None = None
     evaluation: EvaluationSettings = EvaluationSettings()
 
@@ -57,6 +58,7 @@ class BranchCollapse(ModeAnalysis):
     """
 
     name: ClassVar[str] = "branch_collapse"
+    version: ClassVar[int] = 2
     steps: Sequence[Natural] = ()
     evaluation: EvaluationSettings = EvaluationSettings()
 
@@ -98,7 +100,7 @@ def _on_the_way(mode: Mode) -> Iterator[_Point]:
             yield from (_of_state(state, branch) for state in mode.training.states_of(i))
 
 
-def _collapse(features: Features, *, points: Sequence[_Point], task: Task) -> Iterator[Measurement]:
+def _collapse(features: Features, *, points: Sequence[_Point], task: Task) -> Iterator[Measurement | LeftOut]:
     """Yields the measures at each of the points.
 
     Raises:
@@ -111,9 +113,14 @@ def _collapse(features: Features, *, points: Sequence[_Point], task: Task) -> It
     each = torch.eye(len(points), dtype=torch.float64)
     parts = features.summed(ClassMoments.of, thetas, each, buffers, task.dataset.train)
     check_losses(torch.cat([moments.norms for _, moments in parts]).cpu(), "endpoint", what="norm of features")
+    says_nothing = ("nc2_",) if len(features.classes) == 2 else ()
+    if says_nothing:
+        yield LeftOut("NC2", OF_TWO_CLASSES)
     for cut, moments in parts:
-        measures = Collapse.of(moments, features.weights(thetas[cut]))
-        for quantity, values in vars(measures).items():
+        measures = vars(Collapse.of(moments, features.weights(thetas[cut])))
+        for quantity, values in measures.items():
+            if quantity.startswith(says_nothing):
+                continue
             yield from known(
                 Measurement(
                     quantity=quantity,

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal, final
 
+import torch
 from torch import Tensor
 
 from lmc_lab.analyses.base import Answer, Measurement, VariedAnalysis
@@ -62,6 +63,21 @@ class SharedExamples(VariedAnalysis):
         """Returns the examples of each way, and where branches start, if that is not W_k."""
         start = {"start": {"_target_": "lmc_lab.runs.continuation.own_endpoint"}} if self.start == "endpoints" else {}
         return [{**start, "examples": self._rule(way)} for way in self.ways]
+
+    def variations_of(self, task: Task) -> Sequence[Mapping[str, Any]]:
+        """Returns the same for a task that has right and wrong.
+
+        Raises:
+            UserError: it has none, which is said before a branch is trained.
+        """
+        module = task.initialise(0).eval()
+        inputs, targets = task.dataset.train.batch(slice(0, 1))
+        with torch.no_grad():
+            if module.is_correct(module(inputs), targets) is None:
+                raise UserError(
+                    f"expected a task with right and wrong for analysis.{self.name}, found {task.name} without; leave it out"
+                )
+        return self.variations
 
     def _rule(self, way: Way) -> dict[str, Any]:
         common = {"_target_": "lmc_lab.runs.agreement.by_agreement", "num_endpoints": self.num_endpoints}

@@ -10,10 +10,11 @@ from torch import Tensor
 from lmc_lab.analyses.base import Analysis, Answer, JointAnalysis, LeftOut, Measurement, ModeAnalysis, TrunkAnalysis
 from lmc_lab.analyses.estimates import mean, pair_mean, share_over_subsets
 from lmc_lab.analyses.kernels import Kernels
+from lmc_lab.analyses.windows import no_window
 from lmc_lab.data.order import trunk_order
 from lmc_lab.landscape.tangent_kernel import distances_without_each, kernel_distances
 from lmc_lab.runs.endpoints import Mode
-from lmc_lab.runs.manual import ManualTraining
+from lmc_lab.runs.manual import ManualTraining, changing_callbacks
 from lmc_lab.runs.modes import Modes
 from lmc_lab.runs.states import RunState, Trunk
 from lmc_lab.tasks.evaluation_settings import EvaluationSettings
@@ -43,7 +44,8 @@ class TrunkKernel(_Kernel, TrunkAnalysis):
 
     See `landscape.tangent_kernel`. `kernel_velocity` is S(K_t, K_{t+dt}) / dt, dt in epochs. S does not grow in proportion to
     dt, so dt is the same at all states, from each of which the trunk is trained again: its own steps, but that a scheduled
-    rate stays what it is at t. A window that would end after T is left out. `kernel_distance_…` are S from the first state,
+    rate stays what it is at t. A window that would end after T is left out, and all of a task whose callbacks may change its
+    steps. `kernel_distance_…` are S from the first state,
     to the next and to the last. `kernel_trace` is the mean of |J(x)|^2, which S does not see.
 
     Args:
@@ -55,6 +57,7 @@ class TrunkKernel(_Kernel, TrunkAnalysis):
     """
 
     name: ClassVar[str] = "trunk_kernel"
+    version: ClassVar[int] = 2
     steps: Sequence[Natural] | None = None
     num_epochs: Positive = 0.4
 
@@ -71,13 +74,23 @@ class TrunkKernel(_Kernel, TrunkAnalysis):
         if not all(traces):
             yield _FLAT
             return
+        reason = self._why_no_velocity(trunk, task)
+        if reason:
+            yield LeftOut("the velocity of the tangent kernel", f"since {reason}")
         for index, (state, trace) in enumerate(zip(trunk.states, traces, strict=True)):
             yield Measurement(quantity="kernel_trace", value=trace, subset="train", step=state.step)
             for name, other in {"first": 0, "next": index + 1, "last": len(state_kernels) - 1}.items():
                 if other != index and other < len(state_kernels):
                     yield _distance(f"kernel_distance_{name}", state_kernels[index], state_kernels[other], state.step)
-            if state.step + self._num_steps(task) <= task.max_steps:
+            if reason is None and state.step + self._num_steps(task) <= task.max_steps:
                 yield self._velocity(kernels, task, trunk.trunk_seed, state, state_kernels[index])
+
+    def _why_no_velocity(self, trunk: Trunk, task: Task) -> str | None:
+        """Returns why the trunk cannot be trained again from any of its states, or None."""
+        num_steps = self._num_steps(task)
+        if all(state.step + num_steps > task.max_steps for state in trunk.states):
+            return no_window(num_steps, task.max_steps)
+        return changing_callbacks(task)
 
     def _num_steps(self, task: Task) -> int:
         return max(1, round(self.num_epochs * task.steps_per_epoch))

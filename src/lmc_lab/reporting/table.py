@@ -1,7 +1,7 @@
-"""Rows as tables that fit a terminal and a page: the modes, the onsets, the tasks (Table 1), and what is missing."""
+"""Rows as tables that fit a terminal and a page: the modes, the onsets, the tasks (Table 1), what is missing or left out."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isfinite
 from typing import Any, NamedTuple
 
@@ -105,6 +105,25 @@ def missing_table(record: StudyRecord | None, collected: StudyResults) -> pd.Dat
         for why in [record.obstacles.get(subject) or [reason]]
     ]
     return pd.DataFrame(lines, columns=["study", "missing", "of", "why"])
+
+
+def unanswered_table(results: Mapping[str, Sequence[Result]]) -> pd.DataFrame:
+    """Returns a line for each part of an answer that an analysis left out, with the reason, and of what it did.
+
+    Args:
+        results: of each study, those without rows, too.
+    """
+    lines = []
+    for name, found in results.items():
+        subjects: dict[tuple[str, str], list[str]] = {}
+        for entry in (result.entry for result in found):
+            for what in entry.left_out:
+                subjects.setdefault((entry.analysis, what), []).append(subject_text(entry.subject))
+        for (analysis, what), texts in subjects.items():
+            is_of_all = len(texts) == sum(result.entry.analysis == analysis for result in found)
+            of = "all" if is_of_all else "; ".join(texts)
+            lines.append({"task": name, "analysis": analysis, "left out": what, "of": of})
+    return pd.DataFrame(lines, columns=["task", "analysis", "left out", "of"])
 
 
 def task_table(configs: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:

@@ -83,6 +83,20 @@ class ManualTraining:
             self.optimizer.step(closure)  # type: ignore[arg-type]  # as Lightning does, whatever the closure returns
 
 
+def changing_callbacks(task: Task) -> str | None:
+    """Returns which of a task's callbacks may change its steps, as the rest of a sentence: all but averages beside them.
+
+    Training by hand does without callbacks, and is then not the trunk's.
+    """
+    callbacks = task.make_callbacks()
+    if not callbacks:
+        return None
+    from lightning.pytorch.callbacks import WeightAveraging
+
+    names = [type(callback).__name__ for callback in callbacks if not isinstance(callback, WeightAveraging)]
+    return f"task.callbacks may change its steps ({', '.join(names)})" if names else None
+
+
 def _clip(task: Task, parameters: Iterable[nn.Parameter]) -> None:
     if task.gradient_clip_val is not None:
         clip: Callable[..., object] = clip_grad_value_ if task.gradient_clip_algorithm == "value" else clip_grad_norm_

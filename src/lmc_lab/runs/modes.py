@@ -42,7 +42,8 @@ class Modes(Subject):
             UserError: fewer than two are, or one of the modes cannot be loaded.
         """
         if request.trunks is None or len(request.trunks) < 2:
-            raise UserError(f"expected two or more trunks, found {request.trunks}; add 'trunks=[0,1]', say")
+            found = "null" if request.trunks is None else request.trunks
+            raise UserError(f"expected two or more trunks, found {found}; add 'trunks=[0,1]', say")
         trunks = [replace(experiment, trunk_seed=trunk) for trunk in request.trunks]
         return cls(tuple(Mode.load(trunk, request) for trunk in trunks))
 

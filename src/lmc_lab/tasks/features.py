@@ -1,5 +1,6 @@
 """Features of a classifier: what its last linear layer gets, at many points, side by side where the model allows it."""
 
+import copy
 from collections.abc import Callable
 from typing import Protocol, Self, TypeVar, final
 
@@ -66,14 +67,14 @@ class Features:
         self.classes: Tensor = train.targets.unique()  # type: ignore[no-untyped-call]  # torch's; (K,), sorted
         if len(self.classes) < 2:
             raise NoFeatures("all examples are of one class")
-        path, layer = _last_linear(module, *train.batch(slice(0, _NUM_TRIED)))
+        inputs, targets = train.batch(slice(0, _NUM_TRIED))
+        path, layer = _last_linear(module, inputs, targets)
         if layer.out_features <= int(self.classes[-1]):
             raise NoFeatures("the model has fewer outputs than there are classes")
         names = {id(parameter): name for name, parameter in module.named_parameters()}
         self._of_task = ParameterLayout.of(dict(module.named_parameters()))
         self._weight = names[id(layer.weight)]
-        owner, _, attribute = path.rpartition(".")
-        setattr(module.get_submodule(owner), attribute, nn.Identity())
+        _pass_on(module, path, layer, inputs)
         model = FeatureModel(module.model)
         parameters = dict(model.named_parameters())
         if not parameters:
@@ -122,6 +123,19 @@ class Features:
 
         self.evaluator.visit_outputs(points, examples, add)
         return [(slice(*bounds), part) for bounds, part in sums.items()]
+
+
+@torch.no_grad()
+def _pass_on(module: JudgedModel, path: str, layer: nn.Linear, inputs: Inputs) -> None:
+    """Puts the identity in the place of a module's layer; where its forward reads the layer's tensors, one that has them."""
+    owner, _, attribute = path.rpartition(".")
+    setattr(module.get_submodule(owner), attribute, nn.Identity())
+    try:
+        module.eval()(each(Tensor.clone, inputs))
+    except AttributeError:  # such as self.head.weight.dtype
+        with_tensors = copy.copy(layer)
+        with_tensors.__class__ = type("LayerPassedBy", (type(layer),), {"forward": lambda _, given: given})
+        setattr(module.get_submodule(owner), attribute, with_tensors)
 
 
 @torch.no_grad()
