@@ -201,7 +201,7 @@ def _costs(studies: Studies) -> pd.DataFrame:
     return table[table.map(bool).any(axis=1)].reset_index()
 
 
-_NETS = {"MNIST-1D's net": "mnist1d", "LeNet-5": "lenet_m"}  # and how their studies' names begin
+_NETS = {"MNIST-1D's net": "mnist1d", "LeNet-5": "lenet_m", "SIREN": "siren"}  # and how their studies' names begin
 _INSTANT, _LONG = 0.1, 10  # seconds
 _OF_ALL: Mapping[str, Callable[[Studies], pd.DataFrame]] = {"claims": _cells, "rules": _rules, "costs": _costs}
 _TABLES: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
