@@ -13,7 +13,7 @@ from lmc_lab.analyses.hulls import Hulls
 from lmc_lab.analyses.store import identity_settings
 from lmc_lab.errors import UserError
 from lmc_lab.failures import Failures
-from lmc_lab.reporting.table import missing_table
+from lmc_lab.reporting.missing import missing_table
 from lmc_lab.results.part import Part
 from lmc_lab.results.row_file import SCHEMA, read_rows, write_rows
 from lmc_lab.results.study_results import collect

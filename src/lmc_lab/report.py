@@ -79,17 +79,11 @@ def _page(
     from lmc_lab.reporting.answer import answers
     from lmc_lab.reporting.cautions import cautions
     from lmc_lab.reporting.claims import claims_table
+    from lmc_lab.reporting.missing import missing_table, unanswered_table
     from lmc_lab.reporting.page import ONSET, Page
     from lmc_lab.reporting.provenance import machines_of, settings_table, versions_of
     from lmc_lab.reporting.shown_examples import examples_section
-    from lmc_lab.reporting.table import (
-        cost_table,
-        missing_table,
-        mode_table,
-        onset_table,
-        task_table,
-        unanswered_table,
-    )
+    from lmc_lab.reporting.table import cost_table, mode_table, onset_table, task_table
     from lmc_lab.results.folder import all_rows
 
     configs = {column.name: column.collected.config for column in columns}

@@ -10,20 +10,13 @@ from matplotlib.figure import Figure
 from entries import entry
 from lmc_lab.reporting.figures import figure2, figure3, figure4, figure5, pairs
 from lmc_lab.reporting.figures.axes import Marks
+from lmc_lab.reporting.missing import unanswered_table
 from lmc_lab.reporting.page import Page, Picture, write_page
 from lmc_lab.reporting.pictures import inlined
 from lmc_lab.reporting.printed import draw_figures
 from lmc_lab.reporting.provenance import machines_of, versions_of
 from lmc_lab.reporting.report_figure import ReportFigure
-from lmc_lab.reporting.table import (
-    ABOUT_ONSETS,
-    as_text,
-    cost_table,
-    mode_table,
-    onset_table,
-    task_table,
-    unanswered_table,
-)
+from lmc_lab.reporting.table import ABOUT_ONSETS, as_text, cost_table, mode_table, onset_table, task_table
 from lmc_lab.results.folder import Result
 from lmc_lab.results.part import Part
 from lmc_lab.results.row_file import SCHEMA, empty_frame

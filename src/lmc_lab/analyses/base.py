@@ -4,11 +4,10 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from torch import Tensor
 
-from lmc_lab.errors import UserError
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.runs.modes import Modes
 from lmc_lab.runs.states import Trunk
@@ -16,7 +15,7 @@ from lmc_lab.runs.subject import Request, Subject
 from lmc_lab.runs.trunk_results import TrunkResults
 from lmc_lab.runs.varied_modes import VariedModes
 from lmc_lab.tasks.task import Task
-from lmc_lab.values import check_fields, is_incidental
+from lmc_lab.values import check_fields, check_value, distinct, is_incidental
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +62,7 @@ class LeftOut:
 
 
 Answer = Measurement | Record | Choice | LeftOut
+_STEPS = Annotated[Sequence[int], distinct(0)] | None  # a step named twice would have its rows twice
 
 
 class _About(ABC):
@@ -85,11 +85,7 @@ class Analysis(_About):
     def __post_init__(self) -> None:
         """Raises UserError for a setting that cannot be."""
         check_fields(self, f"analysis.{self.name}")
-        steps = self.steps or ()
-        if len(set(steps)) < len(steps):  # each would have its rows twice
-            raise UserError(
-                f"expected analysis.{self.name}.steps to be a list with no number twice, found {list(steps)}; change it"
-            )
+        check_value(self.steps, _STEPS, f"analysis.{self.name}.steps")
 
     @property
     def bn_policy(self) -> str | None:

@@ -11,7 +11,7 @@ from torch.optim import SGD, Optimizer
 from lmc_lab.analyses.base import Answer, Choice, LeftOut, TrunkAnalysis
 from lmc_lab.analyses.estimates import mean
 from lmc_lab.analyses.numbers import numbers_only
-from lmc_lab.analyses.windows import no_window
+from lmc_lab.analyses.windows import Window
 from lmc_lab.data.order import trunk_order
 from lmc_lab.landscape.lyapunov import Growth, Products, SGDStep, growth
 from lmc_lab.landscape.parameters import ParameterLayout
@@ -62,9 +62,10 @@ class TrunkLyapunov(TrunkAnalysis):
             return
         device = Device.named(self.device)
         yield Choice("device", device.name)
-        begins = [state for state in trunk.states if state.step + self.num_steps <= task.max_steps]
+        window = Window(self.num_steps, task.max_steps)
+        begins = [state for state in trunk.states if window.may_begin_at(state.step)]
         if not begins:
-            yield LeftOut("Lyapunov exponents", f"since {no_window(self.num_steps, task.max_steps)}")
+            yield LeftOut("Lyapunov exponents", f"since {window.why_none}")
         for state in begins:
             with numbers_only(f"from the state at step {state.step}"):
                 growth = self._growth(task, trunk.trunk_seed, state, device.torch_device)

@@ -10,7 +10,7 @@ from torch import Tensor
 from lmc_lab.analyses.base import Analysis, Answer, JointAnalysis, LeftOut, Measurement, ModeAnalysis, TrunkAnalysis
 from lmc_lab.analyses.estimates import mean, pair_mean, share_over_subsets
 from lmc_lab.analyses.kernels import Kernels
-from lmc_lab.analyses.windows import no_window
+from lmc_lab.analyses.windows import Window
 from lmc_lab.data.order import trunk_order
 from lmc_lab.landscape.tangent_kernel import distances_without_each, kernel_distances
 from lmc_lab.runs.endpoints import Mode
@@ -45,8 +45,8 @@ class TrunkKernel(_Kernel, TrunkAnalysis):
     See `landscape.tangent_kernel`. `kernel_velocity` is S(K_t, K_{t+dt}) / dt, dt in epochs. S does not grow in proportion to
     dt, so dt is the same at all states, from each of which the trunk is trained again: its own steps, but that a scheduled
     rate stays what it is at t. A window that would end after T is left out, and all of a task whose callbacks may change its
-    steps. `kernel_distance_…` are S from the first state,
-    to the next and to the last. `kernel_trace` is the mean of |J(x)|^2, which S does not see.
+    steps. `kernel_distance_…` are S from the first state, to the next and to the last. `kernel_trace` is the mean of
+    |J(x)|^2, which S does not see.
 
     Args:
         steps: of the states; all that are saved for None.
@@ -74,7 +74,9 @@ class TrunkKernel(_Kernel, TrunkAnalysis):
         if not all(traces):
             yield _FLAT
             return
-        reason = self._why_no_velocity(trunk, task)
+        window = Window(self._num_steps(task), task.max_steps)
+        has_window = any(window.may_begin_at(state.step) for state in trunk.states)
+        reason = changing_callbacks(task) if has_window else window.why_none
         if reason:
             yield LeftOut("the velocity of the tangent kernel", f"since {reason}")
         for index, (state, trace) in enumerate(zip(trunk.states, traces, strict=True)):
@@ -82,15 +84,8 @@ class TrunkKernel(_Kernel, TrunkAnalysis):
             for name, other in {"first": 0, "next": index + 1, "last": len(state_kernels) - 1}.items():
                 if other != index and other < len(state_kernels):
                     yield _distance(f"kernel_distance_{name}", state_kernels[index], state_kernels[other], state.step)
-            if reason is None and state.step + self._num_steps(task) <= task.max_steps:
+            if reason is None and window.may_begin_at(state.step):
                 yield self._velocity(kernels, task, trunk.trunk_seed, state, state_kernels[index])
-
-    def _why_no_velocity(self, trunk: Trunk, task: Task) -> str | None:
-        """Returns why the trunk cannot be trained again from any of its states, or None."""
-        num_steps = self._num_steps(task)
-        if all(state.step + num_steps > task.max_steps for state in trunk.states):
-            return no_window(num_steps, task.max_steps)
-        return changing_callbacks(task)
 
     def _num_steps(self, task: Task) -> int:
         return max(1, round(self.num_epochs * task.steps_per_epoch))

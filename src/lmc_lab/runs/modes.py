@@ -9,6 +9,7 @@ from lmc_lab.results.part import Part
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.subject import Request, Subject
+from lmc_lab.values import shown
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,7 @@ class Modes(Subject):
             UserError: fewer than two are, or one of the modes cannot be loaded.
         """
         if request.trunks is None or len(request.trunks) < 2:
-            found = "null" if request.trunks is None else request.trunks
-            raise UserError(f"expected two or more trunks, found {found}; add 'trunks=[0,1]', say")
+            raise UserError(f"expected two or more trunks, found {shown(request.trunks)}; add 'trunks=[0,1]', say")
         trunks = [replace(experiment, trunk_seed=trunk) for trunk in request.trunks]
         return cls(tuple(Mode.load(trunk, request) for trunk in trunks))
 
