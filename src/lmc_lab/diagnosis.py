@@ -29,6 +29,7 @@ class State(StrEnum):
     RUNNING = "running"
     UNFINISHED = "unfinished"
     DIVERGED = "diverged"
+    LEFT_OUT = "left out"
     DAMAGED = "damaged"
     MISSING = "missing"
     OTHER_FORMAT = "of another format"
@@ -148,6 +149,8 @@ def _of_run(folder: RunFolder, states: list[Path], commands: Mapping[Path, str] 
             yield Finding(folder.path, State.COMPLETE, f"step {status.get('trained_to', status.get('step'))}")
     elif state == "diverged":
         yield Finding(folder.path, State.DIVERGED, f"at step {status.get('step')}")
+    elif state == "left out":
+        yield Finding(folder.path, State.LEFT_OUT, "no examples were chosen for it")
     elif not damaged:
         how = "never began" if state == "missing" else f"{'killed' if state == 'running' else state}"
         yield Finding(folder.path, State.UNFINISHED, how, command)

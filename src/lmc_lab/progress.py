@@ -10,7 +10,7 @@ from types import TracebackType
 from tqdm import tqdm
 
 from lmc_lab.runs.paths import RunFolder
-from lmc_lab.runs.status import peek_status
+from lmc_lab.runs.status import ENDED, peek_status
 
 
 class BranchProgress:
@@ -60,7 +60,7 @@ def count_states(folders: Sequence[RunFolder]) -> Counter[str]:
 def share(folder: RunFolder) -> float:
     """Returns how much of a run is done, between 0 and 1."""
     status = peek_status(folder)
-    if status.get("state") in ("finished", "diverged"):
+    if status.get("state") in ENDED:
         return 1.0
     start, step, stop = (status.get(name, 0) for name in ("start", "step", "stop"))
     return (step - start) / (stop - start) if stop > start else 0.0

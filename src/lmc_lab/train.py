@@ -161,14 +161,14 @@ def _named_if_ended(runs: "Sequence[Run]") -> "Iterator[list[Run]]":
 
 @contextmanager
 def _left_out_if_diverged(*, allowed: bool) -> "Iterator[list[bool]]":
-    """Says what diverged inside, if that is allowed; gives a list that is empty if something did."""
-    from lmc_lab.runs.status import Diverged
+    """Says what diverged inside, if that is allowed, or is not to be; gives a list that is empty if something is left out."""
+    from lmc_lab.runs.status import Diverged, NoBranches
 
     is_whole = [True]
     try:
         yield is_whole
-    except Diverged as error:
-        if not allowed:
+    except (Diverged, NoBranches) as error:
+        if isinstance(error, Diverged) and not allowed:
             raise
         is_whole.clear()
         print(f"left out: {error}")

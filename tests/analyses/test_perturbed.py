@@ -76,7 +76,7 @@ def test_a_branch_starts_as_far_from_its_split_as_sigma_says(experiment, kind):
     assert [value.dim() for value in initial.values()] == [2, 2]
 
     def steps(sigma, branch=0, seed=0):
-        origin = Origin(experiment.task, 0, 13, branch)
+        origin = Origin(experiment.task, 0, 13, branch, experiment.task.batch_size)
         moved = perturbed(weights, origin, sigma=sigma, kind=kind, seed=seed)
         assert all(torch.equal(moved[name], weights[name]) for name in weights.keys() - initial.keys())
         return torch.cat([(moved[name] - weights[name].double()).flatten() for name in initial])
@@ -99,7 +99,9 @@ def test_the_gradient_is_that_of_a_batch_at_the_split(tmp_path):
     train = task.dataset.train
     nn.functional.cross_entropy(module(train.inputs.double()), train.targets).backward()
     (name,) = moved_in(task, 0)
-    moved = perturbed(weights, Origin(task, 0, 13, 2), sigma=0.3, kind="gradient")[name] - weights[name]
+    moved = (
+        perturbed(weights, Origin(task, 0, 13, 2, task.batch_size), sigma=0.3, kind="gradient")[name] - weights[name]
+    )
     gradient = dict(module.named_parameters())[name].grad
     expected = 0.3 * initial_length(moved_in(task, 0)) * gradient / gradient.norm()
     torch.testing.assert_close(moved, expected, rtol=1e-9, atol=1e-12)

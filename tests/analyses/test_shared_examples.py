@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import torch
 
-from lmc_lab.analyses.base import Measurement
+from lmc_lab.analyses.base import LeftOut, Measurement
 from lmc_lab.analyses.convex_mode import ConvexMode
 from lmc_lab.analyses.pairs import Pairs
 from lmc_lab.analyses.predictions import Predictions
@@ -142,3 +142,16 @@ def test_a_task_without_right_and_wrong_is_refused_before_branches_are_trained(e
     ):
         ANALYSIS.variations_of(regression)
     assert ANALYSIS.variations_of(experiment.task) == ANALYSIS.variations
+
+
+def test_a_part_of_which_there_are_no_branches_is_left_out(modes, found, experiment):
+    none = replace(modes.varied[1], part=replace(modes.varied[1].part, branches=()), endpoint_digests=())
+    shared, _, _, random_shared = modes.varied
+    answers = list(ANALYSIS.measure(replace(modes, varied=(shared, none, none, random_shared)), experiment.task))
+    assert [str(item) for item in answers if isinstance(item, LeftOut)] == [
+        "branches on examples that not all endpoints have right, which are fewer than a batch takes",
+        "branches on as many random examples as there are examples that not all endpoints have right, which are fewer than a "
+        "batch takes",
+    ]
+    rows = {(item.quantity, item.subset): item for item in answers if isinstance(item, Measurement)}
+    assert rows == {key: row for key, row in found.items() if "unshared" not in key[0]}

@@ -11,8 +11,11 @@ from lmc_lab.runs.agreement import by_agreement
 from lmc_lab.runs.endpoints import load_mode
 from lmc_lab.runs.run import Run
 from lmc_lab.runs.side_by_side import _of_same_examples
+from lmc_lab.runs.status import NoBranches, peek_status
+from lmc_lab.runs.subject import Request
 from lmc_lab.runs.trunk import ensure_split
 from lmc_lab.runs.variation import Origin, Variation
+from lmc_lab.runs.varied_modes import VariedModes
 from tiny import tiny_experiment, train_branch
 
 
@@ -116,12 +119,25 @@ def test_plain_branches_are_named_that_are_missing(experiment):
     assert "branch.examples" not in str(error.value) and "task=tiny" in str(error.value)
 
 
-def test_a_part_that_is_smaller_than_a_batch_is_refused(experiment):
-    greedy = replace(experiment.task, batch_size=150)
-    own = replace(seeing(experiment, part="unshared"), task=greedy)
-    with pytest.raises(UserError, match="at least one batch of 150 examples"):
-        _ = Run(own, 20, 0).chosen
-    assert not own.split_folder(20).examples.exists()
+@pytest.mark.parametrize("at_random", [False, True])
+def test_a_split_has_no_branches_of_a_part_that_is_smaller_than_a_batch(experiment, at_random):
+    own = replace(
+        seeing(experiment, part="unshared", at_random=at_random), task=replace(experiment.task, batch_size=150)
+    )
+    for _ in range(2):
+        with pytest.raises(
+            NoBranches, match=r"expected examples for the branches of .*split-20.*found that .* chooses none"
+        ):
+            train_branch(own, 20, 0)
+    assert peek_status(own.split_folder(20).branch(0))["state"] == "left out"
+    with pytest.raises(NoBranches):
+        load_mode(own, 20)
+    assert _of_same_examples([Run(own, 20, 0), Run(own, 20, 1)]) == []
+    several = VariedModes.load(experiment, Request(split_steps=(20,), varied=[own]))
+    assert len(several.varied[0]) == 0 and several.varied[0].endpoints.shape == (
+        0,
+        experiment.task.layout.parameters.dimension,
+    )
 
 
 def test_a_program_has_branches_of_the_same_examples(experiment):
@@ -137,4 +153,4 @@ def test_a_program_has_branches_of_the_same_examples(experiment):
 
 def test_an_origin_without_other_branches_says_so():
     with pytest.raises(ValueError, match="none with seeds"):
-        Origin(None, 0, 13, 0).endpoints(range(2))
+        Origin(None, 0, 13, 0, 16).endpoints(range(2))

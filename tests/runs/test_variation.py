@@ -157,7 +157,7 @@ class Tied(nn.Sequential):
 def begun(task, state, **parts):
     """The checkpoint that a branch begins with."""
     trunks = {"state_dict": dict(state), "optimizer_states": [{"state": {}, "param_groups": []}], "lr_schedulers": []}
-    return lambda **further: Variation(**parts).begun(trunks | further, Origin(task, 0, 13, 0))
+    return lambda **further: Variation(**parts).begun(trunks | further, Origin(task, 0, 13, 0, 16))
 
 
 def test_a_tied_matrix_moves_under_all_its_names(tmp_path):

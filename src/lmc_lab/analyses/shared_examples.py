@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, final
 import torch
 from torch import Tensor
 
-from lmc_lab.analyses.base import Answer, Measurement, VariedAnalysis
+from lmc_lab.analyses.base import Answer, LeftOut, Measurement, VariedAnalysis
 from lmc_lab.analyses.estimates import bootstrap_pair_mean, mean, probability, symmetric
 from lmc_lab.analyses.evaluation import how
 from lmc_lab.analyses.numbers import numbers_only
@@ -33,6 +33,7 @@ class SharedExamples(VariedAnalysis):
 
     S_j are the training examples that all plain endpoints of the split have right (the discussion of the paper proposes both;
     see `runs.agreement`). Branches of each way have the seeds, the length and the optimizer's state of the plain ones.
+    Where S_j or its complement has fewer examples than a batch, its ways have no branches there, and are left out.
     `random_unshared` are as many as the complement has, `random_shared` as many as S_j has: the first of one random order.
     They may also train on from the plain endpoints, each from that of its own seed (`runs.continuation`).
 
@@ -92,6 +93,9 @@ class SharedExamples(VariedAnalysis):
         evaluator = PointEvaluator(task.initialise(modes.mode.init_seed), dataset.train, self.evaluation)
         yield from how(evaluator)
         for way, mode in zip(self.ways, modes.varied, strict=True):
+            if not len(mode):
+                yield LeftOut(f"branches on {_said(way)}", "which are fewer than a batch takes")
+                continue
             chosen = _chosen(mode)
             yield Measurement(quantity=f"num_examples_on_{way}", value=len(chosen))
             for subset, examples in dataset.subsets.items():
@@ -123,6 +127,13 @@ class SharedExamples(VariedAnalysis):
             heights = symmetric({pair: line.levels[level].barrier for pair, line in lines.items()}, len(endpoints))
             rows.append(bootstrap_pair_mean(f"barrier_{level}", heights))
         yield from (replace(row, quantity=f"{row.quantity}_{suffix}", subset=subset) for row in rows)
+
+
+def _said(way: Way) -> str:
+    """Returns what a sentence calls the examples of a way."""
+    how_many = "all" if way.removeprefix("random_") == "shared" else "not all"
+    part = f"examples that {how_many} endpoints have right"
+    return f"as many random examples as there are {part}" if way.startswith("random") else part
 
 
 def _chosen(mode: Mode) -> Tensor:

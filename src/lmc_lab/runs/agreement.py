@@ -29,7 +29,8 @@ def by_agreement(
 ) -> Tensor:
     """Returns the training examples that all plain endpoints of the split have right (S_j of the paper), or the others.
 
-    Plain are the branches that start at W_k and see all examples; they are trained before.
+    Plain are the branches that start at W_k and see all examples; they are trained before. Where a part has fewer examples than
+    a batch, none is chosen, and the split has no branches of it.
 
     Args:
         train: the training examples.
@@ -54,8 +55,10 @@ def by_agreement(
             "expected examples that are right or wrong, found a task without; choose others, branch.examples=…"
         )
     is_chosen = intra_mode(masks) if part == "shared" else ~intra_mode(masks)
+    chosen = is_chosen.nonzero().flatten()
+    if len(chosen) < origin.batch_size:
+        return chosen[:0]
     if not at_random:
-        return is_chosen.nonzero().flatten()
+        return chosen
     generator = torch.Generator().manual_seed(seed_of(Role.EXAMPLES, 0, seed))
-    order = torch.randperm(len(train), generator=generator)
-    return order[: int(is_chosen.sum())].sort().values
+    return torch.randperm(len(train), generator=generator)[: len(chosen)].sort().values

@@ -12,10 +12,11 @@ from torch import Tensor
 from lmc_lab.files import read_json_or_set_aside, write_json
 from lmc_lab.locks import locked
 from lmc_lab.runs.paths import SplitFolder, address_of
+from lmc_lab.runs.status import NoBranches
 
 
 def stored_choice(folder: SplitFolder, data_digest: str) -> Tensor | None:
-    """Returns the indices of the training examples that the branches in a folder see, int64 (n,); None if none were chosen.
+    """Returns the indices of the training examples that the branches in a folder see, int64 (n,); None if nobody chose.
 
     Args:
         folder: of the split.
@@ -26,15 +27,20 @@ def stored_choice(folder: SplitFolder, data_digest: str) -> Tensor | None:
 
 
 def choose_once(folder: SplitFolder, data_digest: str, choose: Callable[[], Tensor]) -> Tensor:
-    """Returns the indices that are kept in a folder; where there are none yet, it keeps those of `choose`."""
+    """Returns the indices that are kept in a folder; where there are none yet, it keeps those of `choose`.
+
+    Raises:
+        NoBranches: none of them are chosen.
+    """
     index = stored_choice(folder, data_digest)
-    if index is not None:
-        return index
-    folder.path.mkdir(parents=True, exist_ok=True)
-    with locked(folder.path / ".lock-examples"):
-        index = stored_choice(folder, data_digest)
-        if index is None:
-            index = choose()
-            content = {"data": data_digest, "index": index.tolist()}
-            write_json(folder.examples, content, address=address_of(folder.examples))
+    if index is None:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        with locked(folder.path / ".lock-examples"):
+            index = stored_choice(folder, data_digest)
+            if index is None:
+                index = choose()
+                content = {"data": data_digest, "index": index.tolist()}
+                write_json(folder.examples, content, address=address_of(folder.examples))
+    if not len(index):
+        raise NoBranches(folder)
     return index

@@ -9,7 +9,7 @@ from lmc_lab.runs.checkpoint import State
 from lmc_lab.runs.paths import address_of
 from lmc_lab.runs.run import Run
 from lmc_lab.runs.stacked_state import taken
-from lmc_lab.runs.status import peek_status
+from lmc_lab.runs.status import ENDED, peek_status
 from lmc_lab.runs.stretch import resume_step
 
 
@@ -38,9 +38,7 @@ def remove_needless(run: Run) -> None:
     paths = run.experiment.paths
     for path in paths.programs():
         members = _members(path)
-        if members and all(
-            peek_status(paths.run_at(address)).get("state") in ("finished", "diverged") for address in members
-        ):
+        if members and all(peek_status(paths.run_at(address)).get("state") in ENDED for address in members):
             path.unlink(missing_ok=True)
 
 

@@ -74,7 +74,12 @@ class Run:
         """Where it leaves its trunk, if it is a branch."""
         assert self.seed is not None
         return Origin(
-            self.experiment.task, self.experiment.trunk_seed, self.split_step or 0, self.seed, self._plain_endpoints
+            self.experiment.task,
+            self.experiment.trunk_seed,
+            self.split_step or 0,
+            self.seed,
+            self.task.batch_size,
+            self._plain_endpoints,
         )
 
     def _plain_endpoints(self, seeds: Sequence[int]) -> Endpoints:
@@ -133,6 +138,7 @@ class Run:
         """Which training examples it sees, int64 (n,); None for all.
 
         Raises:
+            NoBranches: none are chosen.
             UserError: they cannot be chosen.
         """
         variation, dataset = self.experiment.variation, self.task.dataset

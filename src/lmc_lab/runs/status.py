@@ -9,7 +9,9 @@ from typing import Any
 from lmc_lab.errors import UserError
 from lmc_lab.files import peek_json, read_json_or_set_aside, remove_leftovers, write_json
 from lmc_lab.runs.curve import read_rows
-from lmc_lab.runs.paths import RunFolder, address_of
+from lmc_lab.runs.paths import RunFolder, SplitFolder, address_of
+
+ENDED = ("finished", "diverged", "left out")  # states of runs with which nothing more is to be done
 
 
 class Diverged(UserError):  # noqa: N818  it says what the run is
@@ -23,6 +25,16 @@ class Diverged(UserError):  # noqa: N818  it says what the run is
         )
         self.step = step
         self.last_finite_loss = last_finite_loss
+
+
+class NoBranches(UserError):  # noqa: N818  it says what the split is
+    """A split has no branches of a variation, since no examples were chosen for them."""
+
+    def __init__(self, folder: SplitFolder) -> None:
+        super().__init__(
+            f"expected examples for the branches of {folder.path}, found that branch.examples chooses none there; choose "
+            "others, or do without these branches"
+        )
 
 
 class Stopped(UserError):  # noqa: N818  it says what the run is
@@ -94,6 +106,9 @@ def outcome_recorded(folder: RunFolder, circumstances: Callable[[], Mapping[str,
         yield
     except Diverged as error:
         write_diverged(folder, error, circumstances)
+        raise
+    except NoBranches:
+        write_status(folder, status="left out")
         raise
     except (Stopped, SystemExit):
         write_status(folder, status="stopped")

@@ -22,7 +22,7 @@ from lmc_lab.runs.paths import address_of
 from lmc_lab.runs.program import Program
 from lmc_lab.runs.program_state import claim, remove_needless
 from lmc_lab.runs.run import Company, Run
-from lmc_lab.runs.status import Diverged, Stopped, check_divergence, peek_status, write_diverged, write_status
+from lmc_lab.runs.status import ENDED, Diverged, Stopped, check_divergence, peek_status, write_diverged, write_status
 from lmc_lab.runs.trunk import ensure_trunk, note_trained, publish_split, trunk_stretches
 from lmc_lab.stacked.copies import Randomness
 
@@ -177,6 +177,6 @@ def _outcomes_recorded(members: Sequence[Member]) -> Iterator[None]:
         ended = "stopped" if isinstance(error, Stopped | SystemExit) else "failed"
         for member in members:
             folder = member.run.folder
-            if peek_status(folder).get("state") not in ("diverged", "finished"):
+            if peek_status(folder).get("state") not in ENDED:
                 write_status(folder, status=ended)
         raise

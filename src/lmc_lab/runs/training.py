@@ -19,7 +19,7 @@ from lmc_lab.runs.curve_check import whole_curve
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.runs.paths import RunFolder, SplitFolder
 from lmc_lab.runs.states import RunState, Trunk, check_saved, load_states, load_trunk
-from lmc_lab.runs.status import peek_status
+from lmc_lab.runs.status import NoBranches, peek_status
 from lmc_lab.runs.subject import Request
 from lmc_lab.tasks.state_dicts import Endpoints
 from lmc_lab.tasks.task import Task
@@ -122,6 +122,7 @@ def find_training(experiment: Experiment, request: Request) -> Training:
         request: what is to be measured.
 
     Raises:
+        NoBranches: no examples were chosen for them.
         UserError: not one split is named; branches are missing, unfinished or diverged, fewer than are needed are left, or they
             were trained on different data.
         DamagedFile: an endpoint is not what its address says.
@@ -132,6 +133,9 @@ def find_training(experiment: Experiment, request: Request) -> Training:
     (step,) = request.split_steps
     _check_on_the_way(experiment, step, request.at_step)
     split = experiment.split_folder(step)
+    chosen = stored_choice(split, experiment.task.dataset.digest)
+    if chosen is not None and not len(chosen):
+        raise NoBranches(split)
     wanted = split.branch_seeds() if request.seeds is None else sorted(request.seeds)
     diverged = _diverged(experiment, step, wanted, allow_diverged=request.allow_diverged)
     finished = _finished(experiment, step, wanted, diverged, request)

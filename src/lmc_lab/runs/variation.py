@@ -33,6 +33,7 @@ class Origin:
     trunk_seed: int
     step: int  # k
     seed: Seed  # of the branch
+    batch_size: int  # of the branch
     # Of those branches of the split that start at W_k and see all examples, with these seeds, without those that diverged.
     endpoints: Callable[[Sequence[int]], Endpoints] = _no_others
 
@@ -51,7 +52,8 @@ class Variation:
     Args:
         start: makes of the weights at W_k, and of the branch's origin, those that it starts from.
         carry_optimizer_state: a branch goes on with the optimizer's state at W_k.
-        examples: returns the indices of the training examples that the branches of a split see, int64 (n,).
+        examples: returns the indices of the training examples that the branches of a split see, int64 (n,); none of them if the
+            split is to have no such branches.
         noise: the one kind that a branch's seed names; None for all of them: order, augmentation and dropout.
         task: with the overrides; None without any.
         length: what T counts.
@@ -116,10 +118,10 @@ class Variation:
             )
 
     def chosen(self, train: Examples, batch_size: int, origin: Origin) -> Tensor:
-        """Returns the indices of the examples that branches see, int64 (n,).
+        """Returns the indices of the examples that branches see, int64 (n,); none if there are to be no branches.
 
         Raises:
-            UserError: `examples` returned no distinct indices of training examples, or fewer than one batch takes.
+            UserError: `examples` returned no distinct indices of training examples, or some, but fewer than one batch takes.
         """
         if self.examples is None:
             return torch.arange(len(train))
@@ -133,7 +135,7 @@ class Variation:
                 f"expected branch.examples to return distinct numbers from 0 to {len(train) - 1}, found others; "
                 "change its _target_"
             )
-        if len(index) < batch_size:
+        if 0 < len(index) < batch_size:
             raise UserError(
                 f"expected branch.examples to choose at least one batch of {batch_size} examples, found {len(index)}; "
                 "choose more, or lower the batch size: '+branch.overrides.batch_size=…'"

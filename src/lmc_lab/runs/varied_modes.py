@@ -10,7 +10,9 @@ from torch import Tensor
 from lmc_lab.results.part import Part
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.runs.experiment import Experiment
+from lmc_lab.runs.status import NoBranches
 from lmc_lab.runs.subject import Request, Subject
+from lmc_lab.tasks.state_dicts import Endpoints
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,9 @@ class VariedModes(Subject):
     has_branches: ClassVar[bool] = True
 
     mode: Mode
-    varied: tuple[Mode, ...]  # each of the seeds of `mode`, but for those that diverged
+    varied: tuple[
+        Mode, ...
+    ]  # each of the seeds of `mode`, but for those that diverged; of none, where there are no such branches
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -45,7 +49,7 @@ class VariedModes(Subject):
         """
         mode = Mode.load(experiment, request)
         same = replace(request, seeds=mode.branches)
-        return cls(mode, tuple(Mode.load(each, same) for each in request.varied))
+        return cls(mode, tuple(_mode(each, same) for each in request.varied))
 
     @classmethod
     def in_study(cls, trunks: Sequence[int], steps: Sequence[int], seeds: Sequence[int]) -> list[tuple[Part, ...]]:
@@ -56,6 +60,16 @@ class VariedModes(Subject):
     def sweep(cls, trunks: str, splits: str, seeds: str) -> list[str]:
         """Returns the overrides that ask for the mode of each split of each trunk."""
         return Mode.sweep(trunks, splits, seeds)
+
+
+def _mode(experiment: Experiment, request: Request) -> Mode:
+    """Returns a mode of a variation; that of P = 0 endpoints where it has no branches."""
+    try:
+        return Mode.load(experiment, request)
+    except NoBranches:
+        task, (step,) = experiment.task, request.split_steps
+        none = Endpoints(torch.empty(0, task.layout.parameters.dimension), {})
+        return Mode(Part(experiment.trunk_seed, step, ()), (), task, lambda: none)
 
 
 @dataclass(frozen=True)

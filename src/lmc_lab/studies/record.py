@@ -9,7 +9,7 @@ from lmc_lab.results.manifest import StudyRecord
 from lmc_lab.results.part import Part, subject_text
 from lmc_lab.results.wanted import Wanted
 from lmc_lab.runs.experiment import Experiment
-from lmc_lab.runs.status import peek_status
+from lmc_lab.runs.status import ENDED, peek_status
 from lmc_lab.studies.plan import StudyPlan
 from lmc_lab.versions import versions_with
 
@@ -62,6 +62,6 @@ def _obstacles_of(experiment: Experiment, part: Part) -> Iterator[str]:
     yield from (
         f"seed {seed} diverged at step {statuses[seed].get('step')}" for seed in states if states[seed] == "diverged"
     )
-    unfinished = [str(seed) for seed, state in states.items() if state not in ("finished", "diverged")]
+    unfinished = [str(seed) for seed, state in states.items() if state not in ENDED]
     if unfinished:
         yield f"not finished: seed {', '.join(unfinished)}"
