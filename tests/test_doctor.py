@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from filelock import FileLock
@@ -16,8 +17,10 @@ from lmc_lab.results.manifest import StudyRecord, index, keep_study
 from lmc_lab.results.part import Part
 from lmc_lab.results.wanted import Wanted
 from lmc_lab.runs import checkpoint
+from lmc_lab.runs.agreement import by_agreement
 from lmc_lab.runs.endpoints import load_mode
-from lmc_lab.runs.status import write_status
+from lmc_lab.runs.status import NoBranches, write_status
+from lmc_lab.runs.variation import Variation
 from shell import shell, succeed
 from tiny import tiny_experiment, train_branch
 
@@ -63,6 +66,22 @@ def test_a_whole_tree_is_complete(experiment, found, tmp_path):
     paths = {str(each.path.relative_to(experiment.paths.root)) for each in diagnose(tmp_path)}
     (rows,) = (path.name for path in experiment.paths.results.glob("*.parquet"))
     assert paths == {"trunk-0", "trunk-0/split-13/branch-0", "trunk-0/split-13/branch-1", f"results/{rows}"}
+
+
+def test_chosen_examples_are_known_as_are_branches_that_have_none(experiment, found):
+    seeing = {}
+    for part, batch_size in (("shared", 16), ("unshared", 150)):
+        described = {"examples": {"part": part}}
+        choose = partial(by_agreement, num_endpoints=2, part=part)
+        varied = replace(experiment, variation=Variation(examples=choose, described=described))
+        seeing[part] = replace(varied, task=replace(experiment.task, batch_size=batch_size))
+    train_branch(seeing["shared"], 13, 0)
+    with pytest.raises(NoBranches):
+        train_branch(seeing["unshared"], 13, 0)
+    shared, none = (each.split_folder(13) for each in seeing.values())
+    assert found() == {f"trunk-0/{none.path.name}/branch-0": (State.LEFT_OUT, "")}
+    flip(shared.examples)
+    assert found()[f"trunk-0/{shared.path.name}/examples.json"][0] is State.DAMAGED
 
 
 @pytest.mark.parametrize("name", ["endpoint.safetensors", "status.json", "metrics.csv"])

@@ -92,7 +92,7 @@ def _of_trunk(folder: RunFolder) -> Iterator[Finding]:
         for branch in branches[split.path]:
             states = [branch.step(each) for each in sorted(branch.saved_steps())]
             yield from _of_run(branch, [branch.endpoint, *states])
-        yield from _left_over(split.path, {"split.json"})
+        yield from _left_over(split.path, {split.manifest.name, split.examples.name})
 
 
 def _of_programs(paths: RunPaths) -> Iterator[Finding]:
@@ -115,7 +115,8 @@ def _of_split(trunk: RunFolder, split: SplitFolder, command: str) -> Iterator[Fi
         yield Finding(start, State.MISSING, "the state that the branches leave", command)
     if not split.manifest.exists():
         yield Finding(split.manifest, State.MISSING, "what says that the trunk has come here", command)
-    yield from _wrong(split.manifest, lambda: read_json(split.manifest, address=address_of(split.manifest)), command)
+    for path in (split.manifest, split.examples):
+        yield from _wrong(path, lambda path=path: read_json(path, address=address_of(path)), command)  # type: ignore[misc]
 
 
 def _of_run(folder: RunFolder, states: list[Path], commands: Mapping[Path, str] | None = None) -> Iterator[Finding]:

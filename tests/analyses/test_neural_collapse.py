@@ -90,6 +90,15 @@ def test_branches_have_those_of_their_endpoints_and_of_their_way(trunks):
             assert rows[quantity, branch, step] == pytest.approx(float(value), rel=1e-4)
 
 
+def test_steps_of_which_branches_have_none_are_left_out(trunks):
+    analysis, task = BranchCollapse(steps=[0, 13, 40], evaluation=KEPT), trunks[0].task
+    found = list(analysis.measure(load_mode(trunks[0], 13, steps=analysis.steps), task))
+    assert [str(item) for item in found if isinstance(item, LeftOut)] == [
+        "states on the way, since none of the steps that are named lies after the split and before T"
+    ]
+    assert {row.step for row in measured(found)} == {40}
+
+
 def test_a_hull_has_the_bend_of_its_class_means(trunks):
     mode, task = load_mode(trunks[0], 13), trunks[0].task
     evaluation = EvaluationSettings(bn_policy="interpolate")

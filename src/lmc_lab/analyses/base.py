@@ -62,7 +62,6 @@ class LeftOut:
 
 
 Answer = Measurement | Record | Choice | LeftOut
-_STEPS = Annotated[Sequence[int], distinct(0)] | None  # a step named twice would have its rows twice
 
 
 class _About(ABC):
@@ -85,7 +84,9 @@ class Analysis(_About):
     def __post_init__(self) -> None:
         """Raises UserError for a setting that cannot be."""
         check_fields(self, f"analysis.{self.name}")
-        check_value(self.steps, _STEPS, f"analysis.{self.name}.steps")
+        # A step named twice would have its rows twice; of no state there is no answer where it is about all that are saved.
+        fewest = 1 if type(self).steps is None else 0
+        check_value(self.steps, Annotated[Sequence[int], distinct(fewest)] | None, f"analysis.{self.name}.steps")
 
     @property
     def bn_policy(self) -> str | None:
@@ -150,6 +151,15 @@ class ModeAnalysis(Analysis):
     @abstractmethod
     def measure(self, mode: Mode, task: Task) -> Iterator[Answer]:
         """Yields the answer."""
+
+    def without_states(self, mode: Mode) -> Iterator[LeftOut]:
+        """Yields that states on the way are left out, if `steps` names some and branches have none of them."""
+        if self.steps and mode.training is None:
+            yield LeftOut("states on the way")
+        elif self.steps and mode.training and not mode.training.steps_on_the_way:
+            yield LeftOut(
+                "states on the way", "since none of the steps that are named lies after the split and before T"
+            )
 
 
 class TrunkAnalysis(Analysis):

@@ -113,8 +113,7 @@ class BranchHessian(_Hessian, ModeAnalysis):
         """Yields the ends with their residuals at each step and at the endpoint, whose step may be unknown."""
         training, evaluator = mode.training, self.evaluator(task, mode.init_seed)
         yield from where(evaluator)
-        if training is None and self.steps:
-            yield LeftOut("states on the way")
+        yield from self.without_states(mode)
         for i, branch in enumerate(mode.branches[: self.num_branches]):
             for state in training.states_of(i) if training else ():
                 yield from _rows(self.ends(evaluator, task, state.theta, state.buffers), state.step, branch)

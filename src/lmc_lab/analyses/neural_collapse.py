@@ -64,8 +64,7 @@ class BranchCollapse(ModeAnalysis):
 
     def measure(self, mode: Mode, task: Task) -> Iterator[Answer]:
         """Yields the same rows of each branch at each step and at its endpoint, whose step may be unknown."""
-        if mode.training is None and self.steps:
-            yield LeftOut("states on the way")
+        yield from self.without_states(mode)
         points = [*_endpoints(mode), *_on_the_way(mode)]
         names = dict(zip(mode.branches, mode.names, strict=True))
         with numbers_only("in its features", [names[point.branch] for point in points if point.branch is not None]):

@@ -85,11 +85,15 @@ class Training:
         """Which training examples the branches saw, int64 (n,); None for all."""
         return stored_choice(SplitFolder(self.folders[0].path.parent), self.task.dataset.digest)
 
-    def states_of(self, index: int) -> list[RunState]:
-        """Returns the states of a branch at those of `steps` that lie on its way."""
+    @property
+    def steps_on_the_way(self) -> list[int]:
+        """Those of `steps` that lie after the split and before the end."""
         split_step = self.trunk.steps[-1]
-        on_the_way = [step for step in sorted(self.steps) if split_step < step < self.last_step]
-        return load_states(self.task, self.folders[index], on_the_way)
+        return [step for step in sorted(self.steps) if split_step < step < self.last_step]
+
+    def states_of(self, index: int) -> list[RunState]:
+        """Returns the states of a branch at `steps_on_the_way`."""
+        return load_states(self.task, self.folders[index], self.steps_on_the_way)
 
     @cached_property
     def _stored(self) -> list[checkpoint.Stored]:
