@@ -63,7 +63,8 @@ LENGTHS = [row("endpoint_start", 10.0, split_step=100)]
 REGRESSION = [train("endpoint_loss", 1.0, split_step=100)]
 CASES = [
     (1, [onset()], SEEN, "trunk 0: fails last at k = 20, holds from k = 100"),
-    (1, [onset(), onset(None, 1000, trunk=1)], NOT_SEEN, "trunk 1: fails last at k = 1000, holds from k = none"),
+    (1, [onset(), onset(None, 1000, trunk=1)], NOT_SEEN, "trunk 1: fails last at k = 1000, holds at no later split"),
+    (1, [onset(0, None)], SEEN, "trunk 0: holds from the first split on, k = 0"),
     (1, [], NOT_TESTED, ""),
     (
         1,

@@ -14,6 +14,13 @@ class OnsetBracket:
     failed: int | None  # the last split that fails the criterion; None: none does
     held: int | None  # the first split from which it holds at this and every later split; None: not even at the last
 
+    def __str__(self) -> str:
+        """Returns the bracket in words."""
+        if self.failed is None:
+            return f"holds from the first split on, k = {self.held}"
+        holds = "holds at no later split" if self.held is None else f"holds from k = {self.held}"
+        return f"fails last at k = {self.failed}, {holds}"
+
 
 def onset(steps: Sequence[int], values: Sequence[float], *, threshold: float, at_least: bool = True) -> OnsetBracket:
     """Returns from which split step on a criterion holds at every split that was measured.

@@ -7,6 +7,7 @@ from math import inf, isfinite, sqrt
 
 import pandas as pd
 
+from lmc_lab.landscape.onset import OnsetBracket
 from lmc_lab.reporting.onsets import unmeasured
 from lmc_lab.results.select import select
 
@@ -73,7 +74,7 @@ def _hull_is_better(rows: pd.DataFrame) -> Judgement:
     if onsets.empty:
         return _NOT_TESTED
     texts = [
-        f"trunk {trunk}: fails last at k = {_step(failed)}, holds from k = {_step(held)}"
+        f"trunk {trunk}: {OnsetBracket(_step(failed), _step(held))}"
         for trunk, failed, held in zip(onsets["trunk"], onsets["low"], onsets["high"], strict=True)
     ]
     last = zip(onsets["trunk"], onsets["low"], strict=True)
@@ -248,8 +249,8 @@ def _span(values: "pd.Series[float]", *, signed: bool = False) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _step(value: float) -> str:
-    return f"{value:.0f}" if isfinite(value) else "none"
+def _step(value: float) -> int | None:
+    return int(value) if isfinite(value) else None
 
 
 CLAIMS = (

@@ -76,10 +76,7 @@ def _next_splits(outcomes: dict[int, Outcomes], num_steps: int, ratio: float) ->
 
 
 def _summary(trunk: int, outcomes: Outcomes) -> str:
-    bracket = bracket_of(outcomes)
-    failed = "none" if bracket.failed is None else str(bracket.failed)
-    held = "none" if bracket.held is None else str(bracket.held)
-    text = f"trunk {trunk}: p_conv holds from k = {held} on, and fails last at k = {failed}, of {len(outcomes)} splits"
+    text = f"trunk {trunk}, of {len(outcomes)} splits: p_conv {bracket_of(outcomes)}"
     if count := num_reversals(outcomes):
         text += f"; it is not monotone ({count} fail after one that held), so this is the answer of these splits alone"
     return text
