@@ -36,10 +36,6 @@ class Aligner:
     blocks: Sequence[Block]
     seed: int
 
-    def none(self) -> list[Order]:
-        """Returns the orders in which the endpoints are."""
-        return [identity(self.blocks) for _ in self.corners.thetas]
-
     def by_centres(self) -> list[Order]:
         """Returns one order for each mode: its centre's weights are matched to the first mode's centre."""
         return self.by_points(self._centres)

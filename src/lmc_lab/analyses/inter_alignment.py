@@ -58,7 +58,7 @@ class InterAlignment(JointAnalysis):
     """
 
     name: ClassVar[str] = "inter_alignment"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     num_samples: Count = 100
     num_points: Annotated[int, at_least(3)] = 11
     num_endpoints: Annotated[int, at_least(1)] = 3
@@ -69,19 +69,19 @@ class InterAlignment(JointAnalysis):
     def measure(self, modes: Modes, task: Task) -> Iterator[Answer]:
         """Yields `p_conv`, `p_rand`, the centre, barriers, distances and what is right in common, for each way."""
         corners, init_seed = Corners.of(modes), modes.members[0].init_seed
+        module = task.initialise(init_seed)
+        evaluator = PointEvaluator(module, task.dataset.train, self.evaluation)
+        yield from how(evaluator)
+        yield from _named(self._of_union(corners, evaluator, task), "none")
         try:
             blocks = _blocks(task, init_seed, corners)
         except NoPermutations as error:
             yield LeftOut("alignment of neurons", f"since {error}")
             return
-        module = task.initialise(init_seed)
-        evaluator = PointEvaluator(module, task.dataset.train, self.evaluation)
-        yield from how(evaluator)
         aligner = Aligner(corners, task.layout.parameters, blocks, self.seed)
         examples = task.dataset.train.draw(self.num_examples).on(evaluator.device.torch_device)
         layers = LayerOutputs(module, examples.batch(slice(0, 2))[0])
         ways = {
-            "none": aligner.none(),
             "centres": aligner.by_centres(),
             "endpoints": aligner.by_endpoints(),
             "jointly": aligner.jointly(),

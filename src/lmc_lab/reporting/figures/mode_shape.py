@@ -81,7 +81,8 @@ FIGURE = ReportFigure(
         "between these, and to the endpoints of other hulls; dashed: the largest height between centre and endpoint above the "
         "endpoint itself; bars: 95 % intervals over endpoints. Left: barrier of pairs in which one layer "
         "alone is averaged; dashed, where it is moved as far in a random direction. Right: 1 - |cosine| of a layer's results "
-        "at hull points and the mean of those of the endpoints; dashed, of two endpoints. "
+        "at hull points and the mean of those of the endpoints; dashed, of two endpoints. Layers are numbered in the order of "
+        "their parameters (left) and of their calls (right); the rows' settings have their names. "
         f"{ABOUT_TRUNKS}"
     ),
 )

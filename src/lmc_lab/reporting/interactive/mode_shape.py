@@ -64,7 +64,9 @@ FIGURE = ReportFigure(
         "and the largest height on these lines above the endpoint; between endpoints, and to those of hulls of other trunks; "
         "of pairs in which one layer alone is averaged (Adilova et al. 2024), beside moves as far in a random direction; and "
         "by layer how far its results at hull points are from a multiple of the mean of those of the endpoints (Zhou et al. "
-        "2023), beside those of two endpoints. Intervals: 95 %, of heights of lines a bootstrap over endpoints, of single "
-        "layers and of two endpoints' results a jackknife over endpoints, of results at hull points t over these."
+        "2023), beside those of two endpoints. Layers are numbered in the order of their parameters for barriers, in that of "
+        "their calls for results; the rows' settings have their names. Intervals: 95 %, of heights of lines a bootstrap over "
+        "endpoints, of single layers and of two endpoints' results a jackknife over endpoints, of results at hull points t "
+        "over these."
     ),
 )
