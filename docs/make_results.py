@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lmc_lab.reporting.claims import CLAIMS, Verdict, claims_table
+from lmc_lab.reporting.claims import CLAIMS, Claim, Verdict, claims_table
 from lmc_lab.reporting.figures.onset_by_key import onset_by_key
 from lmc_lab.reporting.pictures import write_figure
 from lmc_lab.reporting.printed import FIGURES, draw_figures
@@ -50,13 +50,13 @@ def main(docs: Path) -> None:
     studies = {path.stem: Study.read(path) for path in sorted((docs / "results").glob("*.parquet"))}
     earlier = {path.stem: Study.read_earlier(path) for path in sorted((docs / "rows").glob("*.csv"))}
     page = docs / "results.md"
-    text = page.read_text()
+    sweeps = {path.parent.name: Sweep.read(path.parent) for path in sorted((docs / "results").glob("*/trials.csv"))}
+    text = _BLOCK.sub(lambda match: _filled(match, studies, sweeps), page.read_text())
+    page.write_text(text)
     for name, study in {**studies, **earlier}.items():
         _draw(name, study, docs / "figures", text)
-    sweeps = {path.parent.name: Sweep.read(path.parent) for path in sorted((docs / "results").glob("*/trials.csv"))}
     for name, sweep in sweeps.items():
         write_figure(sweep.figure, [docs / "figures" / f"{name}-onset.png"])
-    page.write_text(_BLOCK.sub(lambda match: _filled(match, studies, sweeps), text))
 
 
 @dataclass(frozen=True)
@@ -151,22 +151,40 @@ def _filled(match: "re.Match[str]", studies: Studies, sweeps: Mapping[str, Sweep
         return f"{start}{_markdown(getattr(sweeps[study], f'{table}_table')())}{end}"
     if study == "all":
         return f"{start}{_markdown(_OF_ALL[table](studies))}{end}"
-    return f"{start}{_markdown(_TABLES[table](studies[study].rows).drop(columns='task'))}{end}"
+    rows = studies[study].rows
+    found = _claims(study, rows) if table == "claims" else _TABLES[table](rows)
+    return f"{start}{_markdown(found.drop(columns='task'))}{end}"
+
+
+def _claims(study: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns what was found of each claim, with the figure that shows it."""
+    table = claims_table(rows)
+    linked = [_linked(verdict, study, claim) for verdict, claim in zip(table["found"], CLAIMS, strict=True)]
+    return table.assign(found=linked)
+
+
+def _linked(verdict: Verdict, study: str, claim: Claim) -> str:
+    """Returns a verdict that follows from rows as a link to their figure."""
+    is_told = verdict in (Verdict.SEEN, Verdict.NOT_SEEN)
+    return f"[{verdict}](figures/{study}-{claim.figure}.png)" if is_told else str(verdict)
 
 
 def _cells(studies: Studies) -> pd.DataFrame:
     """Returns the claims by tasks: what was found of each."""
-    columns = {task: [_verdict(studies, task, number) for number in range(1, len(CLAIMS) + 1)] for task in TASKS}
+    columns = {task: [_found(studies, task, number) for number in range(1, len(CLAIMS) + 1)] for task in TASKS}
     return pd.DataFrame({"claim": [f"{i}. {claim.statement}" for i, claim in enumerate(CLAIMS, start=1)], **columns})
 
 
-def _verdict(studies: Studies, task: str, number: int) -> Verdict:
+def _found(studies: Studies, task: str, number: int) -> str:
     """Returns what was found of a claim; the one about dimensions is of the study with the most endpoints."""
     if number in _OF_ACCURACY and task in _WITHOUT_ACCURACY:
-        return Verdict.DOES_NOT_APPLY
+        return str(Verdict.DOES_NOT_APPLY)
     of_many = (TASKS[task] if number == _DIMENSIONS else None) or task
     study = of_many if of_many in studies else task
-    return CLAIMS[number - 1].judge(studies[study].rows).verdict if study in studies else Verdict.NOT_TESTED
+    if study not in studies:
+        return str(Verdict.NOT_TESTED)
+    claim = CLAIMS[number - 1]
+    return _linked(claim.judge(studies[study].rows).verdict, study, claim)
 
 
 def _rules(_: Studies) -> pd.DataFrame:
@@ -205,7 +223,6 @@ _NETS = {"MNIST-1D's net": "mnist1d", "LeNet-5": "lenet_m", "SIREN": "siren"}  #
 _INSTANT, _LONG = 0.1, 10  # seconds
 _OF_ALL: Mapping[str, Callable[[Studies], pd.DataFrame]] = {"claims": _cells, "rules": _rules, "costs": _costs}
 _TABLES: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
-    "claims": claims_table,
     "modes": mode_table,
     "onset": onset_table,
     "gap_terms": gap_terms_table,

@@ -40,9 +40,14 @@ class Claim:
     """A claim of Yunis et al.; `judge` takes the rows of one task, of endpoints and trunks."""
 
     statement: str
-    source: str
+    source: str  # "Figure 2, top", which the report's figure2 shows
     rule: str
     judge: Callable[[pd.DataFrame], Judgement]
+
+    @property
+    def figure(self) -> str:
+        """Returns the name of the report's figure."""
+        return self.source.partition(",")[0].lower().replace(" ", "")
 
 
 def claims_table(rows: pd.DataFrame) -> pd.DataFrame:
