@@ -98,13 +98,16 @@ def _perturbations_are_worse(rows: pd.DataFrame) -> Judgement:
 
 
 def _hull_is_large(rows: pd.DataFrame) -> Judgement:
-    sizes = _at_splits(rows, "endpoint_endpoint", None)
-    lengths = _at_splits(rows, "endpoint_start", None)
-    ratios = _from_onset_on(rows, (sizes / lengths).dropna())
+    sizes = _estimates_at_splits(rows, "endpoint_endpoint", None)
+    lengths = _estimates_at_splits(rows, "endpoint_start", None)
+    ratios = _from_onset_on(rows, (sizes["value"] / lengths["value"]).dropna())
     if ratios.empty:
         return _NOT_TESTED
     first = ratios.groupby("trunk").head(1)  # of the earliest convex hull, which is the largest
-    numbers = f"two endpoints are {_span(first)} times as far apart as they are from W_0, at the first convex hull"
+    # Wider than they need be: as if the ends of both intervals were reached at once.
+    bounds = {"low": sizes["low"] / lengths["high"], "high": sizes["high"] / lengths["low"]}
+    texts = _estimates(pd.DataFrame({"value": ratios, **bounds}).loc[first.index])
+    numbers = f"two endpoints are {', '.join(texts)} times as far apart as they are from W_0, at the first convex hull"
     numbers += _without_hull(rows)
     return _judged(bool(first.between(1 / _SAME_ORDER, _SAME_ORDER).all()), numbers)
 
@@ -165,11 +168,15 @@ def _updates_look_convex(rows: pd.DataFrame) -> Judgement:
 def _hull_is_more_accurate(rows: pd.DataFrame) -> Judgement:
     if select(rows, "endpoint_accuracy").empty:
         return _without_accuracy(rows)
-    gain = _at_splits(rows, "hull_point_accuracy", "train") - _at_splits(rows, "endpoint_accuracy", "train")
-    gain = _from_onset_on(rows, gain.dropna())
+    points = _estimates_at_splits(rows, "hull_point_accuracy", "train")
+    endpoints = _estimates_at_splits(rows, "endpoint_accuracy", "train")
+    gain = _from_onset_on(rows, (points["value"] - endpoints["value"]).dropna())
     if gain.empty:
         return Judgement(Verdict.NOT_TESTED, "no hull is convex")
-    numbers = f"{_span(gain, signed=True)} on the training set, from the onset on{_without_hull(rows)}"
+    numbers = f"{_span(gain, signed=True)} on the training set, from the onset on"
+    least = [gain.idxmin()]
+    at_least = (text for values in (points, endpoints) for text in _estimates(values.loc[least], digits=3))
+    numbers += f"; where it is least, {' against '.join(at_least)}{_without_hull(rows)}"
     return _judged(bool((gain > 0).all()), numbers)
 
 
@@ -230,8 +237,13 @@ def _without_accuracy(rows: pd.DataFrame) -> Judgement:
 
 def _at_splits(rows: pd.DataFrame, quantity: str, subset: str | None) -> "pd.Series[float]":
     """Returns the last value of a quantity by trunk and split."""
+    return _estimates_at_splits(rows, quantity, subset)["value"]
+
+
+def _estimates_at_splits(rows: pd.DataFrame, quantity: str, subset: str | None) -> pd.DataFrame:
+    """Returns the last value of a quantity with the ends of its interval by trunk and split."""
     of_splits = select(rows, quantity, subset).dropna(subset="split_step")
-    return of_splits.groupby(["trunk", "split_step"])["value"].last().astype(float)
+    return of_splits.groupby(["trunk", "split_step"])[["value", "low", "high"]].last().astype(float)
 
 
 def _from_onset_on(rows: pd.DataFrame, values: "pd.Series[float]") -> "pd.Series[float]":
@@ -252,6 +264,15 @@ def _span(values: "pd.Series[float]", *, signed: bool = False) -> str:
     """Returns the smallest and the largest value."""
     low, high = (f"{value:+.3f}" if signed else f"{value:.2f}" for value in (values.min(), values.max()))
     return low if low == high else f"{low} to {high}"
+
+
+def _estimates(table: pd.DataFrame, *, digits: int = 2) -> list[str]:
+    """Returns each value of a table with its interval, if it has one."""
+    lines = table[["value", "low", "high"]].itertuples(index=False)
+    return [
+        f"{value:.{digits}f}" + (f" [{low:.{digits}f}, {high:.{digits}f}]" if isfinite(low) and isfinite(high) else "")
+        for value, low, high in lines
+    ]
 
 
 def _step(value: float) -> int | None:
