@@ -17,8 +17,9 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lmc_lab.reporting.claims import CLAIMS, Claim, Verdict, claims_table
+from lmc_lab.reporting.claims import CLAIMS, Claim, claims_table
 from lmc_lab.reporting.figures.onset_by_key import onset_by_key
+from lmc_lab.reporting.judgements import Verdict
 from lmc_lab.reporting.pictures import write_figure
 from lmc_lab.reporting.printed import FIGURES, draw_figures
 from lmc_lab.reporting.question_tables import (

@@ -3,7 +3,8 @@
 import pandas as pd
 import pytest
 
-from lmc_lab.reporting.claims import CLAIMS, Verdict, claims_table
+from lmc_lab.reporting.claims import CLAIMS, claims_table
+from lmc_lab.reporting.judgements import Verdict
 from lmc_lab.results.row_file import SCHEMA
 
 SEEN, NOT_SEEN, NOT_TESTED, DOES_NOT_APPLY = Verdict
