@@ -80,8 +80,16 @@ def test_chosen_examples_are_known_as_are_branches_that_have_none(experiment, fo
         train_branch(seeing["unshared"], 13, 0)
     shared, none = (each.split_folder(13) for each in seeing.values())
     assert found() == {f"trunk-0/{none.path.name}/branch-0": (State.LEFT_OUT, "")}
+    name = f"trunk-0/{shared.path.name}/examples.json"
     flip(shared.examples)
-    assert found()[f"trunk-0/{shared.path.name}/examples.json"][0] is State.DAMAGED
+    assert found()[name][0] is State.DAMAGED
+    with FileLock(shared.path / ".examples.lock"):
+        _repair([each for each in diagnose(experiment.paths.root.parent) if each.path == shared.examples])
+    assert shared.examples.exists()  # somebody is at work on it
+    shared.examples.unlink()
+    assert found()[name][0] is State.MISSING
+    train_branch(seeing["shared"], 13, 0)
+    assert name not in found()
 
 
 @pytest.mark.parametrize("name", ["endpoint.safetensors", "status.json", "metrics.csv"])

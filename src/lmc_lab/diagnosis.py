@@ -1,4 +1,4 @@
-"""What of an output tree is complete, damaged, diverged, unfinished, missing or left over; only looks."""
+"""What of an output tree is complete, left out, damaged, diverged, unfinished, missing or left over; only looks."""
 
 import fcntl
 import re
@@ -115,8 +115,17 @@ def _of_split(trunk: RunFolder, split: SplitFolder, command: str) -> Iterator[Fi
         yield Finding(start, State.MISSING, "the state that the branches leave", command)
     if not split.manifest.exists():
         yield Finding(split.manifest, State.MISSING, "what says that the trunk has come here", command)
+    if _has_lost_choice(split):
+        yield Finding(split.examples, State.MISSING, "which examples its branches saw", command)
     for path in (split.manifest, split.examples):
         yield from _wrong(path, lambda path=path: read_json(path, address=address_of(path)), command)  # type: ignore[misc]
+
+
+def _has_lost_choice(split: SplitFolder) -> bool:
+    """Returns whether nothing says which examples the finished branches of a split saw that did not see all."""
+    described = peek_json(split.manifest, address=address_of(split.manifest)).get("described", {})
+    is_chosen = "examples" in described and not split.examples.exists()
+    return is_chosen and any(split.path.glob("branch-*/endpoint.safetensors"))
 
 
 def _of_run(folder: RunFolder, states: list[Path], commands: Mapping[Path, str] | None = None) -> Iterator[Finding]:

@@ -17,8 +17,8 @@ def main() -> None:
     """Runs the command line; exit code 1 if something is to be done."""
     parser = ArgumentParser(
         prog="lmc-doctor",
-        description="Says what of an output folder is complete, damaged, diverged, unfinished, missing or left over, and the "
-        "commands that would mend it.",
+        description="Says what of an output folder is complete, left out, damaged, diverged, unfinished, missing or left over, "
+        "and the commands that would mend it.",
     )
     parser.add_argument("output_dir", nargs="?", default="multirun", help="where the products are (default: multirun)")
     parser.add_argument(
@@ -106,9 +106,11 @@ def _repair(findings: "Sequence[Finding]") -> None:
 
 
 def _lock_of(path: Path) -> Path:
-    """Returns the lock of whoever makes a file: of its run, of a split's trunk, or of a result."""
+    """Returns the lock of whoever makes a file: of its run, of a split's trunk, of a choice, or of a result."""
     if path.parent.name == "results":
         return path.with_name(".manifest.lock" if path.suffix == ".json" else f".{path.name}.lock")
+    if path.name == "examples.json":
+        return path.with_name(".examples.lock")
     return (path.parent.parent if path.name == "split.json" else path.parent) / ".lock"
 
 

@@ -14,7 +14,7 @@ from lmc_lab.runs.status import ENDED, peek_status
 
 
 class BranchProgress:
-    """A line with the branches done, running, failed and diverged, and the time left; silent when stderr is no terminal."""
+    """A line with what became of the branches, and the time left; silent when stderr is no terminal."""
 
     def __init__(self, folders: Sequence[RunFolder], *, seconds: float = 1.0) -> None:
         self._folders = folders
@@ -46,14 +46,14 @@ class BranchProgress:
 
 
 def summary(states: Counter[str]) -> str:
-    """Returns what the line says of the branches; of those that diverged only if there are any."""
-    diverged = f", {states['diverged']} diverged" if states["diverged"] else ""
+    """Returns what the line says of the branches; of those that diverged or are left out only if there are any."""
+    rare = "".join(f", {states[state]} {state}" for state in ("diverged", "left out") if states[state])
     running = f"{states['running']} running, {states['failed']} failed"
-    return f"{states['finished']} of {states.total()} branches done, {running}{diverged}"
+    return f"{states['finished']} of {states.total()} branches done, {running}{rare}"
 
 
 def count_states(folders: Sequence[RunFolder]) -> Counter[str]:
-    """Returns how many runs are finished, diverged, running, failed (with an error, or killed) or waiting."""
+    """Returns how many runs are finished, diverged, left out, running, failed (with an error, or killed) or waiting."""
     return Counter(_state(peek_status(folder)) for folder in folders)
 
 

@@ -27,7 +27,7 @@ def _answer(config: DictConfig) -> bool:
     """Prints the folders of the branches that are asked for if all of them are finished; returns whether they are."""
     from lmc_lab.addresses import listed, paths_of, split_of
     from lmc_lab.run_keys import check_run_keys
-    from lmc_lab.runs.finished import is_finished, is_reached
+    from lmc_lab.runs.finished import is_choice_kept, is_finished, is_reached
     from lmc_lab.runs.split import parse_step
 
     schema.check(config)
@@ -42,9 +42,12 @@ def _answer(config: DictConfig) -> bool:
         for text in listed(config.split_step):
             step = parse_step(text, steps_per_epoch=1, max_steps=config.task.max_steps)
             split = split_of(config, trunk, step)
-            folders = [split.folder(paths).branch(seed) for seed in listed(config.seed)]
+            own = split.folder(paths)
+            folders = [own.branch(seed) for seed in listed(config.seed)]
             later = [each for each in config.run.save_steps if each > step]
             if not (all(is_finished(folder, later) for folder in folders) and is_reached(split, paths)):
+                return False
+            if config.branch.get("examples") is not None and not is_choice_kept(own):
                 return False
             found += folders
     print(*(folder.path for folder in found), sep="\n")

@@ -123,6 +123,27 @@ def test_a_panel_of_the_page_is_drawn_in_full(rows, name):
     json.dumps([panel.to_plain() for panel in panels], allow_nan=False)
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_a_figure_of_which_one_analysis_has_rows_is_drawn(rows, name):
+    """Where a study has this analysis alone, nothing else that the figure draws is there."""
+    for analysis, of_analysis in rows_for(ALL[name], rows).groupby("analysis"):
+        assert not ALL[name].can_be_drawn(of_analysis) or ALL[name].drawn(of_analysis), analysis
+
+
+@pytest.mark.parametrize("name", ["detectors on paper", "detectors on page"])
+def test_a_measure_along_branches_announces_nothing(rows, name):
+    of_branches = rows[rows["analysis"] == "branch_collapse"]
+    assert "nc1" in set(of_branches["quantity"]) and not ALL[name].can_be_drawn(of_branches)
+
+
+@pytest.mark.parametrize("part", ["shared", "unshared"])
+@pytest.mark.parametrize("name", ["shared_examples on paper", "shared_examples on page"])
+def test_one_part_of_the_examples_is_drawn_where_the_other_has_no_branches(rows, name, part):
+    other = {"shared": "unshared", "unshared": "shared"}[part]
+    one = rows[~rows["quantity"].str.contains(f"_(?:on|of)_(?:random_)?{other}(?:_own)?$")]
+    assert ALL[name].can_be_drawn(one) and ALL[name].drawn(one)
+
+
 def test_what_is_on_paper_is_on_the_page_where_it_can_be_drawn():
     assert {name: figure.needs for name, figure in printed.FIGURES.items()} == {
         name: figure.needs for name, figure in page.FIGURES.items() if name not in page.ONLY_HERE

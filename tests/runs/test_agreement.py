@@ -7,8 +7,10 @@ import torch
 from torch.func import functional_call
 
 from lmc_lab.errors import UserError
+from lmc_lab.results.part import Part
 from lmc_lab.runs.agreement import by_agreement
 from lmc_lab.runs.endpoints import load_mode
+from lmc_lab.runs.finished import is_choice_kept
 from lmc_lab.runs.run import Run
 from lmc_lab.runs.side_by_side import _of_same_examples
 from lmc_lab.runs.status import NoBranches, peek_status
@@ -16,6 +18,7 @@ from lmc_lab.runs.subject import Request
 from lmc_lab.runs.trunk import ensure_split
 from lmc_lab.runs.variation import Origin, Variation
 from lmc_lab.runs.varied_modes import VariedModes
+from lmc_lab.studies.record import _lacks_branches
 from tiny import tiny_experiment, train_branch
 
 
@@ -130,6 +133,10 @@ def test_a_split_has_no_branches_of_a_part_that_is_smaller_than_a_batch(experime
         ):
             train_branch(own, 20, 0)
     assert peek_status(own.split_folder(20).branch(0))["state"] == "left out"
+    assert [*_lacks_branches(own, (Part(0, 20, (0,)),))] == [
+        "no examples were chosen for the branches of trunk 0, k = 20"
+    ]
+    assert [*_lacks_branches(experiment, (Part(0, 20, (0,)),))] == []
     with pytest.raises(NoBranches):
         load_mode(own, 20)
     assert _of_same_examples([Run(own, 20, 0), Run(own, 20, 1)]) == []
@@ -138,6 +145,20 @@ def test_a_split_has_no_branches_of_a_part_that_is_smaller_than_a_batch(experime
         0,
         experiment.task.layout.parameters.dimension,
     )
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_text("{")])
+def test_a_lost_choice_is_made_again_though_its_branches_are_finished(experiment, damage):
+    own = seeing(experiment)
+    train_branch(own, 13, 0)
+    folder = own.split_folder(13)
+    before, endpoint = folder.examples.read_bytes(), folder.branch(0).endpoint.stat().st_mtime_ns
+    assert is_choice_kept(folder)
+    damage(folder.examples)
+    assert not is_choice_kept(folder)
+    train_branch(own, 13, 0)
+    assert folder.examples.read_bytes() == before and folder.branch(0).endpoint.stat().st_mtime_ns == endpoint
+    assert peek_status(folder.branch(0))["state"] == "finished"
 
 
 def test_a_program_has_branches_of_the_same_examples(experiment):

@@ -142,9 +142,12 @@ def _chosen(mode: Mode) -> Tensor:
     Raises:
         UserError: nobody knows.
     """
-    chosen: Tensor | None = mode.training.examples if mode.training else None
+    training = mode.training
+    chosen: Tensor | None = training.examples if training else None
     if chosen is None:
+        command = f": {training.trained_by}" if training else ""
         raise UserError(
-            "expected branches of chosen examples with the file of the choice, found none; train them again"
+            "expected branches of chosen examples with the file of the choice, found none; give the command that trains "
+            f"them again, which makes it{command}"
         )
     return chosen

@@ -1,6 +1,6 @@
 """A figure of the report, on paper or on the page: what it needs, what it shows, and how it is drawn."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -23,6 +23,7 @@ class ReportFigure(Generic[Drawn]):
         caption: what it shows, as plain text; its first sentence is the heading on the page.
         also: further quantities that it draws.
         over_time: whether its rows are those of hulls on their way, too, each with its step; else of endpoints alone.
+        of_trunks: whether it draws what was measured along trunks alone, and neither of branches nor of splits.
         of_elsewhere: whether it also draws weights from elsewhere, whose rows have no trunk and no split.
         only_with: parts of the caption that are told only where there is one of these quantities.
     """
@@ -32,6 +33,7 @@ class ReportFigure(Generic[Drawn]):
     caption: str
     also: Sequence[str] = ()
     over_time: bool = False
+    of_trunks: bool = False
     of_elsewhere: bool = False
     only_with: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
@@ -46,7 +48,7 @@ class ReportFigure(Generic[Drawn]):
 
     def can_be_drawn(self, rows: pd.DataFrame) -> bool:
         """Returns whether `rows` have a number that it needs."""
-        return not finite(select_any(rows, self.needs)).empty
+        return not self._selected(rows, self.needs).empty
 
     def drawn(self, rows: pd.DataFrame) -> Drawn:
         """Returns the figure of what it names in `rows`."""
@@ -62,7 +64,11 @@ class ReportFigure(Generic[Drawn]):
 
     def rows_of(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Returns what it sees of `rows`: what it names, where that is finite."""
-        return finite(select_any(rows, self.quantities))
+        return self._selected(rows, self.quantities)
+
+    def _selected(self, rows: pd.DataFrame, quantities: Collection[str]) -> pd.DataFrame:
+        found = finite(select_any(rows, quantities))
+        return found[found["branch"].isna() & found["split_step"].isna()] if self.of_trunks else found
 
 
 def finite(rows: pd.DataFrame) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from lmc_lab.process import heavy_imports
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.curve_check import set_aside_unless_whole
 from lmc_lab.runs.experiment import Experiment
-from lmc_lab.runs.finished import is_finished
+from lmc_lab.runs.finished import is_choice_kept, is_finished
 from lmc_lab.runs.paths import RunFolder, Seed
 from lmc_lab.runs.program_state import claim, remove_needless
 from lmc_lab.runs.run import ALONE, Company, Run
@@ -37,15 +37,22 @@ def train_from(experiment: Experiment, split: Split, seed: Seed) -> RunFolder:
 
     Raises:
         Diverged: the branch does.
+        NoBranches: no examples are chosen for it.
         Stopped: training ended early.
     """
     run = Run(experiment, split.step, seed)
-    folder = run.folder
+    _train_to_end(run)
+    _keep_choice(run)
+    return run.folder
+
+
+def _train_to_end(run: Run) -> None:
+    folder, experiment = run.folder, run.experiment
     folder.path.mkdir(parents=True, exist_ok=True)
     with locked(folder.lock), outcome_recorded(folder, experiment.circumstances):
         check_divergence(folder, str(run.name), stop=run.last_step, circumstances=experiment.circumstances)
         if is_finished(folder, steps_to_save(run)):
-            return folder
+            return
         if stretch := where_to_begin(run):
             trained = _train(run, stretch)
             complete(run, dict(trained.module.state_dict()), trained.path_length)
@@ -54,7 +61,13 @@ def train_from(experiment: Experiment, split: Split, seed: Seed) -> RunFolder:
             _train(run, stretch, is_resumable=False)
         if missing or not is_marked_finished(folder):
             write_finished(folder, step=run.last_step, trained=_trained(run))
-    return folder
+
+
+def _keep_choice(run: Run) -> None:
+    """Chooses once more which examples a finished branch saw, if the file that says so is lost or damaged."""
+    is_of_some = run.experiment.variation.examples is not None
+    if is_of_some and not is_choice_kept(run.experiment.split_folder(run.split_step or 0)):
+        _ = run.chosen
 
 
 def where_to_begin(run: Run) -> Stretch | None:

@@ -7,9 +7,10 @@ the run trained, which looks at it under the run's lock.
 from collections.abc import Iterable
 
 from lmc_lab.errors import UserError
+from lmc_lab.files import peek_json
 from lmc_lab.runs import seal
 from lmc_lab.runs.curve_check import whole_curve
-from lmc_lab.runs.paths import RunFolder, RunPaths
+from lmc_lab.runs.paths import RunFolder, RunPaths, SplitFolder, address_of
 from lmc_lab.runs.split import Split
 from lmc_lab.runs.status import peek_status
 
@@ -38,3 +39,8 @@ def is_finished(folder: RunFolder, steps: Iterable[int]) -> bool:
         return all(seal.is_whole(path) for path in [folder.endpoint, *on_the_way])
     except UserError:
         return False
+
+
+def is_choice_kept(folder: SplitFolder) -> bool:
+    """Returns whether the file is whole that says which examples the branches of a split see, of whichever data."""
+    return bool(peek_json(folder.examples, address=address_of(folder.examples)))

@@ -26,8 +26,10 @@ def record_of(plan: StudyPlan) -> StudyRecord:
         for subject in plan.subjects_of(analysis):
             wanted.append(Wanted(analysis.name, analysis.version, settings, subject))
             found = obstacles.setdefault(subject_text(subject), [])
+            obstacles_of_all = [*_lacks_branches(experiment, subject)]  # an analysis does without those of a variation
             for each in (experiment, *varied):
-                found += [obstacle for obstacle in _obstacles(each, subject) if obstacle not in found]
+                obstacles_of_all += _obstacles(each, subject)
+            found += [obstacle for obstacle in dict.fromkeys(obstacles_of_all) if obstacle not in found]
     return StudyRecord(
         name=plan.name,
         asked=plan.asked,
@@ -38,6 +40,16 @@ def record_of(plan: StudyPlan) -> StudyRecord:
         wanted=tuple(wanted),
         obstacles={subject: tuple(reasons) for subject, reasons in obstacles.items() if reasons},
     )
+
+
+def _lacks_branches(experiment: Experiment, subject: Sequence[Part]) -> Iterator[str]:
+    """Yields at which splits of a subject there are no branches, since no examples were chosen for them."""
+    for part in subject:
+        if part.trunk is None or part.split_step is None:
+            continue
+        split = experiment.paths.split(part.trunk, part.split_step, experiment.variant)
+        if any(peek_status(split.branch(seed)).get("state") == "left out" for seed in part.branches):
+            yield f"no examples were chosen for the branches of trunk {part.trunk}, k = {part.split_step}"
 
 
 def _obstacles(experiment: Experiment, subject: Sequence[Part]) -> Iterator[str]:

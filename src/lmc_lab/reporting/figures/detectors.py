@@ -38,6 +38,7 @@ FIGURE = ReportFigure(
     draw=draw,
     needs=UNUSUAL,
     also=(*(quantity for quantity in DETECTORS if quantity not in UNUSUAL), "onset_p_conv"),
+    of_trunks=True,
     caption=(
         "Measures along the trunks that may announce the onset of p_conv, whose bracket is shaded, with the trunk's symbol at "
         "the top: from the last split that fails to the first from which on it holds; bars: 95 % intervals, of the Lyapunov "

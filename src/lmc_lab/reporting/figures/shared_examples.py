@@ -56,7 +56,7 @@ def _draw(axis: Axes, rows: pd.DataFrame, marks: Marks, quantity: str, *, own: b
         axis.set_ylim(bottom=0)
 
 
-_NEEDS = (on_part("p_conv", "shared", own=True),)
+_NEEDS = (on_part("p_conv", "shared", own=True), on_part("p_conv", "unshared", own=True))
 FIGURE = ReportFigure(
     draw=draw,
     needs=_NEEDS,

@@ -33,6 +33,7 @@ FIGURE = ReportFigure(
     draw=draw,
     needs=UNUSUAL,
     also=(*(quantity for quantity in DETECTORS if quantity not in UNUSUAL), "onset_p_conv"),
+    of_trunks=True,
     caption=(
         "What announces the onset. Measures along the trunks; shaded is the bracket of the onset of p_conv, from the last "
         "split that fails to the first from which on it holds. A detector would change most just before, in every trunk."

@@ -56,7 +56,7 @@ def _against_split(title: str, label: str, traces: list[Trace], rows: pd.DataFra
     return Panel(title=title, traces=traces, x="split step k", y=label, steps=steps_in(rows), layout=layout)
 
 
-_NEEDS = (on_part("p_conv", "shared", own=True),)
+_NEEDS = (on_part("p_conv", "shared", own=True), on_part("p_conv", "unshared", own=True))
 FIGURE = ReportFigure(
     draw=draw,
     needs=_NEEDS,
