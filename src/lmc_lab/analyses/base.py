@@ -129,6 +129,11 @@ class Analysis(_About):
         """
         return ()
 
+    @property
+    def plain_branches(self) -> int:
+        """Returns how many plain branches, those with the seeds below it, its variations are made from."""
+        return 0
+
     def variations_of(self, task: Task) -> Sequence[Mapping[str, Any]]:
         """Returns the ways to make branches that this analysis wants for a task; overridden where they depend on the task."""
         return self.variations

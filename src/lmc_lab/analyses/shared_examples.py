@@ -65,6 +65,11 @@ class SharedExamples(VariedAnalysis):
         start = {"start": {"_target_": "lmc_lab.runs.continuation.own_endpoint"}} if self.start == "endpoints" else {}
         return [{**start, "examples": self._rule(way)} for way in self.ways]
 
+    @property
+    def plain_branches(self) -> int:
+        """Returns `num_endpoints`."""
+        return self.num_endpoints
+
     def variations_of(self, task: Task) -> Sequence[Mapping[str, Any]]:
         """Returns the same for a task that has right and wrong.
 
