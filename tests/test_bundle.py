@@ -112,5 +112,6 @@ def test_the_pages_tables_are_filled_from_files(exported, tmp_path):
     ]
     without = [["not tested", "does not apply" if number in (7, 8) else "not tested"] for number in range(1, 10)]
     assert [cell[1:3] for cell in cells] == without  # of lenet_m, and of siren, which has no accuracy
-    assert cells[1][0] in ("seen", "not seen") and any(line.startswith("| trunk | k | P | J |") for line in lines)
+    links = ("[seen](figures/lenet-figure2.png)", "[not seen](figures/lenet-figure2.png)")
+    assert cells[1][0] in links and any(line.startswith("| trunk | k | P | J |") for line in lines)
     assert {"lenet-figure2.png", "lenet-over_time.png"} <= {path.name for path in (tmp_path / "figures").iterdir()}
