@@ -55,6 +55,7 @@ def sweep(folder, cache, launcher, **variables):
     return succeed(f"{SWEEP} {LAUNCHERS[launcher]} output_dir={folder} cache_dir={cache}", is_warm=False, **variables)
 
 
+@pytest.mark.long
 def test_processes_of_submitit_make_the_same_bits(tmp_path, shared_cache, expected):
     pytest.importorskip("submitit")
     printed = sweep(tmp_path, shared_cache, "local")
@@ -70,6 +71,7 @@ def test_slurm_makes_the_same_bits(tmp_path, shared_cache, expected, cluster):
     assert again.count(": done") == 2 and len(list(tmp_path.glob("sweeps/*/jobs"))) == 1
 
 
+@pytest.mark.long
 @needs_slurm
 @pytest.mark.timeout(700)
 def test_a_warned_job_goes_back_to_the_queue_and_a_killed_one_costs_itself(tmp_path, shared_cache, cluster):
@@ -123,6 +125,7 @@ def _node(cluster):
     return _ask(cluster, "sinfo -h -o %n").strip()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(700)
 def test_ray_makes_the_same_bits_and_starts_a_job_again_whose_worker_died(tmp_path, shared_cache, expected):
     pytest.importorskip("ray")

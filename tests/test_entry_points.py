@@ -353,7 +353,14 @@ def test_a_branch_that_fails_costs_only_itself_and_is_named(tmp_path, places):
     assert {path.parent.name for path in finished(tmp_path)} == {"branch-0", "branch-2", "branch-9"}
 
 
-@pytest.mark.parametrize("launcher", ["hydra.launcher.n_jobs=1", "hydra.launcher.n_jobs=2", "hydra/launcher=basic"])
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        pytest.param("hydra.launcher.n_jobs=1", marks=pytest.mark.long),
+        "hydra.launcher.n_jobs=2",
+        "hydra/launcher=basic",
+    ],
+)
 def test_a_sweep_names_the_branch_of_a_job_that_failed(tmp_path, places, launcher):
     in_the_way(tmp_path, places, 1)
     result = shell(f"python -m lmc_lab.train {TINY} {places} -m split_step=10,20 'seed=range(4)' {launcher}")

@@ -90,6 +90,7 @@ def test_an_analysis_and_a_figure_of_ones_own_are_in_a_study_and_its_report(tmp_
     assert "The figure rays is left out, since none of loss_on_ray was measured." in printed
 
 
+@pytest.mark.long
 def test_a_kind_of_subject_of_ones_own_is_measured_by_a_study(tmp_path, places):
     command = the_command_in(EXAMPLES / "conf" / "study" / "neighbours.yaml")
     small = SMALL.replace("[0,20]", "[40,0,20]")
@@ -106,6 +107,7 @@ def test_a_kind_of_subject_of_ones_own_is_measured_by_a_study(tmp_path, places):
     assert refused.returncode == 1 and "expected two splits, found [0]; add" in refused.stderr
 
 
+@pytest.mark.long
 def test_three_lenets_of_a_plain_loop_give_the_same_numbers_by_command_and_by_library(tmp_path, real_data):
     train = "python three_lenets.py"
     assert f"    {train.replace('three', 'examples/three')} lenets\n" in (EXAMPLES / "three_lenets.py").read_text()
