@@ -107,11 +107,14 @@ def _repair(findings: "Sequence[Finding]") -> None:
 
 def _lock_of(path: Path) -> Path:
     """Returns the lock of whoever makes a file: of its run, of a split's trunk, of a choice, or of a result."""
+    from lmc_lab.runs.paths import SplitFolder
+
     if path.parent.name == "results":
         return path.with_name(".manifest.lock" if path.suffix == ".json" else f".{path.name}.lock")
-    if path.name == "examples.json":
-        return path.with_name(".examples.lock")
-    return (path.parent.parent if path.name == "split.json" else path.parent) / ".lock"
+    split = SplitFolder(path.parent)
+    if path == split.examples:
+        return split.examples_lock
+    return (path.parent.parent if path == split.manifest else path.parent) / ".lock"
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def _work(config: DictConfig) -> None:
         _train_trunks(trunks, steps, allow_diverged=config.allow_diverged)
     else:
         train_trunks_side_by_side(trunks, steps, splits=steps)
-        with _left_out_if_diverged(allowed=config.allow_diverged):
+        with _said_if_left_out(allow_diverged=config.allow_diverged):
             for trunk in trunks:
                 for step in sorted(steps):
                     ensure_trunk(trunk, {0, step}, splits={step})
@@ -94,7 +94,7 @@ def _train_trunks(trunks: "Sequence[Experiment]", steps: Sequence[int], *, allow
     train_trunks_side_by_side(trunks, states, splits=steps)
     failures = Failures("trunk")
     for trunk in trunks:
-        with failures.collected(f"trunk_seed={trunk.trunk_seed}"), _left_out_if_diverged(allowed=allow_diverged):
+        with failures.collected(f"trunk_seed={trunk.trunk_seed}"), _said_if_left_out(allow_diverged=allow_diverged):
             ensure_trunk(trunk, states, splits=steps)
             print(trunk.trunk_folder.path)
     failures.tell()
@@ -118,7 +118,7 @@ def _train_branches(
     if (
         len(trunks) == len(steps) == 1
     ):  # what goes wrong before the one split is the error of the job, not of its branches
-        with _left_out_if_diverged(allowed=allow_diverged) as is_whole:
+        with _said_if_left_out(allow_diverged=allow_diverged) as is_whole:
             train_trunks_side_by_side(trunks, steps, splits=steps)
             ensure_split(trunks[0], steps[0])
         if not is_whole:
@@ -129,7 +129,7 @@ def _train_branches(
         for run in runs:
             name = _name(run, trunks, steps)
             with failures.collected(name):
-                with _left_out_if_diverged(allowed=allow_diverged):
+                with _said_if_left_out(allow_diverged=allow_diverged):
                     split = ensure_split(run.experiment, run.split_step or 0)
                     print(train_from(run.experiment, split, run.seed or 0).path)
                 left.remove(run)
@@ -163,16 +163,15 @@ def _named_if_ended(runs: "Sequence[Run]") -> "Iterator[list[Run]]":
 
 
 @contextmanager
-def _left_out_if_diverged(*, allowed: bool) -> "Iterator[list[bool]]":
-    """Says what diverged inside, if that is allowed, or is not to be; gives a list that is empty if something is left out."""
+def _said_if_left_out(*, allow_diverged: bool) -> "Iterator[list[bool]]":
+    """Says what is not to be inside, or diverged, if that is allowed; gives a list that is empty if something is left out."""
     from lmc_lab.runs.status import Diverged, NoBranches
 
     is_whole = [True]
+    may_be_left_out = (NoBranches, Diverged) if allow_diverged else (NoBranches,)
     try:
         yield is_whole
-    except (Diverged, NoBranches) as error:
-        if isinstance(error, Diverged) and not allowed:
-            raise
+    except may_be_left_out as error:
         is_whole.clear()
         print(f"left out: {error}")
 

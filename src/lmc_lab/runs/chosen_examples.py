@@ -35,7 +35,7 @@ def choose_once(folder: SplitFolder, data_digest: str, choose: Callable[[], Tens
     index = stored_choice(folder, data_digest)
     if index is None:
         folder.path.mkdir(parents=True, exist_ok=True)
-        with locked(folder.path / ".examples.lock"):
+        with locked(folder.examples_lock):
             index = stored_choice(folder, data_digest)
             if index is None:
                 index = choose()

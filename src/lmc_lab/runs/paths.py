@@ -86,6 +86,11 @@ class SplitFolder:
         """Which training examples its branches see, if not all."""
         return self.path / "examples.json"
 
+    @property
+    def examples_lock(self) -> Path:
+        """Held by whoever chooses them."""
+        return self.path / ".examples.lock"
+
     def branch(self, seed: Seed) -> RunFolder:
         """The branch with this data-order seed."""
         return RunFolder(self.path / f"branch-{seed}")

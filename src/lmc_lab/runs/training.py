@@ -137,9 +137,8 @@ def find_training(experiment: Experiment, request: Request) -> Training:
     (step,) = request.split_steps
     _check_on_the_way(experiment, step, request.at_step)
     split = experiment.split_folder(step)
-    chosen = stored_choice(split, experiment.task.dataset.digest)
-    if chosen is not None and not len(chosen):
-        raise NoBranches(split)
+    if experiment.variation.examples is not None:
+        _check_chosen(split, experiment.task.dataset.digest)
     wanted = split.branch_seeds() if request.seeds is None else sorted(request.seeds)
     diverged = _diverged(experiment, step, wanted, allow_diverged=request.allow_diverged)
     finished = _finished(experiment, step, wanted, diverged, request)
@@ -163,6 +162,12 @@ def find_training(experiment: Experiment, request: Request) -> Training:
         trained_by=trained_by,
         steps=tuple(request.steps or ()),
     )
+
+
+def _check_chosen(split: SplitFolder, data_digest: str) -> None:
+    chosen = stored_choice(split, data_digest)
+    if chosen is not None and not len(chosen):
+        raise NoBranches(split)
 
 
 def _check_on_the_way(experiment: Experiment, split_step: int, at_step: int | None) -> None:

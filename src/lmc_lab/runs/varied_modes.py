@@ -26,9 +26,8 @@ class VariedModes(Subject):
     has_branches: ClassVar[bool] = True
 
     mode: Mode
-    varied: tuple[
-        Mode, ...
-    ]  # each of the seeds of `mode`, but for those that diverged; of none, where there are no such branches
+    # Each of the seeds of `mode`, but for those that diverged; of none, where there are no such branches.
+    varied: tuple[Mode, ...]
 
     @property
     def parts(self) -> tuple[Part, ...]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from lmc_lab import stages
 from lmc_lab.analyses.store import identity_settings
@@ -45,10 +46,7 @@ def record_of(plan: StudyPlan) -> StudyRecord:
 def _lacks_branches(experiment: Experiment, subject: Sequence[Part]) -> Iterator[str]:
     """Yields at which splits of a subject there are no branches, since no examples were chosen for them."""
     for part in subject:
-        if part.trunk is None or part.split_step is None:
-            continue
-        split = experiment.paths.split(part.trunk, part.split_step, experiment.variant)
-        if any(peek_status(split.branch(seed)).get("state") == "left out" for seed in part.branches):
+        if any(status.get("state") == "left out" for status in _statuses(experiment, part).values()):
             yield f"no examples were chosen for the branches of trunk {part.trunk}, k = {part.split_step}"
 
 
@@ -59,17 +57,21 @@ def _obstacles(experiment: Experiment, subject: Sequence[Part]) -> Iterator[str]
         yield from (where + obstacle for obstacle in _obstacles_of(experiment, part))
 
 
+def _statuses(experiment: Experiment, part: Part) -> dict[int, dict[str, Any]]:
+    """Returns what the status files of a part's branches say by their seeds; nothing for a trunk, or weights from elsewhere."""
+    if part.trunk is None or part.split_step is None:
+        return {}
+    split = experiment.paths.split(part.trunk, part.split_step, experiment.variant)
+    return {seed: peek_status(split.branch(seed)) for seed in part.branches}
+
+
 def _obstacles_of(experiment: Experiment, part: Part) -> Iterator[str]:
-    paths = experiment.paths
     if part.trunk is None:
         return
-    trunk = peek_status(paths.trunk(part.trunk))
+    trunk = peek_status(experiment.paths.trunk(part.trunk))
     if trunk.get("state") == "diverged":
         yield f"the trunk diverged at step {trunk.get('step')}"
-    if part.split_step is None:
-        return
-    split = paths.split(part.trunk, part.split_step, experiment.variant)
-    statuses = {seed: peek_status(split.branch(seed)) for seed in part.branches}
+    statuses = _statuses(experiment, part)
     states = {seed: status.get("state") for seed, status in statuses.items()}
     yield from (
         f"seed {seed} diverged at step {statuses[seed].get('step')}" for seed in states if states[seed] == "diverged"
