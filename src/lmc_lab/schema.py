@@ -60,7 +60,7 @@ KINDS: Mapping[str, Any] = {
     "trunks": Annotated[Sequence[Seed], distinct(2)] | None,
     "tuning_seed": _SmallSeed,
 }
-_OPTIONAL = (
+OPTIONAL = (
     "study.evaluation",
     "study.search",
     "study.steps",
@@ -82,7 +82,7 @@ def check(config: DictConfig) -> None:
 
 def _absent_keys(config: DictConfig) -> list[str]:
     below = (key for key in KINDS if "." in key and key.partition(".")[0] in config)
-    return [key for key in below if key not in _OPTIONAL and not _has(config, key)]
+    return [key for key in below if key not in OPTIONAL and not _has(config, key)]
 
 
 def _has(config: DictConfig, key: str) -> bool:

@@ -11,7 +11,7 @@ from hydra.errors import HydraException, InstantiationException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
-from lmc_lab import configs
+from lmc_lab import configs, schema
 from lmc_lab.construct import argument_names
 from lmc_lab.errors import UserError, is_users_own, modules_of, nearest, one_line, raised_in
 
@@ -113,7 +113,16 @@ def _unknown_key(match: re.Match[str], config_name: str) -> str:
         return f"expected keys that '{key}' has, found '{inner[1]}'; add it first: +{inner[1]}=…"
     if key.startswith("hydra.launcher.") and config_name in ("study", "tune"):  # whose own launcher has no keys
         return f"expected the launcher of the study's sweeps before its key '{key}', found none; write hydra/launcher=pool, too"
-    valid = known | _arguments_beside(key, config_name)
+    group, _, rest = key.partition(".")
+    analysis = rest.partition(".")[0]
+    if group == "analysis" and analysis in _analyses() and f"analysis.{analysis}" not in known:
+        return (
+            f"expected a key of a chosen analysis, found '{key}'; add {analysis} to the list: 'analysis=[…,{analysis}]'"
+        )
+    addable = _addable_to_a_study(known)
+    valid = known | _arguments_beside(key, config_name) | addable
+    if group == "study" and addable:
+        return f"expected a key of the config, found '{key}'; {nearest(key, valid, '--help lists the keys')}"
     others = [name for name in _ENTRY_POINTS if name != config_name and key in configs.keys(name)]
     if not others:
         return f"expected a key of the config, found '{key}'; {nearest(key, valid, '--help lists the keys')}"
@@ -133,6 +142,18 @@ def _arguments_beside(key: str, config_name: str) -> set[str]:
     with suppress(Exception):  # a target that cannot be imported is another sentence
         return {f"+{parent}.{name}" for name in argument_names(node["_target_"], parent) if name not in node}
     return set()
+
+
+def _addable_to_a_study(known: set[str]) -> set[str]:
+    """Returns what may be added to the study among the known keys, if there is one: analyses, and keys that it may lack."""
+    if "study.analyses" not in known:
+        return set()
+    lacking = {*schema.OPTIONAL, *(f"study.analyses.{name}" for name in _analyses())} - known
+    return {f"+{key}" for key in lacking}
+
+
+def _analyses() -> list[str]:
+    return configs.groups(configs.folders())["analysis"]
 
 
 def _exists(match: re.Match[str], config_name: str) -> str:

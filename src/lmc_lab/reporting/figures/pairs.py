@@ -13,7 +13,7 @@ from lmc_lab.reporting.figures.figure2 import PROBABILITIES, p_conv
 from lmc_lab.reporting.figures.layout import compose
 from lmc_lab.reporting.palette import GREEN, PINK, RED
 from lmc_lab.reporting.report_figure import ReportFigure
-from lmc_lab.results.select import select
+from lmc_lab.results.select import select, select_any
 
 LEVELS = ("loss", "error")
 _SERIES = {
@@ -24,8 +24,13 @@ _SERIES = {
 
 
 def draw(rows: pd.DataFrame) -> Figure:
-    """Returns `p_conv` beside barrier and instability of pairs in loss and in error."""
-    return compose(rows, [[p_conv, *(partial(pairs, level=level) for level in LEVELS)]])
+    """Returns `p_conv` beside barrier and instability of pairs in loss and, where it exists, in error."""
+    levels = [level for level in LEVELS if not select_any(rows, _quantities(level)).empty]
+    return compose(rows, [[p_conv, *(partial(pairs, level=level) for level in levels)]])
+
+
+def _quantities(level: str) -> tuple[str, ...]:
+    return tuple(f"{name}_{level}" for name in ("barrier", "instability"))
 
 
 def pairs(axis: Axes, rows: pd.DataFrame, marks: Marks, *, level: str) -> None:
@@ -40,7 +45,7 @@ def pairs(axis: Axes, rows: pd.DataFrame, marks: Marks, *, level: str) -> None:
 FIGURE = ReportFigure(
     draw=draw,
     needs=("instability_loss",),
-    also=(*PROBABILITIES, *(f"{name}_{level}" for name in ("barrier", "instability") for level in LEVELS)),
+    also=(*PROBABILITIES, *(name for level in LEVELS for name in _quantities(level))),
     caption=(
         "Linear mode connectivity of pairs of endpoints. Left: Figure 2, top, with 95 % Wilson intervals. Then the largest "
         "excess of the loss, or of the error, on the line between two endpoints over the chord (barrier) or over the mean of "
