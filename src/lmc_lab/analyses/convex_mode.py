@@ -52,18 +52,18 @@ class ConvexMode(ModeAnalysis):
 
     def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | Choice]:
         """Yields how points were evaluated, and the rows of each subset."""
-        dataset = task.dataset
-        evaluator = PointEvaluator(task.initialise(mode.init_seed), dataset.train, self.evaluation)
+        evaluator = PointEvaluator(task.initialise(mode.init_seed), task.dataset.train, self.evaluation)
+        subsets = self.evaluation.subsets(task.dataset)
         yield from how(evaluator)
         endpoints = mode.endpoints.to(evaluator.device.torch_device)
 
         def probe_on(subset: str, sample: HullSample) -> HullProbe:
             with numbers_only(f"on the {subset} set", mode.names):
-                evaluate = evaluator.evaluate_on(dataset.subsets[subset], mode.buffers)
+                evaluate = evaluator.evaluate_on(subsets[subset], mode.buffers)
                 return probe_hull(evaluate, endpoints, sample)
 
         probes = {"train": self._resolved(lambda sample: probe_on("train", sample), mode, endpoints)}
-        for subset in dataset.subsets:
+        for subset in subsets:
             probe = probes.get(subset) or probe_on(subset, probes["train"].sample)
             yield from _probabilities(probe, subset)
             yield from _levels(probe, mode.branches, subset)

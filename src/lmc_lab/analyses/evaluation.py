@@ -1,8 +1,10 @@
-"""How and where points were evaluated, as rows say it."""
+"""How, where and on which examples points were evaluated, as a result says it."""
 
 from collections.abc import Iterator
 
-from lmc_lab.analyses.base import Choice
+from lmc_lab.analyses.base import Choice, Record
+from lmc_lab.data.examples import Dataset
+from lmc_lab.tasks.evaluation_settings import EvaluationSettings
 from lmc_lab.tasks.point_evaluator import PointEvaluator
 
 
@@ -18,3 +20,9 @@ def where(evaluator: PointEvaluator) -> Iterator[Choice]:
     if evaluator.device.total_memory is not None:
         sizes = evaluator.pass_sizes
         yield Choice("at_a_time", f"{sizes.num_models} points x {sizes.num_examples} examples")
+
+
+def which(settings: EvaluationSettings, dataset: Dataset) -> Iterator[Record]:
+    """Yields which examples of each subset are looked at, int64 (n,), if not all are: what is kept of each is of these."""
+    if settings.num_examples is not None:
+        yield from (Record(f"{name}_index", settings.index(subset)) for name, subset in dataset.subsets.items())

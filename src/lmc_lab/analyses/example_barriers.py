@@ -10,8 +10,9 @@ from torch import Tensor
 
 from lmc_lab.analyses.base import Answer, LeftOut, Measurement, ModeAnalysis, Record
 from lmc_lab.analyses.estimates import bootstrap_pair_mean, mean, symmetric
-from lmc_lab.analyses.evaluation import how
+from lmc_lab.analyses.evaluation import how, which
 from lmc_lab.analyses.numbers import numbers_only
+from lmc_lab.data.examples import Examples
 from lmc_lab.landscape.example_barriers import (
     ExampleBarriers,
     error_norms,
@@ -59,6 +60,7 @@ class BarriersByExample(ModeAnalysis):
         module = task.initialise(mode.init_seed)
         evaluator = PointEvaluator(module, task.dataset.train, self.evaluation)
         yield from how(evaluator)
+        yield from which(self.evaluation, task.dataset)
         with numbers_only("on the train set", mode.names):
             barriers, is_right = self._barriers(evaluator, mode, task)
         yield _over_pairs("example_barrier", barriers, barriers.values.mean(dim=1))
@@ -75,11 +77,16 @@ class BarriersByExample(ModeAnalysis):
         elif not isinstance(module, Classification) or task.dataset.train.targets.dim() > 1:
             yield LeftOut("EL2N", "since examples have no class each")
         else:
-            yield from self._by_el2n(barriers, _el2n(evaluator, mode, task), parts)
+            yield from self._by_el2n(
+                barriers, _el2n(evaluator, mode, self.evaluation.examples(task.dataset.train)), parts
+            )
 
     def _barriers(self, evaluator: PointEvaluator, mode: Mode, task: Task) -> tuple[ExampleBarriers, Tensor | None]:
         """Returns the barriers on the training set, and which examples each endpoint has right, bool (P, N)."""
-        train, endpoints = task.dataset.train, mode.endpoints.to(evaluator.device.torch_device)
+        train, endpoints = (
+            self.evaluation.examples(task.dataset.train),
+            mode.endpoints.to(evaluator.device.torch_device),
+        )
         vertices = torch.eye(len(mode), dtype=torch.float64)
         num_taken = min(self.num_endpoints, len(mode))
         halves = midpoint_coefficients(num_taken) @ vertices[:num_taken]
@@ -115,7 +122,7 @@ def _over_pairs(quantity: str, barriers: ExampleBarriers, values: Tensor) -> Mea
     return bootstrap_pair_mean(quantity, symmetric(pairs, barriers.num_endpoints), subset="train")
 
 
-def _el2n(evaluator: PointEvaluator, mode: Mode, task: Task) -> Tensor:
+def _el2n(evaluator: PointEvaluator, mode: Mode, train: Examples) -> Tensor:
     """Returns the error norm of each training example at W_k, float64 (N,)."""
     assert mode.training is not None
     state = mode.training.trunk.states[-1]
@@ -123,7 +130,7 @@ def _el2n(evaluator: PointEvaluator, mode: Mode, task: Task) -> Tensor:
     norms: list[Tensor] = []
     evaluator.visit_outputs(
         point,
-        task.dataset.train,
+        train,
         lambda _, outputs, targets: norms.append(error_norms(outputs[0], targets).cpu()),
     )
     return torch.cat(norms)

@@ -61,7 +61,7 @@ class GapTermsOfHull(ModeAnalysis):
         endpoints = mode.endpoints.to(evaluator.device.torch_device)
         sample = sample_hull(endpoints, self.num_samples, seed=self.seed)
         outputs = _Mixtures(evaluator, mode, sample, has_classes=isinstance(module, Classification))
-        for subset, examples in dataset.subsets.items():
+        for subset, examples in self.evaluation.subsets(dataset).items():
             with numbers_only(f"on the {subset} set", mode.names):
                 evaluations = outputs.evaluate(endpoints, examples)
                 check_losses(evaluations["endpoint"].loss, "endpoint")

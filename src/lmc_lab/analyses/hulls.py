@@ -65,7 +65,7 @@ class Hulls(ModeAnalysis):
         generator = torch.Generator().manual_seed(self.seed)
         members = draw_subsets(len(mode), num_taken, self.num_hulls, generator=generator)
         hulls = sample_hulls(endpoints, members, self.num_samples, generator=generator)
-        for subset, examples in dataset.subsets.items():
+        for subset, examples in self.evaluation.subsets(dataset).items():
             with numbers_only(f"on the {subset} set", mode.names):
                 is_better = probe_hulls(evaluator.evaluate_on(examples, mode.buffers), endpoints, hulls)
             for index, of_hull in enumerate(is_better):

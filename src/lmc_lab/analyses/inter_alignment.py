@@ -103,7 +103,7 @@ class InterAlignment(JointAnalysis):
         yield _distance([thetas[list(pair)] for pair in pairs])
         movable = task.layout.parameters.varying(corners.thetas)
         sample = sample_hull(thetas, self.num_samples, seed=self.seed, movable=movable)
-        for subset, examples in task.dataset.subsets.items():
+        for subset, examples in self.evaluation.subsets(task.dataset).items():
             evaluate = evaluator.evaluate_on(examples, corners.buffers)
             with numbers_only(f"on the {subset} set", corners.names):
                 probe = probe_hull(evaluate, thetas, sample)
@@ -123,7 +123,7 @@ class InterAlignment(JointAnalysis):
         aligned = [aligner.pair(*pair) for pair in pairs]
         yield _distance([pair.thetas for pair in aligned])
         device = evaluator.device.torch_device
-        for subset, examples in dataset.subsets.items():
+        for subset, examples in self.evaluation.subsets(dataset).items():
             lines = []
             for pair in aligned:
                 evaluate, ends = evaluator.evaluate_on(examples, pair.buffers), pair.thetas.to(device)

@@ -121,7 +121,7 @@ class NoiseHulls(VariedAnalysis):
         yield pair_mean("endpoint_endpoint", pairwise_distances(thetas), counted=different if different.any() else None)
         yield mean("endpoint_hull_point", sample.distance)
         yield mean("hull_radius", distances_to(thetas, centre(thetas)))
-        for subset, examples in task.dataset.subsets.items():
+        for subset, examples in self.evaluation.subsets(task.dataset).items():
             with numbers_only(f"on the {subset} set", [f"{named[kind].names[i]}, {kind}" for kind, i in members]):
                 probe = probe_hull(evaluator.evaluate_on(examples, buffers), thetas, sample)
             yield probability("p_conv", probe.is_conv_better, subset=subset)

@@ -41,7 +41,7 @@ class Pairs(ModeAnalysis):
         yield from how(evaluator)
         endpoints = mode.endpoints[: self.num_endpoints].to(evaluator.device.torch_device)
         buffers = {name: values[: self.num_endpoints] for name, values in mode.buffers.items()}
-        for subset, examples in dataset.subsets.items():
+        for subset, examples in self.evaluation.subsets(dataset).items():
             with numbers_only(f"on the {subset} set", mode.names):
                 lines = probe_lines(evaluator.evaluate_on(examples, buffers), endpoints, num_points=self.num_points)
             for level in lines[0, 1].levels:

@@ -80,7 +80,7 @@ class PerturbedBranches(VariedAnalysis):
     ) -> Iterator[Measurement | LeftOut]:
         for number, pairs in enumerate(pairs_of):
             yield replace(mean(f"{kind}_distance", pairs.distances), index=number)
-        for subset, examples in task.dataset.subsets.items():
+        for subset, examples in self.evaluation.subsets(task.dataset).items():
             has_barrier: list[Tensor] = []
             for number, pairs in enumerate(pairs_of):
                 with numbers_only(f"on the {subset} set", pairs.names):

@@ -10,6 +10,7 @@ from torch import Tensor
 from lmc_lab.analyses.base import Choice, LeftOut, Measurement, ModeAnalysis
 from lmc_lab.analyses.evaluation import how
 from lmc_lab.analyses.numbers import numbers_only
+from lmc_lab.data.examples import Examples
 from lmc_lab.landscape.finite import check_losses
 from lmc_lab.landscape.hull import LazyPoints, evaluate_lazily, hull_points, sample_hull
 from lmc_lab.landscape.plane import NoPlane, Plane, plane_grid, principal_plane
@@ -51,8 +52,8 @@ class PlaneOfHull(ModeAnalysis):
 
         Endpoints on one line, as two always are, have no plane: there are no rows then, but the choice that says so.
         """
-        train = task.dataset.train
-        evaluator = PointEvaluator(task.initialise(mode.init_seed), train, self.evaluation)
+        evaluator = PointEvaluator(task.initialise(mode.init_seed), task.dataset.train, self.evaluation)
+        train = self.evaluation.examples(task.dataset.train)
         yield from how(evaluator)
         endpoints = mode.endpoints.to(evaluator.device.torch_device)
         try:
@@ -80,7 +81,7 @@ class PlaneOfHull(ModeAnalysis):
             yield from _point("endpoint", place, loss, branch=branch)
         yield from _points("hull_point", coefficients @ plane.endpoints, hull.loss)
         yield from _points("grid", grid, on_grid.loss)
-        yield from _split_state(plane, evaluator, mode, task)
+        yield from _split_state(plane, evaluator, mode, train)
 
 
 def _mixtures(endpoints: Tensor, coefficients: Tensor, of_buffers: Tensor) -> LazyPoints:
@@ -100,13 +101,15 @@ def _shares(plane: Plane) -> Iterator[Measurement]:
         yield Measurement(quantity="plane_direction_share", value=float(share), index=index)
 
 
-def _split_state(plane: Plane, evaluator: PointEvaluator, mode: Mode, task: Task) -> Iterator[Measurement | LeftOut]:
+def _split_state(
+    plane: Plane, evaluator: PointEvaluator, mode: Mode, train: Examples
+) -> Iterator[Measurement | LeftOut]:
     """Yields where W_k is on the plane, and its loss."""
     if mode.training is None:
         yield LeftOut("the place and the loss of W_k")
         return
     theta, buffers = mode.training.at_split[None], mode.training.trunk.states[-1].buffers
-    evaluate = evaluator.evaluate_on(task.dataset.train, buffers)
+    evaluate = evaluator.evaluate_on(train, buffers)
     loss = evaluate(theta, torch.ones(1, 1, dtype=torch.float64)).loss
     with numbers_only("at the split, on the train set"):
         check_losses(loss, "state", allows_infinity=True)

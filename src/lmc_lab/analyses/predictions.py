@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lmc_lab.analyses.base import Choice, JointAnalysis, Measurement, ModeAnalysis, Record
-from lmc_lab.analyses.evaluation import how
+from lmc_lab.analyses.evaluation import how, which
 from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.data.examples import Examples
 from lmc_lab.data.thumbnails import thumbnails
@@ -50,7 +50,8 @@ class Predictions(ModeAnalysis):
         """Yields the mean share for every number of endpoints (`index`), the packed correct masks C_i^j, and examples."""
         evaluator = PointEvaluator(task.initialise(mode.init_seed), task.dataset.train, self.evaluation)
         yield from how(evaluator)
-        for subset, examples in task.dataset.subsets.items():
+        yield from which(self.evaluation, task.dataset)
+        for subset, examples in self.evaluation.subsets(task.dataset).items():
             masks = _correct_masks(evaluator, mode, examples)
             if masks is None:
                 continue
@@ -58,16 +59,16 @@ class Predictions(ModeAnalysis):
                 yield Measurement(quantity="shared_correct", value=float(share), index=count, subset=subset)
             yield _share("intra_mode", intra_mode(masks), subset)
             yield Record(f"{subset}_correct", pack_mask(masks))
-            yield from self._shown(examples, masks, subset)
+            yield from self._shown(examples, self.evaluation.index(task.dataset.subsets[subset]), masks, subset)
 
-    def _shown(self, examples: Examples, masks: Tensor, subset: str) -> Iterator[Record]:
-        """Yields examples (n, ...) as they are stored, which of them they are, their targets, and how many have each right."""
+    def _shown(self, examples: Examples, numbers: Tensor, masks: Tensor, subset: str) -> Iterator[Record]:
+        """Yields examples (n, ...) as they are stored, which they are, their targets, and how many have each right."""
         index = draw_examples(masks, self.num_examples, generator=torch.Generator().manual_seed(0))
         if len(index):
             shown = examples.at(index)
             if isinstance(shown.inputs, Tensor):  # several inputs are no picture
                 yield Record(f"{subset}_examples", thumbnails(shown.inputs))
-            yield Record(f"{subset}_examples_index", index)
+            yield Record(f"{subset}_examples_index", numbers[index])
             yield Record(f"{subset}_examples_target", shown.targets)
             yield Record(f"{subset}_examples_num_right", masks[:, index].sum(dim=0))
 
@@ -97,7 +98,8 @@ class InterMode(JointAnalysis):
         train = task.dataset.train
         evaluators = [PointEvaluator(task.initialise(mode.init_seed), train, self.evaluation) for mode in modes]
         yield from how(evaluators[0])
-        for subset, examples in task.dataset.subsets.items():
+        yield from which(self.evaluation, task.dataset)
+        for subset, examples in self.evaluation.subsets(task.dataset).items():
             masks = [
                 _correct_masks(evaluator, mode, examples) for evaluator, mode in zip(evaluators, modes, strict=True)
             ]

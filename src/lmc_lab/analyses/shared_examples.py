@@ -102,12 +102,13 @@ class SharedExamples(VariedAnalysis):
                 yield LeftOut(f"branches on {_said(way)}", "which are fewer than a batch takes")
                 continue
             chosen = _chosen(mode)
+            own = self.evaluation.examples(dataset.train.at(chosen))
             yield Measurement(quantity=f"num_examples_on_{way}", value=len(chosen))
-            for subset, examples in dataset.subsets.items():
+            for subset, examples in self.evaluation.subsets(dataset).items():
                 yield from self._of_hull(evaluator, mode, examples, f"on_{way}", subset)
-            yield from self._of_hull(evaluator, mode, dataset.train.at(chosen), f"on_{way}_own", "train")
+            yield from self._of_hull(evaluator, mode, own, f"on_{way}_own", "train")
             if not way.startswith("random"):
-                yield from self._of_hull(evaluator, modes.mode, dataset.train.at(chosen), f"of_{way}", "train")
+                yield from self._of_hull(evaluator, modes.mode, own, f"of_{way}", "train")
 
     def _of_hull(
         self, evaluator: PointEvaluator, mode: Mode, examples: Examples, suffix: str, subset: str

@@ -46,7 +46,7 @@ class Star(ModeAnalysis):
         middle = torch.full((1, len(mode)), 1 / len(mode), dtype=torch.float64)
         spokes = [(0, end) for end in range(len(mode))]
         endpoints = mode.endpoints.to(evaluator.device.torch_device)
-        for subset, examples in task.dataset.subsets.items():
+        for subset, examples in self.evaluation.subsets(task.dataset).items():
             evaluate = evaluator.evaluate_on(examples, mode.buffers)
             with numbers_only(f"on the {subset} set", mode.names):
                 lines = probe_spokes(evaluate, endpoints, middle, spokes, num_points=self.num_points)
@@ -85,7 +85,7 @@ class InterStar(JointAnalysis):
         corners = Corners.of(modes)
         endpoints = corners.thetas.to(evaluator.device.torch_device)
         spokes, pairs = corners.to_other_modes(), corners.between_first(self.num_endpoints)
-        for subset, examples in task.dataset.subsets.items():
+        for subset, examples in self.evaluation.subsets(task.dataset).items():
             evaluate = evaluator.evaluate_on(examples, corners.buffers)
             with numbers_only(f"on the {subset} set", corners.names):
                 of_star = probe_spokes(evaluate, endpoints, corners.centres, spokes, num_points=self.num_points)

@@ -65,7 +65,11 @@ class Examples:
 
         What stands first may be special: the first 46 ms of the Bach clip are silent.
         """
-        return self.at(self._shuffled()[:count].sort().values)
+        return self.at(self.drawn(count))
+
+    def drawn(self, count: int) -> Tensor:
+        """Returns which examples `draw(count)` chooses, int64 (count,)."""
+        return self._shuffled()[:count].sort().values
 
     def undrawn(self, count: int) -> "Examples":
         """Returns the examples that `draw(count)` leaves, in their order."""

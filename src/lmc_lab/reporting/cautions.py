@@ -73,11 +73,17 @@ def _alignment(rows: pd.DataFrame) -> Iterator[str]:
 
 
 def _evaluation(rows: pd.DataFrame) -> Iterator[str]:
-    analyses: dict[str, set[str]] = {}
-    for analysis, settings in rows[["analysis", "settings"]].dropna().drop_duplicates().itertuples(index=False):
-        way = json.loads(settings).get("chosen", {}).get("evaluation", "")
+    slow: dict[str, set[str]] = {}
+    partial: dict[int, set[str]] = {}
+    for analysis, text in rows[["analysis", "settings"]].dropna().drop_duplicates().itertuples(index=False):
+        settings = json.loads(text)
+        way = settings.get("chosen", {}).get("evaluation", "")
         if way.startswith("loop"):
-            analyses.setdefault(way.removeprefix("loop").lstrip(": "), set()).add(analysis)
-    for why, names in analyses.items():
+            slow.setdefault(way.removeprefix("loop").lstrip(": "), set()).add(analysis)
+        if number := (settings.get("evaluation") or {}).get("num_examples"):
+            partial.setdefault(number, set()).add(analysis)
+    for number, names in partial.items():
+        yield f"losses of {', '.join(sorted(names))} are means over {number:,} examples of a set, chosen at random once."
+    for why, names in slow.items():
         reason = f" ({why})" if why else ""
         yield f"points of {', '.join(sorted(names))} were evaluated one by one{reason}, which is slow."

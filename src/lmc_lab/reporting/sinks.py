@@ -195,15 +195,18 @@ def _log_records(run: wandb.Run, results: Sequence[Result]) -> None:
 
 def _log_examples(run: wandb.Run, results: Sequence[Result], examples: Examples) -> None:
     """Logs a table of training examples with how many endpoints of each mode have them right."""
-    masks = {
-        int(result.rows["split_step"].iloc[0]): unpack_mask(
-            checkpoint.load(result.records).state["train_correct"], len(examples)
-        )
+    states = {
+        int(result.rows["split_step"].iloc[0]): checkpoint.load(result.records).state
         for result in results
         if result.entry.analysis == "predictions" and result.records is not None
     }
-    if masks:
-        run.log({"examples": _with_pictures(example_table(masks, examples.targets), examples)})
+    if not states:
+        return
+    index = next(iter(states.values())).get("train_index", torch.arange(len(examples)))  # a study's are all of the same
+    masks = {step: unpack_mask(state["train_correct"], len(index)) for step, state in states.items()}
+    table = example_table(masks, examples.targets[index])
+    table["example"] = index[table["example"].to_numpy()].numpy()
+    run.log({"examples": _with_pictures(table, examples)})
 
 
 def _with_pictures(table: pd.DataFrame, examples: Examples) -> wandb.Table:

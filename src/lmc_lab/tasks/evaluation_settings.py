@@ -4,9 +4,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
+from torch import Tensor
+
+from lmc_lab.data.examples import Dataset, Examples
 from lmc_lab.tasks.device import DeviceName
 from lmc_lab.tasks.forward import EvaluationPath
-from lmc_lab.values import Condition, at_least, check_fields, incidental
+from lmc_lab.values import Condition, Count, at_least, check_fields, incidental
 
 
 class BatchNormPolicy(StrEnum):
@@ -26,6 +29,8 @@ class EvaluationSettings:
 
     Args:
         bn_policy: without effect for a model without BatchNorm.
+        num_examples: of each set, chosen at random once and for all, over which losses and accuracies are means; all for None.
+            An analysis with a number of its own is of that many.
         num_bn_examples: training examples, chosen at random once and for all, in the batch of `reestimate`.
         path: one point after another, or many at once.
         device: where. Rounding differs, and rows say which it was; a result is known without it.
@@ -33,6 +38,7 @@ class EvaluationSettings:
     """
 
     bn_policy: Annotated[str, BatchNormPolicy] = BatchNormPolicy.REESTIMATE
+    num_examples: Count | None = None
     num_bn_examples: Annotated[int, at_least(2, because="one has no variance")] = 2048
     path: Annotated[str, EvaluationPath] = EvaluationPath.AUTO
     device: Annotated[str, DeviceName] = incidental(DeviceName.AUTO)
@@ -41,3 +47,15 @@ class EvaluationSettings:
     def __post_init__(self) -> None:
         """Raises UserError for a setting that cannot be."""
         check_fields(self, "evaluation")
+
+    def subsets(self, dataset: Dataset) -> dict[str, Examples]:
+        """Returns what points are evaluated on of each subset, by its name."""
+        return {name: self.examples(subset) for name, subset in dataset.subsets.items()}
+
+    def examples(self, subset: Examples) -> Examples:
+        """Returns what points are evaluated on of a subset."""
+        return subset if self.num_examples is None else subset.draw(self.num_examples)
+
+    def index(self, subset: Examples) -> Tensor:
+        """Returns which examples of a subset these are, int64 (n,)."""
+        return subset.drawn(len(subset) if self.num_examples is None else self.num_examples)
