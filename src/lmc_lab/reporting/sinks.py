@@ -205,7 +205,7 @@ def _log_examples(run: wandb.Run, results: Sequence[Result], examples: Examples)
     index = next(iter(states.values())).get("train_index", torch.arange(len(examples)))  # a study's are all of the same
     masks = {step: unpack_mask(state["train_correct"], len(index)) for step, state in states.items()}
     table = example_table(masks, examples.targets[index])
-    table["example"] = index[table["example"].to_numpy()].numpy()
+    table["example"] = index[table["example"].tolist()].numpy()
     run.log({"examples": _with_pictures(table, examples)})
 
 
