@@ -30,7 +30,7 @@ class EvaluationSettings:
     Args:
         bn_policy: without effect for a model without BatchNorm.
         num_examples: of each set, chosen at random once and for all, over which losses and accuracies are means; all for None.
-            An analysis with a number of its own is of that many.
+            An analysis with a number of its own is of that many; means of features by class are of the whole set.
         num_bn_examples: training examples, chosen at random once and for all, in the batch of `reestimate`.
         path: one point after another, or many at once.
         device: where. Rounding differs, and rows say which it was; a result is known without it.
