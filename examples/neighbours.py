@@ -77,11 +77,12 @@ class BetweenSplits(Analysis):
     def measure(self, modes: Neighbours, task: Task) -> Iterator[Measurement | Choice]:
         """Yields how points were evaluated, the mean barrier and the largest, of each subset."""
         evaluator = PointEvaluator(task.initialise(modes.members[0].init_seed), task.dataset.train, self.evaluation)
-        yield from how(evaluator)
+        subsets = self.evaluation.subsets(task.dataset)
+        yield from how(evaluator, subsets)
         corners, later = Corners.of(modes), modes.parts[-1].split_step
         endpoints = corners.thetas.to(evaluator.device.torch_device)
         spokes = corners.to_other_modes()
-        for subset, examples in task.dataset.subsets.items():
+        for subset, examples in subsets.items():
             evaluate = evaluator.evaluate_on(examples, corners.buffers)
             with numbers_only(f"on the {subset} set", corners.names):
                 lines = probe_spokes(evaluate, endpoints, corners.centres, spokes, num_points=self.num_points)

@@ -39,10 +39,11 @@ class Rays(ModeAnalysis):
     def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | Choice]:
         """Yields how points were evaluated, and a row for each subset and percent (`index`)."""
         evaluator = PointEvaluator(task.initialise(mode.init_seed), task.dataset.train, self.evaluation)
-        yield from how(evaluator)
+        subsets = self.evaluation.subsets(task.dataset)
+        yield from how(evaluator, subsets)
         corners = torch.eye(len(mode), dtype=torch.float64)
         centre = torch.full_like(corners, 1 / len(mode))
-        for subset, examples in task.dataset.subsets.items():
+        for subset, examples in subsets.items():
             evaluate = evaluator.evaluate_on(examples, mode.buffers)
             for percent in self.percents:
                 coefficients = centre + percent / 100 * (corners - centre)  # (P, P), each row sums to 1

@@ -329,7 +329,7 @@ def barrier_by_el2n(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def part_p_conv(rows: pd.DataFrame, *, own: bool = True, ax: Axes | None = None) -> Axes:
-    """Draws `p_conv` of branches that see a part of the examples: on this part, or on the whole training set."""
+    """Draws `p_conv` of branches that see a part of the examples: on this part, or on the training set."""
     return _drawn(shared_examples_.part_p_conv_own if own else shared_examples_.part_p_conv, rows, ax)
 
 
@@ -339,7 +339,7 @@ def part_barriers(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def part_accuracy(rows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draws the accuracy, on the whole training set, of branches that see a part of the examples."""
+    """Draws the accuracy, on the training set, of branches that see a part of the examples."""
     return _drawn(shared_examples_.part_accuracy, rows, ax)
 
 

@@ -113,15 +113,17 @@ def _unknown_key(match: re.Match[str], config_name: str) -> str:
         return f"expected keys that '{key}' has, found '{inner[1]}'; add it first: +{inner[1]}=…"
     if key.startswith("hydra.launcher.") and config_name in ("study", "tune"):  # whose own launcher has no keys
         return f"expected the launcher of the study's sweeps before its key '{key}', found none; write hydra/launcher=pool, too"
-    group, _, rest = key.partition(".")
-    analysis = rest.partition(".")[0]
-    if group == "analysis" and analysis in _analyses() and f"analysis.{analysis}" not in known:
+    addable = _addable_to_a_study(known)
+    if any(f"{key}.".startswith(f"{each}.") for each in addable):
+        return f"expected a key of the config, found '{key}'; add it: +{key}=…"
+    if (analysis := _analysis_not_chosen(key, known)) and addable:
+        return f"expected a key of the config, found '{key}'; write +study.analyses.{analysis}={{…}}"
+    if analysis and config_name == "analyze":
         return (
             f"expected a key of a chosen analysis, found '{key}'; add {analysis} to the list: 'analysis=[…,{analysis}]'"
         )
-    addable = _addable_to_a_study(known)
-    valid = known | _arguments_beside(key, config_name) | addable
-    if group == "study" and addable:
+    valid = known | _arguments_beside(key, config_name) | {f"+{each}" for each in addable}
+    if key.startswith("study.") and addable:
         return f"expected a key of the config, found '{key}'; {nearest(key, valid, '--help lists the keys')}"
     others = [name for name in _ENTRY_POINTS if name != config_name and key in configs.keys(name)]
     if not others:
@@ -145,11 +147,16 @@ def _arguments_beside(key: str, config_name: str) -> set[str]:
 
 
 def _addable_to_a_study(known: set[str]) -> set[str]:
-    """Returns what may be added to the study among the known keys, if there is one: analyses, and keys that it may lack."""
+    """Returns the keys that a study's config with these keys lacks and may be given: analyses, and what is optional."""
     if "study.analyses" not in known:
         return set()
-    lacking = {*schema.OPTIONAL, *(f"study.analyses.{name}" for name in _analyses())} - known
-    return {f"+{key}" for key in lacking}
+    return {*schema.OPTIONAL, *(f"study.analyses.{name}" for name in _analyses())} - known
+
+
+def _analysis_not_chosen(key: str, known: set[str]) -> str | None:
+    """Returns the analysis that `key` is of, ``hulls`` of ``analysis.hulls.seed``, if it is not among those that are chosen."""
+    match = re.match(r"analysis\.(\w+)", key)
+    return match[1] if match and match[1] in _analyses() and match[0] not in known else None
 
 
 def _analyses() -> list[str]:

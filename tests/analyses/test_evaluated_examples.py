@@ -1,11 +1,12 @@
-"""``evaluation.num_examples``: every loss is a mean over as many examples of each set, the same ones in all analyses."""
+"""``evaluation.num_examples``: every loss is a mean over this many examples of each set, drawn once."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 
-from lmc_lab.analyses.base import JointAnalysis, Measurement, Record
+from lmc_lab.analyses.base import Choice, JointAnalysis, Measurement, Record
 from lmc_lab.analyses.convex_mode import ConvexMode
 from lmc_lab.analyses.example_barriers import BarriersByExample
 from lmc_lab.analyses.gap_terms import GapTermsOfHull
@@ -27,11 +28,12 @@ from lmc_lab.runs.modes import Modes
 from lmc_lab.runs.subject import Request
 from lmc_lab.runs.varied_modes import VariedModes
 from lmc_lab.tasks.evaluation_settings import EvaluationSettings
+from lmc_lab.tasks.regression import Regression
 from tiny import augmented_clouds, of_noise, tiny_experiment, tiny_trunks, train_branch, variants
 
 ALL = EvaluationSettings(bn_policy="keep")  # which asks the training set for no moments
-SOME = EvaluationSettings(bn_policy="keep", num_examples=60)
-NUM_TEST = 60  # of 90
+NUM_DRAWN = 60  # of 200 and of 90
+SOME = EvaluationSettings(bn_policy="keep", num_examples=NUM_DRAWN)
 OF_MODES = [
     ConvexMode(num_samples=7), Hulls(num_endpoints=2, num_samples=5), GapTermsOfHull(num_samples=5), Pairs(num_points=3),
     Predictions(), PlaneOfHull(num_samples=5, num_grid=3), Star(num_points=3), LayerBarriersOfMode(),
@@ -52,17 +54,14 @@ def small(task):
 
 
 def rows(analysis, subject, task):
+    """The values of an answer; not of what follows from the activations on 512 examples of the whole set."""
     found = [item for item in analysis.measure(subject, task) if isinstance(item, Measurement)]
-    own = (
-        found
-        if not isinstance(analysis, InterAlignment)
-        else [row for row in found if "activations" not in row.quantity]
-    )
+    own = [row for row in found if not row.quantity.endswith("_activations")]
     return {(row.quantity, row.subset, row.branch, row.step, row.index): row.value for row in own}
 
 
-def alike(analysis, subject, task):
-    """Whether some examples of each set say what a task of these alone does, and something else than all of them."""
+def check(analysis, subject, task):
+    """Compares what some examples of each set say with what a task of these alone does; all of them say something else."""
     found = rows(replace(analysis, evaluation=SOME), subject, task)
     expected = rows(replace(analysis, evaluation=ALL), subject, small(task))
     assert found == pytest.approx(expected, rel=1e-6, abs=1e-7)
@@ -72,7 +71,7 @@ def alike(analysis, subject, task):
 @pytest.mark.parametrize("analysis", OF_MODES, ids=lambda analysis: analysis.name)
 def test_losses_are_means_over_the_examples_that_are_drawn(analysis, trunks):
     modes = [load_mode(trunk, 13) for trunk in trunks]
-    alike(analysis, Modes(tuple(modes)) if isinstance(analysis, JointAnalysis) else modes[0], trunks[0].task)
+    check(analysis, Modes(tuple(modes)) if isinstance(analysis, JointAnalysis) else modes[0], trunks[0].task)
 
 
 def of_branches_made_otherwise(analysis, experiment, make_variants):
@@ -87,11 +86,11 @@ def of_branches_made_otherwise(analysis, experiment, make_variants):
 def test_so_are_those_of_branches_that_were_perturbed_or_have_other_noise(tmp_path):
     experiment = tiny_experiment(tmp_path / "perturbed")
     perturbed = PerturbedBranches(sigmas=(1e-6, 100), num_points=3)
-    alike(perturbed, of_branches_made_otherwise(perturbed, experiment, variants), experiment.task)
+    check(perturbed, of_branches_made_otherwise(perturbed, experiment, variants), experiment.task)
     experiment = tiny_experiment(tmp_path / "noise")
     experiment = replace(experiment, task=replace(experiment.task, load_data=augmented_clouds))
     noise = NoiseHulls(num_samples=5)
-    alike(noise, of_branches_made_otherwise(noise, experiment, of_noise), experiment.task)
+    check(noise, of_branches_made_otherwise(noise, experiment, of_noise), experiment.task)
 
 
 def test_so_are_those_of_branches_of_some_examples_and_of_these_examples(tmp_path):
@@ -100,37 +99,77 @@ def test_so_are_those_of_branches_of_some_examples_and_of_these_examples(tmp_pat
     analysis = SharedExamples(num_endpoints=3, num_samples=5, num_points=3, evaluation=SOME)
     modes = of_branches_made_otherwise(analysis, experiment, variants)
     found, mode, task = rows(analysis, modes, experiment.task), modes.varied[0], experiment.task
-    assert found["num_examples_on_shared", None, None, None, None] > 60
+    assert found["num_examples_on_shared", None, None, None, None] > NUM_DRAWN
     own = SOME.examples(task.dataset.train.at(mode.training.examples))
     of_own = replace(task, load_data=lambda: Dataset(own, None, "own"))
-    for suffix, data in (("on_shared", small(task)), ("on_shared_own", of_own)):
-        expected = rows(ConvexMode(num_samples=5, evaluation=ALL), mode, data)[
-            "hull_point_loss", "train", None, None, None
+    for suffix, hull, data, subset in (
+        ("on_shared", mode, small(task), "train"),
+        ("on_shared", mode, small(task), "test"),
+        ("on_shared_own", mode, of_own, "train"),
+        ("of_shared", modes.mode, of_own, "train"),
+    ):
+        expected = rows(ConvexMode(num_samples=5, evaluation=ALL), hull, data)[
+            "hull_point_loss", subset, None, None, None
         ]
-        assert found[f"hull_point_loss_{suffix}", "train", None, None, None] == pytest.approx(expected, rel=1e-6)
+        assert found[f"hull_point_loss_{suffix}", subset, None, None, None] == pytest.approx(expected, rel=1e-6)
 
 
-def test_what_is_kept_of_each_example_says_which_it_is(trunks):
+def kept(analysis, mode, task):
+    return {item.name: item.tensor for item in analysis.measure(mode, task) if isinstance(item, Record)}
+
+
+def test_masks_and_pictures_say_of_which_examples_they_are(trunks):
     mode, task = load_mode(trunks[0], 13), trunks[0].task
-    for analysis in (Predictions(evaluation=SOME), BarriersByExample(evaluation=SOME)):
-        kept = {item.name: item.tensor for item in analysis.measure(mode, task) if isinstance(item, Record)}
-        index = kept["train_index"]
-        assert len(index) == 60 and index.equal(task.dataset.train.drawn(60)) and kept["test_index"].max() >= NUM_TEST
-        if analysis.name == "predictions":
-            shown, masks = kept["train_examples_index"], unpack_mask(kept["train_correct"], 60)
-            assert kept["train_examples"].equal(task.dataset.train.inputs[shown])
-            assert set(shown.tolist()) <= set(index.tolist())
-            places = torch.searchsorted(index, shown)
-            assert kept["train_examples_num_right"].equal(masks[:, places].sum(dim=0))
-        else:
-            assert len(kept["train_example_barrier"]) == 60
-        everything = replace(analysis, evaluation=ALL).measure(mode, task)
-        assert "train_index" not in {item.name for item in everything if isinstance(item, Record)}
+    some, everything = (kept(Predictions(evaluation=each), mode, task) for each in (SOME, ALL))
+    assert not {"train_index", "test_index"} & everything.keys()
+    for subset, examples in task.dataset.subsets.items():
+        index, masks = some[f"{subset}_index"], unpack_mask(some[f"{subset}_correct"], NUM_DRAWN)
+        assert masks.equal(unpack_mask(everything[f"{subset}_correct"], len(examples))[:, index])
+        shown = some[f"{subset}_examples_index"]
+        assert some[f"{subset}_examples"].equal(examples.inputs[shown])
+        assert some[f"{subset}_examples_target"].equal(examples.targets[shown])
+        assert some[f"{subset}_examples_num_right"].equal(masks[:, torch.searchsorted(index, shown)].sum(dim=0))
 
 
-def test_more_examples_than_there_are_are_all_and_the_number_is_part_of_what_a_result_is_known_by(trunks):
+def test_barriers_of_examples_say_of_which_they_are(trunks):
     mode, task = load_mode(trunks[0], 13), trunks[0].task
-    many = ConvexMode(num_samples=7, evaluation=replace(ALL, num_examples=10_000))
+    some, everything = (kept(BarriersByExample(evaluation=each), mode, task) for each in (SOME, ALL))
+    assert some.keys() == {*everything, "train_index"}
+    for name in ("train_example_barrier", "train_el2n"):
+        torch.testing.assert_close(some[name], everything[name][some["train_index"]])
+
+
+def test_what_has_no_masks_keeps_no_indices(trunks):
+    def regression(model):
+        return Regression(model, partial(torch.optim.SGD, lr=0.05))
+
+    task = trunks[0].task
+    values = {name: replace(each, targets=torch.randn(len(each), 3)) for name, each in task.dataset.subsets.items()}
+    data = Dataset(values["train"], values["test"], "values")
+    task = replace(task, build_module=regression, load_data=lambda: data)
+    assert not kept(Predictions(evaluation=SOME), load_mode(trunks[0], 13), task)
+
+
+def test_examples_are_drawn_independently_of_those_that_moments_are_of(trunks):
+    train = trunks[0].task.dataset.train
+    index = set(SOME.index(train).tolist())
+    assert len(index) == NUM_DRAWN and 0 < len(index & set(train.drawn(NUM_DRAWN).tolist())) < NUM_DRAWN / 2
+
+
+def test_more_examples_than_there_are_are_all(trunks):
+    mode, task = load_mode(trunks[0], 13), trunks[0].task
+    many = Predictions(evaluation=replace(ALL, num_examples=10_000))
     assert rows(many, mode, task) == rows(replace(many, evaluation=ALL), mode, task)
-    assert identity_settings(many, variant="")["evaluation"]["num_examples"] == 10_000
-    assert "num_examples" not in str(identity_settings(replace(many, evaluation=ALL), variant=""))
+    assert "train_index" not in kept(many, mode, task)
+
+
+def test_rows_say_over_how_many_examples_a_loss_is_a_mean(trunks):
+    mode, task = load_mode(trunks[0], 13), trunks[0].task
+    told = [item for item in Pairs(evaluation=SOME).measure(mode, task) if isinstance(item, Choice)]
+    assert Choice("examples", f"{NUM_DRAWN} train, {NUM_DRAWN} test") in told
+
+
+def test_the_number_is_part_of_what_a_result_is_known_by():
+    analysis = ConvexMode(num_samples=7, evaluation=SOME)
+    assert identity_settings(analysis, variant="")["evaluation"]["num_examples"] == NUM_DRAWN
+    assert "num_examples" not in str(identity_settings(replace(analysis, evaluation=ALL), variant=""))

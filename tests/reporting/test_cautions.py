@@ -1,5 +1,7 @@
 """What the report says of how sure its numbers are."""
 
+import json
+
 import pandas as pd
 import pytest
 from benchmarks.bootstrap_coverage import above_the_mean, coverage, squared_distances
@@ -68,3 +70,18 @@ def test_an_alignment_that_ends_worse_than_none_is_said_with_its_splits():
     rows.loc[is_activations, "value"] = 7.5
     (sentence,) = [each for each in cautions(rows) if "aligned" in each]
     assert "at k = 0, 25:" in sentence
+
+
+def test_losses_over_some_of_the_examples_are_said_of_the_analyses_that_have_them():
+    lines = [
+        {"task": "t", "analysis": name, "quantity": "x", "value": 1.0, "settings": json.dumps(settings)}
+        for name, settings in {
+            "convex_mode": {"evaluation": {"num_examples": 60}, "chosen": {"examples": "60 train, 60 test"}},
+            "trunk_hessian": {"evaluation": {"num_examples": 60}, "chosen": {"evaluation": "stacked"}},
+            "pairs": {"evaluation": {"num_examples": None}, "chosen": {"examples": "200 train, 90 test"}},
+        }.items()
+    ]
+    rows = pd.DataFrame(lines).reindex(columns=list(SCHEMA)).astype(SCHEMA)
+    assert cautions(rows) == [
+        "t: losses of convex_mode are means over 60 train, 60 test examples, drawn at random once."
+    ]

@@ -164,6 +164,15 @@ def test_what_has_one_step_stands_side_by_side():
     assert bars == pytest.approx(places)
 
 
+def test_pairs_of_a_regression_have_no_panel_of_an_error(demo):
+    rows = demo[False]
+    of_regression = rows[~rows["quantity"].str.contains("error|accuracy")]
+    labels = [
+        [axis.get_ylabel() for axis in drawn("pairs", each).axes if axis.axison] for each in (rows, of_regression)
+    ]
+    assert [len(each) for each in labels] == [3, 2] and labels[0][:2] == labels[1]
+
+
 def test_an_interval_ends_where_the_quantity_does():
     def bars_of(quantities, draw, **more):
         common = {"task": "t", "trunk": 0, "split_step": 10, "subset": "train", "low": -0.5, "high": 1.5, "value": 0.9}

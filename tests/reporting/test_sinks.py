@@ -168,3 +168,23 @@ def test_examples_are_those_of_predictions_also_beside_other_records(runs, resul
         [*results, of_barriers], examples, [picture]
     )
     assert sum("examples" in logged for run in runs for logged in run.logged) == 2
+
+
+def test_examples_of_masks_that_are_not_of_all_have_their_own_numbers(runs, tmp_path):
+    index, masks = torch.tensor([3, 8, 11]), torch.tensor([[True, False, True], [True, False, False]])
+    path = tmp_path / "predictions-0.safetensors"
+    checkpoint.save({"train_correct": pack_mask(masks), "train_index": index}, path)
+    line = {
+        "trunk": 0,
+        "split_step": 0,
+        "analysis": "predictions",
+        "quantity": "intra_mode",
+        "subset": "train",
+        "value": 0.3,
+    }
+    examples = Examples(torch.zeros(20, 2), 100 + torch.arange(20), lambda x: x)
+    ResultsMirror("small", "0a1b2c3d", "lmc", "offline", tmp_path, {}).log(
+        [result([line], path, "predictions")], examples, []
+    )
+    (table,) = [logged["examples"] for run in runs for logged in run.logged if "examples" in logged]
+    assert table.data == [[8, 108, 0], [11, 111, 1], [3, 103, 2]]

@@ -54,7 +54,7 @@ class ConvexMode(ModeAnalysis):
         """Yields how points were evaluated, and the rows of each subset."""
         evaluator = PointEvaluator(task.initialise(mode.init_seed), task.dataset.train, self.evaluation)
         subsets = self.evaluation.subsets(task.dataset)
-        yield from how(evaluator)
+        yield from how(evaluator, subsets)
         endpoints = mode.endpoints.to(evaluator.device.torch_device)
 
         def probe_on(subset: str, sample: HullSample) -> HullProbe:

@@ -1,17 +1,19 @@
 """How, where and on which examples points were evaluated, as a result says it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from lmc_lab.analyses.base import Choice, Record
-from lmc_lab.data.examples import Dataset
+from lmc_lab.data.examples import Examples
 from lmc_lab.tasks.evaluation_settings import EvaluationSettings
 from lmc_lab.tasks.point_evaluator import PointEvaluator
 
 
-def how(evaluator: PointEvaluator) -> Iterator[Choice]:
-    """Yields the way in which points are evaluated, and where."""
+def how(evaluator: PointEvaluator, subsets: Mapping[str, Examples] | None = None) -> Iterator[Choice]:
+    """Yields the way in which points are evaluated, where, and over how many examples of each subset a loss is a mean."""
     yield Choice("evaluation", evaluator.method)
     yield from where(evaluator)
+    if subsets is not None:
+        yield Choice("examples", ", ".join(f"{len(examples)} {subset}" for subset, examples in subsets.items()))
 
 
 def where(evaluator: PointEvaluator) -> Iterator[Choice]:
@@ -22,7 +24,11 @@ def where(evaluator: PointEvaluator) -> Iterator[Choice]:
         yield Choice("at_a_time", f"{sizes.num_models} points x {sizes.num_examples} examples")
 
 
-def which(settings: EvaluationSettings, dataset: Dataset) -> Iterator[Record]:
-    """Yields which examples of each subset are looked at, int64 (n,), if not all are: what is kept of each is of these."""
-    if settings.num_examples is not None:
-        yield from (Record(f"{name}_index", settings.index(subset)) for name, subset in dataset.subsets.items())
+def evaluated_index(settings: EvaluationSettings, subset: str, examples: Examples) -> Iterator[Record]:
+    """Yields the indices of the examples of a subset that points are evaluated on, int64 (n,), unless these are all.
+
+    A record with a value for each example has them in this order.
+    """
+    index = settings.index(examples)
+    if index is not None:
+        yield Record(f"{subset}_index", index)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lmc_lab.analyses.base import Answer, LeftOut, Measurement, ModeAnalysis, Record
 from lmc_lab.analyses.estimates import bootstrap_pair_mean, mean, symmetric
-from lmc_lab.analyses.evaluation import how, which
+from lmc_lab.analyses.evaluation import evaluated_index, how
 from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.data.examples import Examples
 from lmc_lab.landscape.example_barriers import (
@@ -59,13 +59,14 @@ class BarriersByExample(ModeAnalysis):
         """Yields mean barriers of all examples, in S_j and outside, and by EL2N; beside the rows both of each example."""
         module = task.initialise(mode.init_seed)
         evaluator = PointEvaluator(module, task.dataset.train, self.evaluation)
-        yield from how(evaluator)
-        yield from which(self.evaluation, task.dataset)
+        train = self.evaluation.examples(task.dataset.train)
+        yield from how(evaluator, {"train": train})
         with numbers_only("on the train set", mode.names):
-            barriers, is_right = self._barriers(evaluator, mode, task)
+            barriers, is_right = self._barriers(evaluator, mode, train)
         yield _over_pairs("example_barrier", barriers, barriers.values.mean(dim=1))
         yield _over_pairs("p_example_barrier", barriers, (barriers.values > 0).double().mean(dim=1))
         yield Record("train_example_barrier", barriers.by_example.float())
+        yield from evaluated_index(self.evaluation, "train", task.dataset.train)
         parts = {} if is_right is None else {"shared": intra_mode(is_right), "unshared": ~intra_mode(is_right)}
         if parts:
             yield Measurement(quantity="shared_share", value=float(parts["shared"].double().mean()), subset="train")
@@ -74,19 +75,16 @@ class BarriersByExample(ModeAnalysis):
                 yield _over_pairs(f"example_barrier_{name}", barriers, barriers.mean_over(examples))
         if mode.training is None:
             yield LeftOut("EL2N at W_k")
-        elif not isinstance(module, Classification) or task.dataset.train.targets.dim() > 1:
+        elif not isinstance(module, Classification) or train.targets.dim() > 1:
             yield LeftOut("EL2N", "since examples have no class each")
         else:
-            yield from self._by_el2n(
-                barriers, _el2n(evaluator, mode, self.evaluation.examples(task.dataset.train)), parts
-            )
+            yield from self._by_el2n(barriers, _el2n(evaluator, mode, train), parts)
 
-    def _barriers(self, evaluator: PointEvaluator, mode: Mode, task: Task) -> tuple[ExampleBarriers, Tensor | None]:
-        """Returns the barriers on the training set, and which examples each endpoint has right, bool (P, N)."""
-        train, endpoints = (
-            self.evaluation.examples(task.dataset.train),
-            mode.endpoints.to(evaluator.device.torch_device),
-        )
+    def _barriers(
+        self, evaluator: PointEvaluator, mode: Mode, train: Examples
+    ) -> tuple[ExampleBarriers, Tensor | None]:
+        """Returns the barriers on training examples, and which of them each endpoint has right, bool (P, N)."""
+        endpoints = mode.endpoints.to(evaluator.device.torch_device)
         vertices = torch.eye(len(mode), dtype=torch.float64)
         num_taken = min(self.num_endpoints, len(mode))
         halves = midpoint_coefficients(num_taken) @ vertices[:num_taken]

@@ -49,10 +49,10 @@ class GapTermsOfHull(ModeAnalysis):
 
     def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | Choice | LeftOut]:
         """Yields the terms, and the ensembles, of each subset."""
-        dataset = task.dataset
         module = task.initialise(mode.init_seed)
-        evaluator = PointEvaluator(module, dataset.train, self.evaluation)
-        yield from how(evaluator)
+        evaluator = PointEvaluator(module, task.dataset.train, self.evaluation)
+        subsets = self.evaluation.subsets(task.dataset)
+        yield from how(evaluator, subsets)
         if not evaluator.loss_is_of_outputs:
             yield LeftOut(
                 "the terms of the Jensen gap", "since the loss has parameters of its own or reads more than outputs"
@@ -61,7 +61,7 @@ class GapTermsOfHull(ModeAnalysis):
         endpoints = mode.endpoints.to(evaluator.device.torch_device)
         sample = sample_hull(endpoints, self.num_samples, seed=self.seed)
         outputs = _Mixtures(evaluator, mode, sample, has_classes=isinstance(module, Classification))
-        for subset, examples in self.evaluation.subsets(dataset).items():
+        for subset, examples in subsets.items():
             with numbers_only(f"on the {subset} set", mode.names):
                 evaluations = outputs.evaluate(endpoints, examples)
                 check_losses(evaluations["endpoint"].loss, "endpoint")

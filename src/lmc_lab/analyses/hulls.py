@@ -57,15 +57,15 @@ class Hulls(ModeAnalysis):
             UserError: no endpoint would be left out of a hull.
         """
         num_taken = self._num_taken(len(mode))
-        dataset = task.dataset
-        evaluator = PointEvaluator(task.initialise(mode.init_seed), dataset.train, self.evaluation)
-        yield from how(evaluator)
+        evaluator = PointEvaluator(task.initialise(mode.init_seed), task.dataset.train, self.evaluation)
+        subsets = self.evaluation.subsets(task.dataset)
+        yield from how(evaluator, subsets)
         yield Measurement(quantity="endpoints_per_hull", value=num_taken)
         endpoints = mode.endpoints.to(evaluator.device.torch_device)
         generator = torch.Generator().manual_seed(self.seed)
         members = draw_subsets(len(mode), num_taken, self.num_hulls, generator=generator)
         hulls = sample_hulls(endpoints, members, self.num_samples, generator=generator)
-        for subset, examples in self.evaluation.subsets(dataset).items():
+        for subset, examples in subsets.items():
             with numbers_only(f"on the {subset} set", mode.names):
                 is_better = probe_hulls(evaluator.evaluate_on(examples, mode.buffers), endpoints, hulls)
             for index, of_hull in enumerate(is_better):

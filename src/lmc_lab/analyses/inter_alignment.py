@@ -71,7 +71,7 @@ class InterAlignment(JointAnalysis):
         corners, init_seed = Corners.of(modes), modes.members[0].init_seed
         module = task.initialise(init_seed)
         evaluator = PointEvaluator(module, task.dataset.train, self.evaluation)
-        yield from how(evaluator)
+        yield from how(evaluator, self.evaluation.subsets(task.dataset))
         yield from _named(self._of_union(corners, evaluator, task), "none")
         try:
             blocks = _blocks(task, init_seed, corners)

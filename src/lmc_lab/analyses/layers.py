@@ -50,13 +50,14 @@ class LayerBarriersOfMode(ModeAnalysis):
     def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | Choice]:
         """Yields the mean over pairs of each layer (`index` from 1) and of its control; the rows' settings name layers."""
         evaluator = PointEvaluator(task.initialise(mode.init_seed), task.dataset.train, self.evaluation)
-        yield from how(evaluator)
+        train = self.evaluation.examples(task.dataset.train)
+        yield from how(evaluator, {"train": train})
         layers = layers_of(mode.layout)
         yield Choice("layers", ", ".join(layers))
         endpoints = mode.endpoints[: self.num_endpoints].to(evaluator.device.torch_device)
         buffers = {name: values[: self.num_endpoints] for name, values in mode.buffers.items()}
         with numbers_only("on the train set", mode.names):
-            evaluate = evaluator.evaluate_on(self.evaluation.examples(task.dataset.train), buffers)
+            evaluate = evaluator.evaluate_on(train, buffers)
             barriers = layer_barriers(evaluate, endpoints, list(layers.values()), seed=self.seed)
         kinds = {"layer_barrier": barriers.averaged, "layer_barrier_random": barriers.moved}
         for quantity, of_layers in kinds.items():

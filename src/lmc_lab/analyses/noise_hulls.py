@@ -73,7 +73,7 @@ class NoiseHulls(VariedAnalysis):
             for kind, reason in lacking(task).items():
                 yield LeftOut(f"noise of the kind {kind}", f"which {task.name} does not have: {reason}")
         evaluator = PointEvaluator(task.initialise(modes.mode.init_seed), task.dataset.train, self.evaluation)
-        yield from how(evaluator)
+        yield from how(evaluator, self.evaluation.subsets(task.dataset))
         trained = self._trained(task)
         first = _PLAIN if _is_order_one_of_many(task) else str(Noise.ORDER)
         named = {first: modes.mode, **dict(zip(trained, modes.varied, strict=True))}

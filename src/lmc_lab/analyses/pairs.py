@@ -36,12 +36,12 @@ class Pairs(ModeAnalysis):
 
     def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | Choice]:
         """Yields how points were evaluated, the mean over pairs of each quantity, and its largest value."""
-        dataset = task.dataset
-        evaluator = PointEvaluator(task.initialise(mode.init_seed), dataset.train, self.evaluation)
-        yield from how(evaluator)
+        evaluator = PointEvaluator(task.initialise(mode.init_seed), task.dataset.train, self.evaluation)
+        subsets = self.evaluation.subsets(task.dataset)
+        yield from how(evaluator, subsets)
         endpoints = mode.endpoints[: self.num_endpoints].to(evaluator.device.torch_device)
         buffers = {name: values[: self.num_endpoints] for name, values in mode.buffers.items()}
-        for subset, examples in self.evaluation.subsets(dataset).items():
+        for subset, examples in subsets.items():
             with numbers_only(f"on the {subset} set", mode.names):
                 lines = probe_lines(evaluator.evaluate_on(examples, buffers), endpoints, num_points=self.num_points)
             for level in lines[0, 1].levels:

@@ -66,7 +66,7 @@ class PerturbedBranches(VariedAnalysis):
     def measure(self, modes: VariedModes, task: Task) -> Iterator[Answer]:
         """Yields distances and barriers of each size, the share of pairs that have one, and `…_sigma_50`."""
         evaluator = PointEvaluator(task.initialise(modes.mode.init_seed), task.dataset.train, self.evaluation)
-        yield from how(evaluator)
+        yield from how(evaluator, self.evaluation.subsets(task.dataset))
         unit = initial_length(moved_in(task, modes.mode.init_seed))
         for number, sigma in enumerate(self.sigmas):
             yield Measurement(quantity="perturbation_size", value=sigma, index=number)

@@ -54,7 +54,7 @@ class PlaneOfHull(ModeAnalysis):
         """
         evaluator = PointEvaluator(task.initialise(mode.init_seed), task.dataset.train, self.evaluation)
         train = self.evaluation.examples(task.dataset.train)
-        yield from how(evaluator)
+        yield from how(evaluator, {"train": train})
         endpoints = mode.endpoints.to(evaluator.device.torch_device)
         try:
             with numbers_only("whose plane is asked for", mode.names):

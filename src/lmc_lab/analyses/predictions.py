@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lmc_lab.analyses.base import Choice, JointAnalysis, Measurement, ModeAnalysis, Record
-from lmc_lab.analyses.evaluation import how, which
+from lmc_lab.analyses.evaluation import evaluated_index, how
 from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.data.examples import Examples
 from lmc_lab.data.thumbnails import thumbnails
@@ -49,9 +49,9 @@ class Predictions(ModeAnalysis):
     def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | Record | Choice]:
         """Yields the mean share for every number of endpoints (`index`), the packed correct masks C_i^j, and examples."""
         evaluator = PointEvaluator(task.initialise(mode.init_seed), task.dataset.train, self.evaluation)
-        yield from how(evaluator)
-        yield from which(self.evaluation, task.dataset)
-        for subset, examples in self.evaluation.subsets(task.dataset).items():
+        subsets = self.evaluation.subsets(task.dataset)
+        yield from how(evaluator, subsets)
+        for subset, examples in subsets.items():
             masks = _correct_masks(evaluator, mode, examples)
             if masks is None:
                 continue
@@ -59,16 +59,19 @@ class Predictions(ModeAnalysis):
                 yield Measurement(quantity="shared_correct", value=float(share), index=count, subset=subset)
             yield _share("intra_mode", intra_mode(masks), subset)
             yield Record(f"{subset}_correct", pack_mask(masks))
-            yield from self._shown(examples, self.evaluation.index(task.dataset.subsets[subset]), masks, subset)
+            yield from evaluated_index(self.evaluation, subset, task.dataset.subsets[subset])
+            yield from self._shown(task.dataset.subsets[subset], masks, subset)
 
-    def _shown(self, examples: Examples, numbers: Tensor, masks: Tensor, subset: str) -> Iterator[Record]:
+    def _shown(self, whole: Examples, masks: Tensor, subset: str) -> Iterator[Record]:
         """Yields examples (n, ...) as they are stored, which they are, their targets, and how many have each right."""
         index = draw_examples(masks, self.num_examples, generator=torch.Generator().manual_seed(0))
         if len(index):
-            shown = examples.at(index)
+            evaluated = self.evaluation.index(whole)
+            numbers = index if evaluated is None else evaluated[index]
+            shown = whole.at(numbers)
             if isinstance(shown.inputs, Tensor):  # several inputs are no picture
                 yield Record(f"{subset}_examples", thumbnails(shown.inputs))
-            yield Record(f"{subset}_examples_index", numbers[index])
+            yield Record(f"{subset}_examples_index", numbers)
             yield Record(f"{subset}_examples_target", shown.targets)
             yield Record(f"{subset}_examples_num_right", masks[:, index].sum(dim=0))
 
@@ -97,9 +100,9 @@ class InterMode(JointAnalysis):
         """Yields |S*|, the control with the range of 95 % of its draws, and the packed sets S_j and S*."""
         train = task.dataset.train
         evaluators = [PointEvaluator(task.initialise(mode.init_seed), train, self.evaluation) for mode in modes]
-        yield from how(evaluators[0])
-        yield from which(self.evaluation, task.dataset)
-        for subset, examples in self.evaluation.subsets(task.dataset).items():
+        subsets = self.evaluation.subsets(task.dataset)
+        yield from how(evaluators[0], subsets)
+        for subset, examples in subsets.items():
             masks = [
                 _correct_masks(evaluator, mode, examples) for evaluator, mode in zip(evaluators, modes, strict=True)
             ]
@@ -112,6 +115,7 @@ class InterMode(JointAnalysis):
             yield from self._control(known, subset)
             yield Record(f"{subset}_intra_mode", pack_mask(torch.stack(sets)))
             yield Record(f"{subset}_inter_mode", pack_mask(shared))
+            yield from evaluated_index(self.evaluation, subset, task.dataset.subsets[subset])
 
     def _control(self, masks: list[Tensor], subset: str) -> Iterator[Measurement]:
         generator = torch.Generator().manual_seed(self.seed)

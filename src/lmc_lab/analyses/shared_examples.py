@@ -38,7 +38,8 @@ class SharedExamples(VariedAnalysis):
     They may also train on from the plain endpoints, each from that of its own seed (`runs.continuation`).
 
     Rows `…_on_<way>` are of the hull of the branches of a way, `…_on_<way>_own` those of the loss on the examples that these
-    saw. `…_of_shared` and `…_of_unshared` are of the plain hull, of the loss on S_j or its complement.
+    saw. `…_of_shared` and `…_of_unshared` are of the plain hull, of the loss on S_j or its complement. With
+    `evaluation.num_examples` these losses are over so many examples drawn from the part; which part it is follows from all.
 
     Args:
         num_endpoints: of the plain branches, those with the seeds below it, whose S_j it is.
@@ -96,7 +97,8 @@ class SharedExamples(VariedAnalysis):
         """Yields `p_conv`, `p_rand`, P(Jensen gap < 0), losses, accuracies and barriers of each hull."""
         dataset = task.dataset
         evaluator = PointEvaluator(task.initialise(modes.mode.init_seed), dataset.train, self.evaluation)
-        yield from how(evaluator)
+        subsets = self.evaluation.subsets(task.dataset)
+        yield from how(evaluator, subsets)
         for way, mode in zip(self.ways, modes.varied, strict=True):
             if not len(mode):
                 yield LeftOut(f"branches on {_said(way)}", "which are fewer than a batch takes")
@@ -104,7 +106,7 @@ class SharedExamples(VariedAnalysis):
             chosen = _chosen(mode)
             own = self.evaluation.examples(dataset.train.at(chosen))
             yield Measurement(quantity=f"num_examples_on_{way}", value=len(chosen))
-            for subset, examples in self.evaluation.subsets(dataset).items():
+            for subset, examples in subsets.items():
                 yield from self._of_hull(evaluator, mode, examples, f"on_{way}", subset)
             yield from self._of_hull(evaluator, mode, own, f"on_{way}_own", "train")
             if not way.startswith("random"):

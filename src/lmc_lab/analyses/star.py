@@ -42,11 +42,12 @@ class Star(ModeAnalysis):
     def measure(self, mode: Mode, task: Task) -> Iterator[Measurement | Choice]:
         """Yields the mean barrier and the mean rise over endpoints, and the largest, of each subset."""
         evaluator = PointEvaluator(task.initialise(mode.init_seed), task.dataset.train, self.evaluation)
-        yield from how(evaluator)
+        subsets = self.evaluation.subsets(task.dataset)
+        yield from how(evaluator, subsets)
         middle = torch.full((1, len(mode)), 1 / len(mode), dtype=torch.float64)
         spokes = [(0, end) for end in range(len(mode))]
         endpoints = mode.endpoints.to(evaluator.device.torch_device)
-        for subset, examples in self.evaluation.subsets(task.dataset).items():
+        for subset, examples in subsets.items():
             evaluate = evaluator.evaluate_on(examples, mode.buffers)
             with numbers_only(f"on the {subset} set", mode.names):
                 lines = probe_spokes(evaluate, endpoints, middle, spokes, num_points=self.num_points)
@@ -81,11 +82,12 @@ class InterStar(JointAnalysis):
             yield LeftOut("barriers to other hulls", NO_MODULE)
             return
         evaluator = PointEvaluator(module, task.dataset.train, self.evaluation)
-        yield from how(evaluator)
+        subsets = self.evaluation.subsets(task.dataset)
+        yield from how(evaluator, subsets)
         corners = Corners.of(modes)
         endpoints = corners.thetas.to(evaluator.device.torch_device)
         spokes, pairs = corners.to_other_modes(), corners.between_first(self.num_endpoints)
-        for subset, examples in self.evaluation.subsets(task.dataset).items():
+        for subset, examples in subsets.items():
             evaluate = evaluator.evaluate_on(examples, corners.buffers)
             with numbers_only(f"on the {subset} set", corners.names):
                 of_star = probe_spokes(evaluate, endpoints, corners.centres, spokes, num_points=self.num_points)

@@ -67,16 +67,16 @@ class Examples:
         """
         return self.at(self.drawn(count))
 
-    def drawn(self, count: int) -> Tensor:
-        """Returns which examples `draw(count)` chooses, int64 (count,)."""
-        return self._shuffled()[:count].sort().values
+    def drawn(self, count: int, *, seed: int = 0) -> Tensor:
+        """Returns the indices of `count` examples, drawn at random by the seed, int64 (count,), sorted; 0 is that of `draw`."""
+        return self._shuffled(seed)[:count].sort().values
 
     def undrawn(self, count: int) -> "Examples":
         """Returns the examples that `draw(count)` leaves, in their order."""
         return self.at(self._shuffled()[count:].sort().values)
 
-    def _shuffled(self) -> Tensor:
-        return torch.randperm(len(self), generator=torch.Generator().manual_seed(0))
+    def _shuffled(self, seed: int = 0) -> Tensor:
+        return torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
 
     def at(self, index: Tensor) -> "Examples":
         """Returns the examples at `index`, int64 (n,)."""

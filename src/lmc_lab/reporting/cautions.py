@@ -74,16 +74,17 @@ def _alignment(rows: pd.DataFrame) -> Iterator[str]:
 
 def _evaluation(rows: pd.DataFrame) -> Iterator[str]:
     slow: dict[str, set[str]] = {}
-    partial: dict[int, set[str]] = {}
+    drawn: dict[str, set[str]] = {}
     for analysis, text in rows[["analysis", "settings"]].dropna().drop_duplicates().itertuples(index=False):
         settings = json.loads(text)
-        way = settings.get("chosen", {}).get("evaluation", "")
+        chosen = settings.get("chosen", {})
+        way = chosen.get("evaluation", "")
         if way.startswith("loop"):
             slow.setdefault(way.removeprefix("loop").lstrip(": "), set()).add(analysis)
-        if number := (settings.get("evaluation") or {}).get("num_examples"):
-            partial.setdefault(number, set()).add(analysis)
-    for number, names in partial.items():
-        yield f"losses of {', '.join(sorted(names))} are means over {number:,} examples of a set, chosen at random once."
+        if "examples" in chosen and settings["evaluation"]["num_examples"] is not None:
+            drawn.setdefault(chosen["examples"], set()).add(analysis)
+    for examples, names in drawn.items():
+        yield f"losses of {', '.join(sorted(names))} are means over {examples} examples, drawn at random once."
     for why, names in slow.items():
         reason = f" ({why})" if why else ""
         yield f"points of {', '.join(sorted(names))} were evaluated one by one{reason}, which is slow."

@@ -37,11 +37,8 @@ def machines_of(results: Sequence[Result]) -> list[str]:
 
 
 def _how(chosen: Mapping[str, Any]) -> str:
-    return ", ".join(
-        f"{'on ' if name == 'device' else ''}{chosen[name]}"
-        for name in ("evaluation", "device", "at_a_time")
-        if name in chosen
-    )
+    forms = {"evaluation": "{}", "device": "on {}", "at_a_time": "{}", "examples": "{} examples"}
+    return ", ".join(form.format(chosen[name]) for name, form in forms.items() if name in chosen)
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterable[str]:

@@ -20,6 +20,7 @@ class BatchNormPolicy(StrEnum):
     KEEP = "keep"  # the moments of the endpoint with the largest coefficient
 
 
+_SEED = 1  # of the examples that points are evaluated on; 0 is that of the batch of `reestimate`
 _SHARE = Condition("> 0 and <= 1", lambda value: 0 < value <= 1)
 
 
@@ -29,8 +30,9 @@ class EvaluationSettings:
 
     Args:
         bn_policy: without effect for a model without BatchNorm.
-        num_examples: of each set, chosen at random once and for all, over which losses and accuracies are means; all for None.
-            An analysis with a number of its own is of that many; means of features by class are of the whole set.
+        num_examples: losses and accuracies of points are means over this many examples of each set, drawn at random once,
+            independently of those of `num_bn_examples`; over all for None. An analysis with a `num_examples` of its own is of
+            that many, and class means of features are of the whole training set.
         num_bn_examples: training examples, chosen at random once and for all, in the batch of `reestimate`.
         path: one point after another, or many at once.
         device: where. Rounding differs, and rows say which it was; a result is known without it.
@@ -49,13 +51,16 @@ class EvaluationSettings:
         check_fields(self, "evaluation")
 
     def subsets(self, dataset: Dataset) -> dict[str, Examples]:
-        """Returns what points are evaluated on of each subset, by its name."""
+        """Returns the examples of each subset that points are evaluated on, by the subset's name."""
         return {name: self.examples(subset) for name, subset in dataset.subsets.items()}
 
     def examples(self, subset: Examples) -> Examples:
-        """Returns what points are evaluated on of a subset."""
-        return subset if self.num_examples is None else subset.draw(self.num_examples)
+        """Returns the examples of a subset that points are evaluated on."""
+        index = self.index(subset)
+        return subset if index is None else subset.at(index)
 
-    def index(self, subset: Examples) -> Tensor:
-        """Returns which examples of a subset these are, int64 (n,)."""
-        return subset.drawn(len(subset) if self.num_examples is None else self.num_examples)
+    def index(self, subset: Examples) -> Tensor | None:
+        """Returns the indices of these examples in the subset, int64 (n,), sorted; None where they are all."""
+        if self.num_examples is None or self.num_examples >= len(subset):
+            return None
+        return subset.drawn(self.num_examples, seed=_SEED)

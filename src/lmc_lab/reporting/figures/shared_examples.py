@@ -27,7 +27,7 @@ def part_p_conv_own(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
 
 
 def part_p_conv(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
-    """Draws `p_conv` of the loss on the whole training set, against the split step."""
+    """Draws `p_conv` of the loss on the training set, against the split step."""
     _draw(axis, rows, marks, "p_conv", own=False, most=1)
     axis.set_ylabel("$p_{conv}$, training set")
 
@@ -41,7 +41,7 @@ def part_barriers(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
 
 
 def part_accuracy(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
-    """Draws the mean accuracy of endpoints on the whole training set, against the split step."""
+    """Draws the mean accuracy of endpoints on the training set, against the split step."""
     _draw(axis, rows, marks, "endpoint_accuracy", own=False, most=1)
     axis.set_ylabel("accuracy, training set")
 
@@ -65,7 +65,7 @@ FIGURE = ReportFigure(
         "Hulls of branches that see a part of the training set from W_k on: the examples that all endpoints of the plain "
         "branches have right (S_j), the others, and (dashed) as many drawn at random; grey are the plain branches. Left: "
         "p_conv, and the mean barrier in loss between endpoints, on the examples that the branches saw. Right: p_conv and the "
-        "endpoints' accuracy on the whole training set. Bars: 95 %, Wilson's over hull points, a bootstrap over endpoints, t "
+        "endpoints' accuracy on the training set. Bars: 95 %, Wilson's over hull points, a bootstrap over endpoints, t "
         f"over endpoints. {ABOUT_TRUNKS}"
     ),
 )

@@ -64,7 +64,7 @@ FIGURE = ReportFigure(
     caption=(
         "Shared and unshared examples. Hulls of branches that see a part of the training set from W_k on: the examples that "
         "all endpoints of the plain branches have right (S_j), the others, and, dotted, as many drawn at random; grey are the "
-        "plain branches, which see all. Measured on the examples that the branches saw, and on the whole training set; at last "
+        "plain branches, which see all. Measured on the examples that the branches saw, and on the training set; at last "
         "the plain hull on S_j and on the others alone. Intervals: 95 %, Wilson's over hull points, a bootstrap over endpoints "
         "for barriers, t over endpoints for accuracies."
     ),
