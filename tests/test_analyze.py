@@ -48,7 +48,8 @@ def test_where_points_are_evaluated_is_said_and_names_no_other_result(tmp_path, 
     assert "expected evaluation.device to be one of auto, cpu, cuda, found 'gpu'" in line
     path = succeed(f"{command} evaluation.device=cpu").splitlines()[-1]
     settings = json.loads(pd.read_parquet(path)["settings"][0])
-    assert settings["chosen"] == {"evaluation": "stacked", "device": "cpu"} and "device" not in settings["evaluation"]
+    assert settings["chosen"] == {"evaluation": "stacked", "device": "cpu", "examples": "400 train, 1000 test"}
+    assert "device" not in settings["evaluation"]
     assert succeed(f"{command} evaluation.memory=0.5", **no_gpu).splitlines()[-1] == path
 
 

@@ -140,7 +140,8 @@ def test_how_points_were_evaluated_is_said(experiment):
     mode = load_mode(experiment, 13)
     for analysis in (ConvexMode(num_samples=5), Pairs(num_points=3), Predictions()):
         choices = [item for item in analysis.measure(mode, experiment.task) if isinstance(item, Choice)]
-        assert choices == [Choice("evaluation", "stacked"), Choice("device", "cpu")]
+        said = {"evaluation": "stacked", "device": "cpu", "examples": "200 train, 90 test"}
+        assert choices == [Choice(name, value) for name, value in said.items()]
 
 
 def test_an_infinite_mean_has_no_interval():

@@ -143,6 +143,7 @@ def test_an_analysis_on_a_device_is_that_on_the_cpu(experiment, monkeypatch):
         Choice("evaluation", "vectorised"),
         Choice("device", "a GPU"),
         Choice("at_a_time", "32 points x 1024 examples"),
+        Choice("examples", "200 train, 90 test"),
     ]
     both = [
         {(m.quantity, m.subset, m.branch): m.value for m in each if isinstance(m, Measurement)}
