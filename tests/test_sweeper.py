@@ -1,3 +1,4 @@
+import re
 from unittest.mock import Mock
 
 import pytest
@@ -82,6 +83,29 @@ def test_no_seed_is_lost_and_every_worker_gets_as_many_jobs(num_others, num_work
         assert sorted(map(int, text.split(","))) == list(range(48))
 
 
+@pytest.mark.parametrize(
+    ("swept", "num_workers", "num_jobs"),
+    [
+        ("k=1,2,3,4 seed=range(5)", 2, 8),
+        ("k=1,2 seed=range(20)", 2, 8),
+        ("seed=range(20)", 2, 8),
+        ("seed=range(5)", 2, 5),  # one each
+        ("k=range(10) seed=range(6)", 2, 10),  # which have enough
+        ("k=range(3) seed=range(48)", 2, 12),
+        ("k=range(3) seed=range(48)", 16, 96),
+        ("k=1,2 seed=range(20)", 1, 2),
+    ],
+)
+def test_a_worker_that_is_done_early_finds_a_job_that_nobody_has_begun(swept, num_workers, num_jobs):
+    overrides = OverridesParser.create().parse_overrides(swept.split())
+    found = [" ".join(job) for job in merged(overrides, num_workers, per_worker=4)]
+    assert len(found) == num_jobs
+    points = [
+        (job.partition("seed=")[0], seed) for job in found for seed in re.findall(r"\d+", job.partition("seed=")[2])
+    ]
+    assert sorted(points) == sorted((job.partition("seed=")[0], job.partition("seed=")[2]) for job in jobs(swept, None))
+
+
 def test_what_is_left_of_a_sweep_is_shared_by_all_workers():
     """The first ten are done already, when a sweep of ten seeds is given again with twenty."""
     left = [
@@ -124,11 +148,11 @@ def sweep(tmp_path):
     [
         (["hydra/launcher=basic"], None, 2),
         (["hydra/launcher=basic"], 4, 4),
-        (["hydra.launcher.n_jobs=4"], None, 4),
-        (["hydra.launcher.n_jobs=4"], 2, 2),
+        (["hydra.launcher.n_jobs=4"], None, 12),  # a point each, of which a pool takes up to four a worker
+        (["hydra.launcher.n_jobs=4"], 2, 8),
     ],
 )
-def test_every_launcher_gets_as_many_jobs_as_it_runs_at_a_time(sweep, tmp_path, launcher, num_workers, num_jobs):
+def test_every_launcher_gets_as_many_jobs_as_it_runs_at_a_time_or_some_for_each(sweep, tmp_path, launcher, num_workers, num_jobs):
     launched = sweep(*launcher, "split_step=3", "seed=range(6)", num_workers=num_workers)
     assert len(launched) == num_jobs and (tmp_path / "multirun.yaml").exists()
     assert {job.partition(" ")[0] for job in launched} == {"trunk_seed=0", "trunk_seed=1"}
@@ -140,11 +164,11 @@ def test_every_launcher_gets_as_many_jobs_as_it_runs_at_a_time(sweep, tmp_path, 
         ([], 3),
         (["trainer=gpu"], 3),
         (["hydra.launcher.n_jobs=4"], 4),
-        (["trainer=cpu"], 5),
-        (["trainer.devices=[1]"], 5),
+        (["trainer=cpu"], 20),
+        (["trainer.devices=[1]"], 20),
     ],
 )
-def test_a_sweep_that_trains_has_a_job_for_each_gpu(sweep, monkeypatch, given, num_jobs):
+def test_a_sweep_that_trains_has_a_job_for_each_gpu_or_some_for_each_core(sweep, monkeypatch, given, num_jobs):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
     monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(5)))
     assert len(sweep(*given, "trunk_seed=7", "split_step=3", "seed=range(60)")) == num_jobs
@@ -188,7 +212,7 @@ def test_each_job_of_a_pool_is_composed_once(tmp_path, monkeypatch):
     monkeypatch.setattr(launcher, "run_in_processes", run)
     with initialize_config_dir(str(config_dir()), version_base="1.3", job_name="train"):
         loader = GlobalHydra.instance().config_loader()
-        given = [f"hydra.sweep.dir={tmp_path}", "split_step=3", "seed=range(6)", "hydra.launcher.n_jobs=3"]
+        given = [f"hydra.sweep.dir={tmp_path}", "split_step=3", "seed=range(24)", "hydra.launcher.n_jobs=3"]
         master = loader.load_configuration("train", given, run_mode=RunMode.MULTIRUN)
         compose, composed = loader.load_sweep_config, []
         monkeypatch.setattr(loader, "load_sweep_config", lambda *each: composed.append(each) or compose(*each))
@@ -196,8 +220,8 @@ def test_each_job_of_a_pool_is_composed_once(tmp_path, monkeypatch):
         context = HydraContext(config_loader=loader, callbacks=Mock())
         merging.setup(hydra_context=context, task_function=task, config=master)
         merging.sweep(list(master.hydra.overrides.task))
-    assert len(composed) == 3 and asked == [([0, 3], False), ([1, 4], False), ([2, 5], False)]
-    assert ran == [([0, 3], False, 0), ([1, 4], False, 1), ([2, 5], False, 2)]
+    assert len(composed) == 12 and asked == [([seed, seed + 12], False) for seed in range(12)]
+    assert ran == [([seed, seed + 12], False, seed) for seed in range(12)]
 
 
 @pytest.mark.parametrize("launcher", ["pool", "basic"])

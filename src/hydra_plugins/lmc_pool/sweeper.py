@@ -1,7 +1,8 @@
 """``hydra/sweeper=merging``: the points of a sweep that differ only in `seed` as few jobs, for any launcher.
 
 A job of several seeds is composed, starts, and reads its data once, and may train them as one program. There are as few jobs
-as keep all workers of the launcher busy: for one worker, such as one GPU, a single one, of all splits and trunks, too.
+as keep all workers of the launcher busy: for one worker, such as one GPU, a single one, of all splits and trunks, too. Where a
+launcher asks for more of them (`jobs_per_worker`), a worker that is done early takes over what another one has not begun.
 """
 
 import logging
@@ -79,7 +80,8 @@ class MergingSweeper(Sweeper):
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*(f"{key}={value}" for key, value in self._params.items()), *arguments])
         is_few = getattr(self.launcher, "merges_into_few_jobs", False)
-        jobs = merged(overrides, self._workers_of_launcher(), self._merges, is_few=is_few)
+        per_worker = getattr(self.launcher, "jobs_per_worker", 1)
+        jobs = merged(overrides, self._workers_of_launcher(), self._merges, is_few=is_few, per_worker=per_worker)
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
@@ -113,6 +115,7 @@ def merged(
     merges: Sequence[str] = ("seed",),
     *,
     is_few: bool = False,
+    per_worker: int = 1,
 ) -> list[list[str]]:
     """Returns the overrides of each job.
 
@@ -122,6 +125,7 @@ def merged(
         merges: keys that may have a list of the values that are swept: the first if that leaves work for all workers, all of
             them if there is one worker.
         is_few: as few jobs as give each worker one, rather than equally many; for jobs whose start is long.
+        per_worker: at least so many jobs for each of several workers, if there are as many values.
 
     Raises:
         UserError: the values of a sweep are not named.
@@ -130,7 +134,12 @@ def merged(
     for key in merges if num_workers == 1 else merges[:1]:
         if len(values.get(key, [])) > 1:
             num_others = math.prod(len(each) for other, each in values.items() if other != key)
-            num_lists = None if num_workers is None else _num_lists(num_others, num_workers, is_few=is_few)
+            if num_workers is None or num_workers == 1:
+                num_lists = num_workers
+            elif is_few:
+                num_lists = math.ceil(num_workers / num_others)
+            else:
+                num_lists = _num_even_lists(num_others, num_workers, per_worker)
             values[key] = _lists(key, values[key], num_lists)
     return [list(job) for job in product(*values.values())]
 
@@ -144,9 +153,10 @@ def _values(override: Override) -> list[str]:
     return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 
-def _num_lists(num_others: int, num_workers: int, *, is_few: bool) -> int:
-    """Returns how many lists each combination of the other keys gets, so that all workers get equally many jobs, or one."""
-    return math.ceil(num_workers / num_others) if is_few else num_workers // math.gcd(num_workers, num_others)
+def _num_even_lists(num_others: int, num_workers: int, per_worker: int) -> int:
+    """Returns how many lists each combination of the other keys gets, so that all workers get equally many jobs."""
+    fewest = num_workers // math.gcd(num_workers, num_others)
+    return fewest * math.ceil(per_worker * num_workers / (fewest * num_others))
 
 
 def _lists(key: str, values: Sequence[str], num_lists: int | None) -> list[str]:
