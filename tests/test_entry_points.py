@@ -365,13 +365,14 @@ def test_a_sweep_names_the_branch_of_a_job_that_failed(tmp_path, places, launche
     in_the_way(tmp_path, places, 1)
     result = shell(f"python -m lmc_lab.train {TINY} {places} -m split_step=10,20 'seed=range(4)' {launcher}")
     last = result.stderr.splitlines()[-1]
-    assert result.returncode == 1 and "seed=0" not in last and "File exists" in last
+    assert result.returncode == 1 and "seed=0" not in last
+    assert "File exists" in last or "Not a directory" in last  # the latter of a job with this branch alone
     assert "1 of 8 branches failed" in last and ": split_step=20 seed=1; then repeat" in last
     assert len([path for path in finished(tmp_path) if "split-20" in str(path)]) == 4  # of five with that of seed 9
 
 
 def test_finished_branches_are_answered_without_torch_by_a_job_and_by_a_sweep(tmp_path, places):
-    command = f"python -m lmc_lab.train {TINY} {places} -m split_step=10,20 'seed=range(3)' 'run.save_steps=[30]'"
+    command = f"python -m lmc_lab.train {TINY} {places} -m split_step=10,20 'seed=range(3)' 'run.save_steps=[30]' hydra.launcher.n_jobs=2"
     first = succeed(command)
     for again in (command, command.replace("-m split_step=10,20 'seed=range(3)'", "split_step=20 'seed=[1,2,0]'")):
         result = shell(again, PYTHONPROFILEIMPORTTIME="1")  # of all processes, a worker's and the server's, too
@@ -384,7 +385,7 @@ def test_finished_branches_are_answered_without_torch_by_a_job_and_by_a_sweep(tm
         folder for seed in (1, 2, 0) for folder in folders if f"-{seed}" in folder[-2:]
     ]
     done = [line.split(" ", 1)[1] for line in succeed(command).splitlines() if line.endswith(": done")]
-    assert len(done) == 2  # in the order of the sweep; when both were trained, the one that ended first came first
+    assert len(done) == 6  # in the order of the sweep; when they were trained, the one that ended first came first
     assert sorted(done) == sorted(line.split(" ", 1)[1] for line in first.splitlines() if line.endswith(": done"))
 
 
