@@ -372,7 +372,8 @@ def test_a_sweep_names_the_branch_of_a_job_that_failed(tmp_path, places, launche
 
 
 def test_finished_branches_are_answered_without_torch_by_a_job_and_by_a_sweep(tmp_path, places):
-    command = f"python -m lmc_lab.train {TINY} {places} -m split_step=10,20 'seed=range(3)' 'run.save_steps=[30]' hydra.launcher.n_jobs=2"
+    two = "'run.save_steps=[30]' hydra.launcher.n_jobs=2"
+    command = f"python -m lmc_lab.train {TINY} {places} -m split_step=10,20 'seed=range(3)' {two}"
     first = succeed(command)
     for again in (command, command.replace("-m split_step=10,20 'seed=range(3)'", "split_step=20 'seed=[1,2,0]'")):
         result = shell(again, PYTHONPROFILEIMPORTTIME="1")  # of all processes, a worker's and the server's, too
