@@ -152,7 +152,9 @@ def sweep(tmp_path):
         (["hydra.launcher.n_jobs=4"], 2, 8),
     ],
 )
-def test_a_launcher_gets_as_many_jobs_as_it_runs_at_a_time_or_some_for_each(sweep, tmp_path, launcher, num_workers, num_jobs):
+def test_a_launcher_gets_as_many_jobs_as_it_runs_at_a_time_or_some_for_each(
+    sweep, tmp_path, launcher, num_workers, num_jobs
+):
     launched = sweep(*launcher, "split_step=3", "seed=range(6)", num_workers=num_workers)
     assert len(launched) == num_jobs and (tmp_path / "multirun.yaml").exists()
     assert {job.partition(" ")[0] for job in launched} == {"trunk_seed=0", "trunk_seed=1"}
