@@ -123,10 +123,8 @@ def _unknown_key(match: re.Match[str], config_name: str) -> str:
             f"expected a key of a chosen analysis, found '{key}'; add {analysis} to the list: 'analysis=[…,{analysis}]'"
         )
     valid = known | _arguments_beside(key, config_name) | {f"+{each}" for each in addable}
-    if key.startswith("study.") and addable:
-        return f"expected a key of the config, found '{key}'; {nearest(key, valid, '--help lists the keys')}"
     others = [name for name in _ENTRY_POINTS if name != config_name and key in configs.keys(name)]
-    if not others:
+    if not others or (addable and key.startswith("study.")):  # other configs have other studies
         return f"expected a key of the config, found '{key}'; {nearest(key, valid, '--help lists the keys')}"
     if config_name == "tune" and key.startswith("task."):
         return f"expected a key of a trial's task to be added, found '{key}'; write +{key}=…"

@@ -134,12 +134,7 @@ def merged(
     for key in merges if num_workers == 1 else merges[:1]:
         if len(values.get(key, [])) > 1:
             num_others = math.prod(len(each) for other, each in values.items() if other != key)
-            if num_workers is None or num_workers == 1:
-                num_lists = num_workers
-            elif is_few:
-                num_lists = math.ceil(num_workers / num_others)
-            else:
-                num_lists = _num_even_lists(num_others, num_workers, per_worker)
+            num_lists = num_workers and _num_lists(num_others, num_workers, is_few=is_few, per_worker=per_worker)
             values[key] = _lists(key, values[key], num_lists)
     return [list(job) for job in product(*values.values())]
 
@@ -153,8 +148,10 @@ def _values(override: Override) -> list[str]:
     return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 
-def _num_even_lists(num_others: int, num_workers: int, per_worker: int) -> int:
-    """Returns how many lists each combination of the other keys gets, so that all workers get equally many jobs."""
+def _num_lists(num_others: int, num_workers: int, *, is_few: bool, per_worker: int) -> int:
+    """Returns how many lists each combination of the other keys gets, so that all workers get equally many jobs, or one."""
+    if is_few or num_workers == 1:
+        return math.ceil(num_workers / num_others)
     fewest = num_workers // math.gcd(num_workers, num_others)
     return fewest * math.ceil(per_worker * num_workers / (fewest * num_others))
 

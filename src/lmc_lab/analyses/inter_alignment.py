@@ -1,6 +1,6 @@
 """Is a mode one region up to permutation? The hull of several trunks' endpoints, before and after their neurons are aligned."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, final
 
@@ -14,9 +14,10 @@ from lmc_lab.analyses.corners import Corners
 from lmc_lab.analyses.estimates import mean, probability
 from lmc_lab.analyses.evaluation import how
 from lmc_lab.analyses.numbers import numbers_only
-from lmc_lab.data.examples import Dataset, Examples
+from lmc_lab.data.examples import Examples
 from lmc_lab.landscape.hull import hull_points, probe_hull, sample_hull
 from lmc_lab.landscape.lines import probe_spokes
+from lmc_lab.landscape.parameters import ParameterLayout
 from lmc_lab.landscape.permutations import Block
 from lmc_lab.runs.modes import Modes
 from lmc_lab.tasks.evaluation_settings import EvaluationSettings
@@ -71,14 +72,15 @@ class InterAlignment(JointAnalysis):
         corners, init_seed = Corners.of(modes), modes.members[0].init_seed
         module = task.initialise(init_seed)
         evaluator = PointEvaluator(module, task.dataset.train, self.evaluation)
-        yield from how(evaluator, self.evaluation.subsets(task.dataset))
-        yield from _named(self._of_union(corners, evaluator, task), "none")
+        subsets, layout = self.evaluation.subsets(task.dataset), task.layout.parameters
+        yield from how(evaluator, subsets)
+        yield from _named(self._of_union(corners, evaluator, layout, subsets), "none")
         try:
             blocks = _blocks(task, init_seed, corners)
         except NoPermutations as error:
             yield LeftOut("alignment of neurons", f"since {error}")
             return
-        aligner = Aligner(corners, task.layout.parameters, blocks, self.seed)
+        aligner = Aligner(corners, layout, blocks, self.seed)
         examples = task.dataset.train.draw(self.num_examples).on(evaluator.device.torch_device)
         layers = LayerOutputs(module, examples.batch(slice(0, 2))[0])
         ways = {
@@ -93,17 +95,19 @@ class InterAlignment(JointAnalysis):
         else:
             yield LeftOut("alignment by weights at the split")
         for way, orders in ways.items():
-            yield from _named(self._of_union(aligner.aligned(orders), evaluator, task), way)
-        yield from _named(self._of_pairs(aligner, evaluator, task.dataset), "pairs")
+            yield from _named(self._of_union(aligner.aligned(orders), evaluator, layout, subsets), way)
+        yield from _named(self._of_pairs(aligner, evaluator, subsets), "pairs")
 
-    def _of_union(self, corners: Corners, evaluator: PointEvaluator, task: Task) -> Iterator[Measurement]:
+    def _of_union(
+        self, corners: Corners, evaluator: PointEvaluator, layout: ParameterLayout, subsets: Mapping[str, Examples]
+    ) -> Iterator[Measurement]:
         """Yields what is measured of all endpoints in one order."""
         thetas = corners.thetas.to(evaluator.device.torch_device)
         pairs = corners.between_first(self.num_endpoints)
         yield _distance([thetas[list(pair)] for pair in pairs])
-        movable = task.layout.parameters.varying(corners.thetas)
+        movable = layout.varying(corners.thetas)
         sample = sample_hull(thetas, self.num_samples, seed=self.seed, movable=movable)
-        for subset, examples in self.evaluation.subsets(task.dataset).items():
+        for subset, examples in subsets.items():
             evaluate = evaluator.evaluate_on(examples, corners.buffers)
             with numbers_only(f"on the {subset} set", corners.names):
                 probe = probe_hull(evaluate, thetas, sample)
@@ -117,13 +121,15 @@ class InterAlignment(JointAnalysis):
             for quantity, value in right.items():
                 yield Measurement(quantity=quantity, value=value, subset=subset)
 
-    def _of_pairs(self, aligner: Aligner, evaluator: PointEvaluator, dataset: Dataset) -> Iterator[Measurement]:
+    def _of_pairs(
+        self, aligner: Aligner, evaluator: PointEvaluator, subsets: Mapping[str, Examples]
+    ) -> Iterator[Measurement]:
         """Yields distances and barriers of pairs, each in an order of its own."""
         pairs = aligner.corners.between_first(self.num_endpoints)
         aligned = [aligner.pair(*pair) for pair in pairs]
         yield _distance([pair.thetas for pair in aligned])
         device = evaluator.device.torch_device
-        for subset, examples in self.evaluation.subsets(dataset).items():
+        for subset, examples in subsets.items():
             lines = []
             for pair in aligned:
                 evaluate, ends = evaluator.evaluate_on(examples, pair.buffers), pair.thetas.to(device)

@@ -10,6 +10,7 @@ from lmc_lab.analyses.base import Answer, LeftOut, Measurement, VariedAnalysis
 from lmc_lab.analyses.estimates import mean, pair_mean, probability
 from lmc_lab.analyses.evaluation import how
 from lmc_lab.analyses.numbers import numbers_only
+from lmc_lab.data.examples import Examples
 from lmc_lab.data.order import Noise
 from lmc_lab.errors import UserError
 from lmc_lab.landscape.geometry import centre, distances_to, pairwise_distances
@@ -73,14 +74,15 @@ class NoiseHulls(VariedAnalysis):
             for kind, reason in lacking(task).items():
                 yield LeftOut(f"noise of the kind {kind}", f"which {task.name} does not have: {reason}")
         evaluator = PointEvaluator(task.initialise(modes.mode.init_seed), task.dataset.train, self.evaluation)
-        yield from how(evaluator, self.evaluation.subsets(task.dataset))
+        subsets = self.evaluation.subsets(task.dataset)
+        yield from how(evaluator, subsets)
         trained = self._trained(task)
         first = _PLAIN if _is_order_one_of_many(task) else str(Noise.ORDER)
         named = {first: modes.mode, **dict(zip(trained, modes.varied, strict=True))}
         if Noise.RATE in named:
             yield from self._factors(named[Noise.RATE])
         for name, members in _hulls(list(named), min(map(len, named.values()))).items():
-            for row in self._of_hull(named, members, evaluator, task):
+            for row in self._of_hull(named, members, evaluator, subsets):
                 yield replace(row, quantity=f"{row.quantity}_noise_{name}")
 
     def _trained(self, task: Task) -> list[str]:
@@ -110,18 +112,18 @@ class NoiseHulls(VariedAnalysis):
             yield Measurement(quantity="rate_factor", value=factor, branch=branch)
 
     def _of_hull(
-        self, named: Mapping[str, Mode], members: Members, evaluator: PointEvaluator, task: Task
+        self, named: Mapping[str, Mode], members: Members, evaluator: PointEvaluator, subsets: Mapping[str, Examples]
     ) -> Iterator[Measurement]:
         corners = [(named[kind], i) for kind, i in members]
         thetas = torch.stack([mode.endpoints[i] for mode, i in corners]).to(evaluator.device.torch_device)
         buffers = {name: torch.stack([mode.buffers[name][i] for mode, i in corners]) for name in corners[0][0].buffers}
-        movable = task.layout.parameters.varying(thetas)
+        movable = corners[0][0].layout.varying(thetas)
         sample = sample_hull(thetas, self.num_samples, seed=self.seed, movable=movable)
         different = between_kinds(members).to(thetas.device)
         yield pair_mean("endpoint_endpoint", pairwise_distances(thetas), counted=different if different.any() else None)
         yield mean("endpoint_hull_point", sample.distance)
         yield mean("hull_radius", distances_to(thetas, centre(thetas)))
-        for subset, examples in self.evaluation.subsets(task.dataset).items():
+        for subset, examples in subsets.items():
             with numbers_only(f"on the {subset} set", [f"{named[kind].names[i]}, {kind}" for kind, i in members]):
                 probe = probe_hull(evaluator.evaluate_on(examples, buffers), thetas, sample)
             yield probability("p_conv", probe.is_conv_better, subset=subset)

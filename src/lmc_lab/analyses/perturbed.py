@@ -66,21 +66,22 @@ class PerturbedBranches(VariedAnalysis):
     def measure(self, modes: VariedModes, task: Task) -> Iterator[Answer]:
         """Yields distances and barriers of each size, the share of pairs that have one, and `…_sigma_50`."""
         evaluator = PointEvaluator(task.initialise(modes.mode.init_seed), task.dataset.train, self.evaluation)
-        yield from how(evaluator, self.evaluation.subsets(task.dataset))
+        subsets = self.evaluation.subsets(task.dataset)
+        yield from how(evaluator, subsets)
         unit = initial_length(moved_in(task, modes.mode.init_seed))
         for number, sigma in enumerate(self.sigmas):
             yield Measurement(quantity="perturbation_size", value=sigma, index=number)
             yield Measurement(quantity="perturbation_length", value=sigma * unit, index=number)
         for position, kind in enumerate(self.kinds):
             varied = modes.varied[position * len(self.sigmas) : (position + 1) * len(self.sigmas)]
-            yield from self._of_kind(kind, [PairedModes.of(modes.mode, each) for each in varied], evaluator, task)
+            yield from self._of_kind(kind, [PairedModes.of(modes.mode, each) for each in varied], evaluator, subsets)
 
     def _of_kind(
-        self, kind: str, pairs_of: Sequence[PairedModes], evaluator: PointEvaluator, task: Task
+        self, kind: str, pairs_of: Sequence[PairedModes], evaluator: PointEvaluator, subsets: Mapping[str, Examples]
     ) -> Iterator[Measurement | LeftOut]:
         for number, pairs in enumerate(pairs_of):
             yield replace(mean(f"{kind}_distance", pairs.distances), index=number)
-        for subset, examples in self.evaluation.subsets(task.dataset).items():
+        for subset, examples in subsets.items():
             has_barrier: list[Tensor] = []
             for number, pairs in enumerate(pairs_of):
                 with numbers_only(f"on the {subset} set", pairs.names):
