@@ -20,7 +20,9 @@ def main() -> None:
         description="Says what of an output folder is complete, left out, damaged, diverged, unfinished, missing or left over, "
         "and the commands that would mend it.",
     )
-    parser.add_argument("output_dir", nargs="?", default="multirun", help="where the products are (default: multirun)")
+    parser.add_argument(
+        "output_dir", nargs="?", default="multirun", type=_folder, help="where the products are (default: multirun)"
+    )
     parser.add_argument(
         "--repair",
         action="store_true",
@@ -28,7 +30,7 @@ def main() -> None:
     )
     given = parser.parse_args()
     try:
-        sys.exit(1 if _look_over(Path(given.output_dir).absolute(), repair=given.repair) else 0)
+        sys.exit(1 if _look_over(given.output_dir, repair=given.repair) else 0)
     except Exception as error:
         from lmc_lab.sentences import sentence
 
@@ -36,6 +38,11 @@ def main() -> None:
         if text is None:
             raise
         sys.exit(f"lmc_lab: {text}")
+
+
+def _folder(text: str) -> Path:
+    """Returns the folder that is named, plainly or as the other commands have it: ``output_dir=…``."""
+    return Path(text.removeprefix("output_dir=")).absolute()
 
 
 def _look_over(output_dir: Path, *, repair: bool) -> bool:

@@ -31,8 +31,9 @@ class EvaluationSettings:
     Args:
         bn_policy: without effect for a model without BatchNorm.
         num_examples: losses and accuracies of points are means over this many examples of each set, drawn at random once,
-            independently of those of `num_bn_examples`; over all for None. An analysis with a `num_examples` of its own is of
-            that many, and class means of features are of the whole training set.
+            independently of those of `num_bn_examples`; over all for None. Where an analysis' own `num_examples` says over
+            how many a loss, Hessian, kernel or feature deviation is a mean, that one counts; class means of features are of
+            the whole training set.
         num_bn_examples: training examples, chosen at random once and for all, in the batch of `reestimate`.
         path: one point after another, or many at once.
         device: where. Rounding differs, and rows say which it was; a result is known without it.
