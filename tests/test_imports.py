@@ -29,6 +29,7 @@ ROOTS = {
     "inputs": -1,
     "values": -1,
     "files": -1,
+    "generators": -1,
     "locks": -1,
     "process": -1,
     "termination": -2,

@@ -1,11 +1,7 @@
-import random
-
-import numpy as np
 import pytest
-import torch
 from lightning.pytorch import Callback
 
-from lmc_lab.runs.callbacks import CallbackGroup, Heartbeat, seed_generators
+from lmc_lab.runs.callbacks import CallbackGroup, Heartbeat
 
 
 class Stateful(Callback):
@@ -36,22 +32,3 @@ def test_a_group_has_the_hooks_that_lightning_calls():
     """By their names: a hook that Lightning has renamed would never be called."""
     own = {name for name in vars(CallbackGroup) if not name.startswith("_")}
     assert own <= vars(Callback).keys() and len(own) == 8
-
-
-@pytest.mark.parametrize("seed", [0, 7, 2**40 + 3, 2**63 - 1])
-def test_seeded_generators_draw_what_they_do_after_manual_seed(seed):
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        expected = torch.rand(9), torch.randn(9), torch.randperm(9)
-        torch.manual_seed(1)
-        seed_generators(seed)
-        found = torch.rand(9), torch.randn(9), torch.randperm(9)
-    assert all(map(torch.equal, found, expected))
-
-
-def test_noise_from_numpy_and_python_is_seeded_too():
-    drawn = []
-    for seed in (3, 3, 4):
-        seed_generators(seed)
-        drawn.append((random.random(), np.random.beta(1.0, 1.0)))
-    assert drawn[0] == drawn[1] and not {*drawn[1]} & {*drawn[2]}

@@ -9,6 +9,7 @@ from torch import Tensor
 from lmc_lab.data.examples import Examples
 from lmc_lab.data.sound import check_examples
 from lmc_lab.errors import UserError
+from lmc_lab.generators import forked_generators
 from lmc_lab.inputs import Inputs, by_name, each, joined
 
 Batch = tuple[Inputs, Tensor]  # inputs (B, ...), or a dict of such, and targets (B, ...)
@@ -33,7 +34,7 @@ def examples_of(data: Data, name: str) -> Examples:
     if _is_pair(data):
         inputs, targets = data
     else:
-        with torch.random.fork_rng(devices=[]):
+        with forked_generators():
             inputs, targets = _read(data, name)
             start = _first_difference(_batches(data, name), inputs, targets)
         if start is not None:

@@ -13,6 +13,7 @@ from lmc_lab.data.examples import Dataset
 from lmc_lab.data.picture import in_eight_bits
 from lmc_lab.data.source import PerChannel, as_input, as_target, dataset_of, decoded, train_and_test
 from lmc_lab.errors import UserError, is_users_own, one_line
+from lmc_lab.generators import forked_generators
 from lmc_lab.values import Count, Natural, Share
 
 MapStyle = torch.utils.data.Dataset[Any]
@@ -55,7 +56,7 @@ def load(
     """
     train_items = _Items(train, "task.data.train")
     test_items = None if test is None else _Items(test, "task.data.test")
-    with torch.random.fork_rng(devices=[]):  # what a data set draws is not the model's
+    with forked_generators():  # what a data set draws is not the model's
         parts = [train_items.identity(), test_items and test_items.identity(), test_share, test_seed]
         folder = Path(cache_dir) / f"dataset-{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
         data = decoded(

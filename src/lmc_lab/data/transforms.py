@@ -7,19 +7,18 @@ import torch
 from torch import Tensor
 
 from lmc_lab.errors import UserError
+from lmc_lab.generators import forked_generators, seed_generators_of_cpu
 from lmc_lab.inputs import Inputs
 
-Transform = Callable[
-    [Tensor], Tensor
-]  # a picture (C, H, W), or an input (...), to another; from torch's random numbers
+Transform = Callable[[Tensor], Tensor]  # a picture (C, H, W), or an input (...), to another
 
 
 @dataclass(frozen=True)
 class Transforms:
     """Changes each example by itself, as it is stored: a v2 transform would change all pictures of a batch alike.
 
-    It is done on the CPU, and all that is random follows from the generator: what the transforms draw from torch's own
-    generator is drawn from there, which is then put back.
+    It is done on the CPU, and all that is random follows from the generator: those of torch, numpy and Python, which transforms
+    draw from, are seeded by it and then put back.
     """
 
     transforms: Sequence[Transform]
@@ -36,9 +35,8 @@ class Transforms:
             )
         is_picture = inputs.dtype == torch.uint8 and inputs.dim() == 4
         examples = inputs.cpu().movedim(-1, 1) if is_picture else inputs.cpu()
-        with torch.random.fork_rng(devices=[]):
-            # Not torch.manual_seed, which would seed the GPU's generators, too.
-            torch.default_generator.manual_seed(int(torch.randint(2**63 - 1, (), generator=generator)))
+        with forked_generators():
+            seed_generators_of_cpu(int(torch.randint(2**63 - 1, (), generator=generator)))  # a GPU's are the model's
             changed = torch.stack([self._one(example) for example in examples])
         return (changed.movedim(1, -1).contiguous() if is_picture else changed).to(inputs.device)
 

@@ -1,18 +1,17 @@
 """What happens beside the training loop: the noise of a step, memory layouts, the heartbeat; several callbacks as one."""
 
 import multiprocessing
-import random
 import time
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from tqdm import tqdm
 
 from lmc_lab.data.order import DataOrder
+from lmc_lab.generators import seed_generators
 from lmc_lab.runs.checkpoint import CALLBACK_GROUP
 from lmc_lab.runs.paths import RunFolder
 from lmc_lab.runs.status import write_status
@@ -95,19 +94,6 @@ class StepNoise(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Seeds what the step that begins may draw from."""
         seed_generators(self._order.noise_seed(trainer.global_step))
-
-
-def seed_generators(seed: int) -> None:
-    """Seeds Python, numpy, torch's CPU and, once CUDA is in use, its GPUs; other devices it leaves as they are.
-
-    `torch.manual_seed` also seeds MPS, XPU and a CUDA that nothing has used yet, and formats a stack trace for every
-    device that is not there (0.9 ms).
-    """
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.default_generator.manual_seed(seed)
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.manual_seed_all(seed)
 
 
 class Heartbeat(Callback):

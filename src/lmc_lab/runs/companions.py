@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lmc_lab.generators import forked_generators, generator_states
 from lmc_lab.runs.checkpoint import CALLBACK_GROUP, State
 from lmc_lab.runs.copies_module import CopiesModule
 from lmc_lab.runs.fit import products_of
@@ -43,7 +44,7 @@ def why_alone(run: Run, *, allows_noise: bool, device: torch.device = _CPU) -> s
         return "trainer.max_time is that of one model"
     batches = _batches(run)
     try:
-        with torch.random.fork_rng(devices=[]), products_of(run):
+        with forked_generators(), products_of(run):
             if run.experiment.variation.noise and draws_numbers(task):
                 return "layers draw numbers (dropout), which would depend on the company and not on branch.noise alone"
             return _why_not_alike(task, batches, allows_noise=allows_noise) or _why_not_here(run, batches, device)
@@ -114,9 +115,9 @@ class _Alone:
 
     def draws(self) -> bool:
         """Takes a step; returns whether it draws random numbers."""
-        before = torch.get_rng_state()
+        before = generator_states()
         self.step()
-        return not torch.equal(before, torch.get_rng_state())
+        return before != generator_states()
 
     def state(self) -> State:
         return _state(self.module.state_dict(), self._optimizer)

@@ -9,6 +9,7 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from lmc_lab.data.examples import Examples
 from lmc_lab.data.order import DataOrder, StepBatches
+from lmc_lab.generators import seed_generators
 from lmc_lab.inputs import each
 from lmc_lab.runs.states import RunState
 from lmc_lab.tasks.precision import Precision, precision_of
@@ -107,7 +108,7 @@ def loss_of_batch(
     module: SupervisedTask, precision: Precision, batches: StepBatches, step: int, *, device: torch.device
 ) -> Callable[[], Tensor]:
     """Returns what computes the training loss of a step, on its batch and with its noise, which is seeded here."""
-    torch.manual_seed(batches.order.noise_seed(step))
+    seed_generators(batches.order.noise_seed(step))
     inputs, targets = batches.at(step)
     batch = each(lambda tensor: precision.convert(tensor.to(device)), inputs), precision.convert(targets.to(device))
 

@@ -1,12 +1,7 @@
 """Which kinds of noise the training of a task has."""
 
-import random
-from typing import Any
-
-import numpy as np
-import torch
-
 from lmc_lab.data.order import Noise
+from lmc_lab.generators import forked_generators, generator_states
 from lmc_lab.tasks.precision import precision_of
 from lmc_lab.tasks.supervised import has_schedule, only_optimizer
 from lmc_lab.tasks.task import Task
@@ -37,10 +32,10 @@ def draws_numbers(task: Task) -> bool:
     precision = precision_of(task.precision)
     batch = task.dataset.train.draw(min(_NUM_EXAMPLES, task.batch_size)).batch(slice(None))
     inputs, targets = map(precision.convert, batch)
-    with torch.random.fork_rng(devices=[]), precision.forward():
+    with forked_generators(), precision.forward():
         module = precision.convert_module(task.initialise(0))
         optimizer = only_optimizer(module.configure_optimizers())
-        before = _generators()
+        before = generator_states()
 
         def closure() -> float:
             optimizer.zero_grad()
@@ -49,10 +44,4 @@ def draws_numbers(task: Task) -> bool:
             return loss.item()
 
         optimizer.step(closure)
-        return before != _generators()
-
-
-def _generators() -> tuple[object, ...]:
-    """Returns the states of the generators from which a step may draw: Python's, numpy's and torch's."""
-    of_numpy: Any = np.random.get_state()
-    return random.getstate(), of_numpy[1].tobytes(), of_numpy[2:], torch.get_rng_state().numpy().tobytes()
+        return before != generator_states()

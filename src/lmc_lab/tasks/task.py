@@ -15,6 +15,7 @@ from lmc_lab.data.examples import Augment, Dataset
 from lmc_lab.data.sound import check_labels
 from lmc_lab.data.transforms import Transform, Transforms
 from lmc_lab.errors import UserError
+from lmc_lab.generators import forked_generators, seed_generators
 from lmc_lab.tasks.layout import StateLayout
 from lmc_lab.tasks.precision import precision_of
 from lmc_lab.tasks.supervised import SupervisedTask
@@ -102,8 +103,8 @@ class Task:
         Lazy layers get their sizes from the first examples of the training set.
         """
         seed = np.random.SeedSequence([_INIT_ROLE, trunk_seed]).generate_state(1, np.uint64)[0]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(seed >> np.uint64(1)))
+        with forked_generators():
+            seed_generators(int(seed >> np.uint64(1)))
             module = self.build_module(self.build_model())
             if any(map(is_lazy, [*module.parameters(), *module.buffers()])):
                 self._materialise(module)
@@ -116,7 +117,7 @@ class Task:
         return module.to(memory_format=torch.channels_last)
 
     def _materialise(self, module: SupervisedTask) -> None:
-        with torch.random.fork_rng(devices=[]):  # what the data draw is not the weights'
+        with forked_generators():  # what the data draw is not the weights'
             inputs, _ = self.dataset.train.batch(slice(0, 2))
         modes = [(part, part.training) for part in module.modules()]
         with torch.no_grad():
