@@ -81,7 +81,7 @@ def remove_leftovers(folder: Path) -> None:
 def is_left_behind(path: Path) -> bool:
     """Returns whether this is a temporary file of a process of this machine that is no more."""
     pid = path.name.removesuffix(f"@{_HOST}.tmp").rpartition(".")[2]
-    return path.name.endswith(f"@{_HOST}.tmp") and pid.isdecimal() and not _is_running(int(pid))
+    return path.name.endswith(f"@{_HOST}.tmp") and pid.isdecimal() and not is_running(int(pid))
 
 
 def set_aside(path: Path, reason: object) -> Path:
@@ -153,7 +153,8 @@ def _checksum(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _is_running(pid: int) -> bool:
+def is_running(pid: int) -> bool:
+    """Returns whether a process of this machine is there."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

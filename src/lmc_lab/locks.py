@@ -8,7 +8,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from tempfile import NamedTemporaryFile
+from typing import IO, Any
 
 from lmc_lab.errors import UserError
 
@@ -58,20 +59,17 @@ def check_locks(folder: Path) -> None:
     Raises:
         UserError: it gets it, or there are no locks.
     """
-    path = folder / ".lock-check"
-    with path.open("w") as file:
-        if _is_held(file, folder):
-            return  # by another process that checks
+    with NamedTemporaryFile(dir=folder, prefix=".lock-check-") as file:
+        _is_held(file, folder)
         second = subprocess.run(
-            [sys.executable, "-S", "-c", _ASK, str(path)], capture_output=True, text=True, check=False
+            [sys.executable, "-S", "-c", _ASK, file.name], capture_output=True, text=True, check=False
         )
-    path.unlink(missing_ok=True)
     if second.returncode != _IS_HELD:
         found = second.stderr.strip().splitlines()[-1:] or ["that two processes had the same one"]
         raise _no_locks(folder, found[0])
 
 
-def _is_held(file: IO[str], folder: Path) -> bool:
+def _is_held(file: IO[Any], folder: Path) -> bool:
     """Tries to take the lock of an open file; returns whether another process holds it.
 
     Raises:

@@ -9,6 +9,7 @@ from types import TracebackType
 
 from tqdm import tqdm
 
+from lmc_lab.files import is_running
 from lmc_lab.runs.paths import RunFolder
 from lmc_lab.runs.status import ENDED, peek_status
 
@@ -75,10 +76,4 @@ def _is_alive(status: dict[str, object]) -> bool:
     """Returns whether the process that wrote this lives; one on another machine counts as alive while it still writes."""
     if status.get("host") != os.uname().nodename:
         return time.time() - float(str(status.get("time", 0))) < 600
-    try:
-        os.kill(int(str(status["pid"])), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return is_running(int(str(status["pid"])))

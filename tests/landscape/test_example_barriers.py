@@ -5,10 +5,9 @@ from torch import nn
 from lmc_lab.landscape.example_barriers import (
     ExampleBarriers,
     error_norms,
-    midpoint_coefficients,
-    pairs_of,
     rank_groups,
 )
+from lmc_lab.landscape.lines import midpoint_coefficients, pairs_of
 
 
 def test_the_barrier_of_a_quadratic_is_minus_an_eighth_of_the_square_of_what_ends_differ_by():

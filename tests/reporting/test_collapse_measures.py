@@ -5,8 +5,9 @@ import pytest
 
 from lmc_lab.reporting.collapse_measures import along_training
 from lmc_lab.reporting.interactive import neural_collapse
-from lmc_lab.reporting.onsets import onsets, splits_in
+from lmc_lab.reporting.onsets import onsets
 from lmc_lab.results.row_file import SCHEMA
+from lmc_lab.results.select import steps_in
 from question_rows import SPLITS, collapse_rows
 
 
@@ -34,6 +35,6 @@ def test_the_page_marks_splits_and_brackets_and_no_others(rows):
     along = [panel for panel in panels if panel.x == "step"]
     assert len(along) == 5 and all(panel.spans == [(0.0, 25.0, (0,))] for panel in along)
     assert all(list(panel.lines) == list(SPLITS) for panel in along)
-    assert splits_in(rows) == list(SPLITS) and onsets(figure.rows_of(rows)) == [(0.0, 25.0, (0,))]
+    assert steps_in(rows) == list(SPLITS) and onsets(figure.rows_of(rows)) == [(0.0, 25.0, (0,))]
     series = {trace["meta"]["series"] for panel in along for trace in panel.traces}
     assert series == {"trunk", "branches from k = 0", "branches from k = 25"}

@@ -26,7 +26,7 @@ from hydra_plugins.lmc_clusters.sharing import SharedFolder
 from hydra_plugins.lmc_pool.failed import Reasons
 from hydra_plugins.lmc_pool.sweep_launcher import Job, Outcomes
 from lmc_lab import termination
-from lmc_lab.errors import UserError
+from lmc_lab.errors import UserError, one_line
 
 _SECONDS_BETWEEN_SIGNS = 10.0  # of the sweep to its jobs that it is still there
 
@@ -116,9 +116,8 @@ def _cluster(address: str | None) -> Iterator[Any]:
         ray.init(address=address, logging_level=logging.WARNING)
     except (ConnectionError, ValueError, RuntimeError) as error:
         where = "this machine" if address is None else f"hydra.launcher.address={address}"
-        why = str(error).splitlines()[0]
         raise UserError(
-            f"expected to join a Ray cluster at {where}, found that this cannot be ({why}); start one of "
+            f"expected to join a Ray cluster at {where}, found that this cannot be ({one_line(error)}); start one of "
             "this version of Ray (ray start --head), or leave the address out for one of this machine"
         ) from error
     termination.handle_sigterm()  # Ray has taken it over
@@ -161,5 +160,5 @@ def _answer(ray: Any, task: Any) -> Reasons:
     except ray.exceptions.RayTaskError as error:
         return {"": f"its task failed: {type(error.cause).__name__}: {error.cause}"}
     except ray.exceptions.RayError as error:
-        return {"": f"its worker ended before it was done ({str(error).strip().splitlines()[0]})"}
+        return {"": f"its worker ended before it was done ({one_line(error)})"}
     return failed

@@ -11,7 +11,7 @@ from lmc_lab.analyses.corners import Corners
 from lmc_lab.data.examples import Examples
 from lmc_lab.landscape.hull import hull_points
 from lmc_lab.landscape.matching import match_jointly, match_weights, unit_products
-from lmc_lab.landscape.parameters import ParameterLayout
+from lmc_lab.landscape.parameters import ParameterLayout, state_at
 from lmc_lab.landscape.permutations import Block, composed, identity
 from lmc_lab.tasks.layer_outputs import LayerOutputs
 from lmc_lab.tasks.point_evaluator import PointEvaluator
@@ -67,7 +67,7 @@ class Aligner:
         """Returns one order for each mode: activations of its centre are matched to those of the first mode's centre."""
         centres = self.corners.centres
         points = evaluator.points(self._centres, centres, self.corners.buffers)
-        states = [{name: values[i] for name, values in points.items()} for i in range(len(centres))]
+        states = [state_at(points, i) for i in range(len(centres))]
         results = [list(_results(block, states[0], layers)) for block in self.blocks]
         size = [len(block) for block in self.blocks]
         scores = [[torch.zeros(n, n, dtype=torch.float64) for n in size] for _ in states[1:]]

@@ -11,7 +11,7 @@ from lmc_lab.analyses.base import Answer, JointAnalysis, LeftOut, Measurement, M
 from lmc_lab.analyses.class_features import OF_TWO_CLASSES, class_means, endpoint_means, known, with_features
 from lmc_lab.analyses.estimates import mean, pair_mean
 from lmc_lab.analyses.numbers import numbers_only
-from lmc_lab.landscape.hull import hull_points, sample_hull
+from lmc_lab.landscape.hull import centre_of, hull_points, sample_hull
 from lmc_lab.landscape.neural_collapse import class_cosines, class_mean_bend, cosine_differences
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.runs.modes import Modes
@@ -56,8 +56,7 @@ class HullCollapse(ModeAnalysis):
         """Returns the bend at J hull points and at the centre, (J + 1,)."""
         endpoints = mode.endpoints.to(features.evaluator.device.torch_device)
         drawn = sample_hull(endpoints, self.num_samples, seed=self.seed).coefficients
-        middle = torch.full((1, len(mode)), 1 / len(mode), dtype=torch.float64)
-        coefficients = torch.cat([drawn, middle])
+        coefficients = torch.cat([drawn, centre_of(len(mode))])
         of_endpoints = endpoint_means(features, mode, task)
         points = hull_points(endpoints, coefficients)
         with numbers_only("in its features"):
@@ -95,8 +94,7 @@ class InterCollapse(JointAnalysis):
             of_modes = zip([features, *others], modes, strict=True)
             means = [endpoint_means(own, mode, task) for own, mode in of_modes]
             cosines = class_cosines(torch.cat(means)).cpu()
-            of_mode = torch.repeat_interleave(torch.tensor([len(mode) for mode in modes]))
-            is_one_mode = of_mode[:, None] == of_mode
+            is_one_mode = modes.of_mode[:, None] == modes.of_mode
             differences = cosine_differences(cosines)
             for kind, counted in (("intra", is_one_mode), ("inter", ~is_one_mode)):
                 quantity = f"class_cosine_difference_{kind}"

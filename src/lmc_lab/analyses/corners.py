@@ -7,7 +7,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from lmc_lab.landscape.parameters import ParameterLayout
+from lmc_lab.landscape.parameters import ParameterLayout, state_at
 from lmc_lab.landscape.permutations import Block, Permutation, permuted
 from lmc_lab.runs.modes import Modes
 from lmc_lab.tasks.supervised import SupervisedTask
@@ -50,7 +50,7 @@ class Corners:
         return cls(
             thetas=torch.cat([mode.endpoints for mode in modes]),
             buffers={name: torch.cat([mode.buffers[name] for mode in modes]) for name in modes.members[0].buffers},
-            of_mode=torch.repeat_interleave(torch.tensor([len(mode) for mode in modes])),
+            of_mode=modes.of_mode,
             names=tuple(name for mode in modes for name in mode.names),
         )
 
@@ -91,7 +91,7 @@ class Corners:
         """Returns the same corners with the units of each in its own order; buffers go with them."""
         parts = []
         for i, order in enumerate(orders):
-            tensors = layout.unflatten(self.thetas[i]) | {name: values[i] for name, values in self.buffers.items()}
+            tensors = layout.unflatten(self.thetas[i]) | state_at(self.buffers, i)
             parts.append(permuted(tensors, blocks, order))
         return replace(
             self,

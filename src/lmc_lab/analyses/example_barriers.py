@@ -16,12 +16,11 @@ from lmc_lab.data.examples import Examples
 from lmc_lab.landscape.example_barriers import (
     ExampleBarriers,
     error_norms,
-    midpoint_coefficients,
-    pairs_of,
     rank_groups,
 )
 from lmc_lab.landscape.finite import check_losses
 from lmc_lab.landscape.hull import hull_points
+from lmc_lab.landscape.lines import midpoint_coefficients, pairs_of
 from lmc_lab.landscape.predictions import intra_mode
 from lmc_lab.landscape.rank_correlation import rank_correlation
 from lmc_lab.runs.endpoints import Mode

@@ -14,7 +14,7 @@ from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.data.examples import Examples
 from lmc_lab.landscape.finite import check_losses
 from lmc_lab.landscape.gap_terms import GapTerms, mean_outputs, mean_probabilities
-from lmc_lab.landscape.hull import Evaluation, HullSample, hull_points, sample_hull
+from lmc_lab.landscape.hull import Evaluation, HullSample, centre_of, hull_points, sample_hull
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.tasks.classification import Classification
 from lmc_lab.tasks.evaluation_settings import EvaluationSettings
@@ -84,7 +84,7 @@ class _Mixtures:
         """Returns the evaluations of endpoints (P), of hull points and of means at their coefficients (n), of ensembles (1)."""
         coefficients, num_endpoints = self.sample.coefficients, len(endpoints)
         vertices = torch.eye(num_endpoints, dtype=torch.float64)
-        middle = torch.full((1, num_endpoints), 1 / num_endpoints, dtype=torch.float64)
+        middle = centre_of(num_endpoints)
         thetas = torch.cat([endpoints, hull_points(endpoints, coefficients)])
         points = self.evaluator.points(thetas, torch.cat([vertices, coefficients]), self.mode.buffers)
 

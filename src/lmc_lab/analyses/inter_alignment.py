@@ -10,14 +10,14 @@ from torch import Tensor
 from lmc_lab.analyses.alignments import Aligner
 from lmc_lab.analyses.barriers import barriers_between
 from lmc_lab.analyses.base import Answer, JointAnalysis, LeftOut, Measurement
-from lmc_lab.analyses.corners import Corners
+from lmc_lab.analyses.corners import NO_MODULE, Corners, module_of_all
 from lmc_lab.analyses.estimates import mean, probability
 from lmc_lab.analyses.evaluation import how
 from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.data.examples import Examples
 from lmc_lab.landscape.hull import hull_points, probe_hull, sample_hull
 from lmc_lab.landscape.lines import probe_spokes
-from lmc_lab.landscape.parameters import ParameterLayout
+from lmc_lab.landscape.parameters import ParameterLayout, state_at
 from lmc_lab.landscape.permutations import Block
 from lmc_lab.runs.modes import Modes
 from lmc_lab.tasks.evaluation_settings import EvaluationSettings
@@ -59,7 +59,7 @@ class InterAlignment(JointAnalysis):
     """
 
     name: ClassVar[str] = "inter_alignment"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     num_samples: Count = 100
     num_points: Annotated[int, at_least(3)] = 11
     num_endpoints: Annotated[int, at_least(1)] = 3
@@ -69,14 +69,17 @@ class InterAlignment(JointAnalysis):
 
     def measure(self, modes: Modes, task: Task) -> Iterator[Answer]:
         """Yields `p_conv`, `p_rand`, the centre, barriers, distances and what is right in common, for each way."""
-        corners, init_seed = Corners.of(modes), modes.members[0].init_seed
-        module = task.initialise(init_seed)
+        module = module_of_all(modes, task)
+        if module is None:
+            yield LeftOut("the hull of several trunks' endpoints", NO_MODULE)
+            return
+        corners = Corners.of(modes)
         evaluator = PointEvaluator(module, task.dataset.train, self.evaluation)
         subsets, layout = self.evaluation.subsets(task.dataset), task.layout.parameters
         yield from how(evaluator, subsets)
         yield from _named(self._of_union(corners, evaluator, layout, subsets), "none")
         try:
-            blocks = _blocks(task, init_seed, corners)
+            blocks = _blocks(task, modes.members[0].init_seed, corners)
         except NoPermutations as error:
             yield LeftOut("alignment of neurons", f"since {error}")
             return
@@ -144,9 +147,8 @@ def _blocks(task: Task, init_seed: int, corners: Corners) -> list[Block]:
     Raises:
         NoPermutations: nobody knows them.
     """
-    buffers = {name: values[0] for name, values in corners.buffers.items()}
     inputs, _ = task.dataset.train.batch(slice(0, _NUM_TRIED))
-    state = task.layout.parameters.unflatten(corners.thetas[0]) | buffers
+    state = task.layout.parameters.unflatten(corners.thetas[0]) | state_at(corners.buffers, 0)
     return tried_blocks(task.initialise(init_seed), state, inputs)
 
 

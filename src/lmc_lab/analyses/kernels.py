@@ -10,6 +10,7 @@ from lmc_lab.analyses.evaluation import where
 from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.inputs import each
 from lmc_lab.landscape.finite import check_losses
+from lmc_lab.landscape.parameters import state_at
 from lmc_lab.landscape.tangent_kernel import tangent_kernel
 from lmc_lab.tasks.arithmetic import float32_products
 from lmc_lab.tasks.batch_norm import Buffers
@@ -63,7 +64,7 @@ class Kernels:
         """
         thetas = thetas.reshape(len(names), -1)
         points = self._evaluator.points(thetas, torch.eye(len(names), dtype=torch.float64), buffers)
-        one_by_one = [self._one({name: values[i] for name, values in points.items()}) for i in range(len(names))]
+        one_by_one = [self._one(state_at(points, i)) for i in range(len(names))]
         kernels = torch.stack(one_by_one)
         with numbers_only(f"on {self._num_examples} training examples", names):
             traces = kernels.diagonal(dim1=1, dim2=2).sum(dim=1)

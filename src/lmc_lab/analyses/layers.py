@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 from typing import Annotated, ClassVar, final
 
 import torch
@@ -18,7 +17,8 @@ from lmc_lab.landscape.finite import check_losses
 from lmc_lab.landscape.gap_terms import mean_outputs
 from lmc_lab.landscape.hull import hull_points, sample_hull
 from lmc_lab.landscape.layers import layer_barriers, layers_of
-from lmc_lab.landscape.parameters import States
+from lmc_lab.landscape.lines import midpoint_coefficients, pairs_of
+from lmc_lab.landscape.parameters import state_at
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.tasks.evaluation_settings import EvaluationSettings
 from lmc_lab.tasks.layer_outputs import LayerOutputs
@@ -91,13 +91,11 @@ class FeatureLinearity(ModeAnalysis):
         evaluator = PointEvaluator(module, task.dataset.train, self.evaluation)
         yield from where(evaluator)
         examples = task.dataset.train.draw(self.num_examples).on(evaluator.device.torch_device)
-        pairs = list(combinations(range(len(mode)), 2))
+        pairs = pairs_of(len(mode))
         drawn = sample_hull(mode.endpoints, self.num_samples, seed=self.seed).coefficients
-        vertices = torch.eye(len(mode), dtype=torch.float64)
-        halfway = torch.stack([(vertices[first] + vertices[second]) / 2 for first, second in pairs])
         layers = LayerOutputs(module, examples.batch(slice(0, 2))[0])
         yield Choice("layers", ", ".join(layers.names))
-        points = torch.cat([drawn, halfway])
+        points = torch.cat([drawn, midpoint_coefficients(len(mode))])
         with numbers_only("in its features"):
             in_hull, between = _deviations(evaluator, layers, mode, examples, points, pairs)
             check_losses(in_hull.sum(dim=0), "hull point", what="features")
@@ -126,15 +124,11 @@ def _deviations(
     in_hull = torch.zeros(len(layers.names), len(coefficients), dtype=torch.float64)
     between = torch.zeros(len(layers.names), len(pairs), dtype=torch.float64)
     for inputs, _ in examples.chunks(_EXAMPLES_AT_A_TIME):
-        of_ends = [layers.at(_at(ends, i), inputs) for i in range(len(mode))]
+        of_ends = [layers.at(state_at(ends, i), inputs) for i in range(len(mode))]
         stacked = [torch.stack(results) for results in zip(*of_ends, strict=True)]  # of each layer (P, B, F)
         between += torch.stack([deviations(point[first], point[second]).sum(dim=1) for point in stacked]).cpu()
         for i, point in enumerate(coefficients):
             mixed = [mean_outputs(results, point[None])[0] for results in stacked]
-            by_layer = zip(layers.at(_at(points, i), inputs), mixed, strict=True)
+            by_layer = zip(layers.at(state_at(points, i), inputs), mixed, strict=True)
             in_hull[:, i] += torch.stack([deviations(features, other).sum() for features, other in by_layer]).cpu()
     return in_hull / len(examples), between / len(examples)
-
-
-def _at(points: States, index: int) -> dict[str, Tensor]:
-    return {name: values[index] for name, values in points.items()}

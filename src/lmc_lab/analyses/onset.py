@@ -8,7 +8,7 @@ from typing import Any, ClassVar, final
 import pandas as pd
 
 from lmc_lab.analyses.base import Measurement, SplitsAnalysis
-from lmc_lab.landscape.onset import STABLE_INSTABILITY, onset
+from lmc_lab.landscape.onset import STABLE_INSTABILITY, holds, onset
 from lmc_lab.landscape.onset_search import num_reversals
 from lmc_lab.results.select import select
 from lmc_lab.runs.trunk_results import TrunkResults
@@ -88,7 +88,7 @@ def _onset(criterion: str, values: Mapping[int, float], *, threshold: float, at_
         subset="train",
     )
     yield Measurement(quantity=f"onset_{criterion}_splits", value=len(values), subset="train")
-    outcomes = {step: value >= threshold if at_least else value < threshold for step, value in values.items()}
+    outcomes = {step: holds(value, threshold, at_least=at_least) for step, value in values.items()}
     yield Measurement(quantity=f"onset_{criterion}_reversals", value=num_reversals(outcomes), subset="train")
     for step, value in values.items():
         if isnan(value):

@@ -12,7 +12,7 @@ from lmc_lab.analyses.evaluation import how
 from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.data.examples import Examples
 from lmc_lab.landscape.finite import check_losses
-from lmc_lab.landscape.hull import LazyPoints, evaluate_lazily, hull_points, sample_hull
+from lmc_lab.landscape.hull import corners_of, evaluate_lazily, mixtures_of, sample_hull
 from lmc_lab.landscape.plane import NoPlane, Plane, plane_grid, principal_plane
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.tasks.evaluation_settings import EvaluationSettings
@@ -65,12 +65,11 @@ class PlaneOfHull(ModeAnalysis):
         yield from _shares(plane)
         coefficients = sample_hull(endpoints, self.num_samples, seed=self.seed).coefficients
         grid = plane_grid(plane.endpoints, self.num_grid, margin=self.margin)
-        vertices = torch.eye(len(mode), dtype=torch.float64)
         on_plane = plane.coefficients(grid)
         groups = [
-            LazyPoints(len(mode), lambda cut: (endpoints[cut], vertices[cut])),
-            _mixtures(endpoints, coefficients, coefficients),
-            _mixtures(endpoints, on_plane, _without_negative(on_plane)),
+            corners_of(endpoints),
+            mixtures_of(endpoints, coefficients),
+            mixtures_of(endpoints, on_plane, of_buffers=_without_negative(on_plane)),
         ]
         with numbers_only("on the train set", mode.names):
             ends, hull, on_grid = evaluate_lazily(evaluator.evaluate_on(train, mode.buffers), groups)
@@ -82,11 +81,6 @@ class PlaneOfHull(ModeAnalysis):
         yield from _points("hull_point", coefficients @ plane.endpoints, hull.loss)
         yield from _points("grid", grid, on_grid.loss)
         yield from _split_state(plane, evaluator, mode, train)
-
-
-def _mixtures(endpoints: Tensor, coefficients: Tensor, of_buffers: Tensor) -> LazyPoints:
-    """Returns the points with these coefficients (n, P), which sum to one, and with buffers mixed by others (n, P)."""
-    return LazyPoints(len(coefficients), lambda cut: (hull_points(endpoints, coefficients[cut]), of_buffers[cut]))
 
 
 def _without_negative(coefficients: Tensor) -> Tensor:

@@ -4,13 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, final
 
-import torch
-
 from lmc_lab.analyses.barriers import RISE, barriers_between, heights_to_ends
 from lmc_lab.analyses.base import Answer, Choice, JointAnalysis, LeftOut, Measurement, ModeAnalysis
 from lmc_lab.analyses.corners import NO_MODULE, Corners, module_of_all
 from lmc_lab.analyses.evaluation import how
 from lmc_lab.analyses.numbers import numbers_only
+from lmc_lab.landscape.hull import centre_of
 from lmc_lab.landscape.lines import probe_spokes
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.runs.modes import Modes
@@ -44,13 +43,12 @@ class Star(ModeAnalysis):
         evaluator = PointEvaluator(task.initialise(mode.init_seed), task.dataset.train, self.evaluation)
         subsets = self.evaluation.subsets(task.dataset)
         yield from how(evaluator, subsets)
-        middle = torch.full((1, len(mode)), 1 / len(mode), dtype=torch.float64)
         spokes = [(0, end) for end in range(len(mode))]
         endpoints = mode.endpoints.to(evaluator.device.torch_device)
         for subset, examples in subsets.items():
             evaluate = evaluator.evaluate_on(examples, mode.buffers)
             with numbers_only(f"on the {subset} set", mode.names):
-                lines = probe_spokes(evaluate, endpoints, middle, spokes, num_points=self.num_points)
+                lines = probe_spokes(evaluate, endpoints, centre_of(len(mode)), spokes, num_points=self.num_points)
             yield from heights_to_ends("star_barrier", lines, spokes, subset)
             yield from heights_to_ends("star_rise", lines, spokes, subset, height=RISE)
 

@@ -157,12 +157,11 @@ class InterKernel(_Kernel, JointAnalysis):
         endpoint_kernels = torch.cat(
             [own.at(mode.endpoints, mode.buffers, *mode.names) for own, mode in zip(kernels, modes, strict=True)]
         )
-        of_mode = torch.repeat_interleave(torch.tensor([len(mode) for mode in modes]))
         distances = kernel_distances(endpoint_kernels, endpoint_kernels)
         if distances.isnan().any():
             yield _FLAT
             return
-        is_of_two = of_mode[:, None] != of_mode
+        is_of_two = modes.of_mode[:, None] != modes.of_mode
         yield pair_mean("kernel_distance_trunks", distances, counted=is_of_two, subset="train")
 
 

@@ -113,10 +113,14 @@ def _store(folder: Path, write: Callable[[NewArrays], None]) -> None:
     unfinished = folder.with_name(f".{folder.name}.unfinished{suffix}")  # the lock's owner's; another's was killed
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
-    write(NewArrays(unfinished))
-    arrays = {path.stem: np.load(path, mmap_mode="r") for path in sorted(unfinished.iterdir())}
-    content = {"folder": folder.name, "digest": _digest(arrays), "checksums": _checksums(unfinished)}
-    write_json(unfinished / _DIGEST, content)
+    try:
+        write(NewArrays(unfinished))
+        arrays = {path.stem: np.load(path, mmap_mode="r") for path in sorted(unfinished.iterdir())}
+        content = {"folder": folder.name, "digest": _digest(arrays), "checksums": _checksums(unfinished)}
+        write_json(unfinished / _DIGEST, content)
+    except BaseException:  # of mended files the folder has another name, and would leave this one
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
     shutil.rmtree(folder, ignore_errors=True)
     try:
         unfinished.rename(folder)

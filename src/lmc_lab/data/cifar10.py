@@ -1,6 +1,5 @@
 """CIFAR-10 (Krizhevsky 2009), from parquet files, a torchvision folder or torchvision's download, in this order."""
 
-import hashlib
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPException
@@ -14,6 +13,8 @@ from lmc_lab.data.cache import Arrays, decoded_once
 from lmc_lab.data.examples import Dataset, Examples, take
 from lmc_lab.data.images import CropAndFlip, NormaliseImages
 from lmc_lab.data.parquet import Columns, Rows
+from lmc_lab.data.paths import identity_of
+from lmc_lab.data.picture import READING
 from lmc_lab.errors import UserError
 from lmc_lab.values import Count
 
@@ -63,11 +64,8 @@ def _source(data_dir: Path, image_column: str | None, label_column: str | None) 
     """Returns a name for the decoded data that follows from the files they come from, and the function that decodes them."""
     files = {subset: sorted((data_dir / "cifar10").glob(f"{subset}-*.parquet")) for subset in ("train", "test")}
     if all(files.values()):
-        stats = [
-            (path.name, path.stat().st_size, path.stat().st_mtime_ns) for paths in files.values() for path in paths
-        ]
-        identity = hashlib.sha256(repr((stats, image_column, label_column)).encode()).hexdigest()[:8]
         columns = Columns(image_column, label_column)
+        identity = identity_of([*files["train"], *files["test"]], READING, columns)
         return f"parquet-{identity}", lambda: _decode_parquet(files, columns)
     return "torchvision", lambda: _decode_torchvision(data_dir)
 

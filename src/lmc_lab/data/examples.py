@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lmc_lab.data.sound import check_examples
-from lmc_lab.errors import UserError
+from lmc_lab.errors import UserError, one_line
 from lmc_lab.inputs import Inputs, device_of, each
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class Examples:
             there = Examples(each(lambda tensor: tensor.to(device), self.inputs), self.targets.to(device), self.prepare)
             there.batch(slice(0, 1))
         except (RuntimeError, TypeError) as error:  # memory that runs out is a RuntimeError, too
-            _say_once(f"examples stay on the CPU, since {' '.join(str(error).split())[:200]}")
+            _say_once(f"examples stay on the CPU, since {one_line(error)[:200]}")
             return self
         return there
 

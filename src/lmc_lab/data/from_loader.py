@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lmc_lab.data.examples import Examples
 from lmc_lab.data.sound import check_examples
+from lmc_lab.data.source import as_they_are
 from lmc_lab.errors import UserError
 from lmc_lab.generators import forked_generators
 from lmc_lab.inputs import Inputs, by_name, each, joined
@@ -43,11 +44,7 @@ def examples_of(data: Data, name: str) -> Examples:
                 f"example {start} on; set shuffle=False, and leave augmentation out"
             )
     check_examples(inputs, targets, name)
-    return Examples(each(lambda tensor: tensor.detach().cpu(), inputs), targets.detach().cpu(), _as_they_are)
-
-
-def _as_they_are(inputs: Inputs) -> Inputs:
-    return inputs
+    return Examples(each(lambda tensor: tensor.detach().cpu(), inputs), targets.detach().cpu(), as_they_are)
 
 
 def _is_pair(data: Any) -> TypeGuard[Batch]:

@@ -16,7 +16,7 @@ from lmc_lab.data.examples import Dataset
 from lmc_lab.data.paths import existing_folder, identity_of
 from lmc_lab.data.picture import READING, NumChannels, decode_picture
 from lmc_lab.data.source import PerChannel, Source, dataset_of, decoded, train_and_test
-from lmc_lab.errors import UserError
+from lmc_lab.errors import UserError, one_line
 from lmc_lab.values import Count, Natural, Share
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def _damage_named(path: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0].rstrip(". ")
+        reason = one_line(error).rstrip(". ")
         raise UserError(f"expected a parquet file at {path}, found a damaged one ({reason}); copy it again") from error
 
 

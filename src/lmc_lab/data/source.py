@@ -19,6 +19,7 @@ from lmc_lab.data.images import NormaliseChannels, NormaliseImages
 from lmc_lab.data.moments import ChannelMoments
 from lmc_lab.data.summary import examples_in_words, written_with_summary
 from lmc_lab.errors import UserError
+from lmc_lab.inputs import Inputs
 
 PerChannel = float | Sequence[float]  # one number for all channels, or one for each
 
@@ -141,7 +142,7 @@ def dataset_of(
         UserError: a mean or a deviation is of another number of channels; `data.sound.check_examples`.
     """
     arrays = {name: torch.from_numpy(array) for name, array in data.arrays.items()}
-    prepare: Callable[[Tensor], Tensor] = _as_they_are
+    prepare: Callable[[Tensor], Tensor] = as_they_are
     if "mean" in arrays:
         channels = _channels(mean, arrays["mean"], "mean"), _channels(deviation, arrays["deviation"], "deviation")
         if min(channels[1]) <= 0:
@@ -162,7 +163,8 @@ def dataset_of(
     return Dataset(examples("train", num_train), test, data.digest)
 
 
-def _as_they_are(inputs: Tensor) -> Tensor:
+def as_they_are(inputs: Inputs) -> Inputs:
+    """Returns the inputs: what prepares those that need no preparing."""
     return inputs
 
 

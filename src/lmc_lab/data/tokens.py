@@ -12,6 +12,7 @@ from torch import Tensor
 from lmc_lab.data.cache import NewArrays
 from lmc_lab.data.examples import Dataset, Examples, take
 from lmc_lab.data.paths import existing_file, identity_of
+from lmc_lab.data.source import as_they_are
 from lmc_lab.data.summary import counts_in_words, written_with_summary
 from lmc_lab.errors import UserError, one_line
 from lmc_lab.values import Count, Share
@@ -99,12 +100,8 @@ def _windows(tokens: Tensor, length: int, count: int | None, subset: str) -> Exa
             f"expected {length + 1} tokens or more in {subset}, found {len(tokens)}; lower task.data.length or add to it"
         )
     inputs, targets = (tokens[start : start + num * length].view(num, length) for start in (0, 1))
-    examples = Examples(inputs, targets, _as_they_are)
+    examples = Examples(inputs, targets, as_they_are)
     return examples if count is None else examples.draw(len(take(examples, count, f"task.data.num_{subset}")))
-
-
-def _as_they_are(inputs: Tensor) -> Tensor:
-    return inputs
 
 
 def _write(new: NewArrays, files: Mapping[str, Path], vocabulary: Vocabulary) -> None:

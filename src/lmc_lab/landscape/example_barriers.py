@@ -4,21 +4,11 @@ Shapes: P endpoints of a mode, N examples, Q pairs of endpoints, C classes.
 """
 
 from dataclasses import dataclass
-from itertools import combinations
 
 import torch
 from torch import Tensor
 
-
-def pairs_of(num_endpoints: int) -> list[tuple[int, int]]:
-    """Returns all pairs of `num_endpoints` endpoints, Q of them."""
-    return list(combinations(range(num_endpoints), 2))
-
-
-def midpoint_coefficients(num_endpoints: int) -> Tensor:
-    """Returns the coefficients of the P endpoints in the midpoint of each pair, float64 (Q, P), in the order of `pairs_of`."""
-    each = torch.eye(num_endpoints, dtype=torch.float64)
-    return torch.stack([(each[first] + each[second]) / 2 for first, second in pairs_of(num_endpoints)])
+from lmc_lab.landscape.lines import pairs_of
 
 
 @dataclass(frozen=True)

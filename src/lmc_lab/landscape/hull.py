@@ -150,6 +150,23 @@ def hull_points(endpoints: Tensor, coefficients: Tensor) -> Tensor:
     return torch.cat([block.to(endpoints.dtype) for block in blocks], dim=1)
 
 
+def centre_of(num_endpoints: int) -> Tensor:
+    """Returns the coefficients of P endpoints in their mean, (1, P) float64."""
+    return torch.full((1, num_endpoints), 1 / num_endpoints, dtype=torch.float64)
+
+
+def corners_of(endpoints: Tensor) -> LazyPoints:
+    """Returns the endpoints (P, D) themselves."""
+    vertices = torch.eye(len(endpoints), dtype=torch.float64)
+    return LazyPoints(len(endpoints), lambda cut: (endpoints[cut], vertices[cut]))
+
+
+def mixtures_of(endpoints: Tensor, coefficients: Tensor, *, of_buffers: Tensor | None = None) -> LazyPoints:
+    """Returns the points with these coefficients (n, P), which sum to one; their buffers may be mixed by others (n, P)."""
+    mixing = coefficients if of_buffers is None else of_buffers
+    return LazyPoints(len(coefficients), lambda cut: (hull_points(endpoints, coefficients[cut]), mixing[cut]))
+
+
 def matched_perturbations(endpoints: Tensor, sample: HullSample) -> Tensor:
     """Returns W_rand (n, D): the nearest endpoint, moved in a random direction as far as the hull point is from it.
 
@@ -212,21 +229,16 @@ def probe_hull(evaluate: Evaluate, endpoints: Tensor, sample: HullSample, *, poi
     Raises:
         NotFinite: an endpoint's loss is not finite, or another point's is NaN.
     """
-    num_endpoints = len(endpoints)
-    vertices = torch.eye(num_endpoints, dtype=torch.float64)
-    middle = torch.full((1, num_endpoints), 1 / num_endpoints, dtype=torch.float64)
-
-    def mixed(coefficients: Tensor) -> LazyPoints:
-        return LazyPoints(len(coefficients), lambda cut: (hull_points(endpoints, coefficients[cut]), coefficients[cut]))
+    vertices = torch.eye(len(endpoints), dtype=torch.float64)
 
     def perturbations(cut: slice) -> tuple[Tensor, Tensor]:
         return matched_perturbations(endpoints, sample.rows(cut)), vertices[sample.nearest[cut]]
 
     groups = [
-        LazyPoints(num_endpoints, lambda cut: (endpoints[cut], vertices[cut])),
-        mixed(sample.coefficients),
+        corners_of(endpoints),
+        mixtures_of(endpoints, sample.coefficients),
         LazyPoints(len(sample), perturbations),
-        mixed(middle),
+        mixtures_of(endpoints, centre_of(len(endpoints))),
     ]
     ends, conv, rand, middle_point = evaluate_lazily(evaluate, groups, points_at_a_time=points_at_a_time)
     check_losses(ends.loss, "endpoint")

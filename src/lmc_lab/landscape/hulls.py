@@ -10,7 +10,15 @@ import torch
 from torch import Tensor
 
 from lmc_lab.landscape.finite import check_losses
-from lmc_lab.landscape.hull import Evaluate, HullSample, LazyPoints, evaluate_lazily, hull_points, sample_hull
+from lmc_lab.landscape.hull import (
+    Evaluate,
+    HullSample,
+    LazyPoints,
+    corners_of,
+    evaluate_lazily,
+    hull_points,
+    sample_hull,
+)
 
 
 @dataclass(frozen=True)
@@ -57,13 +65,11 @@ def probe_hulls(evaluate: Evaluate, endpoints: Tensor, hulls: Sequence[Hull]) ->
     Raises:
         NotFinite: an endpoint's loss is not finite, or a hull point's is NaN.
     """
-    vertices = torch.eye(len(endpoints), dtype=torch.float64)
 
     def of_hull(hull: Hull) -> LazyPoints:
         return LazyPoints(len(hull.sample), lambda cut: hull.points(endpoints, cut))
 
-    corners = LazyPoints(len(endpoints), lambda cut: (endpoints[cut], vertices[cut]))
-    ends, *points = evaluate_lazily(evaluate, [corners, *map(of_hull, hulls)])
+    ends, *points = evaluate_lazily(evaluate, [corners_of(endpoints), *map(of_hull, hulls)])
     check_losses(ends.loss, "endpoint")
     for evaluation in points:
         check_losses(evaluation.loss, "hull point", allows_infinity=True)

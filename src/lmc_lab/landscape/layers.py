@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lmc_lab.landscape.finite import check_losses
-from lmc_lab.landscape.hull import Evaluate, LazyPoints, evaluate_lazily
+from lmc_lab.landscape.hull import Evaluate, LazyPoints, corners_of, evaluate_lazily
 from lmc_lab.landscape.parameters import ParameterLayout
 
 
@@ -91,9 +91,7 @@ def layer_barriers(evaluate: Evaluate, endpoints: Tensor, layers: Sequence[slice
         )
 
     groups = [changed(change, layer) for change in (averaged, moved) for layer in range(len(layers))]
-    ends, *by_layer = evaluate_lazily(
-        evaluate, [LazyPoints(num_endpoints, lambda cut: (endpoints[cut], vertices[cut])), *groups]
-    )
+    ends, *by_layer = evaluate_lazily(evaluate, [corners_of(endpoints), *groups])
     check_losses(ends.loss, "endpoint")
     for evaluation in by_layer:
         check_losses(evaluation.loss, "point between", allows_infinity=True)

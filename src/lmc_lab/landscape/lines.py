@@ -9,7 +9,15 @@ from torch import Tensor
 
 from lmc_lab.landscape.connectivity import LineProfile, line_coefficients
 from lmc_lab.landscape.finite import check_losses
-from lmc_lab.landscape.hull import Evaluate, Evaluation, LazyPoints, evaluate_lazily, hull_points
+from lmc_lab.landscape.hull import (
+    Evaluate,
+    Evaluation,
+    LazyPoints,
+    corners_of,
+    evaluate_lazily,
+    hull_points,
+    mixtures_of,
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,17 @@ class LineProbe:
         return {"loss": self.loss} | ({} if self.error is None else {"error": self.error})
 
 
+def pairs_of(num_endpoints: int) -> list[tuple[int, int]]:
+    """Returns all pairs of P endpoints, Q of them."""
+    return list(combinations(range(num_endpoints), 2))
+
+
+def midpoint_coefficients(num_endpoints: int) -> Tensor:
+    """Returns the coefficients of P endpoints in the midpoint of each pair, float64 (Q, P), in the order of `pairs_of`."""
+    each = torch.eye(num_endpoints, dtype=torch.float64)
+    return torch.stack([(each[first] + each[second]) / 2 for first, second in pairs_of(num_endpoints)])
+
+
 def probe_lines(evaluate: Evaluate, endpoints: Tensor, *, num_points: int) -> dict[tuple[int, int], LineProbe]:
     """Returns the probe of the line between every two of `endpoints` (P, D); each endpoint is evaluated once.
 
@@ -44,7 +63,7 @@ def probe_lines(evaluate: Evaluate, endpoints: Tensor, *, num_points: int) -> di
     """
     coefficients = line_coefficients(num_points)  # (num_points, 2)
     vertices = torch.eye(len(endpoints), dtype=torch.float64)
-    pairs = list(combinations(range(len(endpoints)), 2))
+    pairs = pairs_of(len(endpoints))
 
     def inside(pair: tuple[int, int]) -> LazyPoints:
         inner = coefficients[1:-1]
@@ -53,8 +72,7 @@ def probe_lines(evaluate: Evaluate, endpoints: Tensor, *, num_points: int) -> di
             len(inner), lambda cut: (hull_points(endpoints[ends], inner[cut]), inner[cut] @ vertices[ends])
         )
 
-    groups = [LazyPoints(len(endpoints), lambda cut: (endpoints[cut], vertices[cut])), *map(inside, pairs)]
-    ends, *lines = evaluate_lazily(evaluate, groups)
+    ends, *lines = evaluate_lazily(evaluate, [corners_of(endpoints), *map(inside, pairs)])
     check_losses(ends.loss, "endpoint")
     for line in lines:
         check_losses(line.loss, "point between", allows_infinity=True)
@@ -82,12 +100,9 @@ def probe_spokes(
     """
     coefficients = line_coefficients(num_points)
     vertices = torch.eye(len(endpoints), dtype=torch.float64)
-
-    def mixed(rows: Tensor) -> LazyPoints:
-        return LazyPoints(len(rows), lambda cut: (hull_points(endpoints, rows[cut]), rows[cut]))
-
-    inside = [mixed(coefficients[1:-1] @ torch.stack([hubs[hub], vertices[end]])) for hub, end in spokes]
-    ends, middles, *lines = evaluate_lazily(evaluate, [mixed(vertices), mixed(hubs), *inside])
+    inside = [coefficients[1:-1] @ torch.stack([hubs[hub], vertices[end]]) for hub, end in spokes]
+    mixtures = [mixtures_of(endpoints, each) for each in (hubs, *inside)]
+    ends, middles, *lines = evaluate_lazily(evaluate, [corners_of(endpoints), *mixtures])
     check_losses(ends.loss, "endpoint")
     for each in (middles, *lines):
         check_losses(each.loss, "point between", allows_infinity=True)

@@ -18,7 +18,7 @@ def alone(kind: str, num_corners: int) -> Members:
 def mixtures(first: str, others: Sequence[str], num_corners: int) -> dict[str, Members]:
     """Returns mixtures by name: half of the first kind with half of each other, and where there are more all kinds in turn.
 
-    A number is in a mixture once, whichever kind it is of.
+    A number, of an endpoint's place in its mode, is in a mixture once, whichever kind it is of.
 
     Args:
         first: a kind.

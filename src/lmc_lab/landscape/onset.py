@@ -22,21 +22,26 @@ class OnsetBracket:
         return f"fails last at k = {self.failed}, {holds}"
 
 
+def holds(value: float, threshold: float, *, at_least: bool = True) -> bool:
+    """Returns whether a criterion holds: value >= threshold (``p_conv`` >= 0.9), or value < threshold (instability < 0.02)."""
+    return value >= threshold if at_least else value < threshold
+
+
 def onset(steps: Sequence[int], values: Sequence[float], *, threshold: float, at_least: bool = True) -> OnsetBracket:
     """Returns from which split step on a criterion holds at every split that was measured.
 
     Args:
         steps: split steps k, increasing.
         values: the quantity at each; NaN fails.
-        threshold: the criterion is value >= threshold (``p_conv`` >= 0.9) …
-        at_least: … or, where False, value < threshold (instability < 0.02).
+        threshold: see `holds`.
+        at_least: see `holds`.
 
     Raises:
         ValueError: no steps, not increasing, or not as many as values.
     """
     if not steps or list(steps) != sorted(set(steps)) or len(steps) != len(values):
         raise ValueError(f"expected increasing steps, one a value, found {list(steps)} and {len(values)} values")
-    failures = [i for i, value in enumerate(values) if not (value >= threshold if at_least else value < threshold)]
+    failures = [i for i, value in enumerate(values) if not holds(value, threshold, at_least=at_least)]
     if not failures:
         return OnsetBracket(None, steps[0])
     after = failures[-1] + 1

@@ -10,6 +10,11 @@ from torch import Tensor
 States = Mapping[str, Tensor]  # name -> (n, *shape): the parameters and buffers of n models
 
 
+def state_at(states: States, index: int) -> dict[str, Tensor]:
+    """Returns the tensors (*shape) of one of n models."""
+    return {name: values[index] for name, values in states.items()}
+
+
 @dataclass(frozen=True)
 class ParameterLayout:
     """Where each named tensor lies in theta (D,)."""

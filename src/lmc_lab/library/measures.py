@@ -7,7 +7,7 @@ Shapes: P state dicts of D parameters, J samples of the hull, N examples.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 from torch import nn
 
@@ -23,6 +23,7 @@ from lmc_lab.library.objective import Objective, being_measured, check_model
 from lmc_lab.tasks.curvature import spectrum_ends
 from lmc_lab.tasks.layout import StateLayout
 from lmc_lab.tasks.state_dicts import StateDict, endpoints_of
+from lmc_lab.values import Count, at_least, check_value
 
 
 def probe_hull(
@@ -103,11 +104,14 @@ def extreme_eigenvalues(
             of some examples is in memory at a time.
 
     Raises:
-        UserError: the state dict is not of this model.
-        NoGradient: the loss is no differentiable function of the weights.
+        UserError: the state dict is not of this model, or an argument cannot be what it is.
+        NoGradient: the loss is no differentiable function of the weights, or all of them are frozen.
         NotSymmetric: a second derivative is wrong, or the loss draws numbers at random.
         NotFinite: a product is NaN or infinite.
     """
+    check_value(num_examples, Count, "num_examples")
+    check_value(method, Literal["lanczos", "power"], "method")
+    check_value(max_products, Annotated[int, at_least(2, because="there are two ends")], "max_products")
     with being_measured(objective.model):
         return spectrum_ends(
             objective.evaluator,

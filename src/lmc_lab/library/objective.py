@@ -118,7 +118,8 @@ class Objective:
             UserError: one is not of this model.
         """
         thetas, buffers = endpoints_of(self.model, states)
-        return self.evaluator.points(thetas, torch.eye(len(thetas), dtype=torch.float64), _in_module(buffers))
+        with being_measured(self.model):
+            return self.evaluator.points(thetas, torch.eye(len(thetas), dtype=torch.float64), _in_module(buffers))
 
 
 def check_model(model: nn.Module) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from lmc_lab.reporting.onsets import threshold_of, unmeasured
-from lmc_lab.results.select import select
+from lmc_lab.results.select import select, steps_in
 
 
 def answers(rows: pd.DataFrame, last_steps: Mapping[str, int]) -> dict[str, str]:
@@ -62,7 +62,7 @@ def _onset(onset: "pd.Series[Any]", rows: pd.DataFrame, of_steps: str, threshold
 def _held_at(onset: "pd.Series[Any]", rows: pd.DataFrame, threshold: float) -> str:
     """Returns at which splits of a trunk the hull is convex, one by one."""
     p_conv = select(rows[rows["trunk"] == onset["trunk"]], "p_conv", "train")
-    held = sorted({int(step) for step in p_conv.loc[p_conv["value"] >= threshold, "split_step"].dropna()})
+    held = steps_in(p_conv[p_conv["value"] >= threshold])
     return f"; convex are the hulls of k = {', '.join(f'{step:,}' for step in held)}" if held else "; no hull is convex"
 
 

@@ -81,7 +81,7 @@ def _evaluation(rows: pd.DataFrame) -> Iterator[str]:
         way = chosen.get("evaluation", "")
         if way.startswith("loop"):
             slow.setdefault(way.removeprefix("loop").lstrip(": "), set()).add(analysis)
-        if "examples" in chosen and settings["evaluation"]["num_examples"] is not None:
+        if "examples" in chosen and settings.get("evaluation", {}).get("num_examples") is not None:
             drawn.setdefault(chosen["examples"], set()).add(analysis)
     for examples, names in drawn.items():
         yield f"losses of {', '.join(sorted(names))} are means over {examples} examples, drawn at random once."

@@ -7,7 +7,7 @@ from math import inf, isfinite, sqrt
 import pandas as pd
 
 from lmc_lab.landscape.onset import OnsetBracket
-from lmc_lab.reporting.onsets import unmeasured
+from lmc_lab.reporting.onsets import loss_just_before, unmeasured
 from lmc_lab.results.select import select
 
 _SAME_ORDER = sqrt(10)  # two lengths of the same order of magnitude: their ratio is between 1/3.2 and 3.2
@@ -185,7 +185,7 @@ def onset_is_early(rows: pd.DataFrame) -> Judgement:
         if curve.empty:
             continue
         first, last = curve["value"].iloc[0], curve["value"].iloc[-1]
-        failed, held = _loss_just_before(low, curve), _loss_just_before(high, curve)
+        failed, held = loss_just_before(low, curve), loss_just_before(high, curve)
         halved.append((failed <= first / 2, held <= first / 2))
         share = high / curve["step"].max()
         texts.append(
@@ -199,12 +199,6 @@ def onset_is_early(rows: pd.DataFrame) -> Judgement:
     if not texts or some_lack_it or is_between:
         return Judgement(Verdict.NOT_TESTED, numbers)
     return _judged(True, numbers)
-
-
-def _loss_just_before(step: float, curve: pd.DataFrame) -> float:
-    """Returns the last value of a curve at or before a step, the first one where there is none."""
-    before = curve.loc[curve["step"] <= step, "value"]
-    return float(before.iloc[-1] if len(before) else curve["value"].iloc[0])
 
 
 def _without_accuracy(rows: pd.DataFrame) -> Judgement:

@@ -22,9 +22,15 @@ def unmeasured(rows: pd.DataFrame, onset: str = "onset_p_conv") -> list[int]:
     return sorted({int(step) for step in select(rows, f"{onset}_unmeasured")["value"]})
 
 
-def splits_in(rows: pd.DataFrame) -> list[int]:
-    """Returns the splits of the branches, and of hulls, in order."""
-    return sorted({int(split) for split in rows["split_step"].dropna()})
+def loss_just_before(step: float, curve: pd.DataFrame) -> float:
+    """Returns a trunk's training loss in the window that ends at a step or before it, else in the first one.
+
+    Args:
+        step: NaN for the first window.
+        curve: rows of the loss, in the order of steps, at least one.
+    """
+    before = curve.loc[curve["step"] <= step, "value"]
+    return float(before.iloc[-1] if len(before) else curve["value"].iloc[0])
 
 
 class Bracket(NamedTuple):

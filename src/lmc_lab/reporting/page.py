@@ -94,7 +94,7 @@ def _html(page: Page) -> str:
         for rows in [_rows_for(figure, page)]
         if figure.can_be_drawn(rows)
     }
-    data = {name: [panel.to_plain() for panel in panels] for name, (_, panels) in figures.items()}
+    data = {name: [panel.to_plain() for panel in panels if panel.traces] for name, (_, panels) in figures.items()}
     title = escape(page.title)
     parts = [
         _answer(page),

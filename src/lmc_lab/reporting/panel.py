@@ -224,8 +224,3 @@ SHARE_AXIS = {"range": [-0.05, 1.05]}  # plotly's settings of an axis of probabi
 def whole_numbers(largest: float) -> Trace:
     """Returns plotly's settings of an axis of numbers of things, from 1 to the largest."""
     return {"dtick": max(1, round(largest / 8)), "tick0": 1, "range": [0.5, largest + 0.5]}
-
-
-def steps_in(rows: pd.DataFrame, column: str = "split_step") -> list[int]:
-    """Returns the steps in a column, in order."""
-    return sorted({int(step) for step in rows[column].dropna()})

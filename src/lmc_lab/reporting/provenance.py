@@ -1,7 +1,7 @@
 """Where the numbers of a report come from: settings, machine, versions."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -17,7 +17,12 @@ def settings_table(rows: pd.DataFrame) -> pd.DataFrame:
         settings = json.loads(text)
         chosen = settings.pop("chosen", {})
         settings.pop("endpoints", None)
-        line = {"task": task, "analysis": analysis, "settings": ", ".join(_flat(settings)), "evaluated": _how(chosen)}
+        line = {
+            "task": task,
+            "analysis": analysis,
+            "settings": ", ".join(f"{key}={json.dumps(value)}" for key, value in flat(settings)),
+            "evaluated": _how(chosen),
+        }
         lines += [line] if line not in lines else []
     return pd.DataFrame(lines, columns=["task", "analysis", "settings", "evaluated"])
 
@@ -41,9 +46,10 @@ def _how(chosen: Mapping[str, Any]) -> str:
     return ", ".join(form.format(chosen[name]) for name, form in forms.items() if name in chosen)
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterable[str]:
+def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields the settings of an analysis, those of its evaluation among them, by keys as an override has them."""
     for name, value in settings.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from flat(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}={json.dumps(value)}"
+            yield f"{prefix}{name}", value

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from lmc_lab.reporting.onsets import unmeasured
+from lmc_lab.reporting.onsets import loss_just_before, unmeasured
+from lmc_lab.reporting.provenance import flat
 from lmc_lab.results.folder import Result
 from lmc_lab.results.select import select, select_any
 
@@ -172,30 +173,18 @@ def bracket_text(failed: float, held: float, *, is_monotone: bool, remark: str =
 
 
 def _loss_at(rows: pd.DataFrame, step: float) -> str:
-    """Returns the trunk's training loss in the window that ends at `step`, or in the first one."""
+    """Returns the trunk's training loss just before a step; nothing where it was not recorded."""
     curve = select(rows[rows["split_step"].isna()], "train_loss").sort_values("step")
-    if curve.empty:
-        return ""
-    before = curve[curve["step"] <= step]
-    return _number(before["value"].iloc[-1] if len(before) else curve["value"].iloc[0])
+    return "" if curve.empty else _number(loss_just_before(step, curve))
 
 
 def _by_settings(rows: pd.DataFrame) -> Iterator[tuple[str, "pd.Series[Any]"]]:
     """Yields the last row with each settings, and which of these the others do not have, as ``seed=1``."""
     last = rows.groupby("settings", sort=False, dropna=False).tail(1)
-    settings = [dict(_flat(_settings(text))) for text in last["settings"]]
+    settings = [{key: str(value) for key, value in flat(_settings(text))} for text in last["settings"]]
     shared = set.intersection(*(set(one.items()) for one in settings)) if settings else set()
     for row_settings, (_, row) in zip(settings, last.iterrows(), strict=True):
         yield ", ".join(f"{key}={value}" for key, value in row_settings.items() if (key, value) not in shared), row
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yields the settings of an analysis, those of its evaluation among them, by keys as an override has them."""
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", str(value)
 
 
 def _settings(text: Any) -> dict[str, Any]:

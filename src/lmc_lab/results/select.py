@@ -16,6 +16,11 @@ def select_any(rows: pd.DataFrame, quantities: Collection[str]) -> pd.DataFrame:
     return rows[rows["quantity"].isin(list(quantities))]
 
 
+def steps_in(rows: pd.DataFrame, column: str = "split_step") -> list[int]:
+    """Returns the steps in a column, in order."""
+    return sorted({int(step) for step in rows[column].dropna()})
+
+
 def in_order(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns the rows in an order that follows from them, whichever they came in."""
     return rows.sort_values(list(rows.columns), ignore_index=True)

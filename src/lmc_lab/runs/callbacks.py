@@ -104,6 +104,7 @@ class Heartbeat(Callback):
         self._name = name
         self._seconds = seconds * max(1.0, len(stops) / 50)  # a file takes a millisecond
         self._last = 0.0
+        self._bar = tqdm(disable=True)  # until training starts
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the progress line, unless this is a worker process or no terminal."""
@@ -128,6 +129,10 @@ class Heartbeat(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Ends the progress line."""
+        self._bar.close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Ends the progress line, since another run may follow."""
         self._bar.close()
 
     def _beat(self, trainer: Trainer) -> None:

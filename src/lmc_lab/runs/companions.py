@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lmc_lab.errors import one_line
 from lmc_lab.generators import forked_generators, generator_states
 from lmc_lab.runs.checkpoint import CALLBACK_GROUP, State
 from lmc_lab.runs.copies_module import CopiesModule
@@ -49,7 +50,7 @@ def why_alone(run: Run, *, allows_noise: bool, device: torch.device = _CPU) -> s
                 return "layers draw numbers (dropout), which would depend on the company and not on branch.noise alone"
             return _why_not_alike(task, batches, allows_noise=allows_noise) or _why_not_here(run, batches, device)
     except Exception as error:  # whatever a model or an optimizer of the user's cannot do
-        return f"a trial of two models together failed ({' '.join(str(error).split())[:200]})"
+        return f"a trial of two models together failed ({one_line(error)[:200]})"
 
 
 def _batches(run: Run) -> list[Batch]:

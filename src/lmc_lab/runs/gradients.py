@@ -10,6 +10,7 @@ from typing import Literal, final
 import torch
 from torch import Tensor, nn
 
+from lmc_lab.errors import one_line
 from lmc_lab.inputs import Inputs, by_name, each
 
 log = logging.getLogger(__name__)
@@ -109,7 +110,7 @@ class CapturedGradients(Gradients):
             if self._capture.wanted != "auto":
                 raise
             self._capture.is_refused = True
-            log.info("steps are not captured as a CUDA graph, since %s", " ".join(str(error).split())[:200])
+            log.info("steps are not captured as a CUDA graph, since %s", one_line(error)[:200])
         else:
             self._capture.is_done = True
 

@@ -11,6 +11,7 @@ from lmc_lab.data.examples import Examples
 from lmc_lab.data.order import DataOrder, StepBatches
 from lmc_lab.generators import seed_generators
 from lmc_lab.inputs import each
+from lmc_lab.landscape.parameters import state_at
 from lmc_lab.runs.states import RunState
 from lmc_lab.tasks.precision import Precision, precision_of
 from lmc_lab.tasks.supervised import SupervisedTask, only_optimizer
@@ -43,7 +44,7 @@ class ManualTraining:
         self._batches = StepBatches(examples, order, 0, task.dataset.augment, task.transform)
         self._precision = precision_of(task.precision)
         self._module = self._precision.convert_module(task.initialise(trunk_seed)).to(device)
-        task.layout.load(self._module, state.theta, {name: values[0] for name, values in state.buffers.items()})
+        task.layout.load(self._module, state.theta, state_at(state.buffers, 0))
         self.optimizer = only_optimizer(self._module.configure_optimizers())
         self.optimizer.load_state_dict(copy.deepcopy(dict(state.optimizer)))
 

@@ -4,6 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
+import torch
+from torch import Tensor
+
 from lmc_lab.errors import UserError
 from lmc_lab.results.part import Part
 from lmc_lab.runs.endpoints import Mode
@@ -24,6 +27,11 @@ class Modes(Subject):
     def __iter__(self) -> Iterator[Mode]:
         """Yields the modes."""
         return iter(self.members)
+
+    @property
+    def of_mode(self) -> Tensor:
+        """The number of the mode that each endpoint of all modes is of, (n,) int64."""
+        return torch.repeat_interleave(torch.tensor([len(mode) for mode in self]))
 
     @property
     def parts(self) -> tuple[Part, ...]:

@@ -75,14 +75,14 @@ def batch_moments(model: nn.Module, states: States, x: Inputs) -> dict[str, Tens
 @contextmanager
 def _taking_moments(norms: Collection[nn.Module]) -> Iterator[None]:
     """Lets BatchNorms replace their running moments by those of the next batch, as long as the context lasts."""
-    before = [(norm, norm.momentum) for norm in norms]
+    before = [(norm, norm.momentum, norm.training) for norm in norms]
     try:
         for norm in norms:
             norm.train().momentum = 1.0  # type: ignore[assignment]  # an attribute of a BatchNorm
         yield
     finally:
-        for norm, momentum in before:
-            norm.eval().momentum = momentum
+        for norm, momentum, training in before:
+            norm.train(training).momentum = momentum
 
 
 @torch.no_grad()

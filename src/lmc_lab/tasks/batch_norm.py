@@ -24,6 +24,9 @@ class BufferPolicy:
         module: whose buffers they are.
         train: the training set, from which `reestimate` takes its batch.
         settings: the policy, and the size of that batch.
+
+    Raises:
+        UserError: the batch would be a single example.
     """
 
     def __init__(self, module: nn.Module, train: Examples, settings: EvaluationSettings) -> None:
@@ -31,6 +34,11 @@ class BufferPolicy:
         self._module_buffers = {name: module.get_buffer(name) for name in StateLayout.of(module).buffers}
         self._moments = {name for name in self._module_buffers if has_running_moments(_owner(module, name))}
         is_reestimated = self._policy is BatchNormPolicy.REESTIMATE and _has_running_moments(module)
+        if is_reestimated and len(train) < 2:
+            raise UserError(
+                "expected 2 or more training examples, whose moments BatchNorm is to have, found 1; give more, or take the "
+                "bn_policy keep (evaluation.bn_policy=keep)"
+            )
         self._inputs = train.draw(settings.num_bn_examples).batch(slice(None))[0] if is_reestimated else None
 
     def mixed(self, coefficients: Tensor, buffers: Buffers) -> dict[str, Tensor]:

@@ -36,7 +36,7 @@ def spectrum_ends(
         keep_graph: see `landscape.curvature.hessian_product`.
 
     Raises:
-        NoGradient: the loss carries none.
+        NoGradient: the loss carries none, or all parameters are frozen.
         NotSymmetric: the products are those of no Hessian.
         NotFinite: a product is NaN or infinite.
     """

@@ -9,7 +9,7 @@ from torch.func import functional_call
 
 from lmc_lab.data.examples import Examples
 from lmc_lab.inputs import Inputs, each
-from lmc_lab.landscape.curvature import PartialLoss
+from lmc_lab.landscape.curvature import NoGradient, PartialLoss
 from lmc_lab.landscape.parameters import ParameterLayout, States
 from lmc_lab.tasks.derivatives import twice_differentiable
 from lmc_lab.tasks.forward_pass import placed
@@ -36,7 +36,13 @@ class DifferentiableLoss:
         self._layout = ParameterLayout.of(trained)
 
     def trained(self, point: States) -> Tensor:
-        """Returns the parameters of the one `point` that can be trained, (D',): all of theta but what is frozen."""
+        """Returns the parameters of the one `point` that can be trained, (D',): all of theta but what is frozen.
+
+        Raises:
+            NoGradient: there are none.
+        """
+        if not self._layout.names:
+            raise NoGradient("expected parameters that are trained, found that all are frozen (requires_grad=False)")
         return self._layout.flatten(point)[0]
 
     def partial_losses(self, point: States, examples: Examples) -> Callable[[], Iterator[PartialLoss]]:

@@ -10,6 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from lmc_lab.errors import UserError
 from lmc_lab.inputs import Inputs
+from lmc_lab.landscape.parameters import state_at
 from lmc_lab.tasks.forward_pass import ForwardPass, items
 from lmc_lab.tasks.judged_model import JudgedModel
 from lmc_lab.torch_internals import version_of
@@ -57,7 +58,7 @@ class Judge:
         """
         num_points = len(next(iter(states.values())))
         if self.uses_point:
-            judged = [self._one(outputs[i], targets, _at(states, i)) for i in range(num_points)]
+            judged = [self._one(outputs[i], targets, state_at(states, i)) for i in range(num_points)]
             each_losses, each_correct = zip(*judged, strict=True)
             return torch.stack(each_losses), None if each_correct[0] is None else torch.stack(each_correct)
         num_models, num_examples = outputs.shape[:2]
@@ -102,10 +103,6 @@ class _Watch(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.has_seen |= any(id(item) in self._watched for item in items([args, kwargs]))
         return func(*args, **(kwargs or {}))
-
-
-def _at(states: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
-    return {name: values[index] for name, values in states.items()}
 
 
 def _unchanged(judge: Callable[[Tensor, Tensor], Judged], outputs: Tensor, targets: Tensor) -> Judged:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from lmc_lab.errors import one_line
 from lmc_lab.inputs import Inputs, each
 from lmc_lab.landscape.parameters import ParameterLayout
 from lmc_lab.landscape.tangent_kernel import Gradients
@@ -61,7 +62,7 @@ class OutputGradients:
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # whatever torch.func cannot do with a module of the user's
-            return self._one_by_one, f"one by one, since torch.func cannot: {' '.join(str(error).split())[:120]}"
+            return self._one_by_one, f"one by one, since torch.func cannot: {one_line(error)[:120]}"
         return self._vectorised, "vectorised"
 
     def _vectorised(self, state: State, inputs: Inputs, direction: Tensor) -> Tensor:

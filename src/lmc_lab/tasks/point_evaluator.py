@@ -65,20 +65,22 @@ class PointEvaluator:
             each(lambda tensor: tensor.to(self.device.torch_device), part) for part in train.batch(slice(0, _NUM_TRIED))
         )
         self._judge = Judge(module, inputs, targets)
-        self._forward = self._built(module, inputs, train, settings)
+        self._choose_forward(module, inputs, train, settings)
         num_examples = EXAMPLES_IN_CACHE if self.device.total_memory is None else self._forward.num_examples
         self.differentiable = DifferentiableLoss(module, self._judge, self.device.torch_device, num_examples)
         _log_once(self.method if self.device.total_memory is None else f"{self.method} on {self.device.name}")
 
-    def _built(self, module: JudgedModel, inputs: Inputs, train: Examples, settings: EvaluationSettings) -> Forward:
-        """Returns the way to run the module; where sums are a library's, one in which equal points have equal losses."""
-        judge, path = self._judge, EvaluationPath(settings.path)
-        if self.device.total_memory is None:
-            return build_forward(module, inputs, path, stored=judge.stored, written=judge.written)
-        sizes = self.device.sizes(judge.bytes_per_example, settings.memory)
-        self._forward = build_forward(module, inputs, path, sizes=sizes, stored=judge.stored, written=judge.written)
-        if self._has_equal_losses(module, train):
-            return self._forward
+    def _choose_forward(
+        self, module: JudgedModel, inputs: Inputs, train: Examples, settings: EvaluationSettings
+    ) -> None:
+        """Sets the way to run the module; where sums are a library's, one in which equal points have equal losses."""
+        judge, path, is_of_library = self._judge, EvaluationPath(settings.path), self.device.total_memory is not None
+        sizes = self.device.sizes(judge.bytes_per_example, settings.memory) if is_of_library else None
+        self._forward: Forward = build_forward(
+            module, inputs, path, sizes=sizes, stored=judge.stored, written=judge.written
+        )
+        if not is_of_library or self._has_equal_losses(module, train):
+            return
         reason = f"one whose last bit depends on a point's place on {self.device.name}"
         if path is EvaluationPath.STACKED:
             raise UnsupportedModel(reason)
@@ -88,7 +90,6 @@ class PointEvaluator:
                 f"expected equal points to have equal losses, found that they differ from call to call on {self.device.name}, "
                 "and a strict < would decide nothing; evaluate on the CPU (evaluation.device=cpu)"
             )
-        return self._forward
 
     def _has_equal_losses(self, module: JudgedModel, train: Examples) -> bool:
         """Returns whether copies of the module, one more than are evaluated at once, have losses of the same bits."""

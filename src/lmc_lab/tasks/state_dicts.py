@@ -34,8 +34,12 @@ def endpoints_of(model: nn.Module, states: Sequence[StateDict], names: Sequence[
         names: what each of them is called in a sentence, (P,); ``states[0]``, ... if there are none.
 
     Raises:
-        UserError: one is no state dict of this model, has NaN or infinite weights, or two are the same tensors.
+        UserError: one is no state dict of this model, has NaN or infinite weights, two are the same tensors, or there is none.
     """
+    if not states:
+        raise UserError(
+            "expected state dicts, found an empty list; give one or more of what model.state_dict() returns"
+        )
     _refuse_shared(states)
     layout = StateLayout.of(model)
     names = names or [f"states[{i}]" for i in range(len(states))]

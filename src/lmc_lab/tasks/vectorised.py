@@ -6,6 +6,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from lmc_lab.errors import one_line
 from lmc_lab.inputs import Inputs, device_of, each
 from lmc_lab.landscape.parameters import States
 from lmc_lab.stacked.copies import Copies, stack
@@ -73,4 +74,4 @@ class Vectorised(Forward):
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # whatever torch.func cannot do with a module of the user's
-            raise UnsupportedModel(f"one that torch.func cannot vectorise ({' '.join(str(error).split())})") from error
+            raise UnsupportedModel(f"one that torch.func cannot vectorise ({one_line(error)})") from error

@@ -11,7 +11,7 @@ import yaml
 
 from lmc_lab.cli import overrides_first
 from lmc_lab.configs import folders
-from lmc_lab.errors import UserError, nearest
+from lmc_lab.errors import UserError, nearest, one_line
 from lmc_lab.tuning.parameters import Parameter, Values, check_grid, listed, read_parameters
 from lmc_lab.values import Count, Name, check_value
 
@@ -71,7 +71,7 @@ def read_sweep(name: str) -> Sweep:
         content = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
         raise UserError(
-            f"expected a sweep in {path}, found a file that is no yaml ({' '.join(str(error).split())}); mend it"
+            f"expected a sweep in {path}, found a file that is no yaml ({one_line(error)}); mend it"
         ) from None
     if not isinstance(content, dict):
         raise UserError(f"expected keys and values in {path}, found {content!r}; write name, method and parameters")

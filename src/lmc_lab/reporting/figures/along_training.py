@@ -4,15 +4,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from lmc_lab.reporting.figures.axes import Marks
-from lmc_lab.reporting.onsets import onsets, splits_in
+from lmc_lab.reporting.onsets import onsets
 from lmc_lab.reporting.palette import GREY
+from lmc_lab.results.select import steps_in
 
 _AT_TOP = 0.96  # of an axis' height
 
 
 def mark_splits_and_onsets(axis: Axes, rows: pd.DataFrame, marks: Marks) -> None:
     """Marks splits, dotted, and the brackets of onsets, shaded."""
-    splits = splits_in(rows)
+    splits = steps_in(rows)
     for split in splits:
         axis.axvline(split, color=marks.splits[split], linestyle=":", linewidth=0.7, zorder=0)
     marks.name(axis, splits=splits)

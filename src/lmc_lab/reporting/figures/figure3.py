@@ -11,7 +11,8 @@ from lmc_lab.reporting.figures.axes import Marks, note
 from lmc_lab.reporting.figures.layout import compose
 from lmc_lab.reporting.figures.style import SMALL
 from lmc_lab.reporting.report_figure import ReportFigure
-from lmc_lab.results.select import select
+from lmc_lab.reporting.singular_values import over_largest
+from lmc_lab.results.select import select, steps_in
 
 KINDS = ("raw", "centred")
 _MODE = ["split_step", "trunk"]
@@ -34,13 +35,13 @@ def singular_values(axis: Axes, rows: pd.DataFrame, marks: Marks, *, kind: str) 
     axis.set_xlabel("component")
     axis.set_ylabel(f"{kind} $\\sigma_i / \\sigma_1$")
     chosen = rows[rows["split_step"].isin(_splits_with_better_centre(rows))]
-    values = _normalised(chosen, kind)
+    values = over_largest(chosen, kind).sort_values([*_MODE, "index"])
     if values.empty:
         if chosen.empty:
             note(axis, "no split from which the centre is better")
         return
     for (split, trunk), mode_rows in values.groupby(_MODE):
-        axis.plot(mode_rows["index"], mode_rows["share"], f"{marks.symbol(trunk)}-", color=marks.splits[split])
+        axis.plot(mode_rows["index"], mode_rows["value"], f"{marks.symbol(trunk)}-", color=marks.splits[split])
     marks.name(axis, splits=values["split_step"], trunks=values["trunk"])
     last = int(values["index"].max())
     num_outputs = select(chosen, "num_outputs")["value"].max()
@@ -48,20 +49,8 @@ def singular_values(axis: Axes, rows: pd.DataFrame, marks: Marks, *, kind: str) 
         axis.axvline(num_outputs, color="grey", linestyle=":", label="number of outputs K")
     axis.set_xlim(0.8, max(last, 2) + 0.2)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-    _scale(axis, float(values["share"].min()))
+    _scale(axis, float(values["value"].min()))
     _remark(axis, chosen, kind)
-
-
-def _normalised(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
-    """Returns the singular values with their shares of the largest of their mode, by their numbers.
-
-    The last centred value is zero but for rounding, since P points span P - 1 dimensions, and is left out.
-    """
-    values = select(rows, f"singular_value_{kind}")
-    floors = select(rows, f"singular_value_floor_{kind}").groupby(_MODE)["value"].max().rename("floor")
-    values = values.join(floors, on=_MODE).sort_values([*_MODE, "index"])
-    values = values[~(values["value"] <= values["floor"])]
-    return values.assign(share=values["value"] / values.groupby(_MODE)["value"].transform("max"))
 
 
 def _scale(axis: Axes, smallest: float) -> None:
@@ -96,12 +85,12 @@ def _splits_with_better_centre(rows: pd.DataFrame) -> list[int]:
     All of them where no trunk was asked.
     """
     if not rows["quantity"].str.startswith("onset_centre_better").any():
-        return sorted({int(step) for step in rows["split_step"].dropna()})
+        return steps_in(rows)
     trunks = rows.loc[rows["quantity"].eq("singular_value_raw"), "trunk"].unique()
     onsets = select(rows, "onset_centre_better", "train").groupby("trunk")["value"].max().reindex(trunks)
     if onsets.isna().any():  # of a trunk whose centre is not better even at the last split
         return []
-    return sorted({int(step) for step in rows["split_step"].dropna() if step >= onsets.max()})
+    return [step for step in steps_in(rows) if step >= onsets.max()]
 
 
 FIGURE = ReportFigure(

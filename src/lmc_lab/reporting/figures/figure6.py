@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from lmc_lab.reporting.figures.axes import Marks
 from lmc_lab.reporting.figures.layout import compose
 from lmc_lab.reporting.report_figure import ReportFigure
-from lmc_lab.results.select import select
+from lmc_lab.results.select import select, steps_in
 
 
 def draw(rows: pd.DataFrame) -> Figure:
@@ -30,7 +30,7 @@ def train_loss(axis: Axes, rows: pd.DataFrame, marks: Marks, *, trunk: int) -> N
         axis.plot(curve["step"], curve["value"], color=marks.splits[split], linewidth=0.5, alpha=0.6)
     if not along.empty:
         axis.plot(along["step"], along["value"], color="black", label="trunk")
-    splits = sorted({int(step) for step in select(rows, "p_conv")["split_step"].dropna()})
+    splits = steps_in(select(rows, "p_conv"))
     for split in splits:
         axis.axvline(split, color=marks.splits[split], linestyle=":", zorder=0)
     marks.name(axis, splits=[*splits, *branches["split_step"]])

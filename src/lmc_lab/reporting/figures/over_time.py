@@ -44,6 +44,10 @@ def hull_map(axis: Axes, rows: pd.DataFrame, kind: HullMap) -> None:
     if table.empty:
         return
     values = table.to_numpy(dtype=float)
+    if not kind.is_share:
+        values = np.where(values > 0, values, np.nan)  # of no length, which no scale of logarithms has
+    if not np.isfinite(values).any():
+        return
     norm = Normalize(0, 1) if kind.is_share else LogNorm(np.nanmin(values), np.nanmax(values))
     mesh = axis.pcolormesh(values, cmap=(SHARES if kind.is_share else LENGTHS).lower(), norm=norm)
     if values.shape[1] > _MOST:

@@ -20,7 +20,7 @@ def draw(rows: pd.DataFrame) -> Figure:
 
 
 def shared_correct(axis: Axes, rows: pd.DataFrame, marks: Marks, *, subset: str) -> None:
-    """Draws the share of examples that all of the first endpoints of a mode have right, against their number."""
+    """Draws the share of examples that all of p endpoints of a mode have right, on average over which p, against p."""
     shares = select(rows, "shared_correct", subset).sort_values("index", kind="stable")
     for (split, trunk), mode_rows in shares.groupby(["split_step", "trunk"]):
         axis.plot(mode_rows["index"], mode_rows["value"], f"{marks.symbol(trunk)}-", color=marks.splits[split])

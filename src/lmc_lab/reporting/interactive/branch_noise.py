@@ -6,8 +6,9 @@ from math import inf
 import pandas as pd
 
 from lmc_lab.reporting.noise_kinds import Kind, by_kind, by_mixture, of_all_kinds, of_all_mixtures
-from lmc_lab.reporting.panel import Panel, Series, by_trunk, steps_in, tasks_in
+from lmc_lab.reporting.panel import Panel, Series, by_trunk, tasks_in
 from lmc_lab.reporting.report_figure import ReportFigure
+from lmc_lab.results.select import steps_in
 
 _Split = Callable[[pd.DataFrame, str, str | None], dict[Kind, pd.DataFrame]]  # of rows by kind
 
@@ -31,7 +32,7 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
     panels = []
     for task, task_rows in tasks_in(rows):
         panels += _panels(task, task_rows, _ALONE, by_kind) + _panels(task, task_rows, _MIXED, by_mixture)
-    return [panel for panel in panels if panel.traces]
+    return panels
 
 
 def _panels(

@@ -2,12 +2,12 @@
 
 import pandas as pd
 
-from lmc_lab.reporting.onsets import BESIDE, onsets, splits_in
+from lmc_lab.reporting.onsets import BESIDE, onsets
 from lmc_lab.reporting.palette import BLUE, ORANGE, RED, split_colours
-from lmc_lab.reporting.panel import APART, SHARE_AXIS, Panel, Series, by_trunk, log_axis, offsets, steps_in, tasks_in
+from lmc_lab.reporting.panel import APART, SHARE_AXIS, Panel, Series, by_trunk, log_axis, offsets, tasks_in
 from lmc_lab.reporting.perturbations import KINDS, SHARES, SIGMA_50, SIZE, half_points, shares_by_size
 from lmc_lab.reporting.report_figure import ReportFigure
-from lmc_lab.results.select import select
+from lmc_lab.results.select import select, steps_in
 
 _BESIDE = 1.025  # times a size is where the mark beside it stands, so that neither hides the other
 _COLOURS = {"gaussian": BLUE, "gradient": RED}
@@ -29,7 +29,7 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
                 for kind, words in KINDS.items()
             ),
         ]
-    return [panel for panel in panels if panel.traces]
+    return panels
 
 
 def _rates(title: str, rows: pd.DataFrame) -> Panel:
@@ -41,7 +41,7 @@ def _rates(title: str, rows: pd.DataFrame) -> Panel:
         y="log growth a step",
         steps=steps_in(pd.concat(rates.values()), "step"),
         spans=onsets(rows),
-        lines=splits_in(rows),
+        lines=steps_in(rows),
     )
 
 
@@ -56,7 +56,7 @@ def _sigma_50(title: str, rows: pd.DataFrame) -> Panel:
         traces=traces,
         x="split step k",
         y="sigma_50",
-        steps=splits_in(rows),
+        steps=steps_in(rows),
         spans=onsets(rows),
         layout={"yaxis": log_axis(traces)},
     )
@@ -64,7 +64,7 @@ def _sigma_50(title: str, rows: pd.DataFrame) -> Panel:
 
 def _by_size(title: str, rows: pd.DataFrame, kind: str) -> Panel:
     shares = shares_by_size(rows, kind)
-    colours = split_colours(splits_in(shares))
+    colours = split_colours(steps_in(shares))
     traces = [
         trace | {"x": (trunk_rows["size"] * _BESIDE ** (2 * offset + trace["meta"]["shift"] / APART)).tolist()}
         for offset, (split, colour) in zip(offsets(len(colours)), colours.items(), strict=True)

@@ -5,14 +5,14 @@ import pandas as pd
 from lmc_lab.reporting.detectors import DETECTORS, UNUSUAL, along_trunks
 from lmc_lab.reporting.onsets import onsets
 from lmc_lab.reporting.palette import BLUE
-from lmc_lab.reporting.panel import Panel, Series, by_trunk, log_axis, steps_in, tasks_in
+from lmc_lab.reporting.panel import Panel, Series, by_trunk, log_axis, tasks_in
 from lmc_lab.reporting.report_figure import ReportFigure
+from lmc_lab.results.select import steps_in
 
 
 def draw(rows: pd.DataFrame) -> list[Panel]:
     """Returns a panel for each detector that was measured."""
-    panels = [_along(task, task_rows, quantity) for task, task_rows in tasks_in(rows) for quantity in DETECTORS]
-    return [panel for panel in panels if panel.traces]
+    return [_along(task, task_rows, quantity) for task, task_rows in tasks_in(rows) for quantity in DETECTORS]
 
 
 def _along(task: str, rows: pd.DataFrame, quantity: str) -> Panel:

@@ -5,9 +5,9 @@ from math import inf
 import pandas as pd
 
 from lmc_lab.reporting.palette import BLUE, GREY, ORANGE, RED, split_colours
-from lmc_lab.reporting.panel import Panel, Series, by_trunk, steps_in, tasks_in, whole_numbers
+from lmc_lab.reporting.panel import Panel, Series, by_trunk, tasks_in, whole_numbers
 from lmc_lab.reporting.report_figure import ReportFigure
-from lmc_lab.results.select import select
+from lmc_lab.results.select import select, steps_in
 
 _PARTS = {
     "example_barrier_unshared": Series("not right by all", RED),
@@ -45,7 +45,7 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
             ),
             _by_el2n(f"{task}barrier by EL2N", select(task_rows, _BY_EL2N, "train")),
         ]
-    return [panel for panel in panels if panel.traces]
+    return panels
 
 
 def _against_split(

@@ -5,9 +5,9 @@ import pandas as pd
 from lmc_lab.reporting.onsets import Bracket, onsets
 from lmc_lab.reporting.over_trunks import over_trunks
 from lmc_lab.reporting.palette import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY
-from lmc_lab.reporting.panel import SHARE_AXIS, Panel, Series, by_trunk, log_axis, steps_in, tasks_in
+from lmc_lab.reporting.panel import SHARE_AXIS, Panel, Series, by_trunk, log_axis, tasks_in
 from lmc_lab.reporting.report_figure import ReportFigure
-from lmc_lab.results.select import select
+from lmc_lab.results.select import select, steps_in
 
 PROBABILITIES = {
     "p_conv": Series("p_conv", BLUE),
@@ -45,7 +45,7 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
                 layout={"yaxis": log_axis(traces)},
             )
         )
-    return [panel for panel in panels if panel.traces]
+    return panels
 
 
 def probabilities(task: str, rows: pd.DataFrame, steps: list[int], spans: list[Bracket]) -> Panel:

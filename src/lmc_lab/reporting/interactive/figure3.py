@@ -6,22 +6,19 @@ from typing import Any
 import pandas as pd
 
 from lmc_lab.reporting.palette import GREY, split_colours
-from lmc_lab.reporting.panel import Panel, Series, Trace, by_trunk, log_axis, steps_in, tasks_in, whole_numbers
+from lmc_lab.reporting.panel import Panel, Series, Trace, by_trunk, log_axis, tasks_in, whole_numbers
 from lmc_lab.reporting.report_figure import ReportFigure
-from lmc_lab.results.select import select
-
-_MODE = ["split_step", "trunk"]
+from lmc_lab.reporting.singular_values import over_largest
+from lmc_lab.results.select import select, steps_in
 
 
 def draw(rows: pd.DataFrame) -> list[Panel]:
     """Returns the singular values of the stacked endpoints of every split, raw and centred, over the largest."""
     colours = split_colours(steps_in(select(rows, "singular_value_raw")))
     return [
-        panel
+        _panel(f"{task}singular values, {kind}", task_rows, kind, colours)
         for task, task_rows in tasks_in(rows)
         for kind in ("raw", "centred")
-        for panel in [_panel(f"{task}singular values, {kind}", task_rows, kind, colours)]
-        if panel.traces
     ]
 
 
@@ -42,24 +39,13 @@ def _panel(title: str, rows: pd.DataFrame, kind: str, colours: dict[int, str]) -
 def _traces(rows: pd.DataFrame, kind: str, colours: dict[int, str]) -> list[Trace]:
     return [
         trace
-        for split, shown in _over_largest(rows, kind).groupby("split_step", dropna=False)
+        for split, shown in over_largest(rows, kind).groupby("split_step", dropna=False)
         for trace in by_trunk(shown, _series(split, colours), x="index", group="split_step")
     ]
 
 
 def _series(split: Any, colours: dict[int, str]) -> Series:
     return Series("weights from elsewhere", GREY) if pd.isna(split) else Series(f"k = {split}", colours[split])
-
-
-def _over_largest(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
-    """Returns the singular values of each mode over the largest of them.
-
-    Those that are rounding are left out: the last centred value is zero but for it, since P points span P - 1 dimensions.
-    """
-    floors = select(rows, f"singular_value_floor_{kind}").groupby(_MODE, dropna=False)["value"].max().rename("floor")
-    values = select(rows, f"singular_value_{kind}").merge(floors.reset_index(), on=_MODE, how="left")
-    values = values[~(values["value"] <= values["floor"])]
-    return values.assign(value=values["value"] / values.groupby(_MODE, dropna=False)["value"].transform("max"))
 
 
 def _remark(rows: pd.DataFrame, kind: str, outputs: Sequence[float]) -> str:

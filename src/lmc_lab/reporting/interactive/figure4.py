@@ -3,9 +3,9 @@
 import pandas as pd
 
 from lmc_lab.reporting.palette import BLUE, GREEN, GREY, RED, split_colours
-from lmc_lab.reporting.panel import SHARE_AXIS, Panel, Series, Trace, by_trunk, steps_in, tasks_in
+from lmc_lab.reporting.panel import SHARE_AXIS, Panel, Series, Trace, by_trunk, tasks_in
 from lmc_lab.reporting.report_figure import ReportFigure
-from lmc_lab.results.select import select, select_any
+from lmc_lab.results.select import select, select_any, steps_in
 
 _CURVATURE = {"lambda_max": Series("λ_max", RED), "lambda_min": Series("λ_min", BLUE)}
 _RATIO = {"hessian_ratio": Series("trunk", BLUE)}
@@ -26,7 +26,7 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
             _panel(f"{task}λ_min / λ_max", "ratio", task_rows, _RATIO, colours),
             _panel(f"{task}is the loss convex between updates?", "probability", task_rows, _GAPS, colours),
         ]
-    return [panel for panel in panels if panel.traces]
+    return panels
 
 
 def _panel(title: str, label: str, rows: pd.DataFrame, series: dict[str, Series], colours: dict[int, str]) -> Panel:

@@ -3,9 +3,9 @@
 import pandas as pd
 
 from lmc_lab.reporting.palette import BLUE, GREEN, GREY, ORANGE, PINK, RED
-from lmc_lab.reporting.panel import Panel, Series, by_trunk, steps_in, tasks_in
+from lmc_lab.reporting.panel import Panel, Series, by_trunk, tasks_in
 from lmc_lab.reporting.report_figure import ReportFigure
-from lmc_lab.results.select import select
+from lmc_lab.results.select import select, steps_in
 
 _ACCURACIES = {
     "endpoint_accuracy": Series("endpoint", RED),
@@ -30,7 +30,7 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
             _panel(f"{task}accuracy, test set", task_rows, _ACCURACIES, "test"),
             _panel(f"{task}right in common, training set", task_rows, _SHARES, "train"),
         ]
-    return [panel for panel in panels if panel.traces]
+    return panels
 
 
 def _panel(title: str, rows: pd.DataFrame, series: dict[str, Series], subset: str) -> Panel:

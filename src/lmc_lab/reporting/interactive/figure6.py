@@ -3,9 +3,9 @@
 import pandas as pd
 
 from lmc_lab.reporting.palette import BLUE, split_colours
-from lmc_lab.reporting.panel import Panel, Series, Trace, by_trunk, log_axis, steps_in, tasks_in
+from lmc_lab.reporting.panel import Panel, Series, Trace, by_trunk, log_axis, tasks_in
 from lmc_lab.reporting.report_figure import ReportFigure
-from lmc_lab.results.select import select
+from lmc_lab.results.select import select, steps_in
 
 
 def draw(rows: pd.DataFrame) -> list[Panel]:

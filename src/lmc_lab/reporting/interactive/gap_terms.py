@@ -3,9 +3,9 @@
 import pandas as pd
 
 from lmc_lab.reporting.hull_terms import TERMS, Term, of_sum
-from lmc_lab.reporting.panel import Panel, Series, Trace, by_trunk, short, steps_in, symbol_of, tasks_in
+from lmc_lab.reporting.panel import Panel, Series, Trace, by_trunk, short, symbol_of, tasks_in
 from lmc_lab.reporting.report_figure import ReportFigure
-from lmc_lab.results.select import select
+from lmc_lab.results.select import select, steps_in
 
 OF_POINTS = ("bend", "averaging")
 

@@ -6,8 +6,9 @@ import pandas as pd
 
 from lmc_lab.reporting.hull_terms import TERMS, of_sum
 from lmc_lab.reporting.interactive.gap_terms import OF_POINTS, series_of
-from lmc_lab.reporting.panel import Panel, by_trunk, steps_in, tasks_in
+from lmc_lab.reporting.panel import Panel, by_trunk, tasks_in
 from lmc_lab.reporting.report_figure import ReportFigure
+from lmc_lab.results.select import steps_in
 
 
 def draw(rows: pd.DataFrame) -> list[Panel]:

@@ -3,9 +3,9 @@
 import pandas as pd
 
 from lmc_lab.reporting.palette import BLUE, GREY, ORANGE, RED, split_colours
-from lmc_lab.reporting.panel import Panel, Series, by_trunk, steps_in, tasks_in, whole_numbers
+from lmc_lab.reporting.panel import Panel, Series, by_trunk, tasks_in, whole_numbers
 from lmc_lab.reporting.report_figure import ReportFigure
-from lmc_lab.results.select import select
+from lmc_lab.results.select import select, steps_in
 
 _STAR = {
     "star_barrier_loss": Series("centre to its own endpoints", BLUE),
@@ -39,7 +39,7 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
             )
         )
         panels += [_by_layer(f"{task}{title}", select(task_rows, name, "train")) for name, title in _BY_LAYER.items()]
-    return [panel for panel in panels if panel.traces]
+    return panels
 
 
 def _by_layer(title: str, rows: pd.DataFrame) -> Panel:

@@ -3,11 +3,11 @@
 import pandas as pd
 
 from lmc_lab.reporting.collapse_measures import MEASURES, along_training
-from lmc_lab.reporting.onsets import BESIDE, onsets, splits_in
+from lmc_lab.reporting.onsets import BESIDE, onsets
 from lmc_lab.reporting.palette import BLUE, GREEN, ORANGE, PINK, RED, split_colours
-from lmc_lab.reporting.panel import Panel, Series, by_trunk, log_axis, steps_in, tasks_in
+from lmc_lab.reporting.panel import Panel, Series, by_trunk, log_axis, tasks_in
 from lmc_lab.reporting.report_figure import ReportFigure
-from lmc_lab.results.select import select
+from lmc_lab.results.select import select, steps_in
 
 _BENDS = {"class_mean_bend": Series("hull points", ORANGE), "centre_class_mean_bend": Series("centre", PINK)}
 _DIFFERENCES = {
@@ -27,11 +27,11 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
                 f"{task}differences of the cosines between classes", task_rows, _DIFFERENCES, "root mean square"
             ),
         ]
-    return [panel for panel in panels if panel.traces]
+    return panels
 
 
 def _along(task: str, rows: pd.DataFrame, quantity: str) -> Panel:
-    measure, colours = MEASURES[quantity], split_colours(splits_in(rows))
+    measure, colours = MEASURES[quantity], split_colours(steps_in(rows))
     trunks, branches = along_training(rows, quantity)
     traces = by_trunk(trunks, Series("trunk", BLUE), x="step")
     for split, colour in colours.items():
@@ -44,7 +44,7 @@ def _along(task: str, rows: pd.DataFrame, quantity: str) -> Panel:
         y=measure.name,
         steps=steps_in(pd.concat([trunks, branches]), "step"),
         spans=onsets(rows),
-        lines=splits_in(rows),
+        lines=steps_in(rows),
         layout={"yaxis": log_axis(traces)} if measure.is_log else None,
     )
 
@@ -56,7 +56,7 @@ def _against_split(title: str, rows: pd.DataFrame, series: dict[str, Series], la
         traces=traces,
         x="split step k",
         y=label,
-        steps=splits_in(rows),
+        steps=steps_in(rows),
         layout={"yaxis": log_axis(traces)} if label.startswith("relative") else None,
     )
 

@@ -4,9 +4,9 @@ import pandas as pd
 
 from lmc_lab.landscape.onset import STABLE_INSTABILITY
 from lmc_lab.reporting.palette import GREEN, PINK, RED
-from lmc_lab.reporting.panel import Panel, Series, by_trunk, offsets, steps_in, tasks_in
+from lmc_lab.reporting.panel import Panel, Series, by_trunk, offsets, tasks_in
 from lmc_lab.reporting.report_figure import ReportFigure
-from lmc_lab.results.select import select
+from lmc_lab.results.select import select, steps_in
 
 _SERIES = {
     ("barrier", "train"): Series("barrier", GREEN),
@@ -37,7 +37,7 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
                     steps=steps,
                 )
             )
-    return [panel for panel in panels if panel.traces]
+    return panels
 
 
 FIGURE = ReportFigure(

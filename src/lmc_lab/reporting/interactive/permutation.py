@@ -5,8 +5,9 @@ from math import inf
 import pandas as pd
 
 from lmc_lab.reporting.alignment_ways import NONE, all_ways, by_way, of_union
-from lmc_lab.reporting.panel import SHARE_AXIS, Panel, Series, by_trunk, offsets, steps_in, tasks_in
+from lmc_lab.reporting.panel import SHARE_AXIS, Panel, Series, by_trunk, offsets, tasks_in
 from lmc_lab.reporting.report_figure import ReportFigure
+from lmc_lab.results.select import steps_in
 
 _PANELS = {
     "barrier_loss": ("barriers between trunks", "mean barrier in loss", "train", inf),
@@ -39,7 +40,7 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
                     layout={"yaxis": SHARE_AXIS} if most == 1 else None,
                 )
             )
-    return [panel for panel in panels if panel.traces]
+    return panels
 
 
 FIGURE = ReportFigure(

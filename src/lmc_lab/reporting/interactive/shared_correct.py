@@ -3,9 +3,9 @@
 import pandas as pd
 
 from lmc_lab.reporting.palette import split_colours
-from lmc_lab.reporting.panel import Panel, Series, by_trunk, steps_in, tasks_in, whole_numbers
+from lmc_lab.reporting.panel import Panel, Series, by_trunk, tasks_in, whole_numbers
 from lmc_lab.reporting.report_figure import ReportFigure
-from lmc_lab.results.select import select
+from lmc_lab.results.select import select, steps_in
 
 _SUBSETS = {"train": "training set", "test": "test set"}
 

@@ -5,9 +5,9 @@ from math import inf
 import pandas as pd
 
 from lmc_lab.reporting.chosen_parts import PARTS, all_parts, by_part, on_part
-from lmc_lab.reporting.panel import SHARE_AXIS, Panel, Series, Trace, by_trunk, steps_in, tasks_in
+from lmc_lab.reporting.panel import SHARE_AXIS, Panel, Series, Trace, by_trunk, tasks_in
 from lmc_lab.reporting.report_figure import ReportFigure
-from lmc_lab.results.select import select
+from lmc_lab.results.select import select, steps_in
 
 _OWN = {
     "p_conv": ("p_conv on the examples seen", "p_conv", (0.0, 1.0)),
@@ -35,7 +35,7 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
         panels.append(
             _against_split(f"{task}p_conv of the plain hull on each part", "p_conv", traces, task_rows, most=1)
         )
-    return [panel for panel in panels if panel.traces]
+    return panels
 
 
 def _panel(

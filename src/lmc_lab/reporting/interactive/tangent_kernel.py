@@ -6,11 +6,11 @@ from math import inf
 import pandas as pd
 
 from lmc_lab.reporting.kernel_distances import ALONG, BETWEEN, COLOURS, VELOCITY, WITHIN
-from lmc_lab.reporting.onsets import BESIDE, onsets, splits_in
+from lmc_lab.reporting.onsets import BESIDE, onsets
 from lmc_lab.reporting.palette import BLUE
-from lmc_lab.reporting.panel import Panel, Series, Trace, by_trunk, log_axis, steps_in, tasks_in
+from lmc_lab.reporting.panel import Panel, Series, Trace, by_trunk, log_axis, tasks_in
 from lmc_lab.reporting.report_figure import ReportFigure
-from lmc_lab.results.select import select, select_any
+from lmc_lab.results.select import select, select_any, steps_in
 
 _TRACE = "kernel_trace"
 
@@ -37,7 +37,7 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
                 log=True,
             ),
         ]
-    return [panel for panel in panels if panel.traces]
+    return panels
 
 
 def _along(title: str, rows: pd.DataFrame, names: Mapping[str, str], label: str, *, log: bool = False) -> Panel:
@@ -49,14 +49,14 @@ def _along(title: str, rows: pd.DataFrame, names: Mapping[str, str], label: str,
         y=label,
         steps=steps_in(select_any(rows, tuple(names)), "step"),
         spans=onsets(rows),
-        lines=splits_in(rows),
+        lines=steps_in(rows),
         layout={"yaxis": log_axis(traces)} if log else None,
     )
 
 
 def _between(title: str, rows: pd.DataFrame) -> Panel:
     traces = _traces(rows, BETWEEN, x="split_step", within=WITHIN)
-    return Panel(title=title, traces=traces, x="split step k", y="S", steps=splits_in(rows), spans=onsets(rows))
+    return Panel(title=title, traces=traces, x="split step k", y="S", steps=steps_in(rows), spans=onsets(rows))
 
 
 def _traces(
