@@ -28,7 +28,7 @@ RESULTS = {
     "gap_terms": "c915b54cb18e",
     "hull_collapse": "ebc4bed007ef",
     "hulls": "89c9e162200d",
-    "inter_alignment": "0a3ae55c7a70",
+    "inter_alignment": "3e0fe174bc0f",
     "inter_collapse": "229dfc8a3dfa",
     "inter_kernel": "513cc7a9ac7d",
     "inter_mode": "4c1a5bb48685",

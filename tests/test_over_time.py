@@ -10,8 +10,10 @@ from lmc_lab.analyses.convex_mode import ConvexMode
 from lmc_lab.analyses.distances import Distances
 from lmc_lab.analyses.store import ensure_rows
 from lmc_lab.errors import UserError
+from lmc_lab.figures import hull_map
 from lmc_lab.landscape.geometry import centre, distances_to
 from lmc_lab.results.folder import read_result
+from lmc_lab.results.row_file import SCHEMA
 from lmc_lab.runs.endpoints import Mode
 from lmc_lab.runs.subject import Request
 from shell import shell, succeed
@@ -122,3 +124,14 @@ def test_analyses_and_a_study_measure_hulls_on_the_way_and_the_report_draws_them
     for overrides, message in refused.items():
         result = shell(f"{command} {overrides}")
         assert result.returncode == 1 and message in result.stderr and "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("radii", [(0.0, 0.5), (0.0, 0.0)])
+def test_a_hull_without_extent_has_no_cell_in_a_map_of_lengths(radii):
+    lines = [
+        {"task": "t", "trunk": 0, "split_step": 0, "step": step, "quantity": "hull_radius", "value": radius}
+        for step, radius in zip((10, 20), radii, strict=True)
+    ]
+    rows = pd.DataFrame(lines).reindex(columns=list(SCHEMA)).astype(SCHEMA)
+    axis = hull_map(rows, "hull_radius")
+    assert [text.get_text() for text in axis.texts if text.get_text() == "0.5"] == ["0.5"] * radii.count(0.5)

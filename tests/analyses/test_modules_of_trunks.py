@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from lmc_lab.analyses.base import LeftOut, Measurement, Record
+from lmc_lab.analyses.inter_alignment import InterAlignment
 from lmc_lab.analyses.predictions import InterMode, Predictions
 from lmc_lab.analyses.star import InterStar
 from lmc_lab.landscape.predictions import unpack_mask
@@ -52,6 +53,7 @@ def test_endpoints_of_each_trunk_are_evaluated_in_its_own_module(modes):
     assert sets.double().mean(dim=1).tolist() == pytest.approx(alone)
 
 
-def test_nothing_is_said_of_points_between_trunks_that_have_no_module_in_common(modes):
-    (found,) = InterStar().measure(*modes)
+@pytest.mark.parametrize("analysis", [InterStar(), InterAlignment()])
+def test_nothing_is_said_of_points_between_trunks_that_have_no_module_in_common(modes, analysis):
+    (found,) = analysis.measure(*modes)
     assert isinstance(found, LeftOut) and "in no state dict" in found.why

@@ -195,3 +195,14 @@ def test_who_may_only_read_takes_no_lock(tmp_path, monkeypatch):
     assert decoded_once(tmp_path / "data", decode).arrays["numbers"].sum() == 36
     with pytest.raises(UserError, match="expected to write"):
         decoded_once(tmp_path / "other", decode)
+
+
+def test_what_a_decoder_that_failed_has_written_is_removed(tmp_path):
+    """Of mended files the folder has another name, so that nobody would come back to this one."""
+
+    def decode():
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        decoded_once(tmp_path / "data", decode)
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]

@@ -19,6 +19,7 @@ from lmc_lab.analyses.hessian import BranchHessian
 from lmc_lab.analyses.pairs import Pairs
 from lmc_lab.analyses.predictions import Predictions
 from lmc_lab.analyses.spectrum import Spectrum
+from lmc_lab.landscape.curvature import NoGradient
 from lmc_lab.landscape.predictions import pack_mask
 from lmc_lab.runs import checkpoint
 from lmc_lab.runs.endpoints import load_mode
@@ -514,3 +515,49 @@ def test_whole_numbers_may_be_inputs():
     (found,) = objective.evaluate([model.state_dict()]).loss.tolist()
     of_batch = F.cross_entropy(model.train()(data[0]), data[1]).item()
     assert found == pytest.approx(of_batch, rel=0.02)  # but for Bessel's factor
+
+
+class Branching(nn.Module):
+    """A forward that torch.fx cannot trace, so that points are evaluated one by one."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.noise, self.norm = nn.Linear(4, 3), nn.Dropout(0.5), nn.BatchNorm1d(3)
+
+    def forward(self, inputs):
+        outputs = self.norm(self.noise(self.layer(inputs)))
+        return outputs if bool(outputs.isfinite().all()) else inputs
+
+
+def test_points_have_no_dropout_and_leave_the_model_in_its_mode():
+    model, states = Branching(), some_states(Branching)
+    objective = lmc_lab.Objective(model, F.cross_entropy, (VALUES, LABELS))
+    model.train()
+    first, again = (objective.points(states)["model.norm.running_mean"] for _ in range(2))
+    assert torch.equal(first, again) and all(part.training for part in model.modules())
+
+
+def test_weights_that_are_all_frozen_have_no_hessian():
+    model, states = nn.Linear(4, 3).requires_grad_(False), some_states(lambda: nn.Linear(4, 3))
+    objective = lmc_lab.Objective(model, F.cross_entropy, (VALUES, LABELS))
+    with pytest.raises(NoGradient, match="found that all are frozen"):
+        lmc_lab.extreme_eigenvalues(objective, states[0])
+
+
+@pytest.mark.parametrize("given", [{"num_examples": 0}, {"num_examples": -5}, {"method": "foo"}, {"max_products": 1}])
+def test_what_eigenvalues_are_asked_with_is_checked(given):
+    objective = lmc_lab.Objective(nn.Linear(4, 3), F.cross_entropy, (VALUES, LABELS))
+    with pytest.raises(lmc_lab.UserError, match=f"expected {next(iter(given))} to be "):
+        lmc_lab.extreme_eigenvalues(objective, some_states(lambda: nn.Linear(4, 3))[0], **given)
+
+
+def test_no_state_dicts_are_one_sentence():
+    objective = lmc_lab.Objective(nn.Linear(4, 3), F.cross_entropy, (VALUES, LABELS))
+    for measure in (lmc_lab.probe_hull, lmc_lab.shared_correct):
+        with pytest.raises(lmc_lab.UserError, match="found an empty list"):
+            measure(objective, [])
+
+
+def test_one_example_has_no_moments_for_batch_norm():
+    with pytest.raises(lmc_lab.UserError, match="expected 2 or more training examples"):
+        lmc_lab.Objective(Branching(), F.cross_entropy, (VALUES[:1], LABELS[:1]))

@@ -78,6 +78,7 @@ def test_losses_over_some_of_the_examples_are_said_of_the_analyses_that_have_the
         for name, settings in {
             "convex_mode": {"evaluation": {"num_examples": 60}, "chosen": {"examples": "60 train, 60 test"}},
             "trunk_hessian": {"evaluation": {"num_examples": 60}, "chosen": {"evaluation": "stacked"}},
+            "of_ones_own": {"how_evaluated": {"num_examples": 60}, "chosen": {"examples": "60 train, 60 test"}},
             "pairs": {"evaluation": {"num_examples": None}, "chosen": {"examples": "200 train, 90 test"}},
         }.items()
     ]

@@ -8,6 +8,8 @@ from torch import nn
 from lmc_lab.errors import UserError
 from lmc_lab.files import read_json
 from lmc_lab.runs import checkpoint
+from lmc_lab.runs.chosen_examples import choose_once, stored_choice
+from lmc_lab.runs.paths import RunPaths
 from lmc_lab.runs.perturbation import perturbed
 from lmc_lab.runs.run import Run
 from lmc_lab.runs.split import Split
@@ -180,3 +182,12 @@ def test_branches_leave_the_weights_where_training_is_and_not_their_average(tmp_
     without = begun(task, average, described={"overrides": {"callbacks": []}})(**of_trunk)
     assert without.keys().isdisjoint(of_trunk) and without["state_dict"] is state
     assert begun(task, average)(**of_trunk).keys() >= of_trunk.keys()
+
+
+def test_a_damaged_choice_is_set_aside_by_who_makes_it_anew_alone(tmp_path):
+    folder = RunPaths.of(tmp_path, "tiny", "0").split(0, 13, "")
+    first = choose_once(folder, "data", lambda: torch.tensor([3, 5]))
+    folder.examples.write_text("half")
+    assert stored_choice(folder, "data") is None and folder.examples.read_text() == "half"
+    assert torch.equal(choose_once(folder, "data", lambda: torch.tensor([3, 5])), first)
+    assert folder.examples.with_name("examples.json.corrupt").exists()
