@@ -22,18 +22,7 @@ from lmc_lab.reporting.figures.onset_by_key import onset_by_key
 from lmc_lab.reporting.judgements import Verdict
 from lmc_lab.reporting.pictures import write_figure
 from lmc_lab.reporting.printed import FIGURES, draw_figures
-from lmc_lab.reporting.question_tables import (
-    alignment_table,
-    chaos_table,
-    class_geometry_table,
-    collapse_table,
-    ensembles_table,
-    example_barriers_table,
-    gap_terms_table,
-    kernel_table,
-    noise_table,
-    shared_examples_table,
-)
+from lmc_lab.reporting.question_tables import QUESTION_TABLES
 from lmc_lab.reporting.table import bracket_text, mode_table, onset_table
 from lmc_lab.results.bundle import read_bundle
 from lmc_lab.results.folder import Result, all_rows
@@ -226,16 +215,7 @@ _OF_ALL: Mapping[str, Callable[[Studies], pd.DataFrame]] = {"claims": _cells, "r
 _TABLES: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "modes": mode_table,
     "onset": onset_table,
-    "gap_terms": gap_terms_table,
-    "ensembles": ensembles_table,
-    "collapse": collapse_table,
-    "class_geometry": class_geometry_table,
-    "alignment": alignment_table,
-    "noise": noise_table,
-    "chaos": chaos_table,
-    "kernel": kernel_table,
-    "example_barriers": example_barriers_table,
-    "shared_examples": shared_examples_table,
+    **{name: table.of for name, table in QUESTION_TABLES.items()},
 }
 
 

@@ -82,6 +82,7 @@ def _page(
     from lmc_lab.reporting.missing import missing_table, unanswered_table
     from lmc_lab.reporting.page import ONSET, Page
     from lmc_lab.reporting.provenance import machines_of, settings_table, versions_of
+    from lmc_lab.reporting.question_tables import asked_tables
     from lmc_lab.reporting.shown_examples import examples_section
     from lmc_lab.reporting.table import cost_table, mode_table, onset_table, task_table
     from lmc_lab.results.folder import all_rows
@@ -91,6 +92,7 @@ def _page(
     tables = {
         "Modes": mode_table(all_rows([*results, *elsewhere])),
         ONSET: onset_table(rows),
+        **asked_tables(rows),
         "Missing": concat([missing_table(column.record, column.collected) for column in columns]),
         "Without an answer": unanswered_table({column.name: column.collected.found for column in columns}),
         "Table 1: tasks": task_table(configs),

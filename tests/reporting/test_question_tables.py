@@ -1,9 +1,13 @@
 """Tables of open questions, from rows by hand."""
 
+from pathlib import Path
+
 import pandas as pd
 
 from lmc_lab.reporting.question_tables import (
+    QUESTION_TABLES,
     alignment_table,
+    asked_tables,
     chaos_table,
     class_geometry_table,
     collapse_table,
@@ -125,3 +129,16 @@ def test_hulls_of_each_part_of_the_examples_stand_below_that_of_all():
     assert [line["examples"] for line in lines[:5]] == ["all", 100, 200, 300, 400]
     assert (lines[1]["p_conv, seen"], lines[1]["p_conv, all"]) == ("0.45 [0.405, 0.495]", "0.5 [0.45, 0.55]")
     assert (lines[0]["p_conv, seen"], lines[0]["endpoint_accuracy, all"]) == ("0.2", "0.2")
+
+
+def test_the_page_has_a_table_of_each_question_that_was_asked_and_of_no_other():
+    rows = pd.concat([collapse_rows(), kernel_rows()], ignore_index=True)
+    analyses = {"class_mean_bend": "hull_collapse", "kernel_distance_endpoints": "branch_kernel"}
+    assert not asked_tables(rows.assign(analysis="convex_mode"))
+    tables = asked_tables(rows.assign(analysis=rows["quantity"].map(analyses).astype("string")))
+    assert list(tables) == ["Neural collapse", "Tangent kernels"] and not any(table.empty for table in tables.values())
+
+
+def test_each_table_is_of_an_analysis_that_there_is():
+    known = {path.stem for path in (Path(__file__).parents[2] / "conf" / "analysis").glob("*.yaml")}
+    assert {table.analysis for table in QUESTION_TABLES.values()} <= known

@@ -1,8 +1,7 @@
 """Tables of the questions that the paper leaves open."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -11,53 +10,8 @@ from lmc_lab.reporting.chosen_parts import PARTS, by_part
 from lmc_lab.reporting.noise_kinds import KINDS as NOISES
 from lmc_lab.reporting.noise_kinds import by_kind, by_mixture
 from lmc_lab.reporting.perturbations import KINDS
+from lmc_lab.reporting.split_table import TRUNKS, Line, Split, cell, cells, cells_of, counts, range_cell, split_table
 from lmc_lab.results.select import select
-
-_MODE = ("task", "trunk", "split_step")  # what a line is of
-_TRUNKS = ("task", "split_step")  # the same of modes of several trunks
-_HEADINGS = {"task": "task", "trunk": "trunk", "split_step": "k"}
-
-Line = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class _Split:
-    """Rows that lines of a split are made of.
-
-    Args:
-        own: of its mode, or of the modes of several trunks.
-        all: of every subject.
-        where: its task, its trunk where there is one, and its step.
-    """
-
-    own: pd.DataFrame
-    all: pd.DataFrame
-    where: dict[str, Any]
-
-    def at_split(self) -> pd.DataFrame:
-        """Returns the rows of W_k."""
-        is_at_split = self.all["split_step"].isna() & self.all["step"].isin([self.where["split_step"]])
-        return self.all[is_at_split & self._has("task") & self._has("trunk")]
-
-    def of_trunks(self) -> pd.DataFrame:
-        """Returns the rows of several trunks at the same step."""
-        return self.all[self.all["trunk"].isna() & self._has("task") & self._has("split_step")]
-
-    def _has(self, column: str) -> pd.Series:
-        return self.all[column].isin([self.where[column]])
-
-
-def _table(
-    rows: pd.DataFrame, lines: Callable[[_Split], Iterator[Line]], keys: tuple[str, ...] = _MODE
-) -> pd.DataFrame:
-    """Returns the lines of each split, after what they are of."""
-    return pd.DataFrame(
-        {_HEADINGS[key]: value for key, value in where.items()} | line
-        for names, split_rows in rows.groupby(list(keys))
-        for where in [dict(zip(keys, names, strict=True))]
-        for line in lines(_Split(split_rows, rows, where))
-    )
-
 
 _TERMS = {
     "bend": "gap_bend",
@@ -72,27 +26,27 @@ _AVERAGED = {"centre": "of the centre", "ensemble": "of the mean of outputs", "p
 
 def gap_terms_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns the terms of the Jensen gap of each mode on the training set, with their intervals."""
-    return _table(rows, _gap_terms)
+    return split_table(rows, _gap_terms)
 
 
-def _gap_terms(split: _Split) -> Iterator[Line]:
+def _gap_terms(split: Split) -> Iterator[Line]:
     terms = select(split.own, "gap_bend", "train")
     if not terms.empty:
-        yield _counts(terms) | _cells(split.own, _TERMS)
+        yield counts(terms) | cells(split.own, _TERMS)
 
 
 def ensembles_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns the training loss and the test accuracy of each mode's centre, and of the ensembles of its endpoints."""
-    return _table(rows, _ensembles)
+    return split_table(rows, _ensembles)
 
 
-def _ensembles(split: _Split) -> Iterator[Line]:
+def _ensembles(split: Split) -> Iterator[Line]:
     if select(split.own, "ensemble_loss", "train").empty:
         return
     losses = {f"{kind}_loss": f"training loss {what}" for kind, what in _AVERAGED.items()}
     accuracies = {f"{kind}_accuracy": f"test accuracy {what}" for kind, what in _AVERAGED.items()}
-    line = {heading: _cell(select(split.own, quantity, "train")) for quantity, heading in losses.items()}
-    yield line | {heading: _cell(select(split.own, quantity, "test")) for quantity, heading in accuracies.items()}
+    line = {heading: cell(select(split.own, quantity, "train")) for quantity, heading in losses.items()}
+    yield line | {heading: cell(select(split.own, quantity, "test")) for quantity, heading in accuracies.items()}
 
 
 _MEASURES = {"NC1": "nc1", "NC2, norms": "nc2_equinorm", "NC2, angles": "nc2_maximal_angle", "NC3": "nc3"}
@@ -100,18 +54,18 @@ _MEASURES = {"NC1": "nc1", "NC2, norms": "nc2_equinorm", "NC2, angles": "nc2_max
 
 def collapse_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns the measures of collapse at each split and of its endpoints, and how much class means bend over its hull."""
-    return _table(rows, _collapse)
+    return split_table(rows, _collapse)
 
 
-def _collapse(split: _Split) -> Iterator[Line]:
+def _collapse(split: Split) -> Iterator[Line]:
     bend = select(split.own, "class_mean_bend", "train")
     if bend.empty:
         return
-    line, at_split = _counts(bend), split.at_split()
+    line, at_split = counts(bend), split.at_split()
     for heading, quantity in _MEASURES.items():
-        line[f"{heading} at W_k"] = _cell(select(at_split, quantity, "train"))
-        line[f"{heading} of endpoints"] = _range(select(split.own, quantity, "train"))
-    yield line | {"bend of class means": _cell(bend)}
+        line[f"{heading} at W_k"] = cell(select(at_split, quantity, "train"))
+        line[f"{heading} of endpoints"] = range_cell(select(split.own, quantity, "train"))
+    yield line | {"bend of class means": cell(bend)}
 
 
 _COSINES = {"in one hull": "class_cosine_difference_intra", "between hulls": "class_cosine_difference_inter"}
@@ -119,13 +73,13 @@ _COSINES = {"in one hull": "class_cosine_difference_intra", "between hulls": "cl
 
 def class_geometry_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns by how much cosines between classes differ in one hull, and in hulls of different trunks, at each split."""
-    return _table(rows, _class_geometry, _TRUNKS)
+    return split_table(rows, _class_geometry, TRUNKS)
 
 
-def _class_geometry(split: _Split) -> Iterator[Line]:
+def _class_geometry(split: Split) -> Iterator[Line]:
     between = select(split.own, _COSINES["between hulls"], "train")
     if not between.empty:
-        yield {"endpoints": between["num_samples"].iloc[-1]} | _cells(split.own, _COSINES)
+        yield {"endpoints": between["num_samples"].iloc[-1]} | cells(split.own, _COSINES)
 
 
 _OF_UNION = {
@@ -139,14 +93,14 @@ _OF_UNION = {
 
 def alignment_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns what is measured of all trunks' endpoints at each split, for each way to align their neurons."""
-    return _table(rows, _alignment, _TRUNKS)
+    return split_table(rows, _alignment, TRUNKS)
 
 
-def _alignment(split: _Split) -> Iterator[Line]:
+def _alignment(split: Split) -> Iterator[Line]:
     of_ways = {heading: by_way(split.own, quantity) for heading, quantity in _OF_UNION.items()}
     for way, lengths in by_way(split.own, "distance", None).items():
         if not lengths.empty:
-            yield {"aligned by": way.label, "distance": _cell(lengths)} | _cells_of(way, of_ways)
+            yield {"aligned by": way.label, "distance": cell(lengths)} | cells_of(way, of_ways)
 
 
 _OF_NOISE = {
@@ -166,27 +120,27 @@ _WITH_ORDER = {
 
 def noise_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns for each split and kind of noise what is measured of its hull, and of its mixture with the order."""
-    return _table(rows, _noise)
+    return split_table(rows, _noise)
 
 
-def _noise(split: _Split) -> Iterator[Line]:
+def _noise(split: Split) -> Iterator[Line]:
     alone = {heading: by_kind(split.own, *what) for heading, what in _OF_NOISE.items()}
     mixed = {heading: by_mixture(split.own, *what) for heading, what in _WITH_ORDER.items()}
     for kind in NOISES.values():
         if not alone["p_conv"][kind].empty:
-            yield {"noise": kind.label} | _cells_of(kind, alone) | _cells_of(kind, mixed)
+            yield {"noise": kind.label} | cells_of(kind, alone) | cells_of(kind, mixed)
 
 
 def chaos_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns for each split sigma_50 of both kinds of perturbations, and the exponent of the window that begins there."""
-    return _table(rows, _chaos)
+    return split_table(rows, _chaos)
 
 
-def _chaos(split: _Split) -> Iterator[Line]:
-    line = _cells(split.own, {f"sigma_50, {words}": f"{kind}_sigma_50" for kind, words in KINDS.items()})
+def _chaos(split: Split) -> Iterator[Line]:
+    line = cells(split.own, {f"sigma_50, {words}": f"{kind}_sigma_50" for kind, words in KINDS.items()})
     if any(line.values()):
         exponent = select(split.at_split(), "lyapunov_exponent")
-        yield line | {"Lyapunov exponent from W_k": _cell(exponent)}
+        yield line | {"Lyapunov exponent from W_k": cell(exponent)}
 
 
 _DISTANCES = {
@@ -198,14 +152,14 @@ _DISTANCES = {
 
 def kernel_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns for each split the kernel's velocity at W_k, and the distances of the kernels of endpoints."""
-    return _table(rows, _kernel)
+    return split_table(rows, _kernel)
 
 
-def _kernel(split: _Split) -> Iterator[Line]:
+def _kernel(split: Split) -> Iterator[Line]:
     if not select(split.own, "kernel_distance_endpoints").empty:
-        velocity = _cell(select(split.at_split(), "kernel_velocity"))
+        velocity = cell(select(split.at_split(), "kernel_velocity"))
         distances = pd.concat([split.own, split.of_trunks()])
-        yield {"velocity at W_k": velocity} | _cells(distances, _DISTANCES, subset=None)
+        yield {"velocity at W_k": velocity} | cells(distances, _DISTANCES, subset=None)
 
 
 _OF_EXAMPLES = {
@@ -221,12 +175,12 @@ _OF_EXAMPLES = {
 
 def example_barriers_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns barriers of training examples that all endpoints of a mode have right, and of the others, beside EL2N."""
-    return _table(rows, _example_barriers)
+    return split_table(rows, _example_barriers)
 
 
-def _example_barriers(split: _Split) -> Iterator[Line]:
+def _example_barriers(split: Split) -> Iterator[Line]:
     if not select(split.own, "example_barrier", "train").empty:
-        yield _cells(split.own, _OF_EXAMPLES)
+        yield cells(split.own, _OF_EXAMPLES)
 
 
 _OF_SEEN = ("p_conv", "p_rand", "p_jensen_negative", "barrier_loss")
@@ -235,10 +189,10 @@ _OF_ALL = ("p_conv", "endpoint_accuracy", "hull_point_accuracy")
 
 def shared_examples_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns what is measured of the hulls of branches that see a part of the examples, a line a part, beside all examples."""
-    return _table(rows, _shared_examples)
+    return split_table(rows, _shared_examples)
 
 
-def _shared_examples(split: _Split) -> Iterator[Line]:
+def _shared_examples(split: Split) -> Iterator[Line]:
     numbers = {part: select(split.own, f"num_examples_on_{name}") for name, part in PARTS.items()}
     if all(number.empty for number in numbers.values()):
         return
@@ -247,40 +201,42 @@ def _shared_examples(split: _Split) -> Iterator[Line]:
     for part, part_rows in seen["p_conv, seen"].items():
         if not part_rows.empty:
             count = int(numbers[part]["value"].iloc[-1]) if part in numbers else "all"
-            yield {"trained on": part.label, "examples": count} | _cells_of(part, seen) | _cells_of(part, everything)
+            yield {"trained on": part.label, "examples": count} | cells_of(part, seen) | cells_of(part, everything)
 
 
-def _cells(rows: pd.DataFrame, quantities: Mapping[str, str], *, subset: str | None = "train") -> Line:
-    """Returns a cell for each quantity."""
-    return {heading: _cell(select(rows, quantity, subset)) for heading, quantity in quantities.items()}
+class QuestionTable(NamedTuple):
+    """A table of a question.
+
+    Args:
+        heading: on the page.
+        analysis: without whose rows it is empty.
+        of: makes it of rows.
+    """
+
+    heading: str
+    analysis: str
+    of: Callable[[pd.DataFrame], pd.DataFrame]
 
 
-def _cells_of(kind: Any, by_heading: Mapping[str, Mapping[Any, pd.DataFrame]]) -> Line:
-    """Returns a cell for each quantity that was found of kinds; empty where it is not there for `kind`."""
-    return {heading: _cell(rows[kind]) if kind in rows else "" for heading, rows in by_heading.items()}
+def asked_tables(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Returns the tables of the questions that were asked, by their headings."""
+    measured = set(rows["analysis"])
+    return {table.heading: table.of(rows) for table in QUESTION_TABLES.values() if table.analysis in measured}
 
 
-def _range(rows: pd.DataFrame) -> str:
-    """Returns the mean over branches at their last step, with the smallest and the largest."""
-    if rows.empty:
-        return ""
-    last = rows[rows["step"].isna() | rows["step"].eq(rows["step"].max())]["value"]
-    return f"{last.mean():.3g} ({last.min():.3g} to {last.max():.3g})"
-
-
-def _cell(rows: pd.DataFrame) -> str:
-    if rows.empty:
-        return ""
-    row = rows.iloc[-1]
-    ends = [_end(row["low"]), _end(row["high"])]
-    return f"{row['value']:.3g}" + (f" [{', '.join(ends)}]" if any(ends) else "")
-
-
-def _end(value: float) -> str:
-    """Returns an end of an interval; nothing where it is open."""
-    return "" if pd.isna(value) else f"{value:.3g}"
-
-
-def _counts(rows: pd.DataFrame) -> dict[str, Any]:
-    """Returns how many endpoints and hull points rows of a mode rest on."""
-    return {"P": rows["num_endpoints"].iloc[-1], "J": rows["num_samples"].iloc[-1]}
+QUESTION_TABLES = {
+    "gap_terms": QuestionTable("Terms of the Jensen gap", "gap_terms", gap_terms_table),
+    "ensembles": QuestionTable("Centres and ensembles", "gap_terms", ensembles_table),
+    "collapse": QuestionTable("Neural collapse", "hull_collapse", collapse_table),
+    "class_geometry": QuestionTable(
+        "Differences of the cosines between classes", "inter_collapse", class_geometry_table
+    ),
+    "alignment": QuestionTable("All trunks' endpoints, neurons aligned", "inter_alignment", alignment_table),
+    "noise": QuestionTable("Branches that differ in one kind of noise", "noise_hulls", noise_table),
+    "chaos": QuestionTable("Perturbations of W_k", "perturbed_branches", chaos_table),
+    "kernel": QuestionTable("Tangent kernels", "branch_kernel", kernel_table),
+    "example_barriers": QuestionTable("Barriers of examples", "example_barriers", example_barriers_table),
+    "shared_examples": QuestionTable(
+        "Branches that see a part of the examples", "shared_examples", shared_examples_table
+    ),
+}
