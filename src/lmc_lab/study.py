@@ -51,7 +51,7 @@ def job(config: DictConfig) -> None:
         keep_study(found.experiment.paths.results, record_of(found))
 
     def run(stage: str, command: list[str], of: StudyPlan) -> bool:
-        if not _can_run(stage, plan, failures):
+        if not _can_run(stage, of, failures):
             return False
         with failures.collected(stage):
             _run(stage, command, of, logs(Path(config.output_dir).absolute()))

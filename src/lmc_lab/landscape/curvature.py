@@ -164,7 +164,6 @@ def power_extremes(
     generator: torch.Generator,
     max_products: int = 400,
     tolerance: float = 1e-3,
-    dtype: torch.dtype = torch.float64,
     device: torch.device | None = None,
 ) -> SpectrumEnds:
     """Returns both ends by power iteration, the paper's method: max |lambda|, then the other end of H shifted by it.
@@ -176,9 +175,9 @@ def power_extremes(
         ValueError: fewer than two products allowed, or an empty space.
         NotFinite: a product is not finite.
     """
-    start = _start(dimension, max_products - 1, generator, dtype, device)
+    start = _start(dimension, max_products - 1, generator, torch.float64, device)
     *first, spent = _power(product, start, 0.0, max_products // 2, tolerance)
-    start = _start(dimension, max_products - 1, generator, dtype, device)
+    start = _start(dimension, max_products - 1, generator, torch.float64, device)
     *second, more = _power(product, start, first[0], max_products - spent, tolerance)
     low, high = sorted([(first[0], first[1]), (second[0], second[1])])
     return _spectrum_ends(low, high, spent + more, tolerance)

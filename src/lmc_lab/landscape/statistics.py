@@ -27,8 +27,8 @@ class Probability:
         return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
 
-def wilson_interval(num_successes: int, num_samples: int, *, confidence: float = 0.95) -> tuple[float, float]:
-    """Returns the Wilson (1927) score interval of a binomial proportion.
+def wilson_interval(num_successes: int, num_samples: int) -> tuple[float, float]:
+    """Returns the 95 % score interval of a binomial proportion (Wilson 1927).
 
     It stays inside [0, 1] and keeps its width at 0 and 1, where ``std(I)``, the paper's error bar (caption of Figure 2),
     is zero. It covers the sampling of one hull, not of hulls.
@@ -38,7 +38,7 @@ def wilson_interval(num_successes: int, num_samples: int, *, confidence: float =
     """
     if not 0 <= num_successes <= num_samples or num_samples == 0:
         raise ValueError(f"expected 0 <= num_successes <= num_samples > 0, found {num_successes} of {num_samples}")
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    z = NormalDist().inv_cdf(0.975)
     p, z2 = num_successes / num_samples, z * z / num_samples
     centre = (p + z2 / 2) / (1 + z2)
     half = sqrt(p * (1 - p) * z2 + z2 * z2 / 4) / (1 + z2)

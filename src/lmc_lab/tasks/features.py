@@ -6,7 +6,6 @@ from typing import Protocol, Self, TypeVar, final
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from lmc_lab.data.examples import Examples
 from lmc_lab.data.sound import is_whole
@@ -15,6 +14,7 @@ from lmc_lab.landscape.parameters import ParameterLayout
 from lmc_lab.tasks.batch_norm import Buffers
 from lmc_lab.tasks.evaluation_settings import EvaluationSettings
 from lmc_lab.tasks.judged_model import JudgedModel
+from lmc_lab.tasks.layer_outputs import watched
 from lmc_lab.tasks.point_evaluator import PointEvaluator
 
 _NUM_TRIED = 2  # examples on which one sees which layer is the last
@@ -146,14 +146,9 @@ def _last_linear(module: JudgedModel, inputs: Inputs, targets: Tensor) -> tuple[
         NoFeatures: there is none, or it is called several times, or its results are not one for each of the targets (B, ...).
     """
     calls: list[tuple[str, nn.Linear, Tensor]] = []
-
-    def watch(name: str, layer: nn.Linear) -> RemovableHandle:
-        return layer.register_forward_hook(lambda _, given, result: calls.append((name, layer, result)))
-
-    watching = [watch(name, layer) for name, layer in module.named_modules() if isinstance(layer, nn.Linear)]
-    outputs = module.eval()(each(Tensor.clone, inputs))
-    for handle in watching:
-        handle.remove()
+    linear = {name: layer for name, layer in module.named_modules() if isinstance(layer, nn.Linear)}
+    with watched(linear, lambda name, result: calls.append((name, linear[name], result))):
+        outputs = module.eval()(each(Tensor.clone, inputs))
     layers = [layer for _, layer, _ in calls]
     if not calls or layers.count(layers[-1]) > 1 or not torch.equal(calls[-1][2], outputs):
         raise NoFeatures("the model's outputs are not the results of a linear layer")

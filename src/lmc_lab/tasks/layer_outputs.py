@@ -1,6 +1,8 @@
 """What each layer of a model computes at a point of its parameter space."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -68,13 +70,20 @@ def _run(
         if isinstance(result, Tensor):
             results.append((name, result.detach().clone()))  # what follows may work in place
 
+    with watched(layers, keep):
+        functional_call(module, dict(state), (each(lambda tensor: tensor.to(device, copy=True), inputs),))
+    return results
+
+
+@contextmanager
+def watched(layers: Mapping[str, nn.Module], keep: Callable[[str, Any], object]) -> Iterator[None]:
+    """Gives `keep` the name and the result of each call of a layer in this context."""
     watching = [
         layer.register_forward_hook(lambda _, given, result, name=name: keep(name, result))
         for name, layer in layers.items()
     ]
     try:
-        functional_call(module, dict(state), (each(lambda tensor: tensor.to(device, copy=True), inputs),))
+        yield
     finally:
         for handle in watching:
             handle.remove()
-    return results
