@@ -10,7 +10,17 @@ from lmc_lab.reporting.chosen_parts import PARTS, by_part
 from lmc_lab.reporting.noise_kinds import KINDS as NOISES
 from lmc_lab.reporting.noise_kinds import by_kind, by_mixture
 from lmc_lab.reporting.perturbations import KINDS
-from lmc_lab.reporting.split_table import TRUNKS, Line, Split, cell, cells, cells_of, counts, range_cell, split_table
+from lmc_lab.reporting.split_table import (
+    TRUNKS,
+    Line,
+    SplitRows,
+    cell,
+    cells,
+    cells_of,
+    counts,
+    range_cell,
+    split_table,
+)
 from lmc_lab.results.select import select
 
 _TERMS = {
@@ -29,7 +39,7 @@ def gap_terms_table(rows: pd.DataFrame) -> pd.DataFrame:
     return split_table(rows, _gap_terms)
 
 
-def _gap_terms(split: Split) -> Iterator[Line]:
+def _gap_terms(split: SplitRows) -> Iterator[Line]:
     terms = select(split.own, "gap_bend", "train")
     if not terms.empty:
         yield counts(terms) | cells(split.own, _TERMS)
@@ -40,7 +50,7 @@ def ensembles_table(rows: pd.DataFrame) -> pd.DataFrame:
     return split_table(rows, _ensembles)
 
 
-def _ensembles(split: Split) -> Iterator[Line]:
+def _ensembles(split: SplitRows) -> Iterator[Line]:
     if select(split.own, "ensemble_loss", "train").empty:
         return
     losses = {f"{kind}_loss": f"training loss {what}" for kind, what in _AVERAGED.items()}
@@ -57,7 +67,7 @@ def collapse_table(rows: pd.DataFrame) -> pd.DataFrame:
     return split_table(rows, _collapse)
 
 
-def _collapse(split: Split) -> Iterator[Line]:
+def _collapse(split: SplitRows) -> Iterator[Line]:
     bend = select(split.own, "class_mean_bend", "train")
     if bend.empty:
         return
@@ -76,7 +86,7 @@ def class_geometry_table(rows: pd.DataFrame) -> pd.DataFrame:
     return split_table(rows, _class_geometry, TRUNKS)
 
 
-def _class_geometry(split: Split) -> Iterator[Line]:
+def _class_geometry(split: SplitRows) -> Iterator[Line]:
     between = select(split.own, _COSINES["between hulls"], "train")
     if not between.empty:
         yield {"endpoints": between["num_samples"].iloc[-1]} | cells(split.own, _COSINES)
@@ -96,7 +106,7 @@ def alignment_table(rows: pd.DataFrame) -> pd.DataFrame:
     return split_table(rows, _alignment, TRUNKS)
 
 
-def _alignment(split: Split) -> Iterator[Line]:
+def _alignment(split: SplitRows) -> Iterator[Line]:
     of_ways = {heading: by_way(split.own, quantity) for heading, quantity in _OF_UNION.items()}
     for way, lengths in by_way(split.own, "distance", None).items():
         if not lengths.empty:
@@ -123,7 +133,7 @@ def noise_table(rows: pd.DataFrame) -> pd.DataFrame:
     return split_table(rows, _noise)
 
 
-def _noise(split: Split) -> Iterator[Line]:
+def _noise(split: SplitRows) -> Iterator[Line]:
     alone = {heading: by_kind(split.own, *what) for heading, what in _OF_NOISE.items()}
     mixed = {heading: by_mixture(split.own, *what) for heading, what in _WITH_ORDER.items()}
     for kind in NOISES.values():
@@ -136,7 +146,7 @@ def chaos_table(rows: pd.DataFrame) -> pd.DataFrame:
     return split_table(rows, _chaos)
 
 
-def _chaos(split: Split) -> Iterator[Line]:
+def _chaos(split: SplitRows) -> Iterator[Line]:
     line = cells(split.own, {f"sigma_50, {words}": f"{kind}_sigma_50" for kind, words in KINDS.items()})
     if any(line.values()):
         exponent = select(split.at_split(), "lyapunov_exponent")
@@ -155,7 +165,7 @@ def kernel_table(rows: pd.DataFrame) -> pd.DataFrame:
     return split_table(rows, _kernel)
 
 
-def _kernel(split: Split) -> Iterator[Line]:
+def _kernel(split: SplitRows) -> Iterator[Line]:
     if not select(split.own, "kernel_distance_endpoints").empty:
         velocity = cell(select(split.at_split(), "kernel_velocity"))
         distances = pd.concat([split.own, split.of_trunks()])
@@ -178,7 +188,7 @@ def example_barriers_table(rows: pd.DataFrame) -> pd.DataFrame:
     return split_table(rows, _example_barriers)
 
 
-def _example_barriers(split: Split) -> Iterator[Line]:
+def _example_barriers(split: SplitRows) -> Iterator[Line]:
     if not select(split.own, "example_barrier", "train").empty:
         yield cells(split.own, _OF_EXAMPLES)
 
@@ -192,7 +202,7 @@ def shared_examples_table(rows: pd.DataFrame) -> pd.DataFrame:
     return split_table(rows, _shared_examples)
 
 
-def _shared_examples(split: Split) -> Iterator[Line]:
+def _shared_examples(split: SplitRows) -> Iterator[Line]:
     numbers = {part: select(split.own, f"num_examples_on_{name}") for name, part in PARTS.items()}
     if all(number.empty for number in numbers.values()):
         return

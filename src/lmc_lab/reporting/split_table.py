@@ -16,7 +16,7 @@ Line = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Split:
+class SplitRows:
     """Rows that lines of a split are made of.
 
     Args:
@@ -43,14 +43,14 @@ class Split:
 
 
 def split_table(
-    rows: pd.DataFrame, lines: Callable[[Split], Iterator[Line]], keys: tuple[str, ...] = _MODE
+    rows: pd.DataFrame, lines: Callable[[SplitRows], Iterator[Line]], keys: tuple[str, ...] = _MODE
 ) -> pd.DataFrame:
     """Returns the lines of each split, after what they are of."""
     return pd.DataFrame(
         {_HEADINGS[key]: value for key, value in where.items()} | line
         for names, split_rows in rows.groupby(list(keys))
         for where in [dict(zip(keys, names, strict=True))]
-        for line in lines(Split(split_rows, rows, where))
+        for line in lines(SplitRows(split_rows, rows, where))
     )
 
 
