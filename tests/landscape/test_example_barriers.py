@@ -2,11 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from lmc_lab.landscape.example_barriers import (
-    ExampleBarriers,
-    error_norms,
-    rank_groups,
-)
+from lmc_lab.landscape.example_barriers import ExampleBarriers, error_norms, rank_groups
 from lmc_lab.landscape.lines import midpoint_coefficients, pairs_of
 
 

@@ -419,3 +419,13 @@ def test_the_page_says_who_measured_it_and_that_an_older_file_does_not_say_where
         versions=versions_of(results), machines=machines_of(results),
     )  # fmt: skip
     assert f"<p>Measured with Python 3.11, torch 2, {told}.</p>" in write_page(page, tmp_path).read_text()
+
+
+def test_a_panel_without_rows_is_not_on_the_page(rows, tmp_path):
+    """Of one task distances were measured, of the other probabilities alone; of neither any accuracy."""
+    other = rows[~rows["quantity"].eq("hull_radius")].assign(task="other")
+    both = pd.concat([rows, other], ignore_index=True)
+    page = write_page(Page(title="x", rows=both, rows_over_time=both.iloc[:0]), tmp_path).read_text()
+    panels = json.loads(page.partition('id="data">')[2].partition("</script>")[0])["figure2"]
+    assert [panel["title"].partition(":")[0] for panel in panels].count("other") == 1
+    assert len(panels) == 3 and all(panel["traces"] for panel in panels)

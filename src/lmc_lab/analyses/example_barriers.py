@@ -13,11 +13,7 @@ from lmc_lab.analyses.estimates import bootstrap_pair_mean, mean, symmetric
 from lmc_lab.analyses.evaluation import evaluated_index, how
 from lmc_lab.analyses.numbers import numbers_only
 from lmc_lab.data.examples import Examples
-from lmc_lab.landscape.example_barriers import (
-    ExampleBarriers,
-    error_norms,
-    rank_groups,
-)
+from lmc_lab.landscape.example_barriers import ExampleBarriers, error_norms, rank_groups
 from lmc_lab.landscape.finite import check_losses
 from lmc_lab.landscape.hull import hull_points
 from lmc_lab.landscape.lines import midpoint_coefficients, pairs_of
