@@ -5,7 +5,9 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 
+from conftest import REPOSITORY
 from lmc_lab.analyses.convex_mode import ConvexMode
 from lmc_lab.analyses.distances import Distances
 from lmc_lab.analyses.store import ensure_rows
@@ -15,7 +17,11 @@ from lmc_lab.landscape.geometry import centre, distances_to
 from lmc_lab.results.folder import read_result
 from lmc_lab.results.row_file import SCHEMA
 from lmc_lab.runs.endpoints import Mode
+from lmc_lab.runs.split import BranchLength
 from lmc_lab.runs.subject import Request
+from lmc_lab.runs.variation import Variation
+from lmc_lab.studies.commands import commands
+from lmc_lab.studies.plan import StudyPlan
 from shell import shell, succeed
 from tiny import tiny_experiment, train_branch
 
@@ -124,6 +130,27 @@ def test_analyses_and_a_study_measure_hulls_on_the_way_and_the_report_draws_them
     for overrides, message in refused.items():
         result = shell(f"{command} {overrides}")
         assert result.returncode == 1 and message in result.stderr and "Traceback" not in result.stderr
+
+
+def test_branches_with_t_steps_of_their_own_are_seen_beyond_t(tmp_path):
+    """T = 40, k = 13: they end at step 53."""
+    experiment = trained(tmp_path, save_steps=(45,), variation=Variation(length=BranchLength.AFTER_SPLIT))
+    assert mode_at(experiment, 45).training.last_step == 45
+    with pytest.raises(UserError, match="between split_step=13 and their end at 53, found 53"):
+        mode_at(experiment, 53)
+
+
+def test_a_study_of_such_branches_saves_and_measures_each_step_where_it_is_on_the_way():
+    own = "overrides=['branch_length=after_split']"
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        overrides = [own, "study.splits=[0,10]", "study.steps=[5,1505]", "study.trunks=[0]"]
+        plan = StudyPlan.of(compose("study", overrides))
+        (saving,) = (word for word in commands(plan)["branches"] if word.startswith("run.save_steps="))
+        assert {"5", "1505"} <= {*saving.partition("=")[2].strip("[]").split(",")}
+        hulls = [part for (part,) in plan.subjects_of(ConvexMode(num_samples=8)) if part.step is not None]
+        assert [(part.split_step, part.step) for part in hulls] == [(0, 5), (10, 1505)]
+        with pytest.raises(UserError, match="0 <= t < 2 T = 3000 steps, found 3000"):
+            StudyPlan.of(compose("study", [own, "study.steps=[3000]"])).check_splits()
 
 
 @pytest.mark.parametrize("radii", [(0.0, 0.5), (0.0, 0.0)])

@@ -138,6 +138,11 @@ def test_train_answers_in_one_sentence(answer, monkeypatch, override, expected):
         assert expected in answer("train", [override, *steps])
 
 
+def test_branches_with_t_steps_of_their_own_end_at_2_t_at_the_latest(answer):
+    given = ["branch_length=after_split", "run.save_steps=[3001]", "split_step=0"]
+    assert "expected run.save_steps to be steps from 0 to 2 T = 3000, found [3001]" in answer("train", given)
+
+
 ANALYZE = [
     ("seeds=[0,0]", "(2 or more, none of them twice) or null, found [0, 0]"),
     ("seeds=3", "expected seeds to be a list"),

@@ -65,7 +65,7 @@ def _questions(analyses: "Sequence[Analysis]", steps: "Sequence[int]") -> "Itera
 
 
 def _steps_on_the_way(config: DictConfig, experiment: "Experiment", request: "Request") -> list[int]:
-    """Returns the steps of `steps` after the split: there is no hull before it.
+    """Returns the steps of `steps` between the split and the branches' end: there is no hull elsewhere.
 
     Raises:
         UserError: one is no step before the branches' end, or weights from elsewhere are asked for, which have no way.
@@ -76,7 +76,8 @@ def _steps_on_the_way(config: DictConfig, experiment: "Experiment", request: "Re
     steps = steps_on_the_way(experiment, config.steps)
     if steps and request.endpoints is not None:
         raise UserError("expected steps of branches, found weights from elsewhere, which have none; leave steps out")
-    return sorted({step for step in steps if step > min(request.split_steps, default=0)})
+    split_step = min(request.split_steps, default=0)
+    return sorted({step for step in steps if experiment.is_on_the_way(step, split_step)})
 
 
 def _check_trunk(config: DictConfig) -> None:

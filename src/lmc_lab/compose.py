@@ -251,23 +251,25 @@ def _key(override: str) -> str:
 
 def split_steps(experiment: Experiment, value: Any) -> list[int]:
     """Returns the split steps in `value`: one, a list, or None."""
-    return _steps(experiment, value, "split step k")
+    return _steps(experiment, value, what="split step k", max_steps=experiment.task.max_steps)
 
 
 def steps_on_the_way(experiment: Experiment, value: Any) -> list[int]:
-    """Returns the steps in `value` at which branches are looked at: one, a list, or None."""
-    return _steps(experiment, value, "step t")
+    """Returns the steps in `value` at which branches are looked at: one, a list, or None.
+
+    They lie before the end of a branch of the last split, T: before 2 T where a branch trains T steps of its own.
+    """
+    total = experiment.task.max_steps
+    last = experiment.last_step(total)
+    return _steps(experiment, value, what="step t", max_steps=last, end="T" if last == total else "2 T")
 
 
-def _steps(experiment: Experiment, value: Any, what: str) -> list[int]:
+def _steps(experiment: Experiment, value: Any, **names: Any) -> list[int]:
     texts = [] if value is None else [value] if isinstance(value, str | int | float) else list(value)
     # Epochs need the data; steps do not, and an entry point should refuse a bad one before it loads anything.
     needs_epochs = any(str(text).endswith("ep") for text in texts)
     steps_per_epoch = experiment.task.steps_per_epoch if needs_epochs else 1
-    return [
-        parse_step(text, steps_per_epoch=steps_per_epoch, max_steps=experiment.task.max_steps, what=what)
-        for text in texts
-    ]
+    return [parse_step(text, steps_per_epoch=steps_per_epoch, **names) for text in texts]
 
 
 def build_analyses(config: DictConfig) -> "list[Analysis]":

@@ -8,6 +8,7 @@ from lmc_lab import schema
 from lmc_lab.construct import check_arguments, plain
 from lmc_lab.errors import UserError
 from lmc_lab.runs.settings import RunSettings
+from lmc_lab.runs.split import BranchLength
 from lmc_lab.runs.trainer_keys import check_trainer
 
 
@@ -24,9 +25,10 @@ def check_run_keys(config: DictConfig) -> None:
 
 
 def _check_save_steps(config: DictConfig) -> None:
-    last = config.task.max_steps
-    if any(step > last for step in config.run.save_steps):
+    total = config.task.max_steps
+    is_own = config.branch_length == BranchLength.AFTER_SPLIT  # branches of the last possible split, T, end at 2 T
+    if any(step > total * (1 + is_own) for step in config.run.save_steps):
         raise UserError(
-            f"expected run.save_steps to be steps from 0 to T = {last}, found {config.run.save_steps}; change it, or the "
-            "steps that a study's analyses ask for"
+            f"expected run.save_steps to be steps from 0 to {'2 T' if is_own else 'T'} = {total * (1 + is_own)}, "
+            f"found {config.run.save_steps}; change it, or the steps that a study's analyses ask for"
         )

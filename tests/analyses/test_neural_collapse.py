@@ -94,7 +94,7 @@ def test_steps_of_which_branches_have_none_are_left_out(trunks):
     analysis, task = BranchCollapse(steps=[0, 13, 40], evaluation=KEPT), trunks[0].task
     found = list(analysis.measure(load_mode(trunks[0], 13, steps=analysis.steps), task))
     assert [str(item) for item in found if isinstance(item, LeftOut)] == [
-        "states on the way, since none of the steps that are named lies after the split and before T"
+        "states on the way, since none of the steps that are named lies between the split and the end"
     ]
     assert {row.step for row in measured(found)} == {40}
 

@@ -163,7 +163,7 @@ class ModeAnalysis(Analysis):
             yield LeftOut("states on the way")
         elif self.steps and mode.training and not mode.training.steps_on_the_way:
             yield LeftOut(
-                "states on the way", "since none of the steps that are named lies after the split and before T"
+                "states on the way", "since none of the steps that are named lies between the split and the end"
             )
 
 

@@ -14,7 +14,7 @@ from lmc_lab.results.manifest import StudyRecord
 from lmc_lab.results.row_file import SCHEMA, Entry, empty_frame, read_sealed, write_sealed
 from lmc_lab.results.study_results import StudyResults, collect_from
 
-_FOLDER_KEYS = ("output_dir", "cache_dir", "data_dir")  # keys of a config
+FOLDER_KEYS = ("data_dir", "cache_dir", "output_dir")  # keys of a config that name a place on this machine
 _RESULT = "result"  # the column that says which result a row is of
 
 
@@ -29,7 +29,7 @@ def write_bundle(record: StudyRecord, collected: StudyResults, path: Path) -> No
         replace(result.entry, config={}, records=None, command=_portable(result.entry.command)).to_plain()
         for result in collected.found
     ]
-    config = {key: value for key, value in collected.config.items() if key not in _FOLDER_KEYS}
+    config = {key: value for key, value in collected.config.items() if key not in FOLDER_KEYS}
     study = replace(record, command=_portable(record.command)).to_plain()
     content = {"study": study, "entries": entries, "config": config}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def read_bundle(path: Path) -> tuple[StudyRecord, StudyResults]:
 def _portable(command: str) -> str:
     """Returns a command as one types it, without the paths of the machine that ran it."""
     program, *words = words_of(command) or [""]
-    arguments = [word for word in words if word.partition("=")[0] not in _FOLDER_KEYS]
+    arguments = [word for word in words if word.partition("=")[0] not in FOLDER_KEYS]
     typed = ["python", "-m", f"lmc_lab.{Path(program).stem.removeprefix('lmc-')}"]
     return shlex.join([*(typed if Path(program).is_absolute() else [program]), *arguments])
 

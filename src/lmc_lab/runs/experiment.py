@@ -119,6 +119,10 @@ class Experiment:
             self.trunk_seed, step, str(of_branches.length), of_branches.carry_optimizer_state, of_branches.described
         )
 
+    def is_on_the_way(self, step: int, split_step: int) -> bool:
+        """Returns whether a branch of a split passes a step between its split and its end."""
+        return split_step < step < self.last_step(split_step)
+
     def last_step(self, split_step: int) -> int:
         """Returns the step at which a branch ends."""
         is_own = self.variation.length is BranchLength.AFTER_SPLIT

@@ -61,11 +61,20 @@ def variant_of(branch_length: str, carry_optimizer_state: bool, described: Mappi
     return length + optimizer + (f"-varied_{digest}" if described else "")
 
 
-def parse_step(text: str | int | float, *, steps_per_epoch: int, max_steps: int, what: str = "split step k") -> int:
-    """Returns a step before T from ``2000``, ``400it`` (iterations) or ``2ep`` (epochs); `what` it is called, ``split step k``.
+def parse_step(
+    text: str | int | float, *, steps_per_epoch: int, max_steps: int, what: str = "split step k", end: str = "T"
+) -> int:
+    """Returns a step before the last from ``2000``, ``400it`` (iterations) or ``2ep`` (epochs).
+
+    Args:
+        text: the step as it is written.
+        steps_per_epoch: what ``ep`` counts.
+        max_steps: the last step.
+        what: how errors call the step.
+        end: how they call the last one.
 
     Raises:
-        UserError: it is none of these, or not in 0 <= step < T.
+        UserError: it is none of these, or not in 0 <= step < max_steps.
     """
     match = re.fullmatch(r"(\d+)(it|ep)?", str(text))
     if not match:
@@ -75,7 +84,7 @@ def parse_step(text: str | int | float, *, steps_per_epoch: int, max_steps: int,
     step = int(match[1]) * (steps_per_epoch if match[2] == "ep" else 1)
     if not 0 <= step < max_steps:
         raise UserError(
-            f"expected a {what} with 0 <= {what[-1]} < T = {max_steps} steps, found {step}; "
+            f"expected a {what} with 0 <= {what[-1]} < {end} = {max_steps} steps, found {step}; "
             "choose an earlier one or raise task.max_steps"
         )
     return step

@@ -171,11 +171,10 @@ def _check_chosen(split: SplitFolder, data_digest: str) -> None:
 
 
 def _check_on_the_way(experiment: Experiment, split_step: int, at_step: int | None) -> None:
-    last = experiment.last_step(split_step)
-    if at_step is not None and not split_step < at_step < last:
+    if at_step is not None and not experiment.is_on_the_way(at_step, split_step):
         raise UserError(
-            f"expected steps on the way of branches, between split_step={split_step} and their end at {last}, found "
-            f"{at_step}; leave it out"
+            f"expected steps on the way of branches, between split_step={split_step} and their end at "
+            f"{experiment.last_step(split_step)}, found {at_step}; leave it out"
         )
 
 

@@ -84,7 +84,7 @@ def _branches(plan: StudyPlan, stage: BranchStage) -> list[str]:
 def _steps_on_the_way(plan: StudyPlan, analyses: Sequence[Analysis]) -> list[int]:
     of_hulls = plan.steps_on_the_way if any(analysis.over_time for analysis in analyses) else []
     steps = {*steps_of(analyses, of_branches=True), *of_hulls}
-    return sorted(step for step in steps if step < plan.experiment.task.max_steps)
+    return sorted(step for step in steps if any(plan.experiment.is_on_the_way(step, split) for split in plan.steps))
 
 
 def _kinds(plan: StudyPlan) -> list[type[Subject]]:

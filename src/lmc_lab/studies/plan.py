@@ -169,7 +169,7 @@ class StudyPlan:
             tuple(replace(part, step=step) for part in subject)
             for step in on_the_way
             for subject in ends
-            if all(step > (part.split_step or 0) for part in subject)
+            if all(self.experiment.is_on_the_way(step, part.split_step or 0) for part in subject)
         ]
 
     @property

@@ -7,10 +7,10 @@ from typing import Any
 from omegaconf import DictConfig
 
 from lmc_lab.construct import plain
+from lmc_lab.results.bundle import FOLDER_KEYS
 from lmc_lab.values import override_text
 
 _WITHOUT_EFFECT = r"[+~]*(hydra|logger|trainer|run\.(?!save_steps))\b"  # on what is measured
-_FOLDER_KEYS = ("data_dir", "cache_dir", "output_dir")
 
 
 def asked(config: DictConfig) -> dict[str, Any]:
@@ -23,6 +23,6 @@ def asked(config: DictConfig) -> dict[str, Any]:
 def folder_overrides(config: DictConfig) -> list[str]:
     """Returns the overrides of the folders, and of `locks`, which depends on where they are."""
     return [
-        *(f"{key}={override_text(config[key])}" for key in _FOLDER_KEYS),
+        *(f"{key}={override_text(config[key])}" for key in FOLDER_KEYS),
         *([] if config.locks else ["locks=false"]),
     ]
