@@ -44,7 +44,7 @@ RESULTS = {
     "spectrum": "36ad652797ae",
     "star": "946bd3d7b18c",
     "trunk_collapse": "73539a8397fc",
-    "trunk_curve": "bc06bccb48be",
+    "trunk_curve": "83e0344d5cfa",
     "trunk_hessian": "200819e4418f",
     "trunk_kernel": "321340d97ee5",
     "trunk_lyapunov": "1294b89c8824",

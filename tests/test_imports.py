@@ -151,7 +151,7 @@ def test_entry_points_import_nothing_heavy_before_they_run(name):
     for module in imported(path, top_level_only=True):
         assert module.split(".")[0] not in heavy
         if module.startswith("lmc_lab."):
-            inner = PACKAGE / f"{module.split('.')[1]}.py"
+            inner = PACKAGE.parent.joinpath(*module.split(".")).with_suffix(".py")
             assert not {m.split(".")[0] for m in imported(inner, top_level_only=True)} & heavy
 
 

@@ -1,12 +1,14 @@
 """What the keys of the entry points may be, where no argument of a class or a function says it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 
 from lmc_lab.construct import plain
-from lmc_lab.errors import UserError
+from lmc_lab.errors import UserError, nearest
+from lmc_lab.runs.trainer_keys import PASSED_ON, REFUSED
 from lmc_lab.values import Condition, Count, Name, Positive, Seed, at_least, check_value, distinct
 
 _BranchSeed = Seed | Literal["trunk"]
@@ -60,6 +62,13 @@ KINDS: Mapping[str, Any] = {
     "trunks": Annotated[Sequence[Seed], distinct(2)] | None,
     "tuning_seed": _SmallSeed,
 }
+_NODES = (
+    "task.data",
+    "task.model",
+    "task.module",
+    "task.optimizer",
+    "task.precision",
+)  # what they take is checked elsewhere
 OPTIONAL = (
     "study.evaluation",
     "study.search",
@@ -71,13 +80,27 @@ def check(config: DictConfig) -> None:
     """Compares the keys of a composed config with what they may be.
 
     Raises:
-        UserError: one is something else, or left open.
+        UserError: one is something else, or left open, or a key of the task or the study is none that anything reads.
     """
     for key in [*sorted(OmegaConf.missing_keys(config)), *_absent_keys(config)]:
         raise UserError(f"expected a value of {key}, found none; add {key}=…")
     for key, kind in KINDS.items():
         if _has(config, key):
             check_value(plain(OmegaConf.select(config, key)), kind, key)
+    for group in ("task", "study"):
+        if group in config:
+            _check_names(config, group)
+
+
+def _check_names(config: DictConfig, group: str) -> None:
+    """Refuses a key that nothing reads: neither the suite nor, as ``${task.width}``, another key."""
+    known = [key.removeprefix(f"{group}.") for key in (*KINDS, *_NODES) if key.startswith(f"{group}.")]
+    of_trainer = {*PASSED_ON, *REFUSED} if group == "task" else set()  # which have sentences of their own
+    referred = set(re.findall(r"\w+", " ".join(re.findall(r"\$\{[^}]*\}", OmegaConf.to_yaml(config)))))
+    for name in config[group]:
+        if name not in {*known, *of_trainer, *referred}:
+            otherwise = f"leave it out, or refer to it: ${{{group}.{name}}}"
+            raise UserError(f"expected a key of {group}, found {group}.{name}; {nearest(name, known, otherwise)}")
 
 
 def _absent_keys(config: DictConfig) -> list[str]:

@@ -4,6 +4,8 @@ from itertools import combinations
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 from lmc_lab.analyses.base import Measurement, Record
 from lmc_lab.analyses.curves import BranchCurves, TrunkCurve
@@ -139,8 +141,16 @@ def test_examples_that_all_and_not_all_endpoints_have_right_are_kept(experiments
 
 def test_curves_are_the_rows_of_the_runs(experiments):
     trunk, mode = load_trunk(experiments[0]), load_mode(experiments[0], 13)
-    found = list(TrunkCurve().measure(trunk, experiments[0].task))
+    first, *found = measured(TrunkCurve(evaluation=KEEP).measure(trunk, experiments[0].task))
     rows = read_rows(experiments[0].trunk_folder.metrics)
+    module, train = experiments[0].task.initialise(0).eval(), experiments[0].task.dataset.train
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm1d):
+            part.train().momentum = 1.0  # one pass takes the moments of the batch, here of all examples
+    module(train.inputs)
+    module.eval()
+    loss = F.cross_entropy(module(train.inputs), train.targets).item()
+    assert (first.quantity, first.step, first.value) == ("initial_loss", 0, pytest.approx(loss, rel=1e-6))
     assert [(m.step, m.value) for m in found] == [(int(row["step"]), float(row["train_loss"])) for row in rows]
     branches = list(BranchCurves().measure(mode, experiments[0].task))
     assert {m.branch for m in branches} == {0, 1, 2} and max(m.step for m in branches) == 40

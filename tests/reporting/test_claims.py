@@ -126,6 +126,18 @@ CASES = [
     (8, REGRESSION, DOES_NOT_APPLY, ""),
     (9, [onset(), *curve(2.0, 1.5, 0.5)], SEEN, "10.0% of T, loss 1.5 between 2 and 0.5"),
     (9, [onset(200, 100), *curve(2.0, 0.9, 0.5)], NOT_SEEN, "loss 0.9"),
+    (
+        9,
+        [onset(100, 20), row("initial_loss", 4.5, step=0), *curve(2.0, 1.5, 0.5)],
+        NOT_SEEN,
+        "loss 1.5 between 4.5 and 0.5",
+    ),
+    (
+        9,
+        [onset(0, None), row("initial_loss", 4.5, step=0), *curve(2.0, 1.5, 0.5)],
+        SEEN,
+        "loss 4.5 between 4.5 and 0.5",
+    ),
     (9, [onset(200, None), *curve(0.9, 0.4, 0.2)], NOT_TESTED, "loss 0.4"),
     (9, [onset(), *curve(2.0, 0.9, 0.5)], NOT_TESTED, "loss 0.9 between 2 and 0.5; 2 at k = 20, which fails"),
     (9, [onset(None), *curve(2.0, 0.9, 0.5)], NOT_TESTED, ""),

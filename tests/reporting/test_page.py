@@ -288,7 +288,7 @@ def onset_lines(failed, held, unmeasured=()):
 def test_an_onset_is_a_bracket(rows, failed, held, unmeasured, bracket):
     curve = [{"trunk": 0, "quantity": "train_loss", "step": step, "value": 1 / step} for step in (10, 50, 100)]
     line = onset_table(with_rows(rows, [*onset_lines(failed, held, unmeasured), *curve])).iloc[0]
-    assert line["onset by p_conv"] == bracket and line["loss of the first steps"] == "0.1"
+    assert line["onset by p_conv"] == bracket and line["first loss"] == "0.1"
     loss = {None: None, 0: "0.1", 50: "0.02", 800: "0.01"}[held]
     assert line.get("loss just before (p_conv)") == loss
 

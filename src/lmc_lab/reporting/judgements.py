@@ -7,7 +7,7 @@ from math import inf, isfinite, sqrt
 import pandas as pd
 
 from lmc_lab.landscape.onset import OnsetBracket
-from lmc_lab.reporting.onsets import loss_just_before, unmeasured
+from lmc_lab.reporting.onsets import loss_just_before, trunk_curves, unmeasured
 from lmc_lab.results.select import select
 
 _SAME_ORDER = sqrt(10)  # two lengths of the same order of magnitude: their ratio is between 1/3.2 and 3.2
@@ -178,13 +178,13 @@ def functions_differ(rows: pd.DataFrame) -> Judgement:
 def onset_is_early(rows: pd.DataFrame) -> Judgement:
     """Judges claim 9 by the trunk's loss at both ends of the onset's bracket."""
     onsets, some_lack_it = select(rows, "onset_p_conv", "train").dropna(subset="high"), _without_hull(rows)
-    curves = select(rows[rows["split_step"].isna()], "train_loss")
+    curves = trunk_curves(rows)
     texts, halved = [], []
     for trunk, low, high in onsets[["trunk", "low", "high"]].to_numpy(dtype=float):
-        curve = curves[curves["trunk"] == trunk].sort_values("step")
+        curve = curves[curves["trunk"] == trunk]
         if curve.empty:
             continue
-        first, last = curve["value"].iloc[0], curve["value"].iloc[-1]
+        first, last = loss_just_before(0, curve), curve["value"].iloc[-1]
         failed, held = loss_just_before(low, curve), loss_just_before(high, curve)
         halved.append((failed <= first / 2, held <= first / 2))
         share = high / curve["step"].max()

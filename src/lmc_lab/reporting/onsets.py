@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from lmc_lab.results.select import select
+from lmc_lab.results.select import select, select_any
 
 _THRESHOLD = 0.9  # where the onset does not say another
 BESIDE = ("p_conv", "onset_p_conv")  # of which splits and onsets are marked
@@ -22,15 +22,24 @@ def unmeasured(rows: pd.DataFrame, onset: str = "onset_p_conv") -> list[int]:
     return sorted({int(step) for step in select(rows, f"{onset}_unmeasured")["value"]})
 
 
+def trunk_curves(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns the rows of the loss along trunks, in the order of steps: at W_0, if it was measured, and of each window."""
+    of_trunks = rows[rows["split_step"].isna() & rows["branch"].isna()]
+    return select_any(of_trunks, ("initial_loss", "train_loss")).sort_values(["trunk", "step"], kind="stable")
+
+
 def loss_just_before(step: float, curve: pd.DataFrame) -> float:
     """Returns a trunk's training loss in the window that ends at a step or before it, else in the first one.
 
     Args:
-        step: NaN for the first window.
-        curve: rows of the loss, in the order of steps, at least one.
+        step: 0, or NaN, for the loss at W_0, which is that of the first window where it was not measured.
+        curve: rows of `trunk_curves`, of one trunk, at least one.
     """
-    before = curve.loc[curve["step"] <= step, "value"]
-    return float(before.iloc[-1] if len(before) else curve["value"].iloc[0])
+    if not step > 0:
+        return float(curve["value"].iloc[0])
+    windows = curve[curve["quantity"].eq("train_loss")]
+    before = windows.loc[windows["step"] <= step, "value"]
+    return float(before.iloc[-1] if len(before) else (windows if len(windows) else curve)["value"].iloc[0])
 
 
 class Bracket(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from lmc_lab.reporting.onsets import loss_just_before, unmeasured
+from lmc_lab.reporting.onsets import loss_just_before, trunk_curves, unmeasured
 from lmc_lab.reporting.provenance import flat
 from lmc_lab.results.folder import Result
 from lmc_lab.results.select import select, select_any
@@ -83,7 +83,7 @@ def onset_table(rows: pd.DataFrame) -> pd.DataFrame:
         line = {"task": task, "trunk": trunk}
         for criterion, quantity in _CRITERIA.items():
             line |= _onset_cells(criterion, select(criteria, quantity), of_trunk)
-        lines.append(line | {"loss of the first steps": _loss_at(of_trunk, 0)})
+        lines.append(line | {"first loss": _loss_at(of_trunk, 0)})
     return _without_empty_columns(pd.DataFrame(lines).fillna(""))
 
 
@@ -174,7 +174,7 @@ def bracket_text(failed: float, held: float, *, is_monotone: bool, remark: str =
 
 def _loss_at(rows: pd.DataFrame, step: float) -> str:
     """Returns the trunk's training loss just before a step; nothing where it was not recorded."""
-    curve = select(rows[rows["split_step"].isna()], "train_loss").sort_values("step")
+    curve = trunk_curves(rows)
     return "" if curve.empty else _number(loss_just_before(step, curve))
 
 

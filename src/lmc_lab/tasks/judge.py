@@ -71,7 +71,7 @@ class Judge:
         """Returns the losses (B,) of the outputs (B, ...) of one point, differentiable in its state."""
         if self.uses_point:
             return self._one(outputs, targets, state)[0]
-        return self._task.per_example_loss(outputs, targets)
+        return self._task.loss_of_each(outputs, targets)
 
     def _one(self, outputs: Tensor, targets: Tensor, state: State) -> tuple[Tensor, Tensor | None]:
         tensors = {f"task.{name}": tensor for name, tensor in state.items() if name not in self.written}

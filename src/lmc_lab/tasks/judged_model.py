@@ -2,6 +2,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, final
 
+import torch
 from torch import Tensor, fx, nn
 
 from lmc_lab.errors import UserError
@@ -39,10 +40,35 @@ class JudgedModel(nn.Module, ABC):
         """Returns the loss of each example, (B,), and which are right, bool (B,) or None.
 
         Where the loss is NaN nothing is right: the largest of outputs that are all NaN is the first.
+
+        Raises:
+            UserError: the task's functions return something else.
         """
         correct = self.is_correct(outputs, targets)
+        losses = self.loss_of_each(outputs, targets)
+        if correct is None:
+            return losses, None
+        if not isinstance(correct, Tensor) or correct.dtype != torch.bool or correct.shape != losses.shape:
+            raise UserError(
+                f"expected is_correct to return torch.bool ({len(losses)},) for {len(losses)} examples, found "
+                f"{_kind(correct)}; compare each example once, without a mean"
+            )
+        return losses, correct.logical_and(losses.isnan().logical_not())
+
+    @final
+    def loss_of_each(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Returns `per_example_loss`, (B,).
+
+        Raises:
+            UserError: it is something else.
+        """
         losses = self.per_example_loss(outputs, targets)
-        return losses, None if correct is None else correct.logical_and(losses.isnan().logical_not())
+        if not isinstance(losses, Tensor) or losses.shape != targets.shape[:1]:
+            raise UserError(
+                f"expected per_example_loss to return ({len(targets)},) for {len(targets)} examples, found {_kind(losses)}; "
+                'give the loss reduction="none", and take its mean over the values of an example alone'
+            )
+        return losses
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Returns the model's outputs.
@@ -51,6 +77,11 @@ class JudgedModel(nn.Module, ABC):
             UserError: it returns something else than a tensor, and no logits in it.
         """
         return _outputs_in(self.model(**inputs) if isinstance(inputs, Mapping) else self.model(inputs))
+
+
+def _kind(returned: Any) -> str:
+    """Returns what a function returned, in a few words."""
+    return f"{returned.dtype} {tuple(returned.shape)}" if isinstance(returned, Tensor) else type(returned).__name__
 
 
 def _outputs_in(returned: Any) -> Any:

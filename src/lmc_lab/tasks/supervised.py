@@ -28,9 +28,13 @@ class SupervisedTask(JudgedModel, ABC):
         self._optimizer = optimizer
 
     def training_loss(self, batch: tuple[Inputs, Tensor]) -> Tensor:
-        """Returns what a training step lowers: the mean loss of a batch."""
+        """Returns what a training step lowers: the mean loss of a batch.
+
+        Raises:
+            UserError: `per_example_loss` returns something else than a loss for each example.
+        """
         inputs, targets = batch
-        return self.per_example_loss(self(inputs), targets).mean()
+        return self.loss_of_each(self(inputs), targets).mean()
 
     def configure_optimizers(self) -> Any:
         """Returns the task's optimizer, or whatever else Lightning takes that has one: see `only_optimizer`."""

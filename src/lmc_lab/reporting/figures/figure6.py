@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from lmc_lab.reporting.figures.axes import Marks
 from lmc_lab.reporting.figures.layout import compose
+from lmc_lab.reporting.onsets import trunk_curves
 from lmc_lab.reporting.report_figure import ReportFigure
 from lmc_lab.results.select import select, steps_in
 
@@ -21,11 +22,12 @@ def draw(rows: pd.DataFrame) -> Figure:
 def train_loss(axis: Axes, rows: pd.DataFrame, marks: Marks, *, trunk: int) -> None:
     """Draws the training loss of a trunk and of its branches, which have the colour of their split."""
     losses = select(rows, "train_loss").query("trunk == @trunk").sort_values("step", kind="stable")
+    along = trunk_curves(rows).query("trunk == @trunk")
     axis.set_xlabel("step")
     axis.set_ylabel(f"training loss, trunk {trunk}")
     if losses.empty:
         return
-    branches, along = losses[losses["branch"].notna()], losses[losses["branch"].isna()]
+    branches = losses[losses["branch"].notna()]
     for (split, _), curve in branches.groupby(["split_step", "branch"]):
         axis.plot(curve["step"], curve["value"], color=marks.splits[split], linewidth=0.5, alpha=0.6)
     if not along.empty:
@@ -43,7 +45,7 @@ FIGURE = ReportFigure(
     needs=("train_loss",),
     also=("p_conv",),
     caption=(
-        "Figure 6. Training loss of each trunk (black) and of its branches, in the colour of their split k (dotted); "
-        "means over windows of steps."
+        "Figure 6. Training loss of each trunk (black) and of its branches, in the colour of their split k (dotted): at W_0, "
+        "and means over windows of steps."
     ),
 )

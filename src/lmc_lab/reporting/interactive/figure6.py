@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from lmc_lab.reporting.onsets import trunk_curves
 from lmc_lab.reporting.palette import BLUE, split_colours
 from lmc_lab.reporting.panel import Panel, Series, Trace, by_trunk, log_axis, tasks_in
 from lmc_lab.reporting.report_figure import ReportFigure
@@ -19,7 +20,7 @@ def draw(rows: pd.DataFrame) -> list[Panel]:
             for split, colour in colours.items()
             for trace in _curves(losses[losses["split_step"].eq(split)], Series(f"branches from k = {split}", colour))
         ]
-        curves += _curves(losses[losses["branch"].isna()], Series("trunk", BLUE))
+        curves += _curves(trunk_curves(task_rows), Series("trunk", BLUE))
         panels.append(
             Panel(
                 title=f"{task}training loss",
@@ -42,6 +43,7 @@ FIGURE = ReportFigure(
     needs=("train_loss",),
     also=("p_conv",),
     caption=(
-        "Figure 6: the loss of training. Of trunks and branches; the axis has its labels at the splits and at the end."
+        "Figure 6: the loss of training, at W_0 and as means over windows of steps. The axis has its labels at the splits and "
+        "at the end."
     ),
 )
