@@ -49,6 +49,10 @@ def test_the_report_of_a_file_is_that_of_the_study(exported, tmp_path):
     script = "import sys; from lmc_lab import report; report.main(); print('torch' in sys.modules)"
     printed = succeed(f'python -c "{script}" results={exported}/one.parquet output_dir={tmp_path}')
     assert printed.endswith("False\n")
+    own = exported / "reports" / "mnist1d" / "report.html"
+    before = own.read_bytes()
+    succeed(f"python -m lmc_lab.report results={exported}/one.parquet output_dir={exported} 'figures=[]'")
+    assert own.read_bytes() == before and own.parent.with_name("mnist1d-from_file").joinpath("report.html").exists()
     pages = [folder / "reports" / "mnist1d" for folder in (exported, tmp_path)]
     names = {path.name for path in pages[0].iterdir()}
     assert {"figure2.svg", "over_time.svg", "report.html"} <= names == {path.name for path in pages[1].iterdir()}

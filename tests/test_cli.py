@@ -1,6 +1,7 @@
 import pytest
 
-from lmc_lab.cli import overrides_first
+from lmc_lab.cli import _check_flags, overrides_first
+from lmc_lab.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -18,3 +19,9 @@ from lmc_lab.cli import overrides_first
 )
 def test_overrides_may_stand_on_both_sides_of_flags(typed, ordered):
     assert overrides_first(typed.split()) == ordered.split()
+
+
+def test_a_flag_that_is_none_is_refused_and_one_may_be_cut_short():
+    _check_flags(["a=--b", "--config-d", "x", "--multi", "-m", "--cfg=job", "-sc", "install=bash"])
+    with pytest.raises(UserError, match="expected a flag of Hydra, found '--confg-dir'; did you mean '--config-dir'"):
+        _check_flags(["--confg-dir", "."])

@@ -245,8 +245,14 @@ def test_a_task_of_ones_own_by_yaml_alone_as_the_readme_describes_it(tmp_path):
         ("train trainer=gpu", "try trainer=cpu"),
         ("train task.data.num_train=20", "expected at least one batch of 100 training examples, found 20"),
         ("train task=lenet data_dir=nowhere cache_dir=nowhere", "expected CIFAR-10 under"),
-        ("train output_dir=/proc/nowhere", "'No such file or directory'; look at what is there, or set output_dir"),
-        ("train output_dir=/dev/null/x", "'Not a directory'; look at what is there, or set output_dir"),
+        (
+            "train output_dir=/proc/nowhere",
+            "'No such file or directory'; look at what is there, or choose another folder (output_dir",
+        ),
+        (
+            "train output_dir=/dev/null/x",
+            "'Not a directory'; look at what is there, or choose another folder (output_dir",
+        ),
         (
             "train task.optimizer.lr=-1",
             "to be what torch.optim.SGD takes, found that it answers: Invalid learning rate",

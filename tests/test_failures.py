@@ -1,6 +1,8 @@
+import importlib
 import pickle
 
 import pytest
+import torch
 
 from lmc_lab.errors import UserError
 from lmc_lab.failures import Failures, PartsFailed
@@ -70,3 +72,31 @@ def test_errors_come_through_pickle():
     ):
         again = pickle.loads(pickle.dumps(error))
         assert type(again) is type(error) and str(again) == str(error) and vars(again) == vars(error)
+
+
+def broken_model():
+    return torch.nn.Linear(2, 3)(torch.zeros(1, 5))
+
+
+def test_a_mistake_in_code_of_the_users_is_shown_without_the_frames_of_libraries(capsys, monkeypatch):
+    def told():
+        failures = Failures("analysis")
+        with failures.collected("pairs"):
+            broken_model()
+        return capsys.readouterr().err
+
+    short = told()
+    assert short.startswith("Traceback") and "in broken_model" in short and "torch/nn" not in short
+    assert short.rstrip().splitlines()[-1].startswith("RuntimeError: mat1 and mat2 shapes cannot be multiplied")
+    monkeypatch.setenv("LMC_DEBUG", "1")
+    assert "torch/nn" in told()
+
+
+def test_a_file_that_is_no_python_is_shown_where(tmp_path, monkeypatch, capsys):
+    (tmp_path / "no_python_here.py").write_text("class Net(:\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    failures = Failures("analysis")
+    with failures.collected("pairs"):
+        importlib.import_module("no_python_here")
+    told = capsys.readouterr().err
+    assert 'no_python_here.py", line 1' in told and "frozen importlib" not in told

@@ -87,6 +87,8 @@ TRAIN = [
     ("run.resume_seconds=-1", "expected run.resume_seconds to be a number >= 0"),
     ("+task.gradient_clip=1.0", "found task.gradient_clip; did you mean 'gradient_clip_val'"),
     ("+task.epochs=3", "expected a key of task, found task.epochs; leave it out, or refer to it: ${task.epochs}"),
+    ("task.precision=float32", "found 'float32'; did you mean '32-true'?"),
+    ("split_step=[]", "expected split_step to be"),
     ("run.save_steps=3", "expected run.save_steps to be a list"),
     ("run.save_steps=[2000]", "expected run.save_steps to be steps from 0 to T = 1500"),
     ("run=3", "expected"),
@@ -294,6 +296,7 @@ STUDY = [
     ("analysis.spectrum.num_hulls=3", "write +study.analyses.spectrum={…}"),
     ('overrides=["task=lenett"]', "did you mean 'lenet'?"),
     ("overrides=trainer", "expected overrides to be a list"),
+    ('overrides=["data_dir=."]', "found it among its overrides; leave it out there, and give the command data_dir=."),
     ("study.overrides=[task=lenet]", """; quote each override in a list, and the whole for the shell: 'key=["a=0","b=1"]'"""),
     ('overrides=["+trainer.acelerator=cpu"]', "did you mean 'accelerator'?"),
     ("+study.analyses.onset.threshold=2", "expected analysis.onset.threshold to be a number from 0 to 1, found 2"),
@@ -309,7 +312,11 @@ def test_study_answers_before_its_first_stage(answer, override, expected):
 
 @pytest.mark.parametrize(
     ("override", "expected"),
-    [("beside=siren", "expected beside to be a list"), ("sweep=1", "expected sweep to be a list")],
+    [
+        ("results=[]", "expected results to be"),
+        ("beside=siren", "expected beside to be a list"),
+        ("sweep=1", "expected sweep to be a list"),
+    ],
 )
 def test_report_answers_in_one_sentence(answer, override, expected):
     assert expected in answer("report", [override])

@@ -34,7 +34,6 @@ def jobs(overrides, num_workers):
         ("seed=[0,1],[2,3]", 1, ["seed=[0,1]", "seed=[2,3]"]),
         ("seed=[0,1]", 2, ["seed=[0,1]"]),
         ("seed=3 k=1,2", 2, ["seed=3 k=1", "seed=3 k=2"]),
-        ("seed=range(0)", 2, []),
         ("seeds=[0,1] k=1,2", 2, ["seeds=[0,1] k=1", "seeds=[0,1] k=2"]),
         ("lr=0.10 +x=range(2)", 2, ["lr=0.10 +x=0", "lr=0.10 +x=1"]),
         ("a=1 a=2", 2, ["a=2"]),
@@ -118,6 +117,12 @@ def test_what_is_left_of_a_sweep_is_shared_by_all_workers():
 def test_values_must_be_named():
     with pytest.raises(UserError, match="expected values to sweep over, found 'seed=interval"):
         jobs("seed=interval(0,3)", 2)
+
+
+@pytest.mark.parametrize("override", ["seed=range(0)", "seed=range(5,2)", "split_step=range(0)"])
+def test_a_sweep_over_nothing_is_refused(override):
+    with pytest.raises(UserError, match=r"expected values to sweep over, found none in '.*\)'; name one or more"):
+        jobs(f"{override} seed=0,1" if "split" in override else override, 2)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from lmc_lab import termination
 from lmc_lab.configs import config_dir, folders, overrides
-from lmc_lab.errors import UserError
+from lmc_lab.errors import UserError, nearest, traceback_of
 from lmc_lab.process import end_after
 from lmc_lab.sentences import sentence
 
@@ -36,6 +36,10 @@ _FLAGS_WITH_VALUE = frozenset(
         "--experimental-rerun",
     ]
 )
+_FLAGS = _FLAGS_WITH_VALUE | {
+    "-h", "--help", "--hydra-help", "--version", "--resolve", "-r", "--run", "-m", "--multirun", "-i", "--info", "-sc",
+    "--shell-completion",
+}  # fmt: skip
 _FLAGS_THAT_PRINT = frozenset(["-c", "--cfg", "-i", "--info"])
 # A child that inherited these would log into its parent's run.
 _OF_ONE_RUN = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH", "WANDB_SERVICE")
@@ -55,6 +59,7 @@ def main(config_name: str, job: Callable[[DictConfig], None]) -> None:
             with _read_as_far_as_wanted():
                 _print_help(config_name)
         else:
+            _check_flags(sys.argv[1:])
             _check_threads()
             with _read_as_far_as_wanted() if _FLAGS_THAT_PRINT & set(sys.argv) else nullcontext():
                 _run(config_name, job)
@@ -66,9 +71,9 @@ def main(config_name: str, job: Callable[[DictConfig], None]) -> None:
             print(f"lmc_lab: terminated; go on with: {this_command()}", file=sys.stderr)
             raise
         text = sentence(error, config_name)
-        if text is None:
+        if text is None and not isinstance(error, Exception):
             raise
-        print(f"lmc_lab: {text}", file=sys.stderr)
+        print(traceback_of(error) if text is None else f"lmc_lab: {text}", file=sys.stderr)
         sys.exit(1)
 
 
@@ -83,6 +88,16 @@ def _remember_interrupts() -> list[int]:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not in the background
         signal.signal(signal.SIGINT, remember)
     return interrupts
+
+
+def _check_flags(arguments: Sequence[str]) -> None:
+    """Refuses a flag that is none of Hydra's, whose parser would show its usage; one may be cut short, ``--config-d``."""
+    for argument in arguments:
+        name = argument.partition("=")[0]
+        if re.match(r"--[A-Za-z]", name) and not any(flag.startswith(name) for flag in _FLAGS):
+            raise UserError(
+                f"expected a flag of Hydra, found '{name}'; {nearest(name, _FLAGS, '--help lists the keys')}"
+            )
 
 
 def _check_threads() -> None:

@@ -1,9 +1,11 @@
 """Errors that the user can mend, and whose code an error comes from."""
 
+import os
 import sys
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
-from traceback import walk_tb
+from types import FrameType
 from typing import Any
 
 # Whose functions take settings of the user's and refuse them; what any other code raises in between is its author's matter.
@@ -54,8 +56,26 @@ def is_users_own(error: BaseException) -> bool:
 
     Such an error keeps its traceback, which says where: it is a mistake in a program, not in a setting.
     """
+    return any(map(_own_frames, _chain(error)))
+
+
+def traceback_of(error: BaseException) -> str:
+    """Returns the traceback of an error: of the user's own code alone where it came through some.
+
+    All of it where `LMC_DEBUG` is set. What a library's frames say of a mistake in a model is long, and says it last.
+    """
+    links = [link for link in _chain(error) if isinstance(link, SyntaxError) or _own_frames(link)]
+    if os.environ.get("LMC_DEBUG") or not links:
+        return "".join(traceback.format_exception(error))
+    frames = traceback.StackSummary.extract(iter(_own_frames(links[-1]))).format()
+    heading = "Traceback (most recent call last), of your own code alone (LMC_DEBUG=1 shows all of it):\n"
+    return "".join([heading, *frames, *traceback.format_exception_only(links[-1])])
+
+
+def _own_frames(error: BaseException) -> "list[tuple[FrameType, int]]":
     known = _OURS | _LIBRARIES | sys.stdlib_module_names
-    return any(module.partition(".")[0] not in known for link in _chain(error) for module in modules_of(link))
+    frames = traceback.walk_tb(error.__traceback__)
+    return [(frame, line) for frame, line in frames if _module_of(frame.f_globals).partition(".")[0] not in known]
 
 
 def raised_in(error: BaseException, *packages: str) -> bool:
@@ -66,8 +86,7 @@ def raised_in(error: BaseException, *packages: str) -> bool:
 
 def modules_of(error: BaseException) -> list[str]:
     """Returns the module of each frame that an error has come through, that of the innermost last."""
-    frames = (frame for frame, _ in walk_tb(error.__traceback__))
-    return [_module_of(frame.f_globals) for frame in frames]
+    return [_module_of(frame.f_globals) for frame, _ in traceback.walk_tb(error.__traceback__)]
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

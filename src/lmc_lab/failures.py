@@ -5,7 +5,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from lmc_lab.errors import UserError
+from lmc_lab.errors import UserError, traceback_of
 from lmc_lab.sentences import sentence
 
 
@@ -50,7 +50,7 @@ class Failures:
         except Exception as error:
             reason = sentence(error)
             if reason is None:
-                traceback.print_exception(error, file=sys.stderr)
+                print(traceback_of(error), file=sys.stderr)
                 reason = " ".join("".join(traceback.format_exception_only(error)).split())
             self._reasons[name] = reason
 

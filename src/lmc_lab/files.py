@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -69,6 +70,11 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def written_name(path: str) -> str:
+    """Returns the path of the file that a temporary one is to be, and any other as it is."""
+    return re.sub(r"/\.([^/]+)\.\d+@[^/]*\.tmp$", r"/\1", path)
 
 
 def remove_leftovers(folder: Path) -> None:

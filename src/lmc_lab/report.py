@@ -41,6 +41,7 @@ def job(config: DictConfig) -> None:
         from lmc_lab.reporting.page import ONSET, write_page
         from lmc_lab.reporting.table import ABOUT_ONSETS, as_text
         from lmc_lab.runs.paths import reports
+        from lmc_lab.studies.column import has_study
         from lmc_lab.studies.study_page import page_of
 
     check_logger(config)
@@ -48,13 +49,16 @@ def job(config: DictConfig) -> None:
     columns = _columns(config)
     _export(config, columns)
     page = page_of(columns, figures, formats=list(config.figures))
-    folder = reports(Path(config.output_dir).absolute(), page.title)
+    output_dir = Path(config.output_dir).absolute()
+    is_another = bool(config.results) and has_study(output_dir, page.title)  # whose own page is not to be overwritten
+    folder = reports(output_dir, f"{page.title}-from_file" if is_another else page.title)
     written = write_page(page, folder)
     shown = [as_text(page.tables[heading]) for heading in ("Modes", ONSET, "Missing") if not page.tables[heading].empty]
     notes = [] if page.tables[ONSET].empty else [ABOUT_ONSETS]
     print(*shown, *notes, *page.notes, written, sep="\n", flush=True)
     pictures = _pictures(config, page, figures, folder)
-    print(*pictures, *([] if config.export is None else [Path(config.export).absolute()]), sep="\n")
+    for path in [*pictures, *([] if config.export is None else [Path(config.export).absolute()])]:
+        print(path)
     if _is_of_wandb(config.logger):  # TensorBoard has training curves alone
         for column in columns:
             _mirror(config, column, pictures)

@@ -11,6 +11,7 @@ from lmc_lab.errors import UserError, nearest
 from lmc_lab.runs.trainer_keys import PASSED_ON, REFUSED
 from lmc_lab.values import Condition, Count, Name, Positive, Seed, at_least, check_value, distinct
 
+_SOME = Condition("(1 or more)", lambda items: len(items) > 0)
 _BranchSeed = Seed | Literal["trunk"]
 _SmallSeed = Annotated[int, Condition(">= 0 and < 2**32", lambda value: 0 <= value < 2**32)]  # as Optuna takes it
 _NumBranches = Annotated[int, at_least(2, because="a hull needs P >= 2")]
@@ -32,10 +33,10 @@ KINDS: Mapping[str, Any] = {
     "figures": Sequence[Literal["png", "svg", "pdf"]],
     "output_dir": str,
     "overrides": Sequence[str],
-    "results": str | Sequence[str] | None,
+    "results": str | Annotated[Sequence[str], _SOME] | None,
     "seed": _BranchSeed | Annotated[Sequence[_BranchSeed], distinct()] | None,
     "seeds": Annotated[Sequence[Seed], distinct(2)] | None,
-    "split_step": int | str | Sequence[int | str] | None,
+    "split_step": int | str | Annotated[Sequence[int | str], _SOME] | None,
     "study.analyses": Mapping,
     "study.branches": _NumBranches,
     "study.evaluation": Mapping,
@@ -94,13 +95,15 @@ def check(config: DictConfig) -> None:
 
 def _check_names(config: DictConfig, group: str) -> None:
     """Refuses a key that nothing reads: neither the suite nor, as ``${task.width}``, another key."""
-    known = [key.removeprefix(f"{group}.") for key in (*KINDS, *_NODES) if key.startswith(f"{group}.")]
+    known = [key for key in (*KINDS, *_NODES) if key.startswith(f"{group}.")]
     of_trainer = {*PASSED_ON, *REFUSED} if group == "task" else set()  # which have sentences of their own
     referred = set(re.findall(r"\w+", " ".join(re.findall(r"\$\{[^}]*\}", OmegaConf.to_yaml(config)))))
     for name in config[group]:
-        if name not in {*known, *of_trainer, *referred}:
-            otherwise = f"leave it out, or refer to it: ${{{group}.{name}}}"
-            raise UserError(f"expected a key of {group}, found {group}.{name}; {nearest(name, known, otherwise)}")
+        key = f"{group}.{name}"
+        if key not in known and name not in {*of_trainer, *referred}:
+            names = [each.removeprefix(f"{group}.") for each in known]
+            what_to_do = nearest(name, names, f"leave it out, or refer to it: ${{{key}}}")
+            raise UserError(f"expected a key of {group}, found {key}; {what_to_do}")
 
 
 def _absent_keys(config: DictConfig) -> list[str]:

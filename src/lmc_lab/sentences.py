@@ -14,6 +14,7 @@ from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 from lmc_lab import configs, schema
 from lmc_lab.construct import argument_names
 from lmc_lab.errors import UserError, is_users_own, modules_of, nearest, one_line, raised_in
+from lmc_lab.files import written_name
 
 _MODEL_IS_CALLED = "lmc_lab.tasks.judged_model"
 _ENTRY_POINTS = ("train", "analyze", "study", "report", "tune")
@@ -42,9 +43,12 @@ def sentence(error: BaseException, config_name: str = "train") -> str | None:
     if isinstance(error, OSError) and error.filename is not None:
         may_not = error.errno in (errno.EACCES, errno.EPERM)
         what_to_do = "mend its permissions" if may_not else "look at what is there"
-        return f"expected to read and write {error.filename}, found '{error.strerror}'; {what_to_do}, or set output_dir"
+        return (
+            f"expected to read and write {written_name(str(error.filename))}, found '{error.strerror}'; {what_to_do}, or "
+            "choose another folder (output_dir, cache_dir, export)"
+        )
     if (
-        type(error) is RuntimeError
+        type(error) in (RuntimeError, NotImplementedError)
         and _MODEL_IS_CALLED in modules_of(error)
         and raised_in(error, "torch", "torchvision")
     ):

@@ -319,11 +319,29 @@ class TwoOutputs(nn.Linear):
         (mlp(), LABELS - 1, "expected labels from 0 on in data"),
         (mlp(), LABELS[1:], "expected a target for each of the 300 inputs of data, found 299"),
         (mlp(), VALUES * torch.nan, "expected finite targets of data"),
+        (nn.Linear, LABELS, r"expected model to be a torch.nn.Module, found the class Linear; give one: Linear\("),
+        (F.cross_entropy, LABELS, "found function; give model, loss and data, in this order"),
+        (
+            mlp(),
+            VALUES[:, 0],
+            r"expected loss\(outputs, targets\) to take outputs .* and targets torch.float32 \(64,\), found",
+        ),
     ],
 )
 def test_models_and_data_that_cannot_be_are_refused(model, targets, words):
     with pytest.raises(lmc_lab.UserError, match=words):
         lmc_lab.Objective(model, F.cross_entropy, (VALUES, targets))
+
+
+def test_arrays_are_no_tensors():
+    with pytest.raises(lmc_lab.UserError, match=r"found arrays; give torch.as_tensor\(…\) of each"):
+        lmc_lab.Objective(mlp(), F.cross_entropy, (VALUES.numpy(), LABELS.numpy()))
+
+
+def test_a_probe_says_in_a_line_what_it_found():
+    objective = lmc_lab.Objective(mlp(), F.cross_entropy, (VALUES, LABELS))
+    probe = lmc_lab.probe_hull(objective, [mlp().state_dict(), mlp().state_dict()], num_samples=3)
+    assert repr(probe).startswith("HullProbe(P = 2, p_conv = ") and len(repr(probe)) < 300
 
 
 def test_a_setting_that_cannot_be_is_refused():

@@ -44,6 +44,24 @@ def test_every_damaged_byte_is_seen(rows, tmp_path):
     read_rows(path)
 
 
+@pytest.mark.parametrize(
+    ("write", "found"),
+    [
+        (lambda path: path.write_text("no rows"), "found another kind of file; name another one"),
+        (lambda path: path.write_bytes(b""), "found another kind of file"),
+        (
+            lambda path: pd.DataFrame({"a": [1.0]}).to_parquet(path),
+            "that lmc_lab wrote, found other parquet; name another",
+        ),
+    ],
+)
+def test_a_file_of_somebody_else_is_called_neither_damaged_nor_of_another_version(tmp_path, write, found):
+    path = tmp_path / "rows.parquet"
+    write(path)
+    with pytest.raises(DamagedFile, match=found):
+        read_rows(path)
+
+
 def test_rows_of_another_format_are_no_damaged_ones(rows, tmp_path, monkeypatch):
     path = tmp_path / "rows.parquet"
     rows.to_parquet(path)

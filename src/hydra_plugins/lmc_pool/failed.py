@@ -1,6 +1,5 @@
 """What a sweep says of those of its jobs that failed, whichever launcher ran them."""
 
-import traceback
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from hydra.core.utils import JobReturn, JobStatus
 
 from hydra_plugins.lmc_pool.names import job_name, num_branches_of
-from lmc_lab.errors import UserError
+from lmc_lab.errors import UserError, traceback_of
 
 Reasons = Mapping[str, str]  # why parts of a job failed, by their names; that of the whole job is ""
 _NUM_NAMED = 8  # of what failed; the command that repeats them knows the others
@@ -47,7 +46,7 @@ def reasons_of(error: Any) -> Reasons:
 
     if isinstance(error, PartsFailed):
         return error.reasons
-    return {"": sentence(error) or "".join(traceback.format_exception(error))}
+    return {"": sentence(error) or traceback_of(error)}
 
 
 def outcome_text(failed: Reasons) -> str:

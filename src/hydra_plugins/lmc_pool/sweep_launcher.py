@@ -7,7 +7,6 @@ light, since Hydra imports every plugin before it answers ``--help``.
 import copy
 import logging
 import sys
-import traceback
 from abc import abstractmethod
 from collections.abc import Generator, Sequence
 from contextlib import closing
@@ -24,6 +23,7 @@ from omegaconf import DictConfig, open_dict
 
 from hydra_plugins.lmc_pool.failed import Outcome, Reasons, failed_of, failure, outcome_text
 from hydra_plugins.lmc_pool.names import job_name
+from lmc_lab.errors import traceback_of
 
 log = logging.getLogger(__name__)
 
@@ -189,4 +189,4 @@ def run_for_reasons(job: Job) -> Reasons:
     try:
         return job()
     except Exception as error:
-        return {"": "".join(traceback.format_exception(error))}
+        return {"": traceback_of(error)}

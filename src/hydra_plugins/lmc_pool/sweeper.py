@@ -145,7 +145,12 @@ def _values(override: Override) -> list[str]:
         return [str(override.input_line)]
     if not override.is_discrete_sweep():
         raise UserError(f"expected values to sweep over, found '{override.input_line}'; name them: key=0,1,2")
-    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+    values = [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+    if not values:
+        raise UserError(
+            f"expected values to sweep over, found none in '{override.input_line}'; name one or more: key=0,1,2"
+        )
+    return values
 
 
 def _num_lists(num_others: int, num_workers: int, *, is_few: bool, per_worker: int) -> int:

@@ -121,7 +121,9 @@ def sample_hull(
     if concentration < MIN_CONCENTRATION:
         raise ValueError(f"expected a concentration >= {MIN_CONCENTRATION}, found {concentration}")
     if len(endpoints) < 2 or num_samples < 1:
-        raise ValueError(f"expected P >= 2 endpoints and J >= 1 samples, found P = {len(endpoints)}, J = {num_samples}")
+        raise ValueError(
+            f"expected P >= 2 endpoints and J >= 1 samples, found P = {len(endpoints)} and J = {num_samples}; give more of them"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         concentrations = torch.full((len(endpoints),), concentration, dtype=torch.float64)
@@ -193,6 +195,9 @@ class HullProbe:
     conv: Evaluation  # J
     rand: Evaluation  # J
     centre: Evaluation  # 1
+
+    def __repr__(self) -> str:
+        return f"HullProbe(P = {len(self.endpoints.loss)}, p_conv = {self.p_conv}, p_rand = {self.p_rand})"
 
     @property
     def is_conv_better(self) -> Tensor:

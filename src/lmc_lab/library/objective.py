@@ -126,8 +126,14 @@ def check_model(model: nn.Module) -> None:
     """Refuses a model whose weights are no point.
 
     Raises:
-        UserError: it has lazy layers, no parameters, or tensors on several devices.
+        UserError: it is no module, or has lazy layers, no parameters, or tensors on several devices.
     """
+    if not isinstance(model, nn.Module):
+        found = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
+        instead = (
+            f"give one: {model.__name__}(…)" if isinstance(model, type) else "give model, loss and data, in this order"
+        )
+        raise UserError(f"expected model to be a torch.nn.Module, found {found}; {instead}")
     tensors = [*model.parameters(), *model.buffers()]
     if any(map(is_lazy, tensors)):
         raise UserError("expected a model whose layers have sizes, found lazy ones; run it once on a batch")

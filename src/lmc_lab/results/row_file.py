@@ -36,6 +36,8 @@ SCHEMA = {
 }
 
 _ENTRY = b"lmc_lab"  # the entry's key in the file's metadata
+_PARQUET = b"PAR1"  # at both ends
+_COLUMN = b"quantity"  # which rows have since the first format
 _SEAL = b"lmc_lab.seal:"  # before the SHA-256 of the whole file with zeros in its place
 _DIGITS = hashlib.sha256().digest_size * 2
 
@@ -119,7 +121,11 @@ def read_sealed(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
 def _read(path: Path) -> tuple[pa.Table, dict[str, Any]]:
     """Returns rows and entry of a file; no parser sees a byte of it before the seal over all of them was compared."""
     content = path.read_bytes()
+    if not content.startswith(_PARQUET):
+        raise DamagedFile(f"expected {path} to be a parquet file of rows, found another kind of file; name another one")
     if _is_parquet_without_entry(content):
+        if _COLUMN not in content:
+            raise DamagedFile(f"expected {path} to have rows that lmc_lab wrote, found other parquet; name another one")
         check_format(None, path)
     if _SEAL not in content or content != _sealed(content):
         raise DamagedFile(f"expected {path} to match its own checksum, found other content")
@@ -142,4 +148,4 @@ def _sealed(content: bytes) -> bytes:
 
 def _is_parquet_without_entry(content: bytes) -> bool:
     """Returns whether this looks like the rows of the first format, which named the package nowhere."""
-    return len(content) > 8 and content[:4] == content[-4:] == b"PAR1" and _ENTRY not in content
+    return len(content) > 8 and content.endswith(_PARQUET) and _ENTRY not in content

@@ -79,7 +79,7 @@ def parse_step(
     match = re.fullmatch(r"(\d+)(it|ep)?", str(text))
     if not match:
         raise UserError(
-            f"expected a {what[:-2]} like 2000, 400it or 2ep, found '{text}'; write it in one of these ways"
+            f"expected a {what[:-2]} like 2000, 400it or 2ep, found '{text}'; write it in one of these ways, without a sign"
         )
     step = int(match[1]) * (steps_per_epoch if match[2] == "ep" else 1)
     if not 0 <= step < max_steps:

@@ -64,5 +64,9 @@ def _read_pickle(path: Path) -> Any:
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
-    reason = one_line(error).partition(". ")[0]
-    return UserError(f"expected a whole file of weights at {path}, found a damaged one ({reason}); copy it again")
+    reason = re.sub(r"^\[[^\]]*\]\s*", "", one_line(error).partition(". ")[0])  # where in torch it was raised
+    why = f" ({reason})" if re.search(r"[a-z]{3}", reason) else ""
+    return UserError(
+        f"expected a whole file of weights at {path}, found a damaged one, or none of torch.save or safetensors{why}; copy it "
+        "again, or name another"
+    )

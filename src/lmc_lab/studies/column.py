@@ -65,6 +65,11 @@ def find_column(config: DictConfig, given: Sequence[str]) -> StudyColumn:
     )
 
 
+def has_study(output_dir: Path, name: str) -> bool:
+    """Returns whether a study of this name was run with this `output_dir`."""
+    return bool(_records(output_dir, name))
+
+
 def _records(output_dir: Path, name: str) -> list[tuple[StudyRecord, Path]]:
     """Returns the studies of a name with the folders of their results, the one that ran last first.
 

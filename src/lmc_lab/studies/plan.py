@@ -16,6 +16,7 @@ from lmc_lab.analyses.store import identity_settings
 from lmc_lab.compose import build_analyses, build_experiment, split_steps, steps_on_the_way, with_branches
 from lmc_lab.construct import plain
 from lmc_lab.errors import UserError
+from lmc_lab.results.bundle import FOLDER_KEYS
 from lmc_lab.results.part import Part
 from lmc_lab.runs.experiment import Experiment
 from lmc_lab.studies.branches import BranchStage, branch_stages
@@ -74,6 +75,7 @@ class StudyPlan:
         """
         schema.check(config)
         study = config.study
+        _check_places([*study.overrides, *config.overrides])
         is_searched = study.splits == "search"
         return cls(
             name=study.name,
@@ -251,6 +253,17 @@ class StudyPlan:
 def launcher_of(overrides: Iterable[str]) -> list[str]:
     """Returns those of Hydra's own overrides that say how sweeps run: ``hydra/launcher=slurm`` and what is below it."""
     return [item for item in overrides if re.match(r"[+~]*hydra[./](launcher|sweeper)\b", item)]
+
+
+def _check_places(overrides: Sequence[str]) -> None:
+    """Refuses the keys of folders among the overrides of a study's tasks: all of its commands have those of its own."""
+    for item in overrides:
+        key, _, value = item.lstrip("+").partition("=")
+        if key in FOLDER_KEYS:
+            raise UserError(
+                f"expected {key} beside the study, found it among its overrides; leave it out there, and give the command "
+                f"{key}={value}"
+            )
 
 
 def _analyses(study: DictConfig, *, is_searched: bool) -> dict[str, dict[str, Any]]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from lmc_lab.errors import UserError
+from lmc_lab.errors import UserError, is_users_own, one_line, raised_in
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]  # outputs (B, ...), targets (B, ...) -> their mean loss, a scalar
 
@@ -29,7 +29,16 @@ def per_example(loss: LossFunction, outputs: Tensor, targets: Tensor) -> Callabl
     Raises:
         UserError: it returns no scalar, or its value for a batch is not the mean of those of its examples.
     """
-    whole = loss(outputs.clone(), targets.clone())
+    try:
+        whole = loss(outputs.clone(), targets.clone())
+    except (RuntimeError, TypeError, ValueError) as error:
+        if is_users_own(error) and not raised_in(error, "torch"):
+            raise  # and keeps its traceback, which says where
+        raise UserError(
+            f"expected loss(outputs, targets) to take outputs {outputs.dtype} {tuple(outputs.shape)} and targets "
+            f"{targets.dtype} {tuple(targets.shape)}, found an error in it ({one_line(error)}); change one of the three "
+            "(cross_entropy takes classes as whole numbers: targets.long())"
+        ) from error
     if not isinstance(whole, Tensor) or whole.dim() != 0:
         found = f"a tensor {tuple(whole.shape)}" if isinstance(whole, Tensor) else type(whole).__name__
         raise UserError(

@@ -63,6 +63,11 @@ _PRECISIONS = {
     "16-true": Precision("16-true", torch.float16),
     "bf16-mixed": Precision("bf16-mixed", autocast=torch.bfloat16),
 }
+_OTHER_NAMES = {
+    "64": "64-true", "double": "64-true", "float64": "64-true", "fp64": "64-true",
+    "32": "32-true", "float": "32-true", "float32": "32-true", "fp32": "32-true",
+    "16": "16-true", "half": "16-true", "float16": "16-true", "fp16": "16-true",
+}  # fmt: skip
 
 
 def precision_of(name: str) -> Precision:
@@ -78,6 +83,6 @@ def precision_of(name: str) -> Precision:
             "expected task.precision to train every step, found 16-mixed, whose scaling of the loss leaves steps out; "
             "set it to bf16-mixed"
         )
-    raise UserError(
-        f"expected task.precision to be one of {', '.join(_PRECISIONS)}, found '{name}'; {nearest(str(name), _PRECISIONS)}"
-    )
+    meant = _OTHER_NAMES.get(str(name))
+    what_to_do = f"did you mean '{meant}'?" if meant else nearest(str(name), _PRECISIONS)
+    raise UserError(f"expected task.precision to be one of {', '.join(_PRECISIONS)}, found '{name}'; {what_to_do}")
