@@ -36,10 +36,10 @@ def test_splits_whose_interval_has_the_threshold_inside_are_named():
         common | {"split_step": k, "value": high, "low": low, "high": high} for k, (low, high) in intervals.items()
     ]
     rows = pd.DataFrame(lines).reindex(columns=list(SCHEMA)).astype(SCHEMA)
-    assert cautions(rows) == ["t: p_conv is not told from 0.9 at k = 25, trunk 1: its interval has that inside."]
+    assert cautions(rows) == ["t: at k = 25, trunk 1 p_conv may be below 0.9 or above: both are in its interval."]
     onset = {"task": "t", "trunk": 1, "quantity": "onset_p_conv", "subset": "train", "settings": '{"threshold": 0.99}'}
     rows = pd.DataFrame([*lines, onset]).reindex(columns=list(SCHEMA)).astype(SCHEMA)
-    assert cautions(rows) == ["t: p_conv is not told from 0.99 at k = 100, trunk 1: its interval has that inside."]
+    assert cautions(rows) == ["t: at k = 100, trunk 1 p_conv may be below 0.99 or above: both are in its interval."]
 
 
 def test_coverage_grows_with_the_endpoints_and_that_of_more_is_said_by_the_most():

@@ -29,9 +29,9 @@ def _sampling(rows: pd.DataFrame) -> Iterator[str]:
     p_conv = select(rows, "p_conv", "train")
     samples, endpoints = p_conv["num_samples"].dropna(), p_conv["num_endpoints"].dropna()
     if (few := samples[samples < _FEW_SAMPLES]).size:
-        yield f"p_conv rests on J = {few.min()} points of a hull at least, fewer than {_FEW_SAMPLES}; its intervals are wide."
+        yield f"p_conv is of J = {few.min()} points of a hull, so that its intervals are wide; {_FEW_SAMPLES} are usual."
     if (few := endpoints[endpoints < _FEW_ENDPOINTS]).size:
-        yield f"hulls have P = {few.min()} endpoints at least, fewer than {_FEW_ENDPOINTS}; others may differ much."
+        yield f"hulls have P = {few.min()} endpoints; with fewer than {_FEW_ENDPOINTS} one hull may differ much from the next."
     yield from _undecided(p_conv, threshold_of(rows))
     pairs = select_any(rows, ["barrier_loss", "instability_loss", "barrier_error", "instability_error"]).dropna(
         subset="low"
@@ -50,7 +50,7 @@ def _undecided(p_conv: pd.DataFrame, threshold: float) -> Iterator[str]:
     inside = p_conv[(p_conv["low"] < threshold) & (p_conv["high"] > threshold) & p_conv["split_step"].notna()]
     splits = [f"k = {split}, trunk {trunk}" for split, trunk in zip(inside["split_step"], inside["trunk"], strict=True)]
     if splits:
-        yield f"p_conv is not told from {threshold:g} at {'; '.join(dict.fromkeys(splits))}: its interval has that inside."
+        yield f"at {'; '.join(dict.fromkeys(splits))} p_conv may be below {threshold:g} or above: both are in its interval."
 
 
 def _curvature(rows: pd.DataFrame) -> Iterator[str]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-_WORDS = 40  # characters, from which on a cell is text that may be broken into lines
+_WORDS = 30  # characters, from which on a cell is text that may be broken into lines
 
 
 def html_table(heading: str, table: pd.DataFrame, caption: str = "") -> str:

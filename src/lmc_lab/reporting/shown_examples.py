@@ -46,7 +46,7 @@ def examples_section(results: Sequence[Result]) -> str:
     )
     return (
         '<section id="examples"><h2>Examples</h2><p class="caption">Some of the examples that all endpoints of a mode have '
-        "right, and of those that not all have right. The label is the target, below it how many endpoints are right.</p>"
+        "right, and of those that not all have right. The label is the target, behind it how many endpoints are right.</p>"
         f'<svg class="store" aria-hidden="true">{symbols}</svg>{"".join(shown)}</section>'
     )
 

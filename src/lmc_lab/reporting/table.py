@@ -1,8 +1,10 @@
 """Rows as tables that fit a terminal and a page: the modes, the onsets, the tasks (Table 1), and what analyses cost."""
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from math import isfinite
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -60,7 +62,7 @@ def mode_table(rows: pd.DataFrame) -> pd.DataFrame:
                 "task": task,
                 "trunk": _or_empty(trunk),
                 "k": _or_empty(split_step),
-                "weights from": ", ".join(sorted(_endpoints(p_conv["settings"]))),
+                "weights from": _files(_endpoints(p_conv["settings"])),
                 "with": settings,
             }
             line |= {"P": p_conv["num_endpoints"], "J": p_conv["num_samples"]}
@@ -119,8 +121,10 @@ def cost_table(results: Iterable[Result]) -> pd.DataFrame:
 
 
 def as_text(table: pd.DataFrame) -> str:
-    """Returns the table for a terminal."""
-    return table.to_string(index=False)
+    """Returns the table for a terminal, with two blanks between columns, whose headings have single ones."""
+    columns = [[str(cell) for cell in (name, *values)] for name, values in table.items()]
+    aligned = [[cell.rjust(max(map(len, column))) for cell in column] for column in columns]
+    return "\n".join("  ".join(line) for line in zip(*aligned, strict=True))
 
 
 def _task_cells(task: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,7 +132,7 @@ def _task_cells(task: Mapping[str, Any]) -> dict[str, Any]:
     momentum = f" + momentum {optimizer['momentum']}" if optimizer.get("momentum") else ""
     return {
         "task": _target(_node(task, "module"))[-1],
-        "dataset": "".join(_target(_node(task, "data"))[-2:-1]),
+        "dataset": _dataset(_node(task, "data")),
         "model": _model(_node(task, "model")),
         "optimizer": _target(optimizer)[-1] + momentum,
         "LR": optimizer.get("lr", ""),
@@ -136,6 +140,11 @@ def _task_cells(task: Mapping[str, Any]) -> dict[str, Any]:
         "T": task.get("max_steps", ""),
         "precision": task.get("precision", ""),
     }
+
+
+def _dataset(data: Mapping[str, Any]) -> str:
+    """Returns the file or the folder that data are read from, or what reads them where that is not said."""
+    return Path(str(data["path"])).name if data.get("path") else "".join(_target(data)[-2:-1])
 
 
 def _model(model: Mapping[str, Any]) -> str:
@@ -196,6 +205,17 @@ def _settings(text: Any) -> dict[str, Any]:
 def _endpoints(settings: Any) -> dict[str, str]:
     """Returns the digest of each file of weights from elsewhere that rows with these settings are of."""
     return {} if pd.isna(settings) else json.loads(settings).get("endpoints", {})
+
+
+def _files(paths: Iterable[str]) -> str:
+    """Returns the files of weights from elsewhere, without the folders that all of them are in."""
+    known = sorted(map(Path, paths))
+    if not known:
+        return ""
+    shared = (
+        os.path.commonpath([path.parent for path in known]) if len({path.is_absolute() for path in known}) == 1 else ""
+    )
+    return ", ".join(str(path.relative_to(shared)) for path in known)
 
 
 def _or_empty(value: Any) -> Any:
