@@ -12,9 +12,10 @@ from matplotlib.text import Text
 
 from conftest import REPOSITORY
 from lmc_lab.reporting import palette, printed
-from lmc_lab.reporting.figures import figure2, figure3, figure4, figure5, pairs
+from lmc_lab.reporting.figures import figure2, figure3, figure4, figure5, figure6, pairs
 from lmc_lab.reporting.figures.axes import Marks, Style, draw_points
 from lmc_lab.reporting.figures.style import ONE_COLUMN, PAPER, TWO_COLUMNS
+from lmc_lab.reporting.interactive import figure6 as interactive_figure6
 from lmc_lab.reporting.pictures import laid_out
 from lmc_lab.results.bundle import read_bundle
 from lmc_lab.results.folder import all_rows
@@ -294,3 +295,19 @@ def test_the_same_rows_make_the_same_file_whatever_their_order_and_the_other_for
         assert path.read_bytes() == (tmp_path / "a" / path.name).read_bytes(), path.name
         (width,) = re.findall(rb"MediaBox \[ 0 0 ([\d.]+) ", path.read_bytes())
         assert float(width) in (pytest.approx(72 * ONE_COLUMN), pytest.approx(72 * TWO_COLUMNS))  # points, at 100 %
+
+
+def test_figure_6_begins_with_the_loss_at_w_0():
+    where = {"task": "t", "trunk": 0, "quantity": "train_loss"}
+    lines = [where | {"quantity": "initial_loss", "step": 0, "value": 4.0}]
+    lines += [where | {"step": step, "value": 100 / step} for step in (50, 100)]
+    rows = pd.DataFrame(lines).reindex(columns=list(SCHEMA)).astype(SCHEMA)
+    for figure in (figure6.FIGURE, interactive_figure6.FIGURE):
+        drawn = rows[rows["quantity"].isin(figure.quantities)]
+        if figure is figure6.FIGURE:
+            (along,) = (line for line in figure.draw(drawn).axes[0].lines if line.get_label() == "trunk")
+            points = [*along.get_xdata()], [*along.get_ydata()]
+        else:
+            (trace,) = figure.draw(drawn)[0].traces
+            points = trace["x"], trace["y"]
+        assert points == ([0, 50, 100], [4.0, 2.0, 1.0])

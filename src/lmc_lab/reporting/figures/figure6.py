@@ -43,7 +43,7 @@ def train_loss(axis: Axes, rows: pd.DataFrame, marks: Marks, *, trunk: int) -> N
 FIGURE = ReportFigure(
     draw=draw,
     needs=("train_loss",),
-    also=("p_conv",),
+    also=("initial_loss", "p_conv"),
     caption=(
         "Figure 6. Training loss of each trunk (black) and of its branches, in the colour of their split k (dotted): at W_0, "
         "and means over windows of steps."

@@ -41,7 +41,7 @@ def _curves(rows: pd.DataFrame, series: Series) -> list[Trace]:
 FIGURE = ReportFigure(
     draw=draw,
     needs=("train_loss",),
-    also=("p_conv",),
+    also=("initial_loss", "p_conv"),
     caption=(
         "Figure 6: the loss of training, at W_0 and as means over windows of steps. The axis has its labels at the splits and "
         "at the end."
