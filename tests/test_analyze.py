@@ -132,7 +132,7 @@ def test_a_diverged_branch_costs_its_mode_only_and_the_report_says_so(tmp_path, 
 
     printed = succeed(f"{command} allow_diverged=true")
     assert "seed 1 (diverged at step 12)" in printed and "This makes it" not in printed
-    assert "mnist1d      0 10  2" in printed
+    assert "mnist1d      0  10  2" in printed
 
 
 @pytest.fixture
