@@ -20,14 +20,24 @@ from lmc_lab.runs.trunk import ensure_split, ensure_trunk
 from tiny import tiny_experiment, train_branch
 
 
+def experiment_in(folder):
+    return tiny_experiment(folder, settings=RunSettings(log_every=5, save_steps=[20]))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with a trunk, its states, and two finished branches."""
+    torch.set_num_threads(1)  # as the tests have it, which begin after their fixtures: the last bit depends on it
+    folder = tmp_path_factory.mktemp("trained")
+    retrain(experiment_in(folder))
+    return folder
+
+
 @pytest.fixture
-def experiment(tmp_path):
-    """A trunk with its states, and two finished branches."""
-    experiment = tiny_experiment(tmp_path, settings=RunSettings(log_every=5, save_steps=[20]))
-    ensure_trunk(experiment, {0, 9, 13, 40}, splits={9, 13})
-    for seed in (0, 1):
-        train_branch(experiment, 13, seed)
-    return experiment
+def experiment(trained, tmp_path):
+    """A copy of it."""
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    return experiment_in(tmp_path)
 
 
 def branch(experiment, seed=0):

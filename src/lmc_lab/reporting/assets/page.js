@@ -200,7 +200,8 @@ class PanelView {
       yaxis: {...axis, title: {text: panel.y, standoff: 6}, exponentformat: "power", ...own.yaxis},
       shapes: [
         ...panel.spans.filter(([, , trunks]) => !trunks.every(trunk => this.hidden.has(`trunk ${trunk}`))).map(([low, high]) => ({
-          ...across, type: "rect", x0: place(low), x1: place(high), fillcolor: soft, opacity: 0.15, line: {width: 0},
+          ...across, type: "rect", x0: place(low), x1: place(high), fillcolor: `${soft}26`, // an alpha of 0.15, but
+          line: {color: soft, width: 0.7}, // not of the edge, which tells those of two trunks that touch
         })),
         ...panel.lines.map(x => ({...across, type: "line", x0: place(x), x1: place(x), line: {color: soft, width: 1.5, dash: "dot"}})),
       ],
