@@ -21,7 +21,7 @@ def test_overrides_may_stand_on_both_sides_of_flags(typed, ordered):
     assert overrides_first(typed.split()) == ordered.split()
 
 
-def test_a_flag_that_is_none_is_refused_and_one_may_be_cut_short():
-    _check_flags(["a=--b", "--config-d", "x", "--multi", "-m", "--cfg=job", "-sc", "install=bash"])
+def test_a_flag_that_is_none_is_refused():
+    _check_flags(["a=--b", "--config-dir", "x", "--multirun", "-m", "--cfg=job", "-sc", "install=bash"])
     with pytest.raises(UserError, match="expected a flag of Hydra, found '--confg-dir'; did you mean '--config-dir'"):
         _check_flags(["--confg-dir", "."])

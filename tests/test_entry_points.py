@@ -247,11 +247,11 @@ def test_a_task_of_ones_own_by_yaml_alone_as_the_readme_describes_it(tmp_path):
         ("train task=lenet data_dir=nowhere cache_dir=nowhere", "expected CIFAR-10 under"),
         (
             "train output_dir=/proc/nowhere",
-            "'No such file or directory'; look at what is there, or choose another folder (output_dir",
+            "'No such file or directory'; look at what is there, or choose another place (output_dir",
         ),
         (
             "train output_dir=/dev/null/x",
-            "'Not a directory'; look at what is there, or choose another folder (output_dir",
+            "'Not a directory'; look at what is there, or choose another place (output_dir",
         ),
         (
             "train task.optimizer.lr=-1",

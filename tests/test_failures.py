@@ -100,3 +100,21 @@ def test_a_file_that_is_no_python_is_shown_where(tmp_path, monkeypatch, capsys):
         importlib.import_module("no_python_here")
     told = capsys.readouterr().err
     assert 'no_python_here.py", line 1' in told and "frozen importlib" not in told
+
+
+def test_what_the_user_says_of_a_cause_is_shown_with_it(capsys):
+    def build():
+        try:
+            return {}["width"]
+        except KeyError as error:
+            raise ValueError("my model needs a width") from error
+
+    failures = Failures("analysis")
+    with failures.collected("pairs"):
+        build()
+    told = capsys.readouterr().err
+    assert (
+        told.index("KeyError: 'width'")
+        < told.index("which was the cause of")
+        < told.index("ValueError: my model needs")
+    )

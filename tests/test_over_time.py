@@ -149,7 +149,7 @@ def test_a_study_of_such_branches_saves_and_measures_each_step_where_it_is_on_th
         assert {"5", "1505"} <= {*saving.partition("=")[2].strip("[]").split(",")}
         hulls = [part for (part,) in plan.subjects_of(ConvexMode(num_samples=8)) if part.step is not None]
         assert [(part.split_step, part.step) for part in hulls] == [(0, 5), (10, 1505)]
-        with pytest.raises(UserError, match="0 <= t < 2 T = 3000 steps, found 3000"):
+        with pytest.raises(UserError, match="0 <= t < the end of a branch = 3000 steps, found 3000"):
             StudyPlan.of(compose("study", [own, "study.steps=[3000]"])).check_splits()
 
 

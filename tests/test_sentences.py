@@ -86,7 +86,7 @@ TRAIN = [
     ("run.evaluate_every=0", "expected run.evaluate_every to be a whole number >= 1 or null"),
     ("run.resume_seconds=-1", "expected run.resume_seconds to be a number >= 0"),
     ("+task.gradient_clip=1.0", "found task.gradient_clip; did you mean 'gradient_clip_val'"),
-    ("+task.epochs=3", "expected a key of task, found task.epochs; leave it out, or refer to it: ${task.epochs}"),
+    ("+task.batchsize=3", "expected a key of task, found task.batchsize; did you mean 'batch_size'?"),
     ("task.precision=float32", "found 'float32'; did you mean '32-true'?"),
     ("split_step=[]", "expected split_step to be"),
     ("run.save_steps=3", "expected run.save_steps to be a list"),
@@ -143,8 +143,13 @@ def test_train_answers_in_one_sentence(answer, monkeypatch, override, expected):
 
 
 def test_branches_with_t_steps_of_their_own_end_at_2_t_at_the_latest(answer):
-    given = ["branch_length=after_split", "run.save_steps=[3001]", "split_step=0"]
-    assert "expected run.save_steps to be steps from 0 to 2 T = 3000, found [3001]" in answer("train", given)
+    own = "branch_length=after_split"
+    given = [own, "run.save_steps=[3001]", "split_step=0", "seed=0"]
+    assert "steps from 0 to the end of a branch = 3000, found [3001]" in answer("train", given)
+    of_trunk = [own, "run.save_steps=[2000]", "split_step=[0]"]
+    assert "steps from 0 to T = 1500, found [2000]" in answer("train", of_trunk)
+    longer = ["+branch.overrides.max_steps=2000", "run.save_steps=[2001]", "split_step=0", "seed=0"]
+    assert "the end of a branch = 2000, found [2001]" in answer("train", longer)
 
 
 ANALYZE = [
@@ -284,7 +289,6 @@ STUDY = [
     ("study.analyses.convex_mode.num_samples=0", "expected analysis.convex_mode.num_samples"),
     ("study.analyses.trunk_hessian={steps:[3]}", "add it first: +study.analyses.trunk_hessian.steps=…"),
     ("+study.step=[50]", "expected a key of study, found study.step; did you mean 'steps'?"),
-    ("+study.seeds=[0,1]", "expected a key of study, found study.seeds;"),
     ("+study.analyses.trunk_hessian.steps=[9999]", "expected run.save_steps to be steps from 0 to T = 1500"),
     ("+study.analyses.convx={}", "expected a config of the group 'analysis', found 'convx'"),
     ("study.analyses.hulls={}", "add it: +study.analyses.hulls=…"),

@@ -91,10 +91,10 @@ def _remember_interrupts() -> list[int]:
 
 
 def _check_flags(arguments: Sequence[str]) -> None:
-    """Refuses a flag that is none of Hydra's, whose parser would show its usage; one may be cut short, ``--config-d``."""
+    """Refuses a flag that is none of Hydra's, whose parser would show its usage."""
     for argument in arguments:
         name = argument.partition("=")[0]
-        if re.match(r"--[A-Za-z]", name) and not any(flag.startswith(name) for flag in _FLAGS):
+        if re.match(r"--[A-Za-z]", name) and name not in _FLAGS:
             raise UserError(
                 f"expected a flag of Hydra, found '{name}'; {nearest(name, _FLAGS, '--help lists the keys')}"
             )

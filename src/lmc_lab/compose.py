@@ -193,7 +193,7 @@ def _overridden(config: DictConfig) -> DictConfig:
             "a trunk and its branches share name, model and data"
         )
     other = OmegaConf.merge(config, {"task": overrides})
-    schema.check(cast("DictConfig", other))
+    schema.check_values(cast("DictConfig", other))
     return cast("DictConfig", other)
 
 
@@ -257,11 +257,11 @@ def split_steps(experiment: Experiment, value: Any) -> list[int]:
 def steps_on_the_way(experiment: Experiment, value: Any) -> list[int]:
     """Returns the steps in `value` at which branches are looked at: one, a list, or None.
 
-    They lie before the end of a branch of the last split, T: before 2 T where a branch trains T steps of its own.
+    They lie before the end of a branch: T, or 2 T where one of the last split trains T steps of its own.
     """
     total = experiment.task.max_steps
     last = experiment.last_step(total)
-    return _steps(experiment, value, what="step t", max_steps=last, end="T" if last == total else "2 T")
+    return _steps(experiment, value, what="step t", max_steps=last, end="T" if last == total else "the end of a branch")
 
 
 def _steps(experiment: Experiment, value: Any, **names: Any) -> list[int]:

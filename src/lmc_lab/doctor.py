@@ -63,7 +63,7 @@ def _look_over(output_dir: Path, *, repair: bool) -> bool:
     if commands:
         where = where_to_give(commands)
         print(f"this makes what is missing, and goes on with what is unfinished{where}:", *commands, sep="\n  ")
-        print("(what is not wanted, as of a task with a mistake in it, is gone when its folder is deleted)")
+        print("(delete the folder of what is not wanted)")
     if repair:
         _repair(findings)
     return any(finding.state in (State.UNFINISHED, State.DAMAGED, State.MISSING) for finding in findings)

@@ -41,6 +41,11 @@ def nearest(name: str, valid: Iterable[str], otherwise: str | None = None) -> st
     return f"did you mean {' or '.join(filter(None, [', '.join(others), last]))}?"
 
 
+def clearly_meant(name: str, valid: Iterable[str]) -> str | None:
+    """Returns the valid name that differs from `name` by a letter or two, if there is one."""
+    return next(iter(get_close_matches(name, sorted(set(valid)), n=1, cutoff=_CLEAR)), None)
+
+
 def closest(name: str, valid: Iterable[str]) -> str | None:
     """Returns the valid name that `name` may have been meant to be, if there is one."""
     return next(iter(get_close_matches(name, sorted(set(valid)), n=1, cutoff=_CLOSE)), None)
@@ -67,9 +72,14 @@ def traceback_of(error: BaseException) -> str:
     links = [link for link in _chain(error) if isinstance(link, SyntaxError) or _own_frames(link)]
     if os.environ.get("LMC_DEBUG") or not links:
         return "".join(traceback.format_exception(error))
-    frames = traceback.StackSummary.extract(iter(_own_frames(links[-1]))).format()
+    texts = [
+        "".join(
+            [*traceback.StackSummary.extract(iter(_own_frames(link))).format(), *traceback.format_exception_only(link)]
+        )
+        for link in reversed(links)
+    ]
     heading = "Traceback (most recent call last), of your own code alone (LMC_DEBUG=1 shows all of it):\n"
-    return "".join([heading, *frames, *traceback.format_exception_only(links[-1])])
+    return heading + "\nwhich was the cause of\n\n".join(texts)
 
 
 def _own_frames(error: BaseException) -> "list[tuple[FrameType, int]]":

@@ -50,7 +50,9 @@ def job(config: DictConfig) -> None:
     _export(config, columns)
     page = page_of(columns, figures, formats=list(config.figures))
     output_dir = Path(config.output_dir).absolute()
-    is_another = bool(config.results) and has_study(output_dir, page.title)  # whose own page is not to be overwritten
+    is_another = bool(config.results) and any(
+        has_study(output_dir, each.name) for each in columns
+    )  # with a page of its own
     folder = reports(output_dir, f"{page.title}-from_file" if is_another else page.title)
     written = write_page(page, folder)
     shown = [as_text(page.tables[heading]) for heading in ("Modes", ONSET, "Missing") if not page.tables[heading].empty]

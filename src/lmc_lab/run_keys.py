@@ -18,17 +18,19 @@ def check_run_keys(config: DictConfig) -> None:
     Raises:
         UserError: one is something else.
     """
-    schema.check(config)
+    schema.check_values(config)
     check_arguments(RunSettings, cast("dict[str, Any]", plain(config.run)), "run")
     _check_save_steps(config)
     check_trainer({key: value for key, value in config.trainer.items() if not str(key).startswith("_")})
 
 
 def _check_save_steps(config: DictConfig) -> None:
-    total = config.task.max_steps
-    is_own = config.branch_length == BranchLength.AFTER_SPLIT  # branches of the last possible split, T, end at 2 T
-    if any(step > total * (1 + is_own) for step in config.run.save_steps):
+    total, of_branches = config.task.max_steps, config.get("seed") is not None or config.get("branches") is not None
+    is_own = of_branches and config.branch_length == BranchLength.AFTER_SPLIT
+    last = (config.branch.overrides.get("max_steps", total) if of_branches else total) + (total if is_own else 0)
+    if any(step > last for step in config.run.save_steps):
+        name = "T" if last == total else "the end of a branch"
         raise UserError(
-            f"expected run.save_steps to be steps from 0 to {'2 T' if is_own else 'T'} = {total * (1 + is_own)}, "
-            f"found {config.run.save_steps}; change it, or the steps that a study's analyses ask for"
+            f"expected run.save_steps to be steps from 0 to {name} = {last}, found {config.run.save_steps}; change it, or the "
+            "steps that a study's analyses ask for"
         )

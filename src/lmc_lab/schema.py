@@ -1,5 +1,6 @@
 """What the keys of the entry points may be, where no argument of a class or a function says it."""
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
@@ -7,9 +8,11 @@ from typing import Annotated, Any, Literal
 from omegaconf import DictConfig, OmegaConf
 
 from lmc_lab.construct import plain
-from lmc_lab.errors import UserError, nearest
+from lmc_lab.errors import UserError, clearly_meant
 from lmc_lab.runs.trainer_keys import PASSED_ON, REFUSED
 from lmc_lab.values import Condition, Count, Name, Positive, Seed, at_least, check_value, distinct
+
+log = logging.getLogger(__name__)
 
 _SOME = Condition("(1 or more)", lambda items: len(items) > 0)
 _BranchSeed = Seed | Literal["trunk"]
@@ -78,32 +81,44 @@ OPTIONAL = (
 
 
 def check(config: DictConfig) -> None:
-    """Compares the keys of a composed config with what they may be.
+    """Compares the keys of a config, as it was composed, with what they may be, and with those that are read.
 
     Raises:
-        UserError: one is something else, or left open, or a key of the task or the study is none that anything reads.
+        UserError: one is something else, or left open, or one of the task or the study is a misspelled one.
+    """
+    check_values(config)
+    for group in ("task", "study"):
+        if group in config:
+            _check_names(config, group)
+
+
+def check_values(config: DictConfig) -> None:
+    """Compares the keys of a config with what they may be.
+
+    Raises:
+        UserError: one is something else, or left open.
     """
     for key in [*sorted(OmegaConf.missing_keys(config)), *_absent_keys(config)]:
         raise UserError(f"expected a value of {key}, found none; add {key}=…")
     for key, kind in KINDS.items():
         if _has(config, key):
             check_value(plain(OmegaConf.select(config, key)), kind, key)
-    for group in ("task", "study"):
-        if group in config:
-            _check_names(config, group)
 
 
 def _check_names(config: DictConfig, group: str) -> None:
-    """Refuses a key that nothing reads: neither the suite nor, as ``${task.width}``, another key."""
+    """Refuses a misspelled key, and warns of any other that nothing reads: neither the suite nor, as ``${task.width}``, a key.
+
+    What refers to one may have been overridden, so that it is no mistake.
+    """
     known = [key for key in (*KINDS, *_NODES) if key.startswith(f"{group}.")]
     of_trainer = {*PASSED_ON, *REFUSED} if group == "task" else set()  # which have sentences of their own
     referred = set(re.findall(r"\w+", " ".join(re.findall(r"\$\{[^}]*\}", OmegaConf.to_yaml(config)))))
     for name in config[group]:
         key = f"{group}.{name}"
         if key not in known and name not in {*of_trainer, *referred}:
-            names = [each.removeprefix(f"{group}.") for each in known]
-            what_to_do = nearest(name, names, f"leave it out, or refer to it: ${{{key}}}")
-            raise UserError(f"expected a key of {group}, found {key}; {what_to_do}")
+            if meant := clearly_meant(name, [each.removeprefix(f"{group}.") for each in known]):
+                raise UserError(f"expected a key of {group}, found {key}; did you mean '{meant}'?")
+            log.warning("nothing reads %s; leave it out, or refer to it: ${%s}", key, key)
 
 
 def _absent_keys(config: DictConfig) -> list[str]:

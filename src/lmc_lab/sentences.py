@@ -45,7 +45,7 @@ def sentence(error: BaseException, config_name: str = "train") -> str | None:
         what_to_do = "mend its permissions" if may_not else "look at what is there"
         return (
             f"expected to read and write {written_name(str(error.filename))}, found '{error.strerror}'; {what_to_do}, or "
-            "choose another folder (output_dir, cache_dir, export)"
+            "choose another place (output_dir, cache_dir, data_dir, export)"
         )
     if (
         type(error) in (RuntimeError, NotImplementedError)

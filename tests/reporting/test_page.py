@@ -429,3 +429,30 @@ def test_a_panel_without_rows_is_not_on_the_page(rows, tmp_path):
     panels = json.loads(page.partition('id="data">')[2].partition("</script>")[0])["figure2"]
     assert [panel["title"].partition(":")[0] for panel in panels].count("other") == 1
     assert len(panels) == 3 and all(panel["traces"] for panel in panels)
+
+
+@pytest.mark.parametrize(
+    ("modes", "shown"),
+    [
+        ([["/x/sgd/0.pt", "/x/sgd/1.pt"], ["/x/adam/0.pt"]], ["sgd/0.pt, sgd/1.pt", "adam/0.pt"]),
+        ([["/x/a.pt", "b.pt"]], ["/x/a.pt, b.pt"]),
+        ([["a.pt", "b.pt"]], ["a.pt, b.pt"]),
+        ([["runs/0/last.ckpt", "runs/1/last.ckpt"]], ["0/last.ckpt, 1/last.ckpt"]),
+    ],
+)
+def test_files_of_weights_from_elsewhere_are_told_apart(modes, shown):
+    lines = [
+        {
+            "task": "t",
+            "quantity": "p_conv",
+            "subset": "train",
+            "value": 0.5,
+            "low": 0.4,
+            "high": 0.6,
+            "num_endpoints": 2,
+        }
+        | {"settings": json.dumps({"endpoints": {path: path for path in paths}})}
+        for paths in modes
+    ]
+    table = mode_table(pd.DataFrame(lines).reindex(columns=list(SCHEMA)).astype(SCHEMA))
+    assert sorted(table["weights from"]) == sorted(shown)

@@ -47,11 +47,10 @@ def test_every_damaged_byte_is_seen(rows, tmp_path):
 @pytest.mark.parametrize(
     ("write", "found"),
     [
-        (lambda path: path.write_text("no rows"), "found another kind of file; name another one"),
-        (lambda path: path.write_bytes(b""), "found another kind of file"),
+        (lambda path: path.write_text("no rows"), "found another kind of file"),
         (
             lambda path: pd.DataFrame({"a": [1.0]}).to_parquet(path),
-            "that lmc_lab wrote, found other parquet; name another",
+            "that lmc_lab wrote, found other parquet",
         ),
     ],
 )

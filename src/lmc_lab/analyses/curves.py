@@ -23,7 +23,8 @@ class TrunkCurve(TrunkAnalysis):
     """The trunk's training loss: at W_0, and a mean over each window of steps.
 
     Args:
-        evaluation: how the loss at W_0 is computed.
+        evaluation: how the loss at W_0 is computed. Like the losses of training, and unlike the moments that a layer begins
+            with, those of BatchNorm are of a batch, whatever `bn_policy` says.
     """
 
     name: ClassVar[str] = "trunk_curve"
@@ -31,15 +32,18 @@ class TrunkCurve(TrunkAnalysis):
     steps = ()
     evaluation: EvaluationSettings = EvaluationSettings()
 
+    def __post_init__(self) -> None:
+        settings = replace(self.evaluation, bn_policy=BatchNormPolicy.REESTIMATE)
+        object.__setattr__(self, "evaluation", settings)
+        super().__post_init__()
+
     def measure(self, trunk: Trunk, task: Task) -> Iterator[Measurement | Choice]:
         """Yields the loss at W_0 on the training set, and one row a window."""
         module = task.initialise(trunk.trunk_seed)
         theta = task.layout.parameters.flatten(dict(module.named_parameters())).detach()
         buffers = {name: module.get_buffer(name)[None] for name in task.layout.buffers}
-        # Like the losses of training, and unlike those moments that a layer begins with, BatchNorm's are of a batch.
-        settings = replace(self.evaluation, bn_policy=BatchNormPolicy.REESTIMATE)
-        evaluator = PointEvaluator(module, task.dataset.train, settings)
-        examples = settings.subsets(task.dataset)["train"]
+        evaluator = PointEvaluator(module, task.dataset.train, self.evaluation)
+        examples = self.evaluation.subsets(task.dataset)["train"]
         yield from how(evaluator, {"train": examples})
         loss = evaluator.evaluate_on(examples, buffers)(theta[None], _WHOLE).loss
         yield Measurement(quantity="initial_loss", value=float(loss), step=0)

@@ -94,7 +94,9 @@ def _batches(data: Any, name: str) -> Iterator[Batch]:
         raise UserError(
             f"expected {name} to be two tensors or a DataLoader, found {type(data).__name__}; give one of them"
         )
-    if isinstance(data, tuple | list) and data and all(hasattr(part, "__array__") for part in data):
+    if isinstance(data, tuple | list) and any(
+        hasattr(part, "__array__") and not isinstance(part, Tensor) for part in data
+    ):
         raise UserError(f"expected {name} to be two tensors, found arrays; give torch.as_tensor(…) of each")
     for batch in data:
         if not _is_pair(batch) or not _have_as_many_rows(_tensors(batch)):

@@ -29,9 +29,9 @@ def _sampling(rows: pd.DataFrame) -> Iterator[str]:
     p_conv = select(rows, "p_conv", "train")
     samples, endpoints = p_conv["num_samples"].dropna(), p_conv["num_endpoints"].dropna()
     if (few := samples[samples < _FEW_SAMPLES]).size:
-        yield f"p_conv is of J = {few.min()} points of a hull, so that its intervals are wide; {_FEW_SAMPLES} are usual."
+        yield f"p_conv is, in part, of only J = {few.min()} points of a hull, so that its intervals are wide."
     if (few := endpoints[endpoints < _FEW_ENDPOINTS]).size:
-        yield f"hulls have P = {few.min()} endpoints; with fewer than {_FEW_ENDPOINTS} one hull may differ much from the next."
+        yield f"hulls have, in part, only P = {few.min()} endpoints; one hull may differ much from the next."
     yield from _undecided(p_conv, threshold_of(rows))
     pairs = select_any(rows, ["barrier_loss", "instability_loss", "barrier_error", "instability_error"]).dropna(
         subset="low"

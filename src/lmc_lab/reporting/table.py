@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -54,6 +54,7 @@ def mode_table(rows: pd.DataFrame) -> pd.DataFrame:
     shown = select_any(rows, {quantity for quantity, _ in _COLUMNS.values()} | {_DIVERGED})
     digests = {settings: " ".join(_endpoints(settings).values()) for settings in shown["settings"].unique()}
     modes = shown.assign(endpoints=shown["settings"].map(digests))
+    folder = _shared_folder({path for settings in digests for path in _endpoints(settings)})
     lines = []
     for (task, trunk, split_step, _), same in modes.groupby(["task", "trunk", "split_step", "endpoints"], dropna=False):
         for settings, p_conv in _by_settings(select(same, "p_conv", "train")):
@@ -62,7 +63,7 @@ def mode_table(rows: pd.DataFrame) -> pd.DataFrame:
                 "task": task,
                 "trunk": _or_empty(trunk),
                 "k": _or_empty(split_step),
-                "weights from": _files(_endpoints(p_conv["settings"])),
+                "weights from": ", ".join(sorted(_below(folder, _endpoints(p_conv["settings"])))),
                 "with": settings,
             }
             line |= {"P": p_conv["num_endpoints"], "J": p_conv["num_samples"]}
@@ -76,8 +77,8 @@ def onset_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns the onset of each trunk, by `p_conv` and by the 2 % criterion of pairs, each beside the trunk's loss there.
 
     An onset is a bracket: the last split that failed, the first that held and all later ones too. A split without a
-    number counts as failed, and is marked. Losses are means over a window of `run.log_every` training steps: the last
-    before the onset, and the first of all.
+    number counts as failed, and is marked. The loss before the onset is a mean over a window of `run.log_every` training
+    steps, the first that at W_0, or where it was not measured that of the first window.
     """
     lines = []
     for (task, trunk), criteria in select_any(rows, _CRITERIA.values()).groupby(["task", "trunk"]):
@@ -144,7 +145,7 @@ def _task_cells(task: Mapping[str, Any]) -> dict[str, Any]:
 
 def _dataset(data: Mapping[str, Any]) -> str:
     """Returns the file or the folder that data are read from, or what reads them where that is not said."""
-    return Path(str(data["path"])).name if data.get("path") else "".join(_target(data)[-2:-1])
+    return Path(str(data.get("path") or "")).name or "".join(_target(data)[-2:-1])
 
 
 def _model(model: Mapping[str, Any]) -> str:
@@ -207,15 +208,15 @@ def _endpoints(settings: Any) -> dict[str, str]:
     return {} if pd.isna(settings) else json.loads(settings).get("endpoints", {})
 
 
-def _files(paths: Iterable[str]) -> str:
-    """Returns the files of weights from elsewhere, without the folders that all of them are in."""
-    known = sorted(map(Path, paths))
-    if not known:
+def _shared_folder(paths: Collection[str]) -> str:
+    """Returns the folder that all files of weights from elsewhere are in; "" where they have none in common."""
+    if not paths or len({os.path.isabs(path) for path in paths}) > 1:
         return ""
-    shared = (
-        os.path.commonpath([path.parent for path in known]) if len({path.is_absolute() for path in known}) == 1 else ""
-    )
-    return ", ".join(str(path.relative_to(shared)) for path in known)
+    return os.path.commonpath([os.path.dirname(path) for path in paths])
+
+
+def _below(folder: str, paths: Iterable[str]) -> list[str]:
+    return [os.path.relpath(path, folder) if folder else path for path in paths]
 
 
 def _or_empty(value: Any) -> Any:

@@ -121,11 +121,11 @@ def read_sealed(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
 def _read(path: Path) -> tuple[pa.Table, dict[str, Any]]:
     """Returns rows and entry of a file; no parser sees a byte of it before the seal over all of them was compared."""
     content = path.read_bytes()
-    if not content.startswith(_PARQUET):
-        raise DamagedFile(f"expected {path} to be a parquet file of rows, found another kind of file; name another one")
+    if content and not content.startswith(_PARQUET) and _SEAL not in content:
+        raise DamagedFile(f"expected {path} to be a parquet file of rows, found another kind of file")
     if _is_parquet_without_entry(content):
         if _COLUMN not in content:
-            raise DamagedFile(f"expected {path} to have rows that lmc_lab wrote, found other parquet; name another one")
+            raise DamagedFile(f"expected {path} to have rows that lmc_lab wrote, found other parquet")
         check_format(None, path)
     if _SEAL not in content or content != _sealed(content):
         raise DamagedFile(f"expected {path} to match its own checksum, found other content")

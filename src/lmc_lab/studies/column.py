@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from lmc_lab import stages
 from lmc_lab.errors import UserError
+from lmc_lab.files import DamagedFile
 from lmc_lab.results.bundle import read_bundle
 from lmc_lab.results.folder import Result, read_results
 from lmc_lab.results.manifest import StudyRecord, studies_in
@@ -95,6 +96,8 @@ def find_in(path: Path) -> StudyColumn:
         raise UserError(
             f"expected a folder of results or the file of a study at results={path}, found nothing; name another"
         ) from None
+    except DamagedFile as error:
+        raise UserError(f"{error}; name a file that report export=… wrote, or export the study again") from error
     if not collected.found:
         raise UserError(f"expected results in {path}, found none; export the study again: {record.command}")
     return StudyColumn(record.name, collected, record)

@@ -242,7 +242,9 @@ class StudyPlan:
     def _config(self) -> DictConfig:
         """Returns the config of all analyses of the study."""
         names = f"analysis=[{','.join(self.analyses)}]"
-        return compose("analyze", overrides=[*self.shared, names, *self.analysis_settings(self.analyses)])
+        config = compose("analyze", overrides=[*self.shared, names, *self.analysis_settings(self.analyses)])
+        schema.check(config)
+        return config
 
     def analysis_settings(self, names: Iterable[str]) -> list[str]:
         """Returns the study's settings of some analyses, as overrides."""
