@@ -30,7 +30,6 @@ PAGES = sorted(
 )  # fmt: skip
 COMMAND = re.compile(r"python -m lmc_lab\.(\w+)(.*?)(?=`|\s{2}|\s#|$)", re.MULTILINE)  # up to a comment
 OF_A_USER = {
-    "task/mine.yaml": "task/mnist1d.yaml",
     "study/mine.yaml": "study/mnist1d.yaml",
     "mine.yaml": "sweeps/detectors.yaml",
 }
@@ -58,6 +57,9 @@ def users_folder(tmp_path):
     for own, shipped in OF_A_USER.items():
         (tmp_path / own).parent.mkdir(exist_ok=True)
         shutil.copy(REPOSITORY / "conf" / shipped, tmp_path / own)
+    tutorial = (REPOSITORY / "docs" / "tutorial.md").read_text()
+    (tmp_path / "task").mkdir()
+    (tmp_path / "task" / "mine.yaml").write_text(re.search(r"```yaml\n(.*?)```", tutorial, re.DOTALL)[1])
     return tmp_path
 
 
